@@ -1,0 +1,33 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+
+from moco_dl.synth import MotionOptions, MovieOptions, SyntheticMovie
+
+REAL = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+@pytest.fixture(scope="session")
+def known_movie() -> tuple[np.ndarray, np.ndarray]:
+    """A synthetic movie (40, 96, 112) uint16 and its true field (40, 2, 96, 112)."""
+    motion = MotionOptions(spread=(20.0, 40.0), amplitude=3.0, rigid=4.0, rows=0.0)
+    options = MovieOptions(shape=(40, 96, 112), photons=10.0, motion=motion)
+    frames, fields = zip(*SyntheticMovie(5, options), strict=True)
+    return np.stack(frames), np.stack(fields)
+
+
+@pytest.fixture
+def movie_file(tmp_path: Path, known_movie: tuple[np.ndarray, np.ndarray]) -> Path:
+    """The first 9 frames of `known_movie` as a TIFF."""
+    path = tmp_path / "movie.tif"
+    tifffile.imwrite(path, known_movie[0][:9], photometric="minisblack")
+    return path
+
+
+@pytest.fixture
+def real_data() -> Path:
+    if not REAL.is_dir():
+        pytest.skip("no folder of real movies")
+    return REAL
