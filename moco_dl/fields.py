@@ -1,0 +1,123 @@
+"""The field file: what was applied to each frame, small enough to keep and exact enough to apply again.
+
+Displacement of a pixel = `rigid[t]` + `flow[t]` interpolated bilinearly from its coarse grid. Both are in
+pixels, backward, (dy, dx): `corrected[y, x] = raw[y + dy, x + dx]`. Coarse sample i of stride s sits at
+`(i + 0.5) * s - 0.5` pixels; the grid may overhang the frame at the bottom and right.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from moco_dl.errors import NrcorrectError
+from moco_dl.output import Stream, create_hdf5
+
+FORMAT = "nrcorrect-fields-1"
+FLOW_DTYPE = np.float16  # costs at most 0.002 px for residuals below 4 px
+CONVENTION = {
+    "format": FORMAT,
+    "units": "pixels",
+    "components": "dy, dx",
+    "sign": "backward: corrected[y, x] = raw[y + dy, x + dx]",
+    "field": "rigid[t] + flow[t], flow interpolated bilinearly; sample i at (i + 0.5) * stride - 0.5",
+}
+
+
+@dataclass(frozen=True)
+class Fields:
+    """Fields of a movie.
+
+    `len(fields)` is the number of frames; `fields[a:b]` is their full-resolution displacement,
+    `(n, 2, H, W)` float32 pixels, (dy, dx), backward.
+    """
+
+    rigid: np.ndarray  # (T, 2) float32 px: the frame's mean displacement
+    flow: "np.ndarray | StoredFlow"  # (T, 2, h, w) px: the rest, on the coarse grid
+    flagged: np.ndarray  # (T,) bool: frames that could not be judged and were left as they are
+    stride: int  # px between coarse samples
+    reference: np.ndarray  # (H, W) float32: what the frames were brought onto
+    metadata: dict  # how the fields were made
+
+    def __len__(self) -> int:
+        return len(self.rigid)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Shape (T, H, W) of the movie that the fields belong to."""
+        return (len(self.rigid), *self.reference.shape)
+
+    def __getitem__(self, frames: slice) -> np.ndarray:
+        if not isinstance(frames, slice):
+            raise TypeError(f"fields are sliced, fields[a:b], not indexed with {type(frames).__name__}")
+        flow = np.asarray(self.flow[frames], np.float32)
+        rows, columns = (
+            _interpolation(full, coarse, self.stride)
+            for full, coarse in zip(self.reference.shape, flow.shape[2:], strict=True)
+        )
+        return rows @ flow @ columns.T + self.rigid[frames, :, None, None]
+
+
+def _interpolation(full: int, coarse: int, stride: int) -> np.ndarray:
+    """(full, coarse) float32 weights of linear interpolation, constant beyond the outermost samples."""
+    position = np.clip((np.arange(full) + 0.5) / stride - 0.5, 0, coarse - 1)
+    weights = 1 - np.abs(position[:, None] - np.arange(coarse))
+    return np.clip(weights, 0, None).astype(np.float32)
+
+
+class StoredFlow:
+    """The coarse flow of a field file, read when sliced."""
+
+    def __init__(self, path: Path, shape: tuple[int, ...]):
+        self.path, self.shape = path, shape
+
+    def __getitem__(self, frames: slice) -> np.ndarray:
+        with h5py.File(self.path, "r", locking="best-effort") as file:
+            return file["flow"][frames]
+
+
+def load_fields(path: str | Path) -> Fields:
+    """Open a field file that `nrcorrect correct` wrote; the flow itself is read when sliced.
+
+    Raises NrcorrectError if the file is missing, damaged or not a field file.
+    """
+    path = Path(path)
+    way_out = "wanted a NAME_fields.h5 that nrcorrect correct wrote"
+    try:
+        with h5py.File(path, "r", locking="best-effort") as file:
+            if file.attrs.get("format") != FORMAT:
+                raise NrcorrectError(f"{path}: not a field file; {way_out}")
+            return Fields(
+                rigid=file["rigid"][:],
+                flow=StoredFlow(path, file["flow"].shape),
+                flagged=file["flagged"][:],
+                stride=int(file.attrs["stride"]),
+                reference=file["reference"][:],
+                metadata=json.loads(file.attrs["metadata"]),
+            )
+    except FileNotFoundError as error:
+        raise NrcorrectError(f"{path}: no such file; {way_out}") from error
+    except (OSError, KeyError, ValueError) as error:
+        raise NrcorrectError(f"{path}: damaged, or not a field file ({error}); {way_out}") from error
+
+
+def create_fields(
+    path: Path, frames: int, stride: int, reference: np.ndarray, metadata: dict, dtype: np.dtype = FLOW_DTYPE
+) -> Stream:
+    """A field file to be filled: `write(start, rigid=(n, 2), flow=(n, 2, h, w), flagged=(n,))`.
+
+    `reference` (H, W) gives the frame size; the grid of `stride` px covers it, in `dtype`.
+    """
+    grid = (-(-size // stride) for size in reference.shape)
+    arrays = {
+        "reference": (reference.shape, np.float32),
+        "rigid": ((frames, 2), np.float32),
+        "flagged": ((frames,), np.bool_),
+        "flow": ((frames, 2, *grid), dtype),
+    }
+    about = CONVENTION | {"stride": stride, "metadata": json.dumps(metadata)}
+    stream = create_hdf5(path, arrays, about)
+    stream.write(0, reference=reference)
+    return stream

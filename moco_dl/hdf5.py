@@ -1,0 +1,70 @@
+"""HDF5 movies."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from moco_dl.errors import NrcorrectError
+from moco_dl.movie import check_movie, closed_on_error
+
+PREFERRED_KEYS = ("mov", "data")
+
+
+class Hdf5Movie:
+    """One 3-D dataset of an HDF5 file."""
+
+    format = "hdf5"
+
+    def __init__(self, path: Path, dataset: str | None = None):
+        self.path = path
+        try:
+            self._file = h5py.File(path, "r", locking="best-effort", rdcc_nbytes=2**26)
+        except OSError as error:
+            raise NrcorrectError(f"{path}: damaged HDF5 ({error}); copy it again") from error
+        with closed_on_error(self._file):
+            self._inspect(dataset)
+
+    def _inspect(self, dataset: str | None) -> None:
+        key = dataset if dataset is not None else self._guess()
+        found = self._file.get(key)
+        if not isinstance(found, h5py.Dataset):
+            raise NrcorrectError(
+                f"{self.path}: no dataset {key!r}; found {self._listing()}; choose one with --dataset"
+            )
+        check_movie(f"{self.path}: {key}", found.shape, found.dtype)
+        self._data = found
+        self.shape, self.dtype = found.shape, found.dtype.newbyteorder("=")
+
+    def _datasets(self) -> dict[str, h5py.Dataset]:
+        found: dict[str, h5py.Dataset] = {}
+
+        def visit(name: str, item: object) -> None:
+            if isinstance(item, h5py.Dataset):
+                found[name] = item
+
+        self._file.visititems(visit)
+        return found
+
+    def _guess(self) -> str:
+        movies = {name: item for name, item in self._datasets().items() if item.ndim == 3}
+        if not movies:
+            raise NrcorrectError(f"{self.path}: no 3-D dataset; found {self._listing()}")
+        preferred = [key for key in PREFERRED_KEYS if key in movies]
+        return preferred[0] if preferred else max(movies, key=lambda name: movies[name].size)
+
+    def _listing(self) -> str:
+        return ", ".join(f"{name} {item.shape}" for name, item in self._datasets().items()) or "nothing"
+
+    def read(self, indices: Sequence[int]) -> np.ndarray:
+        first, last = indices[0], indices[-1]
+        try:
+            if list(indices) == list(range(first, last + 1)):
+                return np.asarray(self._data[first : last + 1], self.dtype)
+            return np.stack([np.asarray(self._data[i], self.dtype) for i in indices])
+        except OSError as error:
+            raise NrcorrectError(f"{self.path}: damaged HDF5 ({error}); copy it again") from error
+
+    def close(self) -> None:
+        self._file.close()

@@ -1,0 +1,100 @@
+"""Reading movies frame by frame, whatever their length: TIFF, HDF5, or an array."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from moco_dl.errors import NrcorrectError
+
+SMALLEST = 16  # px, shortest side the network can see anything in
+DTYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "float16", "float32", "float64")
+
+
+class Closable(Protocol):
+    """A file of any library."""
+
+    def close(self) -> None: ...
+
+
+class Movie(Closable, Protocol):
+    """`(T, H, W)` frames in their native dtype, read on demand."""
+
+    shape: tuple[int, int, int]
+    dtype: np.dtype
+    format: str  # "tiff", "hdf5" or "array"
+
+    def read(self, indices: Sequence[int]) -> np.ndarray:
+        """Frames `indices` as one array (n, H, W), native byte order."""
+        ...
+
+
+def open_movie(path: Path, dataset: str | None = None) -> Movie:
+    """Open a TIFF or HDF5 movie by its content, not its name; `dataset` names an HDF5 dataset.
+
+    Raises NrcorrectError if there is no such file, it is neither format, it is damaged, or what it holds is
+    not one movie of real numbers.
+    """
+    try:
+        with path.open("rb") as file:
+            magic = file.read(8)
+    except IsADirectoryError as error:
+        raise NrcorrectError(f"{path}: is a directory; name the movies in it, e.g. {path}/*.tif") from error
+    except OSError as error:
+        raise NrcorrectError(f"{path}: cannot read: {error.strerror or error}") from error
+    from moco_dl.hdf5 import Hdf5Movie  # here, because the formats build on this file
+    from moco_dl.tiff import TiffMovie
+
+    if not magic:
+        raise NrcorrectError(f"{path}: the file is empty; wanted a TIFF or HDF5 movie")
+    if magic == b"\x89HDF\r\n\x1a\n":
+        return Hdf5Movie(path, dataset)
+    if magic[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
+        if dataset is not None:
+            raise NrcorrectError(f"{path}: --dataset {dataset} is for HDF5; this is a TIFF: leave it out")
+        return TiffMovie(path)
+    raise NrcorrectError(f"{path}: neither TIFF nor HDF5; convert the movie to one of them")
+
+
+def check_movie(name: str, shape: Sequence[int], dtype: np.dtype) -> None:
+    """Raise NrcorrectError unless `shape` and `dtype` are those of a movie that can be corrected."""
+    if len(shape) != 3:
+        raise NrcorrectError(f"{name}: has shape {tuple(shape)}; wanted a movie (frames, height, width)")
+    if shape[0] == 0:
+        raise NrcorrectError(f"{name}: holds no frames; wanted at least one")
+    if min(shape[1:]) < SMALLEST:
+        raise NrcorrectError(
+            f"{name}: frames are {shape[1]}x{shape[2]}; wanted at least {SMALLEST}x{SMALLEST} pixels"
+        )
+    if np.dtype(dtype).name not in DTYPES:
+        raise NrcorrectError(
+            f"{name}: pixels are {np.dtype(dtype).name}; convert them to one of {', '.join(DTYPES)}"
+        )
+
+
+class ArrayMovie:
+    """A movie that is already in memory."""
+
+    format = "array"
+
+    def __init__(self, frames: np.ndarray):
+        check_movie("frames", frames.shape, frames.dtype)
+        self.frames, self.shape, self.dtype = frames, frames.shape, frames.dtype
+
+    def read(self, indices: Sequence[int]) -> np.ndarray:
+        return self.frames[list(indices)]
+
+    def close(self) -> None:
+        pass
+
+
+@contextmanager
+def closed_on_error(file: Closable) -> Iterator[None]:
+    """Close `file` if the block fails."""
+    try:
+        yield
+    except BaseException:
+        file.close()
+        raise

@@ -1,0 +1,163 @@
+"""Writing movies: beside the final name first, there whole or not at all, never over what exists."""
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import h5py
+import numpy as np
+import tifffile
+
+from moco_dl.errors import NrcorrectError
+
+
+def to_dtype(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """Round and clip float `values` to `dtype`: counts never wrap. NaN becomes 0 in integer types.
+
+    32-bit integers need float64 values: float32 cannot hold their limits.
+    """
+    dtype = np.dtype(dtype)
+    if dtype.kind == "f":
+        return values.astype(dtype)
+    limits = np.iinfo(dtype)
+    rounded = np.clip(np.rint(np.nan_to_num(values, nan=0.0)), limits.min, limits.max)
+    return rounded.astype(dtype)
+
+
+def refuse_existing(paths: Sequence[Path], *, overwrite: bool) -> None:
+    """Raise NrcorrectError if one of the outputs is there already, or cannot be written."""
+    for path in paths:
+        if path.is_dir():
+            raise NrcorrectError(f"{path}: is a directory; name a file")
+        if not path.parent.is_dir():
+            raise NrcorrectError(f"{path}: no directory {path.parent}; make it first")
+        if not os.access(path.parent, os.W_OK):
+            raise NrcorrectError(f"{path}: no permission to write in {path.parent}; choose another --outdir")
+        for existing in (path, part_of(path)):
+            if existing.exists() and not overwrite:
+                rest = " (left by a run that was killed, or still goes on)" if existing != path else ""
+                raise NrcorrectError(f"{existing}: exists{rest}; choose another output, or --overwrite")
+
+
+def part_of(path: Path) -> Path:
+    """Where `path` is written until it is complete."""
+    return path.with_name(path.name + ".part")
+
+
+@contextmanager
+def staged(paths: Sequence[Path]) -> Iterator[list[Path]]:
+    """Names to write to instead of `paths`; they become `paths` if the block succeeds, else they are removed.
+
+    A write that fails (no space, no permission) becomes a NrcorrectError.
+    """
+    parts = [part_of(path) for path in paths]
+    try:
+        yield parts
+        for part, path in zip(parts, paths, strict=True):
+            part.replace(path)
+    except OSError as error:
+        reason = error.strerror or str(error).splitlines()[0]
+        raise NrcorrectError(
+            f"{paths[0]}: cannot write: {reason}; free some space or choose another --outdir"
+        ) from error
+    finally:
+        for part in parts:
+            part.unlink(missing_ok=True)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where an array lies in a file, uncompressed and in one piece."""
+
+    offset: int  # bytes
+    shape: tuple[int, ...]
+    dtype: np.dtype
+
+    @property
+    def row(self) -> int:
+        """Bytes of one entry of the first axis."""
+        return int(np.prod(self.shape[1:], dtype=np.int64)) * self.dtype.itemsize
+
+
+class Stream:
+    """Arrays of a file that are filled piece by piece.
+
+    The file's space is taken at once, so that a full disk shows before the work. The arrays are written by
+    plain file operations: the HDF5 library cannot be trusted on a full disk (it may crash, or succeed in
+    appearance).
+    """
+
+    def __init__(self, path: Path, places: dict[str, Place]):
+        self._places = places
+        self._file = path.open("r+b")
+        end = max(place.offset + place.row * place.shape[0] for place in places.values())
+        try:
+            _reserve(self._file, max(end, path.stat().st_size))
+        except OSError:
+            self._file.close()
+            raise
+
+    def write(self, start: int, **arrays: np.ndarray) -> None:
+        """Store each array (n, ...) as entries `start`... of the array of that name."""
+        for name, values in arrays.items():
+            place = self._places[name]
+            if values.shape[1:] != place.shape[1:] or start + len(values) > place.shape[0]:
+                raise ValueError(f"{name}: {values.shape} at {start} does not fit into {place.shape}")
+            self._file.seek(place.offset + start * place.row)
+            self._file.write(np.ascontiguousarray(values, place.dtype).data)
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def _reserve(file: BinaryIO, size: int) -> None:
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(file.fileno(), 0, size)
+
+
+def create_tiff(path: Path, shape: tuple[int, int, int], dtype: np.dtype) -> Stream:
+    """A greyscale TIFF of `shape` (T, H, W), BigTIFF if it needs to be; the stream's array is `mov`."""
+    # minisblack: movies of 3 or 4 frames become RGB otherwise.
+    tifffile.imwrite(path, shape=shape, dtype=dtype, photometric="minisblack", metadata={"axes": "TYX"})
+    with tifffile.TiffFile(path) as tiff:
+        offset = tiff.series[0].dataoffset
+    return Stream(path, {"mov": Place(offset, shape, np.dtype(dtype))})
+
+
+def create_hdf5(path: Path, arrays: dict[str, tuple[tuple[int, ...], np.dtype]], attributes: dict) -> Stream:
+    """An HDF5 file with datasets of the given shapes and dtypes, each contiguous, and root attributes."""
+    size = sum(
+        int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize for shape, dtype in arrays.values()
+    )
+    with path.open("wb") as file:
+        _reserve(file, size + 2**16)  # room for the structure, so that the library meets no full disk
+    layout = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    layout.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
+    layout.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
+    places = {}
+    with h5py.File(path, "w") as file:
+        for name, value in attributes.items():
+            file.attrs[name] = value
+        for name, (shape, dtype) in arrays.items():
+            kind = h5py.h5t.py_create(np.dtype(dtype), logical=True)
+            data = h5py.h5d.create(file.id, name.encode(), kind, h5py.h5s.create_simple(shape), layout)
+            places[name] = Place(data.get_offset(), shape, np.dtype(dtype))
+    return Stream(path, places)
+
+
+def create_movie(path: Path, kind: str, shape: tuple[int, int, int], dtype: np.dtype) -> Stream:
+    """A movie file, `kind` "tiff" or "hdf5"; the stream's array is `mov` (T, H, W)."""
+    if kind == "hdf5":
+        return create_hdf5(path, {"mov": (shape, dtype)}, {})
+    return create_tiff(path, shape, dtype)
+
+
+SUFFIXES = {".tif": "tiff", ".tiff": "tiff", ".btf": "tiff", ".h5": "hdf5", ".hdf5": "hdf5"}
+
+
+def movie_format(path: Path, default: str) -> str:
+    """ "tiff" or "hdf5", as the name of the file says, else `default`."""
+    return SUFFIXES.get(path.suffix.lower(), default)

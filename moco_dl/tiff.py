@@ -1,0 +1,111 @@
+"""TIFF movies: plain, BigTIFF, ImageJ, OME, compressed, one page or one series a frame."""
+
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import tifffile
+
+from moco_dl.errors import NrcorrectError
+from moco_dl.movie import check_movie, closed_on_error
+
+
+class TiffMovie:
+    """A TIFF movie: the frames of the first series, and of all further series that look the same."""
+
+    format = "tiff"
+
+    def __init__(self, path: Path):
+        self.path = path
+        with _damage_reported(path):
+            self._file = tifffile.TiffFile(path)
+        with closed_on_error(self._file):
+            self._inspect()
+
+    def _inspect(self) -> None:
+        with _damage_reported(self.path):
+            alike = [s for s in self._file.series if _looks_like(s, self._file.series[0])]
+        first = alike[0]
+        self._refuse_other_images(first)
+        height, width = first.shape[-2:]
+        # One entry a frame: (series, index in it).
+        self._frames = [(s, i) for s in alike for i in range(s.size // (height * width))]
+        self.shape = (len(self._frames), height, width)
+        self.dtype = first.dtype.newbyteorder("=")
+        if len(alike) == 1 and len(first.shape) == 2:
+            raise NrcorrectError(f"{self.path}: holds one image {height}x{width}; wanted a movie of frames")
+        check_movie(str(self.path), self.shape, self.dtype)
+        self._refuse_truncated(alike)
+
+    def _refuse_other_images(self, series: tifffile.TiffPageSeries) -> None:
+        page = series.keyframe
+        if "S" in series.axes or page.samplesperpixel > 1 or page.photometric == tifffile.PHOTOMETRIC.RGB:
+            raise NrcorrectError(
+                f"{self.path}: holds colour (RGB) images {series.axes} {series.shape}; wanted one grey value"
+                " a pixel: save one channel, or a 3-frame movie as greyscale"
+            )
+        if series.axes[-2:] != "YX" or sum(size > 1 for size in series.shape[:-2]) > 1:
+            raise NrcorrectError(
+                f"{self.path}: has axes {series.axes} {series.shape}; wanted frames of one plane and channel:"
+                " split the file"
+            )
+
+    def _refuse_truncated(self, alike: list[tifffile.TiffPageSeries]) -> None:
+        size = self.path.stat().st_size
+        for series in alike:
+            if series.dataoffset is not None and series.dataoffset + series.nbytes > size:
+                raise NrcorrectError(
+                    f"{self.path}: truncated: {size} bytes, but its frames end at"
+                    f" {series.dataoffset + series.nbytes}; copy it again"
+                )
+
+    def read(self, indices: Sequence[int]) -> np.ndarray:
+        frames = np.empty((len(indices), *self.shape[1:]), self.dtype)
+        with _damage_reported(self.path):
+            for frame, index in zip(frames, indices, strict=True):
+                frame[...] = self._frame(*self._frames[index])
+        return frames
+
+    def _frame(self, series: tifffile.TiffPageSeries, index: int) -> np.ndarray:
+        if series.dataoffset is None:
+            return series.pages[index].asarray()
+        # Read rather than mapped: mapped pages would count as memory of the process.
+        height, width = self.shape[1:]
+        dtype = series.dtype.newbyteorder(self._file.byteorder)
+        count = height * width
+        offset = series.dataoffset + index * count * dtype.itemsize
+        data = self._file.filehandle.read_array(dtype, count, offset)
+        return data.reshape(height, width)
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def _looks_like(series: tifffile.TiffPageSeries, first: tifffile.TiffPageSeries) -> bool:
+    same_axes = series.axes[-2:] == first.axes[-2:]
+    return same_axes and series.shape[-2:] == first.shape[-2:] and series.dtype == first.dtype
+
+
+@contextmanager
+def _damage_reported(path: Path) -> Iterator[None]:
+    """Turn what tifffile raises, and the errors that it only logs, into a NrcorrectError."""
+    errors: list[str] = []
+    handler = logging.Handler(logging.ERROR)
+    handler.emit = lambda record: errors.append(record.getMessage())
+    logger = logging.getLogger("tifffile")
+    propagate, logger.propagate = logger.propagate, False
+    logger.addHandler(handler)
+    way_out = "copy it again, or save it anew"
+    try:
+        yield
+    except (NrcorrectError, MemoryError):
+        raise
+    except Exception as error:  # decoders raise whatever the bytes provoke
+        raise NrcorrectError(f"{path}: damaged TIFF ({error}); {way_out}") from error
+    finally:
+        logger.removeHandler(handler)
+        logger.propagate = propagate
+    if errors:
+        raise NrcorrectError(f"{path}: damaged or truncated TIFF ({errors[0]}); {way_out}")

@@ -1,0 +1,66 @@
+from contextlib import closing
+
+import h5py
+import numpy as np
+import pytest
+
+from moco_dl import load_fields
+from moco_dl.errors import NrcorrectError
+from moco_dl.fields import create_fields
+
+
+@pytest.fixture
+def stored(tmp_path):
+    rng = np.random.default_rng(0)
+    rigid = rng.normal(size=(5, 2)).astype(np.float32)
+    flow = rng.normal(size=(5, 2, 6, 5)).astype(np.float16)
+    flagged = np.array([False, True, False, False, False])
+    reference = rng.random((21, 18)).astype(np.float32)
+    with closing(create_fields(tmp_path / "f.h5", 5, 4, reference, {"version": "x", "options": {}})) as writer:
+        for part in (slice(0, 3), slice(3, 5)):
+            writer.write(part.start, rigid=rigid[part], flow=flow[part], flagged=flagged[part])
+    return tmp_path / "f.h5", rigid, flow, flagged, reference
+
+
+def test_what_is_written_is_read(stored):
+    path, rigid, flow, flagged, reference = stored
+    fields = load_fields(path)
+    assert len(fields) == 5 and fields.shape == (5, 21, 18) and fields.stride == 4
+    np.testing.assert_array_equal(fields.rigid, rigid)
+    np.testing.assert_array_equal(fields.flow[1:4], flow[1:4])
+    np.testing.assert_array_equal(fields.flagged, flagged)
+    np.testing.assert_array_equal(fields.reference, reference)
+    assert fields.metadata == {"version": "x", "options": {}}
+
+
+def test_slices_are_full_resolution_displacements(stored):
+    path, rigid, flow, *_ = stored
+    dense = load_fields(path)[1:4]
+    assert dense.shape == (3, 2, 21, 18) and dense.dtype == np.float32
+    middle = flow[2, :, 2, 3].astype(np.float32)  # coarse sample (2, 3) sits at (9.5, 13.5)
+    np.testing.assert_allclose(dense[1, :, 9:11, 13:15].mean((1, 2)), middle + rigid[2], atol=0.35)
+    flat = np.zeros_like(flow)
+    with h5py.File(path, "a") as file:
+        file["flow"][...] = flat
+    np.testing.assert_allclose(load_fields(path)[:], np.broadcast_to(rigid[:, :, None, None], (5, 2, 21, 18)))
+    with pytest.raises(TypeError, match="sliced"):
+        load_fields(path)[0]
+
+
+def test_the_file_says_its_conventions(stored):
+    with h5py.File(stored[0]) as file:
+        assert file.attrs["units"] == "pixels" and file.attrs["components"] == "dy, dx"
+        assert file.attrs["sign"] == "backward: corrected[y, x] = raw[y + dy, x + dx]"
+        assert file.attrs["stride"] == 4
+
+
+def test_other_files_are_refused(tmp_path):
+    with pytest.raises(NrcorrectError, match=r"no such file; wanted a NAME_fields\.h5"):
+        load_fields(tmp_path / "none.h5")
+    (tmp_path / "text.h5").write_text("no")
+    with pytest.raises(NrcorrectError, match="damaged, or not a field file"):
+        load_fields(tmp_path / "text.h5")
+    with h5py.File(tmp_path / "other.h5", "w") as file:
+        file["mov"] = 1
+    with pytest.raises(NrcorrectError, match="not a field file; wanted"):
+        load_fields(tmp_path / "other.h5")

@@ -1,0 +1,189 @@
+from contextlib import closing
+
+import h5py
+import numpy as np
+import pytest
+import tifffile
+
+from moco_dl.errors import NrcorrectError
+from moco_dl.movie import open_movie
+
+DTYPES = ["uint8", "int16", "uint16", "int32", "uint32", "float32", "float64"]
+
+
+def frames(dtype="uint16", shape=(7, 20, 24)):
+    rng = np.random.default_rng(0)
+    top = 1000 if np.dtype(dtype).kind == "f" else min(np.iinfo(dtype).max, 2**31)
+    return (rng.random(shape) * top).astype(dtype)
+
+
+def check(path, expected, **options):
+    with closing(open_movie(path, **options)) as movie:
+        assert movie.shape == expected.shape
+        assert movie.dtype == expected.dtype and movie.dtype.isnative
+        np.testing.assert_array_equal(movie.read(range(2, 5)), expected[2:5])
+        np.testing.assert_array_equal(movie.read([0, 3, 6]), expected[[0, 3, 6]])
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_plain_tiff(tmp_path, dtype):
+    tifffile.imwrite(tmp_path / "m.tif", frames(dtype), photometric="minisblack")
+    check(tmp_path / "m.tif", frames(dtype))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"bigtiff": True},
+        {"bigtiff": True, "byteorder": ">"},
+        {"imagej": True},
+        {"imagej": True, "truncate": True},  # one page for all frames, as ImageJ writes over 4 GB
+        {"ome": True, "metadata": {"axes": "TYX"}},
+        {"compression": "zlib"},
+        {"compression": "zlib", "predictor": True},
+        {"compression": "lzw"},
+        {"compression": "adobe_deflate", "rowsperstrip": 5},
+        {"tile": (16, 16)},
+        {"metadata": None},
+    ],
+    ids=str,
+)
+def test_kinds_of_tiff(tmp_path, options):
+    photometric = {} if "imagej" in options else {"photometric": "minisblack"}
+    tifffile.imwrite(tmp_path / "m.tif", frames(), **photometric, **options)
+    check(tmp_path / "m.tif", frames())
+
+
+@pytest.mark.parametrize("metadata", [None, {}])
+def test_one_page_a_frame(tmp_path, metadata):
+    """Frames appended one at a time: one series of pages, or one series a frame."""
+    with tifffile.TiffWriter(tmp_path / "m.tif") as writer:
+        for frame in frames():
+            writer.write(frame, photometric="minisblack", contiguous=False, metadata=metadata)
+    check(tmp_path / "m.tif", frames())
+
+
+@pytest.mark.parametrize("count", [1, 3, 4])
+def test_few_frames_are_frames_not_colours(tmp_path, count):
+    expected = frames(shape=(count, 20, 24))
+    tifffile.imwrite(tmp_path / "m.tif", expected, photometric="minisblack")
+    with closing(open_movie(tmp_path / "m.tif")) as movie:
+        np.testing.assert_array_equal(movie.read(range(count)), expected)
+
+
+@pytest.mark.parametrize("dtype", [*DTYPES, ">u2"])
+def test_hdf5(tmp_path, dtype):
+    with h5py.File(tmp_path / "m.h5", "w") as file:
+        file.create_dataset("mov", data=frames(dtype), compression="gzip", chunks=(4, 20, 24))
+    check(tmp_path / "m.h5", frames(np.dtype(dtype).newbyteorder("=")))
+
+
+def shape_of(path, dataset=None):
+    with closing(open_movie(path, dataset)) as movie:
+        return movie.shape
+
+
+def test_hdf5_dataset_by_name_then_by_size(tmp_path):
+    path = tmp_path / "m.h5"
+    with h5py.File(path, "w") as file:
+        file["small"], file["group/large"] = frames(shape=(2, 20, 24)), frames()
+        file["image"] = frames()[0]
+    assert shape_of(path) == (7, 20, 24)
+    assert shape_of(path, "small") == (2, 20, 24)
+    with h5py.File(path, "a") as file:
+        file["data"] = frames(shape=(3, 20, 24))
+    assert shape_of(path) == (3, 20, 24)
+    with h5py.File(path, "a") as file:
+        file["mov"] = frames(shape=(4, 20, 24))
+    assert shape_of(path) == (4, 20, 24)
+
+
+def write_tiff(path, data, **options):
+    tifffile.imwrite(path, data, **{"photometric": "minisblack"} | options)
+
+
+def cut_short(path, share=0.5):
+    data = path.read_bytes()
+    path.write_bytes(data[: int(len(data) * share)])
+
+
+def truncated_plain(path):
+    write_tiff(path, frames())
+    cut_short(path)
+
+
+def truncated_single_page(path):
+    write_tiff(path, frames(), photometric=None, imagej=True, truncate=True)
+    cut_short(path)
+
+
+def truncated_compressed(path):
+    write_tiff(path, frames(), compression="zlib")
+    cut_short(path)
+
+
+def truncated_header(path):
+    write_tiff(path, frames(), metadata=None)
+    cut_short(path, 0.001)
+
+
+def hdf5(**datasets):
+    def write(path):
+        with h5py.File(path, "w") as file:
+            for name, data in datasets.items():
+                file[name] = data
+
+    return write
+
+
+def truncated_hdf5(path):
+    hdf5(mov=frames())(path)
+    cut_short(path)
+
+
+BAD = {
+    "missing": (lambda path: None, "No such file"),
+    "directory": (lambda path: path.mkdir(), "is a directory; name the movies in it"),
+    "empty": (lambda path: path.touch(), "file is empty; wanted a TIFF or HDF5"),
+    "text": (lambda path: path.write_text("frame,dy,dx\n" * 9), "neither TIFF nor HDF5; convert"),
+    "truncated plain": (truncated_plain, "truncated.* copy it again"),
+    "truncated single page": (truncated_single_page, "truncated .* copy it again"),
+    "truncated compressed": (truncated_compressed, "damaged or truncated TIFF .* copy it again"),
+    "truncated header": (truncated_header, "damaged TIFF .* copy it again"),
+    "rgb": (lambda path: tifffile.imwrite(path, np.zeros((20, 24, 3), "u1"), photometric="rgb"), "RGB"),
+    "two channels": (
+        lambda path: write_tiff(path, frames(shape=(4, 2, 20, 24)), ome=True, metadata={"axes": "TCYX"}),
+        "axes TCYX .* split the file",
+    ),
+    "one image": (lambda path: write_tiff(path, frames()[0]), "one image 20x24; wanted a movie"),
+    "small": (lambda path: write_tiff(path, frames(shape=(7, 12, 24))), "12x24; wanted at least 16x16"),
+    "complex": (lambda path: write_tiff(path, frames("f4").astype("c8")), "complex64; convert them to one of"),
+    "no 3-D dataset": (hdf5(image=np.zeros((20, 24))), r"no 3-D dataset; found image \(20, 24\)"),
+    "no dataset": (hdf5(), "no 3-D dataset; found nothing"),
+    "zero frames": (hdf5(mov=np.zeros((0, 20, 24), "u2")), "no frames; wanted at least one"),
+    "complex hdf5": (hdf5(mov=np.zeros((3, 20, 24), "c8")), "complex64; convert"),
+    "text hdf5": (hdf5(mov=np.full((3, 20, 24), "x", "S1")), "convert them to one of"),
+    "truncated hdf5": (truncated_hdf5, "damaged HDF5 .* copy it again"),
+}
+
+
+@pytest.mark.parametrize("kind", BAD)
+def test_bad_input_is_named_with_a_way_out(tmp_path, kind):
+    make, message = BAD[kind]
+    path = tmp_path / "movie"
+    make(path)
+    with pytest.raises(NrcorrectError, match=message) as caught:
+        with closing(open_movie(path)) as movie:
+            movie.read(range(movie.shape[0]))
+    assert str(path) in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_wrong_key_lists_what_there_is(tmp_path):
+    hdf5(a=frames(), b=frames()[0])(tmp_path / "m.h5")
+    with pytest.raises(NrcorrectError, match=r"no dataset 'c'; found a \(7, 20, 24\), b \(20, 24\); choose"):
+        open_movie(tmp_path / "m.h5", "c")
+    with pytest.raises(NrcorrectError, match="wanted a movie"):
+        open_movie(tmp_path / "m.h5", "b")
+    write_tiff(tmp_path / "m.tif", frames())
+    with pytest.raises(NrcorrectError, match="--dataset a is for HDF5"):
+        open_movie(tmp_path / "m.tif", "a")

@@ -1,0 +1,99 @@
+import multiprocessing
+import resource
+from contextlib import closing
+
+import h5py
+import numpy as np
+import pytest
+import tifffile
+
+from moco_dl.errors import NrcorrectError
+from moco_dl.output import create_movie, part_of, refuse_existing, staged, to_dtype
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "uint16", "int32", "uint32"])
+def test_counts_are_rounded_and_clipped_never_wrapped(dtype):
+    limits = np.iinfo(dtype)
+    values = np.array([limits.min - 9.0, limits.min, 1.5, 2.5, 3.49, limits.max - 0.4, limits.max + 9.0])
+    expected = [limits.min, limits.min, 2, 2, 3, limits.max, limits.max]
+    assert to_dtype(values, np.dtype(dtype)).tolist() == expected
+
+
+def test_float_values_stay_and_nan_becomes_zero_in_integers():
+    values = np.array([0.25, np.nan, -np.inf, np.inf], np.float32)
+    np.testing.assert_array_equal(to_dtype(values, np.dtype("float32")), values)
+    assert to_dtype(values, np.dtype("uint8")).tolist() == [0, 0, 0, 255]
+
+
+def read(path):
+    if path.suffix == ".h5":
+        with h5py.File(path) as file:
+            return file["mov"][:]
+    return tifffile.imread(path)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 11])
+@pytest.mark.parametrize("name", ["m.tif", "m.h5"])
+def test_written_in_pieces_read_as_a_whole(tmp_path, name, count):
+    frames = np.random.default_rng(0).integers(0, 65535, (count, 20, 17), np.uint16)
+    kind = "hdf5" if name.endswith("h5") else "tiff"
+    with (
+        staged([tmp_path / name]) as parts,
+        closing(create_movie(parts[0], kind, frames.shape, frames.dtype)) as out,
+    ):
+        for start in range(0, count, 3):
+            out.write(start, mov=frames[start : start + 3])
+        assert not (tmp_path / name).exists()
+    np.testing.assert_array_equal(read(tmp_path / name).reshape(frames.shape), frames)
+    if kind == "tiff":
+        with tifffile.TiffFile(tmp_path / name) as tiff:
+            assert tiff.series[0].get_shape(squeeze=False) == frames.shape and len(tiff.pages) == count
+            assert tiff.pages[0].photometric == tifffile.PHOTOMETRIC.MINISBLACK
+
+
+def test_failure_leaves_nothing(tmp_path):
+    with pytest.raises(KeyboardInterrupt), staged([tmp_path / "a", tmp_path / "b"]) as parts:
+        parts[0].write_text("half")
+        raise KeyboardInterrupt
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_existing_files_are_refused(tmp_path):
+    path = tmp_path / "m.tif"
+    refuse_existing([path], overwrite=False)
+    part_of(path).touch()
+    with pytest.raises(NrcorrectError, match=r"m.tif.part: exists \(left by a run that was killed"):
+        refuse_existing([path], overwrite=False)
+    part_of(path).unlink()
+    path.touch()
+    with pytest.raises(NrcorrectError, match=r"m\.tif: exists; choose another output, or --overwrite"):
+        refuse_existing([path], overwrite=False)
+    refuse_existing([path], overwrite=True)
+    with pytest.raises(NrcorrectError, match=r"no directory .*; make it first"):
+        refuse_existing([tmp_path / "none" / "m.tif"], overwrite=False)
+    with pytest.raises(NrcorrectError, match="is a directory; name a file"):
+        refuse_existing([tmp_path], overwrite=True)
+
+
+def _write_beyond_limit(path, kind, queue):
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))
+    try:
+        with (
+            staged([path]) as parts,
+            closing(create_movie(parts[0], kind, (40, 64, 64), np.dtype("u2"))) as out,
+        ):
+            for start in range(40):
+                out.write(start, mov=np.ones((1, 64, 64), np.uint16))
+    except NrcorrectError as error:
+        queue.put(str(error))
+
+
+@pytest.mark.parametrize("kind", ["tiff", "hdf5"])
+def test_no_space(tmp_path, kind):
+    context = multiprocessing.get_context("spawn")
+    queue = context.Queue()
+    process = context.Process(target=_write_beyond_limit, args=(tmp_path / "out", kind, queue))
+    process.start()
+    assert "cannot write: " in queue.get(timeout=60)
+    process.join()
+    assert list(tmp_path.iterdir()) == []
