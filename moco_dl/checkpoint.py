@@ -1,0 +1,89 @@
+"""Weights that know themselves: format, architecture, state and provenance in one file."""
+
+import hashlib
+import io
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from moco_dl.errors import NrcorrectError
+from moco_dl.network import NetworkConfig, PyramidFlowNet
+
+FORMAT = "nrcorrect-weights-1"
+ARCHITECTURE = "PyramidFlowNet-1"
+DEFAULT_NAME = "pyramid.pt"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A network ready for use, and where it came from."""
+
+    network: PyramidFlowNet
+    provenance: dict  # how it was trained
+    sha256: str  # of the file
+    training: dict | None  # optimiser state and step, in files that training can resume from
+
+
+def default_weights() -> Path:
+    """The shipped weights: beside the package in a wheel, in weights/ in a checkout."""
+    package = Path(__file__).resolve().parent
+    inside = package / "weights" / DEFAULT_NAME
+    return inside if inside.exists() else package.parent / "weights" / DEFAULT_NAME
+
+
+def save(path: Path, network: PyramidFlowNet, provenance: dict, training: dict | None = None) -> None:
+    """Write a checkpoint; the file appears whole or not at all."""
+    content = {
+        "format": FORMAT,
+        "architecture": ARCHITECTURE,
+        "config": network.config.as_dict(),
+        "state": network.state_dict(),
+        "provenance": provenance,
+    }
+    if training is not None:
+        content["training"] = training
+    part = path.with_name(path.name + ".part")
+    try:
+        torch.save(content, part)
+        part.replace(path)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise NrcorrectError(f"{path}: cannot write weights: {error.strerror or error}") from error
+
+
+def load(path: Path) -> Checkpoint:
+    """Read a checkpoint.
+
+    Raises NrcorrectError if the file is missing, is not a checkpoint of this tool, or holds an architecture
+    this version does not know.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise NrcorrectError(f"{path}: cannot read weights: {error.strerror or error}") from error
+    content = _unpack(path, data)
+    if content.get("architecture") != ARCHITECTURE:
+        raise NrcorrectError(
+            f"{path}: holds architecture {content.get('architecture')!r}; this version knows"
+            f" {ARCHITECTURE!r}; use the weights that came with it"
+        )
+    try:
+        network = PyramidFlowNet(NetworkConfig.from_dict(content["config"]))
+        network.load_state_dict(content["state"])
+        provenance = dict(content["provenance"])
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise NrcorrectError(f"{path}: damaged weights; leave out --weights to use the shipped ones") from error
+    digest = hashlib.sha256(data).hexdigest()
+    return Checkpoint(network.eval(), provenance, digest, content.get("training"))
+
+
+def _unpack(path: Path, data: bytes) -> dict:
+    way_out = "leave out --weights to use the shipped ones, or name a file that nrcorrect train wrote"
+    try:
+        content = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    except Exception as error:  # torch.load raises whatever the bytes provoke
+        raise NrcorrectError(f"{path}: not a weights file; {way_out}") from error
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise NrcorrectError(f"{path}: not weights of this tool; {way_out}")
+    return content

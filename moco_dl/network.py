@@ -1,0 +1,181 @@
+"""PyramidFlowNet: a shared feature pyramid, and one residual field a level, coarse to fine.
+
+The manner of LiteFlowNet (Hui et al., CVPR 2018): frame and reference pass the same encoder; the coarsest
+level predicts a field for the whole view, each finer level warps the frame's features by what is known so
+far, correlates them with the reference's, and adds a residual. Each level's first guess is the expected
+displacement under a softmax over the locally averaged cost volume, which a convolutional head corrects.
+"""
+
+from dataclasses import asdict, dataclass
+from itertools import pairwise
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from moco_dl.warp import warp
+
+STRIDE = 4  # of the finest level, and of the field
+COARSEST = 16
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """Widths of PyramidFlowNet; lists run from stride 4 to stride 16."""
+
+    stem: int = 16  # channels at stride 2
+    widths: tuple[int, ...] = (32, 48, 64)  # encoder channels
+    match: tuple[int, ...] = (16, 24, 32)  # channels that are correlated
+    radius: tuple[int, ...] = (2, 3, 4)  # of the cost volume, in pixels of the level
+    hidden: tuple[int, ...] = (32, 48, 64)  # first decoder layer
+    state: tuple[int, ...] = (24, 32, 32)  # second decoder layer, handed on to the next level
+
+    def as_dict(self) -> dict:
+        return {name: list(v) if isinstance(v, tuple) else v for name, v in asdict(self).items()}
+
+    @classmethod
+    def from_dict(cls, values: dict) -> "NetworkConfig":
+        return cls(**{name: tuple(v) if isinstance(v, list) else v for name, v in values.items()})
+
+
+class PyramidFlowNet(nn.Module):
+    """Field from a frame to a reference.
+
+    `encode` turns network inputs (B, 2, H, W) into features; `forward` turns two sets of features into
+    fields. The reference is encoded once for a movie; its features may have batch size 1.
+    """
+
+    def __init__(self, config: NetworkConfig = NetworkConfig()):
+        super().__init__()
+        self.config = config
+        self.encoder = Encoder(config)
+        states = (*config.state[1:], 0)  # what comes down from the coarser level
+        self.levels = nn.ModuleList(
+            Level(config.match[i], config.radius[i], config.hidden[i], config.state[i], states[i])
+            for i in range(len(config.widths))
+        )
+
+    def encode(self, images: Tensor) -> list[Tensor]:
+        """Network inputs (B, 2, H, W), any size -> features at strides 4, 8, 16, each (B, C, h, w).
+
+        The image is padded at the bottom and right to a multiple of 16 with invalid pixels.
+        """
+        height, width = images.shape[-2:]
+        return self.encoder(F.pad(images, (0, -width % COARSEST, 0, -height % COARSEST)))
+
+    def forward(self, reference: list[Tensor], frames: list[Tensor]) -> list[Tensor]:
+        """Features of reference and frames -> flows (B, 2, h, w) at strides 16, 8, 4, in full-frame pixels."""
+        flow, state, flows = None, None, []
+        stride = COARSEST
+        for level, fixed, moving in zip(self.levels[::-1], reference[::-1], frames[::-1], strict=True):
+            if flow is None:
+                flow = moving.new_zeros(len(moving), 2, *moving.shape[-2:])
+            else:
+                flow = 2.0 * _double(flow)
+                state = _double(state)
+            flow, state = level(fixed.expand_as(moving), moving, flow, state)
+            flows.append(flow * stride)
+            stride //= 2
+        return flows
+
+
+class Encoder(nn.Module):
+    """Bottom-up convolutions, top-down additions, a projection to the channels that are correlated."""
+
+    def __init__(self, config: NetworkConfig):
+        super().__init__()
+        widths = config.widths
+        self.stem = nn.Sequential(_convolution(2, config.stem, 5, 2), _convolution(config.stem, config.stem))
+        self.down = nn.ModuleList(
+            nn.Sequential(_convolution(before, after, 3, 2), _convolution(after, after))
+            for before, after in zip((config.stem, *widths), widths, strict=False)
+        )
+        self.lateral = nn.ModuleList(nn.Conv2d(above, here, 1) for here, above in pairwise(widths))
+        self.project = nn.ModuleList(
+            nn.Conv2d(here, match, 1) for here, match in zip(widths, config.match, strict=True)
+        )
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        x, pyramid = self.stem(images), []
+        for down in self.down:
+            x = down(x)
+            pyramid.append(x)
+        for i in reversed(range(len(self.lateral))):
+            pyramid[i] = pyramid[i] + _double(self.lateral[i](pyramid[i + 1]))
+        return [_contrast(project(x)) for project, x in zip(self.project, pyramid, strict=True)]
+
+
+class Level(nn.Module):
+    """One level: warp, correlate, expected displacement, residual head."""
+
+    def __init__(self, channels: int, radius: int, hidden: int, state: int, incoming: int):
+        super().__init__()
+        self.radius = radius
+        self.log_temperature = nn.Parameter(torch.tensor(15.0).log())
+        shifts = (2 * radius + 1) ** 2
+        self.body = nn.Sequential(
+            _convolution(shifts + channels + 4 + incoming, hidden), _convolution(hidden, state)
+        )
+        self.head = nn.Conv2d(state, 3, 3, padding=1)  # dy, dx, trust in the expected displacement
+        nn.init.zeros_(self.head.weight)
+        self.head.bias.data = torch.tensor([0.0, 0.0, 2.0])
+
+    def forward(
+        self, reference: Tensor, frame: Tensor, flow: Tensor, state: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """Features (B, C, h, w), flow (B, 2, h, w) in this level's pixels -> better flow, state."""
+        cost = cost_volume(reference, warp(frame, flow, padding="zeros"), self.radius)
+        step = self.expected(box_mean(cost, 2))
+        inputs = [cost, reference, flow, step] + ([] if state is None else [state])
+        state = self.body(torch.cat(inputs, dim=1))
+        head = self.head(state)
+        return flow + head[:, 2:].sigmoid() * step + head[:, :2], state
+
+    def expected(self, cost: Tensor) -> Tensor:
+        """Mean displacement (B, 2, h, w) under a softmax over the shifts of `cost` (B, n * n, h, w)."""
+        side = 2 * self.radius + 1
+        weight = torch.softmax(cost * self.log_temperature.exp(), dim=1).unflatten(1, (side, side))
+        offsets = torch.arange(-self.radius, self.radius + 1, device=cost.device, dtype=cost.dtype)
+        dy = torch.einsum("byhw,y->bhw", weight.sum(2), offsets)
+        dx = torch.einsum("bxhw,x->bhw", weight.sum(1), offsets)
+        return torch.stack((dy, dx), dim=1)
+
+
+def cost_volume(reference: Tensor, frame: Tensor, radius: int) -> Tensor:
+    """Mean product over channels of `reference` and each shift of `frame`: (B, (2 radius + 1)^2, h, w).
+
+    Channel `(dy + radius) * (2 radius + 1) + dx + radius` holds `<reference[y, x], frame[y + dy, x + dx]>`.
+    """
+    height, width = reference.shape[-2:]
+    padded = F.pad(frame, [radius] * 4)
+    side = range(2 * radius + 1)
+    products = [
+        torch.linalg.vecdot(reference, padded[..., dy : dy + height, dx : dx + width], dim=1)
+        for dy in side
+        for dx in side
+    ]
+    return torch.stack(products, dim=1) / reference.shape[1]
+
+
+def box_mean(x: Tensor, radius: int) -> Tensor:
+    """Mean over a (2 radius + 1)^2 window, over what lies inside the image at its edges."""
+    side = 2 * radius + 1
+    rows = F.avg_pool2d(x, (side, 1), stride=1, padding=(radius, 0), count_include_pad=False)
+    return F.avg_pool2d(rows, (1, side), stride=1, padding=(0, radius), count_include_pad=False)
+
+
+def _contrast(features: Tensor) -> Tensor:
+    """Local mean (9x9) removed, local energy (9x9, all channels) set to one."""
+    features = features - box_mean(features, 4)
+    energy = box_mean(features.square().mean(1, keepdim=True), 4)
+    return features * torch.rsqrt(energy + 1e-4)
+
+
+def _convolution(before: int, after: int, side: int = 3, stride: int = 1) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(before, after, side, stride, padding=side // 2), nn.LeakyReLU(0.1, inplace=True)
+    )
+
+
+def _double(x: Tensor) -> Tensor:
+    return F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)

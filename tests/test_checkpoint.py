@@ -1,0 +1,43 @@
+import pytest
+import torch
+
+from moco_dl.checkpoint import load, save
+from moco_dl.errors import NrcorrectError
+from moco_dl.network import NetworkConfig, PyramidFlowNet
+
+
+def test_what_is_saved_is_loaded(tmp_path):
+    torch.manual_seed(0)
+    network = PyramidFlowNet(NetworkConfig(stem=8))
+    save(tmp_path / "w.pt", network, {"seed": 3})
+    loaded = load(tmp_path / "w.pt")
+    assert loaded.provenance == {"seed": 3} and len(loaded.sha256) == 64 and loaded.training is None
+    assert loaded.network.config == NetworkConfig(stem=8)
+    for name, value in network.state_dict().items():
+        assert torch.equal(loaded.network.state_dict()[name], value)
+    assert list(tmp_path.iterdir()) == [tmp_path / "w.pt"]
+
+
+def test_other_files_are_refused(tmp_path):
+    path = tmp_path / "w.pt"
+    with pytest.raises(NrcorrectError, match="cannot read weights: No such file"):
+        load(path)
+    path.write_text("hello")
+    with pytest.raises(NrcorrectError, match="not a weights file; leave out --weights"):
+        load(path)
+    torch.save({"state_dict": {}}, path)
+    with pytest.raises(NrcorrectError, match="not weights of this tool; leave out --weights"):
+        load(path)
+
+
+def test_unknown_architecture_and_damage_are_errors_not_fallbacks(tmp_path):
+    path = tmp_path / "w.pt"
+    save(path, PyramidFlowNet(), {})
+    content = torch.load(path, weights_only=True)
+    torch.save(content | {"architecture": "PyramidFlowNet-9"}, path)
+    with pytest.raises(NrcorrectError, match="holds architecture 'PyramidFlowNet-9'; this version knows"):
+        load(path)
+    content["state"].popitem()
+    torch.save(content, path)
+    with pytest.raises(NrcorrectError, match="damaged weights"):
+        load(path)
