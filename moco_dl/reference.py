@@ -1,0 +1,207 @@
+"""The reference image: what every frame is brought onto.
+
+Built from frames sampled evenly over the movie: seeded by the frames that agree best with one another
+(as Suite2p does), then estimated again and again from the samples registered to the last estimate.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import tifffile
+from scipy.ndimage import gaussian_filter
+
+from moco_dl.errors import NrcorrectError
+
+RUN = 10  # consecutive frames of a run, averaged before the median, so that dim movies keep their light
+OUTLIER = 4.0  # scaled deviations below the median correlation at which a sample is left out
+
+# (frames (n, H, W), reference (H, W)) -> motion (n, 2, h, w) float32 px; h, w may be 1 for a rigid shift.
+Estimate = Callable[[np.ndarray, np.ndarray], np.ndarray]
+# (frames (n, H, W), motion (n, 2, h, w)) -> frames (n, H, W) float32, NaN where there is no data.
+Move = Callable[[np.ndarray, np.ndarray], np.ndarray]
+
+
+def sample_runs(frames: int, count: int) -> list[range]:
+    """About `count` frame numbers of a movie of `frames`: runs of consecutive ones, spread evenly.
+
+    All frames, cut into runs, if the movie is not longer than `count`. Runs shorten from 10 frames to single
+    ones if `count` is small.
+    """
+    length = min(RUN, max(1, count // 10))
+    if frames <= count:
+        return [range(start, min(start + length, frames)) for start in range(0, frames, length)]
+    starts = np.linspace(0, frames - length, max(1, count // length)).round().astype(int)
+    return [range(start, start + length) for start in starts.tolist()]
+
+
+def usable(frames: np.ndarray) -> np.ndarray:
+    """`(n,)` bool: False for frames (n, H, W) that are empty, constant, saturated or mostly not finite."""
+    return np.array([_usable(frame) for frame in frames], bool)
+
+
+def _usable(frame: np.ndarray) -> bool:
+    if frame.dtype.kind == "f":
+        finite = frame[np.isfinite(frame)]
+        return finite.size > frame.size / 2 and bool(finite.min() < finite.max())
+    low, high = frame.min(), frame.max()
+    saturated = high == np.iinfo(frame.dtype).max and np.count_nonzero(frame == high) > frame.size / 2
+    return bool(low < high and not saturated)
+
+
+def load_image(path: Path) -> np.ndarray:
+    """A reference image (H, W) from a TIFF or NPY file.
+
+    Raises NrcorrectError if the file is missing, is neither, or holds something else than one grey image.
+    """
+    try:
+        image = np.load(path, allow_pickle=False) if path.suffix.lower() == ".npy" else tifffile.imread(path)
+    except OSError as error:
+        raise NrcorrectError(f"{path}: cannot read the reference: {error.strerror or error}") from error
+    except Exception as error:  # decoders raise whatever the bytes provoke
+        raise NrcorrectError(f"{path}: not a TIFF or NPY image ({error}); wanted a reference image") from error
+    if not isinstance(image, np.ndarray) or image.squeeze().ndim != 2:
+        raise NrcorrectError(f"{path}: has shape {np.shape(image)}; wanted one grey image (height, width)")
+    return image.squeeze()
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Usable frames sampled from a movie, and what is known of them."""
+
+    frames: np.ndarray  # (n, H, W), native dtype
+    runs: np.ndarray  # (n,) number of the run of consecutive frames each belongs to
+    motion: np.ndarray | None = None  # (n, 2, h, w) float32 px relative to the reference
+
+
+def draw_samples(read: Callable[[list[int]], np.ndarray], runs: Sequence[range]) -> Samples:
+    """Read the frames of `runs` and keep those that are usable.
+
+    Raises NrcorrectError if none is.
+    """
+    frames = read([t for run in runs for t in run])
+    numbers = np.repeat(np.arange(len(runs)), [len(run) for run in runs])
+    good = usable(frames)
+    if not good.any():
+        raise NrcorrectError("no usable frame to build a reference from: all are empty, constant or saturated")
+    return Samples(frames[good], numbers[good])
+
+
+def build_reference(
+    samples: Samples, kind: str, estimates: Sequence[Estimate], move: Move
+) -> tuple[np.ndarray, Samples]:
+    """Reference `(H, W)` float32 from sampled frames, and the samples with their motion relative to it.
+
+    `kind` is "median" or "mean". Each of `estimates` in turn registers the samples to the reference so far;
+    what is constant in the motion is taken out, so that the reference stays at the middle position and shape.
+    """
+    frames, runs = samples.frames, samples.runs
+    reference = seed(frames)
+    for estimate in estimates:
+        motion = _centred(estimate(frames, reference))
+        keep = _agreeing(frames, motion, reference, move)
+        reference = _combine(
+            replace(samples, frames=frames[keep], runs=runs[keep], motion=motion[keep]), kind, move
+        )
+    fallback = frames.mean(axis=0, dtype=np.float32)
+    reference = np.where(np.isfinite(reference), reference, fallback).astype(np.float32)
+    return reference, replace(samples, motion=motion)
+
+
+def variance_about(reference: np.ndarray, samples: Samples, move: Move) -> np.ndarray:
+    """Mean squared difference of the registered samples from `reference`, (H, W) float32, smoothed by 2 px.
+
+    The samples' brightness is matched first; pixels that no sample shows have the mean variance.
+    """
+    total, count = np.zeros(reference.shape), np.zeros(reference.shape)
+    for part in _chunks(len(samples.frames)):
+        moved = move(samples.frames[part], samples.motion[part])
+        known = np.isfinite(moved)
+        offset = np.where(known, moved - reference, 0).mean(axis=(1, 2), keepdims=True)
+        total += np.square(np.where(known, moved - reference - offset, 0)).sum(axis=0)
+        count += known.sum(axis=0)
+    mean = total.sum() / max(count.sum(), 1)
+    return gaussian_filter((total + mean) / (count + 1), 2).clip(1e-3 * mean + 1e-12).astype(np.float32)
+
+
+def _centred(motion: np.ndarray) -> np.ndarray:
+    """Motion (n, 2, h, w) less its middle: the median over time of its rigid part, the mean of the rest.
+
+    The shape must come from the non-rigid part alone: the median of the sum of both is bent wherever the
+    rigid path is skewed.
+    """
+    rigid = motion.mean(axis=(2, 3), keepdims=True)
+    rest = motion - rigid
+    return rigid - np.median(rigid, axis=0) + rest - rest.mean(axis=0)
+
+
+def seed(samples: np.ndarray, *, count: int = 20) -> np.ndarray:
+    """Mean of the sample that agrees best with others and of the `count` it agrees with, (H, W) float32."""
+    small = _thumbnails(samples).reshape(len(samples), -1)
+    small = small - small.mean(axis=1, keepdims=True)
+    small /= np.maximum(np.linalg.norm(small, axis=1, keepdims=True), 1e-6)
+    likeness = small @ small.T  # (n, n)
+    order = np.sort(likeness, axis=1)[:, ::-1]
+    centre = order[:, : count + 1].mean(axis=1).argmax()
+    best = np.sort(np.argsort(-likeness[centre], kind="stable")[: count + 1])
+    return np.nan_to_num(samples[best].astype(np.float32)).mean(axis=0)
+
+
+def _thumbnails(samples: np.ndarray) -> np.ndarray:
+    """Frames averaged down to about 64 pixels a side, float32."""
+    by, bx = (max(1, size // 64) for size in samples.shape[1:])
+    height, width = samples.shape[1] // by, samples.shape[2] // bx
+    cut = np.nan_to_num(samples[:, : height * by, : width * bx].astype(np.float32))
+    return cut.reshape(len(cut), height, by, width, bx).mean(axis=(2, 4))
+
+
+def _chunks(count: int) -> list[slice]:
+    return [slice(i, i + RUN) for i in range(0, count, RUN)]
+
+
+def _agreeing(samples: np.ndarray, motion: np.ndarray, reference: np.ndarray, move: Move) -> np.ndarray:
+    """`(n,)` bool: registered samples whose correlation with the reference is not an outlier."""
+    correlation = np.concatenate(
+        [[_correlation(f, reference) for f in move(samples[g], motion[g])] for g in _chunks(len(samples))]
+    )
+    typical = np.median(correlation)
+    spread = 1.4826 * np.median(np.abs(correlation - typical)) + 0.01
+    return correlation >= typical - OUTLIER * spread
+
+
+def _correlation(frame: np.ndarray, reference: np.ndarray) -> float:
+    valid = np.isfinite(frame) & np.isfinite(reference)
+    a, b = frame[valid], reference[valid]
+    if a.size < 2:
+        return -1.0
+    a, b = a - a.mean(), b - b.mean()
+    return float(a @ b / max(np.sqrt((a @ a) * (b @ b)), 1e-12))
+
+
+def _combine(samples: Samples, kind: str, move: Move) -> np.ndarray:
+    """Mean, or median over the means of runs (over single samples if there are few runs)."""
+    runs = samples.runs if len(np.unique(samples.runs)) >= 4 else np.arange(len(samples.runs))
+    means, weights = [], []
+    for run in np.unique(runs):
+        moved = move(samples.frames[runs == run], samples.motion[runs == run])
+        there = np.isfinite(moved)
+        weights.append(there.sum(axis=0))
+        means.append(_divide(np.where(there, moved, 0).sum(axis=0), weights[-1]))
+    if kind == "median":
+        return _median(np.stack(means))
+    total = sum(np.where(n > 0, mean, 0) * n for mean, n in zip(means, weights, strict=True))
+    return _divide(total, sum(weights))
+
+
+def _divide(total: np.ndarray, count: np.ndarray) -> np.ndarray:
+    return np.where(count > 0, total / np.maximum(count, 1), np.nan).astype(np.float32)
+
+
+def _median(stack: np.ndarray) -> np.ndarray:
+    """Median over axis 0, NaN left out; several times faster than nanmedian."""
+    ordered = np.sort(stack, axis=0)  # NaN last
+    count = np.isfinite(stack).sum(axis=0)
+    low, high = np.maximum(count - 1, 0) // 2, np.minimum(count // 2, len(stack) - 1)
+    middle = [np.take_along_axis(ordered, i[None], axis=0)[0] for i in (low, high)]
+    return np.where(count > 0, (middle[0] + middle[1]) / 2, np.nan)

@@ -1,0 +1,61 @@
+"""The rigid stage: whole-frame shifts by FFT correlation with the reference, batched."""
+
+import torch
+from torch import Tensor
+
+FINE, COARSE = 1.5, 20.0  # px, sigmas of the difference of Gaussians that is correlated
+TAPER = 0.25  # share of each side over which the frame fades out, so that its edges do not correlate
+WHITEN = 0.5  # power of the reference's spectrum that is divided out; 1 would be phase only
+
+
+class RigidRegistration:
+    """Shifts of frames against one reference.
+
+    A band-passed cross-correlation. Only the reference's spectrum is flattened, never the frame's: in dim
+    frames that would weight noise like signal, and plain phase correlation fails there.
+    """
+
+    def __init__(self, reference: Tensor, max_shift: float):
+        """`reference` (H, W) float32, NaN where unknown; `max_shift` px, in y and in x."""
+        height, width = reference.shape
+        self.limit = [int(min(max_shift, (size - 3) // 2)) for size in (height, width)]
+        self.window = _taper(height, reference.device)[:, None] * _taper(width, reference.device)
+        fy = torch.fft.fftfreq(height, device=reference.device)[:, None]
+        fx = torch.fft.rfftfreq(width, device=reference.device)
+        radius = -2 * torch.pi**2 * (fy.square() + fx.square())
+        band = torch.exp(radius * FINE**2) - torch.exp(radius * COARSE**2)
+        spectrum = self._spectrum(reference[None])[0]
+        self.template = band * spectrum.conj() / spectrum.abs().clamp_min(1e-6).pow(WHITEN)
+
+    def _spectrum(self, images: Tensor) -> Tensor:
+        valid = torch.isfinite(images)
+        mean = images.nanmean(dim=(-2, -1), keepdim=True)
+        return torch.fft.rfft2(torch.where(valid, images - mean, 0.0) * self.window)
+
+    def shifts(self, frames: Tensor) -> Tensor:
+        """Shift of each frame (B, H, W): (B, 2) float32 px, (dy, dx), backward, to a fraction of a pixel."""
+        return torch.cat([self._shift(frame[None]) for frame in frames])
+
+    def _shift(self, frame: Tensor) -> Tensor:
+        correlation = torch.fft.irfft2(self._spectrum(frame) * self.template, s=frame.shape[-2:])[0]
+        my, mx = self.limit
+        near = correlation.roll((my + 1, mx + 1), (0, 1))[: 2 * my + 3, : 2 * mx + 3]
+        inner = near[1:-1, 1:-1]
+        y, x = divmod(int(inner.argmax()), 2 * mx + 1)
+        dy = y - my + _vertex(near[y : y + 3, x + 1])
+        dx = x - mx + _vertex(near[y + 1, x : x + 3])
+        return torch.tensor([[dy, dx]], device=frame.device)
+
+
+def _vertex(three: Tensor) -> float:
+    """Place of the top of the parabola through three equally spaced values, in (-0.5, 0.5)."""
+    left, middle, right = three.tolist()
+    bend = 2 * middle - left - right
+    return max(-0.5, min(0.5, 0.5 * (right - left) / bend)) if bend > 0 else 0.0
+
+
+def _taper(size: int, device: torch.device) -> Tensor:
+    """Flat window with raised-cosine ends, `(size,)`."""
+    edge = torch.arange(size, device=device) + 0.5
+    ramp = (torch.minimum(edge, size - edge) / (TAPER * size)).clamp(max=1.0)
+    return 0.5 - 0.5 * torch.cos(torch.pi * ramp)

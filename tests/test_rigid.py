@@ -1,0 +1,53 @@
+import numpy as np
+import pytest
+import torch
+from scipy.ndimage import gaussian_filter
+
+from moco_dl.rigid import RigidRegistration
+
+
+def scene(shape=(120, 140), seed=0):
+    rng = np.random.default_rng(seed)
+    return 5 + gaussian_filter(rng.standard_normal(shape), 2) * 8
+
+
+def cut(image, dy, dx, shape=(80, 100)):
+    """A frame whose content lies (dy, dx) further down and right than in cut(image, 0, 0)."""
+    return torch.from_numpy(image[20 - dy :][: shape[0], 20 - dx :][:, : shape[1]].astype(np.float32))
+
+
+@pytest.mark.parametrize(("dy", "dx"), [(0, 0), (3, -2), (-9, 7)])
+def test_shift_sign_and_size(dy, dx):
+    image = scene()
+    found = RigidRegistration(cut(image, 0, 0), 12).shifts(cut(image, dy, dx)[None])[0]
+    np.testing.assert_allclose(found, [dy, dx], atol=0.15)
+
+
+def test_photon_noise_and_odd_sizes():
+    image, rng = scene(), np.random.default_rng(1)
+    shape = (71, 83)
+    noisy = torch.from_numpy(rng.poisson(0.3 * cut(image, 4, -3, shape).numpy().clip(0)).astype(np.float32))
+    found = RigidRegistration(cut(image, 0, 0, shape), 12).shifts(noisy[None])[0]
+    np.testing.assert_allclose(found, [4, -3], atol=1.0)
+
+
+def test_shifts_stay_within_the_limit():
+    image = scene()
+    found = RigidRegistration(cut(image, 0, 0), 3).shifts(cut(image, 9, -9)[None])
+    assert found.abs().max() <= 3.5
+
+
+def test_missing_pixels_are_tolerated():
+    image = scene()
+    frame = cut(image, 2, 3)
+    frame[:, :9] = torch.nan
+    found = RigidRegistration(cut(image, 0, 0), 12).shifts(frame[None])[0]
+    np.testing.assert_allclose(found, [2, 3], atol=0.3)
+
+
+def test_batch_equals_singles():
+    image = scene()
+    registration = RigidRegistration(cut(image, 0, 0), 12)
+    frames = torch.stack([cut(image, dy, 2 * dy) for dy in range(-3, 4)])
+    together = registration.shifts(frames)
+    assert all(torch.equal(registration.shifts(f[None])[0], t) for f, t in zip(frames, together, strict=True))
