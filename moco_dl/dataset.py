@@ -1,0 +1,120 @@
+"""Data with known fields on disk: `nrcorrect synth` writes it, `nrcorrect train` reads it or draws its own."""
+
+import json
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import h5py
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+
+from moco_dl.errors import NrcorrectError
+from moco_dl.fields import CONVENTION, create_fields
+from moco_dl.output import create_hdf5, create_movie, movie_format, refuse_existing, staged
+from moco_dl.synth import PairOptions, Pairs, ScenePool, SyntheticMovie, draw_pairs
+
+if TYPE_CHECKING:
+    from moco_dl.train import TrainOptions
+
+Progress = Callable[[int, int], None]  # (just done, in all)
+
+FORMAT = "nrcorrect-pairs-1"
+BATCH = 16
+
+
+def write_pairs(
+    path: Path, count: int, options: PairOptions, seed: int, *, progress: Progress, overwrite: bool = False
+) -> None:
+    """Write `count` square pairs of `options.size` pixels; the same arguments give the same bytes.
+
+    Datasets: `reference (N, H, W)`, `frame (N, H, W)` (photons, NaN where there is no data) and
+    `flow (N, 2, H, W)` (pixels, backward, (dy, dx)), float32.
+    """
+    refuse_existing([path], overwrite=overwrite)
+    scenes, size = ScenePool(seed, options.scene_size), options.size
+    shapes = {"reference": (size, size), "frame": (size, size), "flow": (2, size, size)}
+    arrays = {name: ((count, *shape), np.float32) for name, shape in shapes.items()}
+    about = {"format": FORMAT, "seed": seed, "options": json.dumps(asdict(options))}
+    about |= {name: CONVENTION[name] for name in ("units", "components", "sign")}
+    with staged([path]) as parts, closing(create_hdf5(parts[0], arrays, about)) as file:
+        for start in range(0, count, BATCH):
+            n = min(BATCH, count - start)
+            pairs = draw_pairs(scenes, start // BATCH, n, options, square=True)
+            file.write(start, **{name: values.numpy() for name, values in vars(pairs).items()})
+            progress(n, count)
+
+
+def write_movie(
+    path: Path, movie: SyntheticMovie, *, progress: Progress, overwrite: bool = False
+) -> list[Path]:
+    """Write a synthetic movie and, as a field file of stride 1, its truth NAME_truth.h5; returns both paths."""
+    paths = [path, path.with_name(f"{path.stem}_truth.h5")]
+    refuse_existing(paths, overwrite=overwrite)
+    shape = movie.options.shape
+    about = {"seed": movie.seed, "options": asdict(movie.options)}
+    kind = movie_format(path, "tiff")
+    with staged(paths) as parts, closing(create_movie(parts[0], kind, shape, np.uint16)) as frames:
+        with closing(create_fields(parts[1], shape[0], 1, movie.reference, about, np.float32)) as truth:
+            for t, (frame, flow) in enumerate(movie):
+                rigid = flow.mean(axis=(1, 2))
+                rest = flow - rigid[:, None, None]
+                frames.write(t, mov=frame[None])
+                truth.write(t, rigid=rigid[None], flow=rest[None], flagged=np.array([False]))
+                progress(1, shape[0])
+    return paths
+
+
+class PairFile:
+    """Pairs of a dataset, read when taken."""
+
+    def __init__(self, path: Path):
+        self.path = path
+        try:
+            with h5py.File(path, "r", locking="best-effort") as file:
+                if file.attrs.get("format") != FORMAT:
+                    raise NrcorrectError(f"{path}: not a dataset of pairs; make one with nrcorrect synth")
+                self._count = len(file["flow"])
+        except OSError as error:
+            raise NrcorrectError(f"{path}: cannot read: {error.strerror or 'not HDF5'}") from error
+
+    def __len__(self) -> int:
+        return self._count
+
+    def take(self, numbers: np.ndarray) -> Pairs:
+        """The pairs with these numbers, as one batch."""
+        with h5py.File(self.path, "r", locking="best-effort") as file:
+            parts = [np.stack([file[name][i] for i in numbers]) for name in ("reference", "frame", "flow")]
+        return Pairs(*(torch.from_numpy(part) for part in parts))
+
+
+class Batches(Dataset):
+    """Batch number i, drawn on the fly; the same i gives the same batch in any worker."""
+
+    def __init__(self, options: "TrainOptions"):
+        self.options = options
+        self.scenes = ScenePool(options.seed, options.pairs.scene_size)
+
+    def __len__(self) -> int:
+        return self.options.steps
+
+    def __getitem__(self, step: int) -> Pairs:
+        brighter = 10 ** (1.5 * max(0.0, 1 - step / max(1, self.options.curriculum)))
+        return draw_pairs(self.scenes, step, self.options.batch, self.options.pairs, brighter=brighter)
+
+
+class StoredBatches(Dataset):
+    """Batches from a file that `nrcorrect synth` wrote, in an order drawn from the seed."""
+
+    def __init__(self, pairs: "PairFile", options: "TrainOptions"):
+        self.options, self.pairs = options, pairs
+
+    def __len__(self) -> int:
+        return self.options.steps
+
+    def __getitem__(self, step: int) -> Pairs:
+        rng = np.random.default_rng([self.options.seed, 4, step])
+        return self.pairs.take(rng.integers(0, len(self.pairs), self.options.batch))

@@ -1,0 +1,88 @@
+"""Known motion: random smooth fields whose truth is the training target.
+
+Every field is backward, in pixels, components (dy, dx): see `warp.py`.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.ndimage import gaussian_filter1d
+
+
+@dataclass(frozen=True)
+class MotionOptions:
+    """Statistics of the motion that is drawn."""
+
+    vectors: int = 10  # random vectors at random places
+    spread: tuple[float, float] = (12.0, 60.0)  # px, sigma of the Gaussian that spreads each
+    amplitude: float = 8.0  # px, largest non-rigid displacement
+    rigid: float = 2.0  # px, what a rigid stage leaves over (pairs), or the largest shift (movies)
+    rows: float = 2.0  # px, largest displacement that differs from row to row
+
+
+def gaussian_basis(shape: tuple[int, int], rng: np.random.Generator, options: MotionOptions) -> np.ndarray:
+    """`(vectors, H, W)` float32: the Gaussians that spread each vector, at places in and around the frame."""
+    margin = options.spread[0]
+    sigma = rng.uniform(*options.spread, options.vectors)[:, None]
+    profiles = [
+        np.exp(-0.5 * ((np.arange(size) - rng.uniform(-margin, size + margin, (len(sigma), 1))) / sigma) ** 2)
+        for size in shape
+    ]
+    return np.einsum("nh,nw->nhw", *profiles).astype(np.float32)
+
+
+def draw_field(shape: tuple[int, int], rng: np.random.Generator, options: MotionOptions) -> np.ndarray:
+    """One field `(2, H, W)` float32: spread vectors, a rigid rest, and in half of the draws row motion.
+
+    The peak non-rigid displacement is drawn too: mostly small, up to `options.amplitude`.
+    """
+    basis = gaussian_basis(shape, rng, options)
+    field = np.einsum("nc,nhw->chw", rng.standard_normal((len(basis), 2), np.float32), basis)
+    peak = options.amplitude * rng.random() ** 2
+    field *= peak / max(np.hypot(*field).max(), 1e-6)
+    if rng.random() < 0.5:
+        field += row_motion(shape[0], rng, options.rows * rng.random() ** 2)[:, :, None]
+    centre = field.mean(axis=(1, 2), keepdims=True)
+    return field - centre + rng.normal(0, options.rigid / 2, (2, 1, 1)).astype(np.float32)
+
+
+def row_motion(rows: int, rng: np.random.Generator, amplitude: float) -> np.ndarray:
+    """`(2, rows)` float32, peak `amplitude` px: the tissue moves on while a scanner takes row after row."""
+    sigma = 10 ** rng.uniform(0.7, 2)
+    motion = gaussian_filter1d(rng.standard_normal((2, rows), np.float32), sigma, axis=1)
+    motion -= motion.mean(axis=1, keepdims=True)
+    return amplitude * motion / max(np.abs(motion).max(), 1e-6)
+
+
+def smooth_series(count: int, frames: int, rng: np.random.Generator, sigma: float) -> np.ndarray:
+    """`(count, frames)` float32 random series of unit variance, smooth over `sigma` frames."""
+    margin = int(4 * sigma) + 1
+    series = gaussian_filter1d(rng.standard_normal((count, frames + 2 * margin)), sigma, axis=1)
+    return (series / series.std())[:, margin : margin + frames].astype(np.float32)
+
+
+class Trajectory:
+    """Motion of a whole movie: `field(t)` gives frame t's backward field `(2, H, W)` float32."""
+
+    def __init__(self, shape: tuple[int, int], frames: int, rng: np.random.Generator, options: MotionOptions):
+        slow, fast = (smooth_series(2, frames, rng, sigma) for sigma in (30.0, 1.5))
+        self.rigid = _peak(slow + 0.4 * fast, options.rigid)  # (2, T)
+        self.basis = gaussian_basis(shape, rng, options)
+        count = 2 * len(self.basis)
+        series = smooth_series(count, frames, rng, 15.0) + 0.5 * smooth_series(count, frames, rng, 3.0)
+        self.vectors = series.reshape(2, -1, frames)
+        self.vectors -= self.vectors.mean(axis=2, keepdims=True)
+        peak = max(np.hypot(*self._nonrigid(t)).max() for t in range(0, frames, max(1, frames // 50)))
+        self.vectors *= options.amplitude / max(peak, 1e-6)
+        self.rows = [row_motion(shape[0], rng, options.rows * rng.random() ** 2) for _ in range(frames)]
+
+    def _nonrigid(self, t: int) -> np.ndarray:
+        return np.tensordot(self.vectors[:, :, t], self.basis, 1)
+
+    def field(self, t: int) -> np.ndarray:
+        return self._nonrigid(t) + self.rigid[:, t, None, None] + self.rows[t][:, :, None]
+
+
+def _peak(series: np.ndarray, amplitude: float) -> np.ndarray:
+    series = series - np.median(series, axis=1, keepdims=True)
+    return series * (amplitude / max(np.abs(series).max(), 1e-6))

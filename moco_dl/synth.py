@@ -1,0 +1,209 @@
+"""Pairs and movies with a known field: scenes, activity, motion and photon noise put together.
+
+A pair needs no inverse of its field f: the reference is the scene pulled through f, the moving frame is
+the scene itself plus activity and noise, so that `frame[y + dy, x + dx]` shows what the reference shows.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from scipy.ndimage import gaussian_filter
+
+from moco_dl.motion import MotionOptions, Trajectory, draw_field, smooth_series
+from moco_dl.scenes import draw_scene, smooth_noise
+from moco_dl.warp import invert, warp
+
+MARGIN = 24  # px of scene around a crop, so that what moves in at the edges exists
+
+
+@dataclass(frozen=True)
+class PairOptions:
+    """What pairs look like; ranges are drawn from log-uniformly."""
+
+    size: int = 128  # px; crops have this area and sides from 3/4 to 4/3 of it
+    photons: tuple[float, float] = (0.3, 60.0)  # mean photons per pixel of the moving frame
+    reference_gain: tuple[float, float] = (5.0, 300.0)  # how many frames' light the reference holds
+    read_noise: float = 0.5  # photons, largest standard deviation
+    activity: float = 1.8  # largest log-normal spread of the groups' brightness
+    blur: float = 1.2  # px, largest blur that averaging moving frames leaves on the reference
+    missing: int = 16  # px, widest strip the rigid shift has left without data
+    motion: MotionOptions = field(default_factory=MotionOptions)
+
+    @property
+    def scene_size(self) -> int:
+        return int(self.size * 4 / 3) // 8 * 8 + 2 * MARGIN
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """A batch: images `(B, H, W)` in photons, NaN where the frame has no data; flow `(B, 2, H, W)` px."""
+
+    reference: torch.Tensor
+    frame: torch.Tensor
+    flow: torch.Tensor
+
+
+class ScenePool:
+    """Scenes by number, drawn when first asked for; the oldest leave when there are more than `capacity`."""
+
+    def __init__(self, seed: int, size: int, capacity: int = 320):
+        self.seed, self.size, self.capacity = seed, size, capacity
+        self._scenes: dict[int, np.ndarray] = {}
+
+    def __getitem__(self, number: int) -> np.ndarray:
+        if number not in self._scenes:
+            rng = np.random.default_rng([self.seed, 1, number])
+            scene = draw_scene((self.size, self.size), rng).astype(np.float16)
+            self._scenes[number] = scene
+            if len(self._scenes) > self.capacity:
+                del self._scenes[min(self._scenes)]
+        return self._scenes[number].astype(np.float32)
+
+
+def draw_pairs(
+    scenes: ScenePool,
+    index: int,
+    count: int,
+    options: PairOptions,
+    *,
+    brighter: float = 1.0,
+    square: bool = False,
+) -> Pairs:
+    """Batch number `index` of an endless, reproducible sequence of batches of `count` pairs.
+
+    Scenes come from a window of the pool that moves on by one scene every four batches. `brighter`
+    multiplies the frame's photons (the training curriculum). Sides vary from batch to batch unless `square`.
+    """
+    rng = np.random.default_rng([scenes.seed, 2, index])
+    height = int(options.size * rng.uniform(0.75, 4 / 3)) // 8 * 8
+    shape = (options.size, options.size) if square else (height, options.size**2 // height // 8 * 8)
+    pairs = [
+        _draw_pair(scenes[index // 4 + int(rng.integers(256))], shape, rng, options, brighter)
+        for _ in range(count)
+    ]
+    return Pairs(*(torch.from_numpy(np.stack(part)) for part in zip(*pairs, strict=True)))
+
+
+def _draw_pair(
+    scene: np.ndarray, shape: tuple[int, int], rng: np.random.Generator, options: PairOptions, brighter: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """reference (H, W), frame (H, W), flow (2, H, W), all float32."""
+    padded = (shape[0] + 2 * MARGIN, shape[1] + 2 * MARGIN)
+    scene = _flip(scene, rng)
+    y, x = (int(rng.integers(0, have - want + 1)) for have, want in zip(scene.shape[1:], padded, strict=True))
+    scene = scene[:, y : y + padded[0], x : x + padded[1]]
+    flow = draw_field(padded, rng, options.motion)
+    still = scene[0] + np.tensordot(_activity(len(scene) - 1, 0.3, rng), scene[1:], 1)
+    moving = scene[0] + np.tensordot(_activity(len(scene) - 1, options.activity, rng), scene[1:], 1)
+    moving = moving * (1 + 0.2 * rng.random() * smooth_noise(padded, 40.0, rng)).clip(0.3)
+    pulled = warp(torch.from_numpy(still)[None, None], torch.from_numpy(flow)[None], mode="bicubic")
+    averaged = gaussian_filter(pulled[0, 0].numpy(), options.blur * rng.random())
+    crop = (..., slice(MARGIN, -MARGIN), slice(MARGIN, -MARGIN))
+    reference, frame = _expose_pair(averaged[crop], moving[crop], rng, options, brighter)
+    _drop_strips(frame, rng, options.missing)
+    return reference, frame, np.ascontiguousarray(flow[crop])
+
+
+def _flip(scene: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    scene = scene[:, :: rng.choice([-1, 1]), :: rng.choice([-1, 1])]
+    return np.ascontiguousarray(scene.swapaxes(1, 2) if rng.random() < 0.5 else scene)
+
+
+def _activity(groups: int, spread: float, rng: np.random.Generator) -> np.ndarray:
+    """Brightness of each group: most are quiet, some flash."""
+    level = rng.lognormal(0, spread * rng.random(), groups) * (rng.random(groups) < 0.4)
+    return level.astype(np.float32)
+
+
+def _log_uniform(limits: tuple[float, float], rng: np.random.Generator) -> float:
+    return float(np.exp(rng.uniform(*np.log(limits))))
+
+
+def _expose_pair(
+    still: np.ndarray, moving: np.ndarray, rng: np.random.Generator, options: PairOptions, brighter: float
+) -> tuple[np.ndarray, np.ndarray]:
+    photons = _log_uniform(options.photons, rng) * brighter
+    gain = _log_uniform(options.reference_gain, rng)
+    read_noise = options.read_noise * rng.random()
+    reference = expose(still * photons * gain, read_noise * gain**0.5, rng) / gain
+    return reference, expose(moving * photons, read_noise, rng)
+
+
+def expose(image: np.ndarray, read_noise: float, rng: np.random.Generator) -> np.ndarray:
+    """Expected photons (H, W) -> detected ones, float32: Poisson plus Gaussian read noise."""
+    detected = rng.poisson(np.clip(image, 0, None)) + read_noise * rng.standard_normal(image.shape)
+    return detected.astype(np.float32)
+
+
+def _drop_strips(frame: np.ndarray, rng: np.random.Generator, widest: int) -> None:
+    """Blank the strips that a whole-pixel shift leaves empty, in half of the draws."""
+    if rng.random() < 0.5:
+        return
+    for image in (frame, frame.T):
+        width = int(rng.integers(0, widest + 1))
+        if width:
+            image[slice(0, width) if rng.random() < 0.5 else slice(-width, None)] = np.nan
+
+
+@dataclass(frozen=True)
+class MovieOptions:
+    """A movie with known motion."""
+
+    shape: tuple[int, int, int] = (200, 256, 256)  # frames, height, width
+    photons: float = 2.0  # mean per pixel and frame
+    gain: float = 40.0  # counts per photon
+    offset: float = 400.0  # counts
+    read_noise: float = 0.4  # photons
+    groups: int = 24  # groups of cells that are active together
+    motion: MotionOptions = field(
+        default_factory=lambda: MotionOptions(spread=(20.0, 60.0), amplitude=4.0, rigid=6.0, rows=0.5)
+    )
+
+
+def pair_options(size: int | None = None, photons: float | None = None) -> PairOptions:
+    """PairOptions of a size, px, and one light level, photons; None leaves the default."""
+    chosen = {"size": size, "photons": photons and (photons, photons)}
+    return PairOptions(**{name: value for name, value in chosen.items() if value})
+
+
+def movie_options(
+    frames: int | None = None, size: int | None = None, photons: float | None = None
+) -> MovieOptions:
+    """MovieOptions of a length, frame size, px, and light level, photons; None leaves the default."""
+    length, side, _ = MovieOptions.shape
+    shape = (frames or length, size or side, size or side)
+    return MovieOptions(shape=shape, photons=photons or MovieOptions.photons)
+
+
+class SyntheticMovie:
+    """A movie whose motion is known; iterating draws one frame at a time, the same each time."""
+
+    def __init__(self, seed: int, options: MovieOptions):
+        self.options, self.seed = options, seed
+        rng = np.random.default_rng([seed, 3])
+        frames, height, width = options.shape
+        margin = MARGIN + int(np.ceil(options.motion.rigid))
+        padded = (height + 2 * margin, width + 2 * margin)
+        self._crop = (..., slice(margin, -margin), slice(margin, -margin))
+        self._scene = draw_scene(padded, rng, groups=options.groups)
+        self._trajectory = Trajectory(padded, frames, rng, options.motion)
+        self._activity = np.clip(smooth_series(options.groups, frames, rng, 5.0) - 1, 0, None)
+
+    @property
+    def reference(self) -> np.ndarray:
+        """The resting scene, unmoved and without noise, in counts: (H, W) float32."""
+        return self.options.gain * self.options.photons * self._scene[0][self._crop] + self.options.offset
+
+    def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Yield a frame, uint16 counts (H, W), and its true backward field (2, H, W) float32 px."""
+        options, rng = self.options, np.random.default_rng([self.seed, 5])
+        for t in range(options.shape[0]):
+            light = self._scene[0] + np.tensordot(self._activity[:, t], self._scene[1:], 1)
+            truth = self._trajectory.field(t)
+            forward = invert(torch.from_numpy(truth)[None])
+            moved = warp(torch.from_numpy(light)[None, None], forward, mode="bicubic")[0, 0].numpy()
+            photons = expose(moved[self._crop] * options.photons, options.read_noise, rng)
+            counts = np.rint(options.gain * photons + options.offset)
+            yield np.clip(counts, 0, 65535).astype(np.uint16), truth[self._crop]

@@ -1,0 +1,115 @@
+import numpy as np
+import pytest
+import torch
+from scipy.ndimage import gaussian_filter
+
+from moco_dl.motion import MotionOptions, Trajectory, draw_field, gaussian_basis, row_motion
+from moco_dl.scenes import draw_scene, smooth_noise
+from moco_dl.synth import MovieOptions, PairOptions, ScenePool, SyntheticMovie, draw_pairs
+from moco_dl.warp import warp
+
+BRIGHT = PairOptions(
+    size=96, photons=(3000.0, 3000.0), read_noise=0.0, activity=0.0, missing=0, blur=0.0, motion=MotionOptions()
+)
+
+
+def test_truth_aligns_the_frame_with_the_reference(monkeypatch):
+    """The sign of the training target: the frame warped by the true flow shows what the reference shows."""
+    monkeypatch.setattr("moco_dl.synth._activity", lambda groups, spread, rng: np.zeros(groups, np.float32))
+    pairs = draw_pairs(ScenePool(0, BRIGHT.scene_size), 0, 6, BRIGHT)
+    moved = warp(pairs.frame[:, None], pairs.flow)[:, 0]
+    inner = (..., slice(12, -12), slice(12, -12))
+
+    def unlike(a):
+        return 1 - np.array(
+            [
+                np.corrcoef(x.ravel(), y.ravel())[0, 1]
+                for x, y in zip(a[inner], pairs.reference[inner], strict=True)
+            ]
+        )
+
+    before, after = unlike(pairs.frame), unlike(moved)
+    wrong_sign = unlike(warp(pairs.frame[:, None], -pairs.flow)[:, 0])
+    assert after.mean() < 0.3 * before.mean() and (after < before).all() and wrong_sign.mean() > before.mean()
+
+
+def test_same_seed_same_pairs_whatever_was_drawn_before():
+    options = PairOptions(size=64)
+    fresh = draw_pairs(ScenePool(1, options.scene_size), 7, 3, options)
+    pool = ScenePool(1, options.scene_size)
+    draw_pairs(pool, 2, 3, options)
+    for a, b in zip(vars(fresh).values(), vars(draw_pairs(pool, 7, 3, options)).values(), strict=True):
+        assert torch.equal(a.nan_to_num(-1), b.nan_to_num(-1))
+    other = draw_pairs(ScenePool(2, options.scene_size), 7, 3, options)
+    assert other.frame.shape != fresh.frame.shape or not torch.equal(other.frame, fresh.frame)
+
+
+def test_light_levels_and_missing_strips():
+    options = PairOptions(size=96, photons=(2.0, 2.0), activity=0.0)
+    pairs = [draw_pairs(ScenePool(3, options.scene_size), i, 8, options) for i in range(4)]
+    light = np.mean([p.frame.nanmean().item() for p in pairs])
+    assert 1.2 < light < 3.0
+    missing = np.array([f.isnan().float().mean() for p in pairs for f in p.frame])
+    assert 0.2 < (missing > 0).mean() < 0.8 and missing.max() < 0.4
+    assert all(p.reference.isfinite().all() and p.flow.isfinite().all() for p in pairs)
+
+
+def test_scenes_are_positive_with_mean_one():
+    for seed in range(8):
+        scene = draw_scene((80, 100), np.random.default_rng(seed), groups=3)
+        assert scene.shape == (4, 80, 100) and scene.dtype == np.float32
+        assert scene.min() >= 0 and abs(scene[0].mean() - 1) < 1e-3 and np.isfinite(scene).all()
+        assert scene[1:].max() > 0
+
+
+@pytest.mark.parametrize("sigma", [1.0, 4.0, 15.0])
+def test_smooth_noise_has_unit_variance_and_the_width_asked_for(sigma):
+    rng = np.random.default_rng(0)
+    draws = np.stack([smooth_noise((90, 60), sigma, rng) for _ in range(60)])
+    assert abs(draws.var() - 1) < 0.15
+    white = np.random.default_rng(1).standard_normal((60, 150, 150))
+    blurred = gaussian_filter(white, (0, sigma, sigma), mode="wrap")
+    slope = np.diff(draws, axis=2).std()
+    expected = np.diff(blurred, axis=2).std() / blurred.std()
+    assert abs(slope / expected - 1) < 0.25
+
+
+def test_fields_are_spread_vectors_within_the_amplitude():
+    options = MotionOptions(vectors=10, amplitude=5.0, rigid=0.0, rows=0.0)
+    basis = gaussian_basis((64, 80), np.random.default_rng(0), options)
+    assert basis.shape == (10, 64, 80) and basis.max() <= 1
+    peaks = []
+    for seed in range(30):
+        field = draw_field((64, 80), np.random.default_rng(seed), options)
+        assert field.shape == (2, 64, 80) and field.dtype == np.float32
+        assert np.abs(np.diff(field, axis=2)).max() < 1.0  # smooth
+        peaks.append(np.hypot(*field).max())
+    assert max(peaks) < 10 and min(peaks) < 0.5 < max(peaks)
+
+
+def test_row_motion_and_trajectory():
+    rows = row_motion(50, np.random.default_rng(0), 2.0)
+    assert rows.shape == (2, 50) and abs(np.abs(rows).max() - 2.0) < 1e-5
+    options = MotionOptions(amplitude=3.0, rigid=6.0, rows=0.0)
+    trajectory = Trajectory((64, 64), 40, np.random.default_rng(0), options)
+    fields = np.stack([trajectory.field(t) for t in range(40)])
+    assert abs(np.abs(trajectory.rigid).max() - 6.0) < 1e-4
+    nonrigid = fields - trajectory.rigid.T[:, :, None, None]
+    assert 2.5 < np.hypot(nonrigid[:, 0], nonrigid[:, 1]).max() < 3.5
+    assert np.abs(np.diff(fields, axis=0)).max() < 6  # smooth in time
+
+
+def test_movie_truth_aligns_the_frames():
+    options = MovieOptions(
+        shape=(6, 80, 96), photons=500.0, gain=1.0, motion=MotionOptions(amplitude=3.0, rigid=5.0)
+    )
+    movie = SyntheticMovie(4, options)
+    frames, fields = (np.stack(x) for x in zip(*movie, strict=True))
+    again = np.stack([frame for frame, _ in movie])
+    np.testing.assert_array_equal(frames, again)
+    moved = warp(torch.from_numpy(frames.astype(np.float32))[:, None], torch.from_numpy(fields))[:, 0].numpy()
+    inner = (slice(12, -12), slice(12, -12))
+    for raw, corrected in zip(frames, moved, strict=True):
+        after = np.corrcoef(corrected[inner].ravel(), movie.reference[inner].ravel())[0, 1]
+        before = np.corrcoef(raw[inner].ravel(), movie.reference[inner].ravel())[0, 1]
+        assert after > 0.8 and after > before
