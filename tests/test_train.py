@@ -1,0 +1,109 @@
+import csv
+
+import numpy as np
+import pytest
+import torch
+
+from moco_dl.checkpoint import load
+from moco_dl.dataset import Batches, PairFile, write_pairs
+from moco_dl.errors import NrcorrectError
+from moco_dl.losses import end_point_error, mixed_loss, mse, ncc, robust_epe
+from moco_dl.synth import PairOptions
+from moco_dl.train import Trainer, TrainOptions, parse_loss, train_into
+from moco_dl.warp import warp
+
+SMALL = TrainOptions(steps=4, batch=2, pairs=PairOptions(size=64), curriculum=0, warmup=1)
+CPU = torch.device("cpu")
+
+
+def ignore(done, total):
+    pass
+
+
+def test_losses_by_hand():
+    flow, truth = torch.zeros(1, 2, 4, 4), torch.zeros(1, 2, 4, 4)
+    truth[:, 0], truth[:, 1] = 3.0, 4.0
+    torch.testing.assert_close(end_point_error(flow, truth), torch.full((1, 4, 4), 5.0), atol=1e-3, rtol=0)
+    assert robust_epe(flow, truth).item() == pytest.approx(5 / (1 + 0.3 * 5), rel=1e-3)
+    image = torch.rand(1, 1, 32, 32, generator=torch.Generator().manual_seed(0))
+    still = torch.zeros(1, 2, 32, 32)
+    assert mse(still, image + 2, image).item() == pytest.approx(4, rel=1e-4)
+    assert ncc(still, 3 * image + 1, image) < 0.2 < 0.8 < ncc(still, image.flip(2), image)
+    both = mixed_loss({"epe": 2.0, "mse": 1.0}, still, still, image + 2, image)
+    assert both.item() == pytest.approx(2 * 1e-3 + 4, abs=1e-2)
+
+
+@pytest.mark.parametrize("name", ["epe", "mse", "ncc"])
+def test_every_loss_falls_when_the_flow_gets_better(name):
+    scene = torch.nn.functional.avg_pool2d(torch.rand(1, 1, 52, 52), 5, 1)
+    truth = torch.full((1, 2, 48, 48), 1.5)
+    reference = warp(scene, truth)
+    values = [mixed_loss({name: 1.0}, share * truth, truth, reference, scene).item() for share in (0, 0.5, 1)]
+    assert values[0] > values[1] > values[2]
+
+
+def test_a_few_steps_lower_the_loss():
+    options = TrainOptions(
+        steps=60, batch=4, rate=2e-3, warmup=5, pairs=PairOptions(size=64, photons=(50.0, 60.0))
+    )
+    trainer, batches = Trainer(options, CPU), Batches(options)
+    losses = [trainer.learn(batches[step]) for step in range(40)]
+    assert np.mean(losses[-8:]) < 0.9 * np.mean(losses[:8])
+
+
+def test_resumed_run_equals_an_uninterrupted_one(tmp_path):
+    whole = train_into(tmp_path / "a", SMALL, ignore, every=2, workers=0)
+    trainer, batches = Trainer(SMALL, CPU), Batches(SMALL)
+    (tmp_path / "b").mkdir()
+    from moco_dl import checkpoint
+    from moco_dl.train import plain
+
+    for step in range(2):
+        trainer.learn(batches[step])
+    checkpoint.save(tmp_path / "b" / "last.pt", trainer.network, {"options": plain(SMALL)}, trainer.state())
+    resumed = train_into(tmp_path / "b", SMALL, ignore, resume=True, every=2, workers=0)
+    for name, value in load(whole).network.state_dict().items():
+        assert torch.equal(value, load(resumed).network.state_dict()[name]), name
+    with (tmp_path / "a" / "log.csv").open() as file:
+        rows = list(csv.reader(file))
+    assert rows[0] == ["step", "seconds", "loss", "epe_0.5", "epe_2", "epe_10"] and len(rows) == 3
+
+
+def test_runs_are_not_mixed_up(tmp_path):
+    train_into(tmp_path, SMALL, ignore, every=4, workers=0)
+    with pytest.raises(NrcorrectError, match="a run began here; go on with --resume"):
+        train_into(tmp_path, SMALL, ignore)
+    other = TrainOptions(**{**vars(SMALL), "rate": 0.5})
+    with pytest.raises(NrcorrectError, match="resume: rate differ from how the run began"):
+        train_into(tmp_path, other, ignore, resume=True)
+
+
+def test_stored_pairs_train_too(tmp_path):
+    path = tmp_path / "pairs.h5"
+    write_pairs(path, 5, PairOptions(size=64), 0, progress=ignore)
+    write_pairs(tmp_path / "again.h5", 5, PairOptions(size=64), 0, progress=ignore)
+    assert path.read_bytes() == (tmp_path / "again.h5").read_bytes()
+    pairs = PairFile(path)
+    taken = pairs.take(np.array([4, 0]))
+    assert len(pairs) == 5 and taken.flow.shape == (2, 2, 64, 64) and taken.frame.shape == (2, 64, 64)
+    weights = train_into(tmp_path / "run", SMALL, ignore, data=path, every=4, workers=0)
+    assert load(weights).training is None
+    with pytest.raises(NrcorrectError, match="not a dataset of pairs; make one with nrcorrect synth"):
+        PairFile(write_other(tmp_path / "other.h5"))
+
+
+def write_other(path):
+    import h5py
+
+    with h5py.File(path, "w") as file:
+        file["mov"] = 1
+    return path
+
+
+def test_loss_option():
+    assert parse_loss("epe") == {"epe": 1.0}
+    assert parse_loss("epe:1, ncc:0.1") == {"epe": 1.0, "ncc": 0.1}
+    with pytest.raises(NrcorrectError, match="wanted NAME:WEIGHT"):
+        parse_loss("epe:much")
+    with pytest.raises(NrcorrectError, match="wanted epe, mse, ncc"):
+        TrainOptions(loss={"psnr": 1.0})
