@@ -1,0 +1,223 @@
+"""The main job: reference, estimator, and the stream of corrected chunks."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from moco_dl import checkpoint
+from moco_dl.batch import Batch, Motion
+from moco_dl.errors import NrcorrectError
+from moco_dl.fields import FLOW_DTYPE, Fields
+from moco_dl.infer import Estimator, move, move_known, refined
+from moco_dl.movie import DTYPES, ArrayMovie, Movie
+from moco_dl.network import STRIDE, PyramidFlowNet
+from moco_dl.output import to_dtype
+from moco_dl.reference import Samples, build_reference, draw_samples, sample_runs, variance_about
+from moco_dl.refine import GaussNewton
+from moco_dl.smooth import choose_width, smooth_in_time
+
+AFTER_REFINING = 0.7  # of the width is enough the second time: the first has removed most of the noise
+RIGID_PASSES = 3  # the reference is estimated this often from rigidly registered samples
+
+
+@dataclass(frozen=True)
+class CorrectOptions:
+    """How to correct."""
+
+    ref: str = "median"  # or "mean": how registered samples are combined
+    ref_frames: int = 200  # frames sampled for the reference
+    smooth: float | None = None  # frames, sigma of the smoothing of non-rigid fields; None: from the movie
+    rigid_only: bool = False  # whole-frame shifts, no network
+    max_shift: float | None = None  # px, largest rigid shift; None: 15 % of the frame's shorter side
+    interpolation: str = "bicubic"  # or "bilinear"
+    dtype: str | None = None  # of the corrected movie; None: as it came in
+    batch_size: int = 16  # frames read, corrected and written at a time; does not change the result
+    device: str = "auto"  # auto, cpu, cuda, mps
+    weights: Path | None = None  # None: the shipped ones
+
+    def __post_init__(self) -> None:
+        for name, allowed in (("ref", ("median", "mean")), ("interpolation", ("bilinear", "bicubic"))):
+            if getattr(self, name) not in allowed:
+                raise NrcorrectError(f"{name}: got {getattr(self, name)!r}; wanted one of {', '.join(allowed)}")
+        for name in ("ref_frames", "batch_size"):
+            if getattr(self, name) < 1:
+                raise NrcorrectError(f"{name}: got {getattr(self, name)}; wanted at least 1")
+        for name in ("max_shift", "smooth"):
+            if getattr(self, name) is not None and not getattr(self, name) >= 0:
+                raise NrcorrectError(f"{name}: got {getattr(self, name)}; wanted 0 or more")
+        if self.dtype is not None and self.dtype not in DTYPES:
+            raise NrcorrectError(f"dtype: got {self.dtype!r}; wanted one of {', '.join(DTYPES)}")
+
+
+@dataclass(frozen=True)
+class Correction:
+    """A corrected movie in memory."""
+
+    corrected: np.ndarray  # (T, H, W)
+    fields: Fields
+    reference: np.ndarray  # (H, W) float32
+
+
+class Corrector:
+    """Network and options, loaded once for many movies."""
+
+    def __init__(self, options: CorrectOptions = CorrectOptions()):
+        self.options, self.device = options, choose_device(options.device)
+        self.network, self.weights_sha256 = None, None
+        if not options.rigid_only:
+            loaded = checkpoint.load(options.weights or checkpoint.default_weights())
+            self.network = loaded.network.to(self.device, memory_format=torch.channels_last)
+            self.weights_sha256 = loaded.sha256
+
+    def prepare(self, movie: Movie, reference: np.ndarray | None = None) -> "Plan":
+        """Look at samples of `movie`: build the reference (H, W) unless given, and what else is needed."""
+        runs = sample_runs(movie.shape[0], self.options.ref_frames)
+        samples = draw_samples(movie.read, runs)
+        if reference is None:
+            estimates = [self._rigid_motion] * RIGID_PASSES + [self._full_motion] * (self.network is not None)
+            reference, samples = build_reference(samples, self.options.ref, estimates, move_known)
+        else:
+            reference = checked_reference(reference, movie)
+            samples = replace(samples, motion=self._full_motion(samples.frames, reference))
+        return self._plan(reference, samples)
+
+    def _plan(self, reference: np.ndarray, samples: Samples) -> "Plan":
+        estimator = self._estimator(reference, self.network)
+        if self.network is None:
+            return Plan(reference, estimator, None, 0.0)
+        variance = variance_about(reference, samples, move_known)
+        refiner = GaussNewton(*(torch.from_numpy(x).to(self.device) for x in (reference, variance)))
+        width = self.options.smooth
+        if width is None:
+            width = choose_width(samples.motion - samples.motion.mean(axis=(2, 3), keepdims=True), samples.runs)
+        return Plan(reference, estimator, refiner, width)
+
+    def _estimator(self, reference: np.ndarray, network: PyramidFlowNet | None) -> Estimator:
+        limit = self.options.max_shift
+        limit = 0.15 * min(reference.shape) if limit is None else limit
+        return Estimator(reference, network, max_shift=limit, device=self.device)
+
+    def _rigid_motion(self, frames: np.ndarray, reference: np.ndarray) -> np.ndarray:
+        return self._estimator(reference, None)(frames).rigid[:, :, None, None]
+
+    def _full_motion(self, frames: np.ndarray, reference: np.ndarray) -> np.ndarray:
+        motion = self._estimator(reference, self.network)(frames)
+        return motion.rigid[:, :, None, None] + motion.flow
+
+    def batches(self, movie: Movie, plan: "Plan") -> Iterator[Batch]:
+        """Correct `movie` batch by batch, in order: corrected frames and what was applied to them."""
+        dtype = np.dtype(self.options.dtype or movie.dtype)
+        for batch in plan.motion(read_batches(movie, self.options.batch_size)):
+            motion = replace(batch.motion, flow=batch.motion.flow.astype(FLOW_DTYPE))
+            moved = move(batch.frames, motion, STRIDE, self.options.interpolation)
+            yield Batch(batch.start, to_dtype(moved, dtype), motion)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How the motion of one movie is found."""
+
+    reference: np.ndarray  # (H, W) float32
+    estimator: Estimator
+    refiner: GaussNewton | None  # None: rigid only
+    width: float  # frames, sigma of the smoothing in time
+
+    def motion(self, frames: Iterator[tuple[int, np.ndarray]]) -> Iterator[Batch]:
+        """(number of the first frame, frames) -> frames with their motion, a few frames late."""
+        batches = (Batch(start, part, self.estimator(part)) for start, part in frames)
+        if self.refiner is None:
+            return batches
+        batches = refined(smooth_in_time(batches, self.width), self.refiner)
+        return smooth_in_time(batches, AFTER_REFINING * self.width)
+
+
+def read_batches(movie: Movie, size: int) -> Iterator[tuple[int, np.ndarray]]:
+    """Yield (number of the first frame, frames (n, H, W)) over the whole movie."""
+    for start in range(0, movie.shape[0], size):
+        yield start, movie.read(range(start, min(start + size, movie.shape[0])))
+
+
+def choose_device(name: str) -> torch.device:
+    """`auto` takes a GPU if torch sees one. Raises NrcorrectError for a device that is not there."""
+    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if name == "auto":
+        return torch.device(next(device for device in ("cuda", "mps", "cpu") if there[device]))
+    if not there.get(name, False):
+        found = ", ".join(device for device, has in there.items() if has)
+        raise NrcorrectError(f"device {name!r} is not available; found {found}; leave out --device to choose")
+    return torch.device(name)
+
+
+def checked_reference(reference: np.ndarray, movie: Movie) -> np.ndarray:
+    """`reference` as float32; raises NrcorrectError unless it is an image of the movie's frame size."""
+    if reference.shape != movie.shape[1:]:
+        raise NrcorrectError(
+            f"reference has shape {reference.shape}; wanted {movie.shape[1:]}, the size of the movie's frames"
+        )
+    if reference.dtype.kind not in "iuf":
+        raise NrcorrectError(f"reference has pixels of type {reference.dtype}; wanted real numbers")
+    finite = reference[np.isfinite(reference)]
+    if finite.size == 0 or finite.min() == finite.max():
+        raise NrcorrectError("reference is empty or constant; wanted an image of the field of view")
+    return reference.astype(np.float32)
+
+
+def correct(frames: np.ndarray, reference: np.ndarray | None = None, **options: object) -> Correction:
+    """Remove motion from a movie in memory.
+
+    `frames` is `(T, H, W)`, any of the supported dtypes, at least 16x16 pixels; `reference` an image
+    `(H, W)` to bring them onto, or None to build one from the movie. `options` are the fields of
+    `CorrectOptions`. Returns the corrected frames in the same dtype (unless `dtype` says otherwise), the
+    fields (pixels, (dy, dx), backward: `corrected[y, x] = frames[y + dy, x + dx]`) and the reference.
+    Raises NrcorrectError for frames, a reference or options that cannot be used.
+    """
+    movie = ArrayMovie(np.asarray(frames))
+    corrector = Corrector(CorrectOptions(**options))
+    plan = corrector.prepare(movie, None if reference is None else np.asarray(reference))
+    batches = list(corrector.batches(movie, plan))
+    parts = {name: [vars(b.motion)[name] for b in batches] for name in ("rigid", "flow", "flagged")}
+    fields = Fields(
+        **{name: np.concatenate(arrays) for name, arrays in parts.items()},
+        stride=STRIDE,
+        reference=plan.reference,
+        metadata=metadata(corrector, plan),
+    )
+    return Correction(np.concatenate([b.frames for b in batches]), fields, plan.reference)
+
+
+def metadata(corrector: Corrector, plan: Plan, **more: object) -> dict:
+    """How fields were made: version, options, weights, smoothing, and whatever the caller adds."""
+    from moco_dl import __version__
+
+    options = {name: str(v) if isinstance(v, Path) else v for name, v in vars(corrector.options).items()}
+    about = {"version": __version__, "options": options, "weights_sha256": corrector.weights_sha256}
+    return about | {"smoothing_sigma_frames": plan.width} | more
+
+
+def apply(frames: np.ndarray, fields: Fields, *, interpolation: str | None = None) -> np.ndarray:
+    """Apply known fields to a movie (T, H, W) of the same size and length; the dtype stays.
+
+    `interpolation` defaults to what the fields were made with. Raises NrcorrectError if the shapes differ.
+    """
+    movie = ArrayMovie(np.asarray(frames))
+    return np.concatenate([part for _, part in apply_batches(movie, fields, interpolation=interpolation)])
+
+
+def apply_batches(
+    movie: Movie, fields: Fields, *, interpolation: str | None = None, dtype: str | None = None, size: int = 16
+) -> Iterator[tuple[int, np.ndarray]]:
+    """Yield (number of the first frame, frames moved by their fields, in `dtype` or the movie's)."""
+    if fields.shape != movie.shape:
+        raise NrcorrectError(
+            f"the fields are for a movie {fields.shape}, this one is {movie.shape}; wanted the same"
+            " number of frames and frame size"
+        )
+    mode = interpolation or fields.metadata["options"].get("interpolation", "bicubic")
+    for start, frames in read_batches(movie, size):
+        part = slice(start, start + len(frames))
+        motion = Motion(fields.rigid[part], fields.flow[part], fields.flagged[part])
+        moved = move(frames, motion, fields.stride, mode)
+        yield start, to_dtype(moved, np.dtype(dtype or movie.dtype))

@@ -1,0 +1,127 @@
+"""Frames in, motion out: the rigid stage, then the network on what is left."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from moco_dl.batch import Batch, Motion
+from moco_dl.intensity import network_input
+from moco_dl.network import STRIDE, PyramidFlowNet
+from moco_dl.reference import usable
+from moco_dl.refine import GaussNewton
+from moco_dl.rigid import RigidRegistration
+from moco_dl.warp import inside, shift_whole, upsample, warp
+
+GPU_GROUP = 16  # frames per network call on an accelerator
+EXACT_IN_FLOAT32 = ("uint8", "int8", "uint16", "int16", "float16", "float32")
+
+
+class Estimator:
+    """Motion of frames against one reference; the reference is transformed and encoded once."""
+
+    def __init__(
+        self, reference: np.ndarray, network: PyramidFlowNet | None, *, max_shift: float, device: torch.device
+    ):
+        """`reference` (H, W) float32 counts; without a network only rigid shifts are found."""
+        self.network, self.device = network, device
+        image = torch.from_numpy(np.ascontiguousarray(reference, np.float32)).to(device)
+        self.rigid = RigidRegistration(image, max_shift)
+        self.coarse = tuple(-(-size // STRIDE) for size in reference.shape)
+        if network is not None:
+            with torch.inference_mode():
+                self.features = network.encode(_channels_last(network_input(image[None])))
+
+    @torch.inference_mode()
+    def __call__(self, frames: np.ndarray) -> Motion:
+        """Motion of `frames` (n, H, W) of any supported dtype."""
+        good = usable(frames)
+        rigid = np.zeros((len(frames), 2), np.float32)
+        flow = np.zeros((len(frames), 2, *self.coarse), np.float32)
+        if good.any():
+            images = torch.from_numpy(frames[good].astype(np.float32)).to(self.device)
+            shift, residual = self._estimate(images)
+            rigid[good], flow[good] = shift.cpu().numpy(), residual.cpu().numpy()
+        return Motion(rigid, flow, ~good)
+
+    def _estimate(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Images (n, H, W) float32 -> rigid (n, 2), flow (n, 2, h, w) with zero mean."""
+        shift = self.rigid.shifts(images)
+        if self.network is None:
+            return shift, torch.zeros(len(images), 2, *self.coarse)
+        whole = shift.round()
+        # Always groups of one size: convolutions round differently in batches of another size.
+        size = 1 if self.device.type == "cpu" else GPU_GROUP
+        moved = shift_whole(images, whole.int()).split(size)
+        flow = torch.cat([self._network_flow(group, size) for group in moved])
+        return _split(whole, flow)
+
+    def _network_flow(self, images: Tensor, size: int) -> Tensor:
+        """Residual flow (n, 2, h, w) of at most `size` images (n, H, W)."""
+        count = len(images)
+        if count < size:
+            images = torch.cat((images, images[-1:].expand(size - count, -1, -1)))
+        features = self.network.encode(_channels_last(network_input(images)))
+        flow = self.network([f.expand(size, -1, -1, -1) for f in self.features], features)[-1]
+        return flow[:count, :, : self.coarse[0], : self.coarse[1]]
+
+
+def _split(rigid: Tensor, flow: Tensor) -> tuple[Tensor, Tensor]:
+    """Hand the mean of flow (n, 2, h, w) over to rigid (n, 2)."""
+    mean = torch.stack([f.mean(dim=(1, 2)) for f in flow])
+    return rigid + mean, flow - mean[:, :, None, None]
+
+
+@torch.inference_mode()
+def refined(batches: Iterator[Batch], refiner: GaussNewton) -> Iterator[Batch]:
+    """Pass on `batches` with one Gauss-Newton step added to the motion of the frames that are not flagged."""
+    device = refiner.reference.device
+    for batch in batches:
+        motion, flow, rigid = batch.motion, batch.motion.flow.copy(), batch.motion.rigid.copy()
+        for i in np.flatnonzero(~motion.flagged):
+            frame = torch.from_numpy(batch.frames[i].astype(np.float32)).to(device)
+            field = displacement(rigid[i : i + 1], flow[i : i + 1], STRIDE, frame.shape)[0].to(device)
+            better = torch.from_numpy(flow[i]) + refiner.step(frame, field).cpu()
+            rigid[i], flow[i] = (x[0].numpy() for x in _split(torch.from_numpy(rigid[i])[None], better[None]))
+        yield replace(batch, motion=replace(motion, rigid=rigid, flow=flow))
+
+
+def _channels_last(images: Tensor) -> Tensor:
+    return images.contiguous(memory_format=torch.channels_last)
+
+
+@torch.inference_mode()
+def move(frames: np.ndarray, motion: Motion, stride: int, mode: str) -> np.ndarray:
+    """Warp frames (n, H, W) once by their motion; returns float values (n, H, W), unrounded.
+
+    Frames whose motion is exactly zero come back exactly. Pixels from outside the frame repeat its edge.
+    32-bit integers and float64 are warped in float64, the rest in float32. `mode`: bilinear or bicubic.
+    """
+    precise = torch.float32 if frames.dtype.name in EXACT_IN_FLOAT32 else torch.float64
+    images = torch.from_numpy(frames.astype(np.float64)).to(precise)
+    field = displacement(motion.rigid, motion.flow, stride, frames.shape[1:]).to(precise)
+    moved = warp(images[:, None], field, mode=mode)[:, 0]
+    still = ~(np.any(motion.rigid, axis=1) | np.any(motion.flow, axis=(1, 2, 3)))
+    return torch.where(torch.from_numpy(still)[:, None, None], images, moved).numpy()
+
+
+def displacement(rigid: np.ndarray, flow: np.ndarray, stride: int, size: tuple[int, int]) -> Tensor:
+    """Full-resolution displacement (n, 2, H, W) float32 of rigid (n, 2) and coarse flow (n, 2, h, w)."""
+    full = upsample(torch.from_numpy(flow.astype(np.float32)), stride, size)
+    return full + torch.from_numpy(rigid)[:, :, None, None]
+
+
+@torch.inference_mode()
+def move_known(frames: np.ndarray, motion: np.ndarray) -> np.ndarray:
+    """Like `move`, but bilinear, float32, and NaN where the frame has no data.
+
+    `motion` is a coarse field (n, 2, h, w) of the network's stride, or a shift (n, 2, 1, 1).
+    """
+    if motion.shape[2:] == (1, 1):
+        field = torch.from_numpy(motion).expand(-1, -1, *frames.shape[1:])
+    else:
+        field = displacement(np.zeros((len(motion), 2), np.float32), motion, STRIDE, frames.shape[1:])
+    moved = warp(torch.from_numpy(frames.astype(np.float32))[:, None], field)[:, 0]
+    return torch.where(inside(field), moved, torch.nan).numpy()

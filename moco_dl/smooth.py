@@ -1,0 +1,83 @@
+"""Smoothing in time: tissue deforms smoothly, the error of each frame's field is its own.
+
+Only the non-rigid part is smoothed; rigid jitter is frame by frame and stays. The width of the Gaussian is
+chosen for each movie from its own fields by leave-one-out cross-validation.
+"""
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import replace
+from math import ceil
+
+import numpy as np
+
+from moco_dl.batch import Batch
+
+WIDTHS = (0.35, 0.5, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0, 5.6, 8.0)  # frames, sigmas to choose from
+REACH = 2.5  # sigmas at which the Gaussian ends
+
+
+def choose_width(flow: np.ndarray, runs: np.ndarray) -> float:
+    """Sigma in frames that predicts each field best from its neighbours; 0 if there are none.
+
+    `flow` (n, 2, h, w) holds non-rigid fields, `runs` (n,) the number of the run of consecutive frames that
+    each belongs to. For a linear smoother with weights S the leave-one-out error of frame t is
+    `(f_t - (S f)_t) / (1 - S_tt)` (Wahba, Spline Models for Observational Data, 1990, section 4.2).
+    """
+    series = [flow[runs == run].reshape(np.count_nonzero(runs == run), -1) for run in np.unique(runs)]
+    series = [s for s in series if len(s) > 2]
+    if not series:
+        return 0.0
+    errors = [sum(_left_out_error(s, sigma) for s in series) for sigma in WIDTHS]
+    return WIDTHS[int(np.argmin(errors))]
+
+
+def _left_out_error(series: np.ndarray, sigma: float) -> float:
+    time = np.arange(len(series))
+    weights = _gaussian(time[:, None] - time, sigma)
+    weights[np.abs(time[:, None] - time) > max(1, ceil(REACH * sigma))] = 0
+    weights /= weights.sum(axis=1, keepdims=True)
+    residual = (series - weights.astype(np.float32) @ series) / (1 - np.diag(weights))[:, None]
+    return float(np.square(residual).sum())
+
+
+def _gaussian(distance: np.ndarray, sigma: float) -> np.ndarray:
+    return np.exp(-0.5 * (distance / sigma) ** 2)
+
+
+def smooth_in_time(batches: Iterator[Batch], sigma: float) -> Iterator[Batch]:
+    """Pass on `batches` with their flow smoothed over `sigma` frames, a few frames late.
+
+    Flagged frames neither give nor take. The result does not depend on how frames are batched.
+    """
+    if sigma == 0:
+        yield from batches
+        return
+    reach = ceil(REACH * sigma)
+    weights = _gaussian(np.arange(-reach, reach + 1), sigma).astype(np.float32)
+    flows: dict[int, np.ndarray] = {}  # of good frames, from `reach` before the oldest that waits
+    waiting: deque[Batch] = deque()
+    for batch in batches:
+        waiting.append(batch)
+        good = np.flatnonzero(~batch.motion.flagged)
+        flows |= {batch.start + int(i): batch.motion.flow[i] for i in good}
+        while waiting and waiting[0].stop + reach <= batch.stop:
+            yield _smoothed(waiting.popleft(), flows, weights)
+    while waiting:
+        yield _smoothed(waiting.popleft(), flows, weights)
+
+
+def _smoothed(batch: Batch, flows: dict[int, np.ndarray], weights: np.ndarray) -> Batch:
+    """`batch` with smoothed flow; drops from `flows` what no later frame needs."""
+    reach = len(weights) // 2
+    flow = np.zeros_like(batch.motion.flow)
+    for i in np.flatnonzero(~batch.motion.flagged):
+        total = np.float32(0)
+        for t, weight in enumerate(weights, batch.start + int(i) - reach):
+            if t in flows:
+                flow[i] += weight * flows[t]
+                total += weight
+        flow[i] /= total
+    for t in [t for t in flows if t < batch.stop - reach]:
+        del flows[t]
+    return replace(batch, motion=replace(batch.motion, flow=flow))

@@ -1,0 +1,197 @@
+"""End to end on arrays, with the shipped weights."""
+
+import numpy as np
+import pytest
+
+import moco_dl
+from moco_dl.checkpoint import default_weights
+from moco_dl.errors import NrcorrectError
+
+INTERIOR = (..., slice(12, -12), slice(12, -12))
+
+
+@pytest.fixture(scope="module")
+def result(known_movie):
+    return moco_dl.correct(known_movie[0])
+
+
+def end_point_error(estimate, truth):
+    """Mean over the interior, one constant vector (the position of the reference) removed."""
+    difference = (estimate - truth)[INTERIOR]
+    difference = difference - np.median(difference, axis=(0, 2, 3), keepdims=True)
+    return np.hypot(difference[:, 0], difference[:, 1]).mean()
+
+
+def test_known_motion_is_found(result, known_movie):
+    frames, truth = known_movie
+    nothing = end_point_error(np.zeros_like(truth), truth)
+    rigid = moco_dl.correct(frames, rigid_only=True)
+    assert nothing > 1.5
+    assert end_point_error(rigid.fields[:], truth) < 0.6 * nothing
+    assert end_point_error(result.fields[:], truth) < 0.45 * end_point_error(rigid.fields[:], truth)
+
+
+def test_result_has_the_shape_and_dtype_of_the_input(result, known_movie):
+    frames = known_movie[0]
+    assert result.corrected.shape == frames.shape and result.corrected.dtype == frames.dtype
+    assert result.reference.shape == frames.shape[1:] and result.reference.dtype == np.float32
+    assert result.fields.rigid.shape == (len(frames), 2) and not result.fields.flagged.any()
+    assert result.fields[3:5].shape == (2, 2, *frames.shape[1:])
+    assert moco_dl.correct(frames[:2], dtype="float32").corrected.dtype == np.float32
+
+
+def test_mean_image_is_crisper(result, known_movie):
+    def crispness(movie):
+        return np.linalg.norm(np.gradient(movie.mean(0)[INTERIOR]))
+
+    assert crispness(result.corrected) > 1.2 * crispness(known_movie[0])
+
+
+def test_apply_gives_what_correct_gave(result, known_movie):
+    np.testing.assert_array_equal(moco_dl.apply(known_movie[0], result.fields), result.corrected)
+    inverted = 60_000 - known_movie[0]
+    other = moco_dl.apply(inverted, result.fields)
+    assert np.abs(60_000.0 - other - result.corrected).max() <= 2
+
+
+@pytest.mark.parametrize("size", [1, 7, 16, 64])
+def test_batch_size_does_not_change_a_bit(result, known_movie, size):
+    again = moco_dl.correct(known_movie[0], batch_size=size)
+    np.testing.assert_array_equal(again.corrected, result.corrected)
+    np.testing.assert_array_equal(again.fields.flow[:], result.fields.flow[:])
+    np.testing.assert_array_equal(again.fields.rigid, result.fields.rigid)
+
+
+@pytest.mark.parametrize("count", [1, 3, 4, 15, 16, 17, 33])
+def test_lengths_around_the_batch(known_movie, count):
+    frames = known_movie[0][:count]
+    result = moco_dl.correct(frames, known_movie[0].mean(0))
+    assert result.corrected.shape == frames.shape and len(result.fields) == count
+    alone = moco_dl.correct(frames[-1:], known_movie[0].mean(0))
+    np.testing.assert_array_equal(result.corrected[-1:], alone.corrected)
+
+
+@pytest.mark.parametrize("shape", [(16, 16), (17, 31), (243, 30), (63, 128)])
+def test_odd_small_and_oblong_frames(known_movie, shape):
+    rows, columns = (np.resize(np.r_[0:n, n - 2 : 0 : -1], m) for n, m in zip((96, 112), shape, strict=True))
+    frames = known_movie[0][:5][:, rows][:, :, columns]
+    result = moco_dl.correct(frames)
+    assert result.corrected.shape == frames.shape
+    assert result.fields[:].shape == (5, 2, *shape) and np.isfinite(result.fields[:]).all()
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "int32", "uint32", "float32", "float64"])
+def test_pixel_types_agree(result, known_movie, dtype):
+    frames = known_movie[0][:6]
+    scale = 1 / 32 if dtype == "uint8" else 1
+    corrected = moco_dl.correct((frames * scale).astype(dtype), result.reference * scale).corrected
+    assert corrected.dtype == dtype
+    expected = result.corrected[:6] * scale
+    assert np.abs(corrected.astype(float) - expected).mean() < (3 if dtype == "uint8" else 1)
+
+
+def test_top_of_the_range_does_not_wrap(known_movie):
+    frames = known_movie[0][:8]
+    for dtype, top in (("uint16", 65535), ("int16", 32767), ("uint32", 2**32 - 1)):
+        high = np.minimum(frames.astype(np.int64) + top - 2000, top).astype(dtype)
+        corrected = moco_dl.correct(high).corrected
+        assert corrected.min() > top - 4000
+
+
+def test_a_still_movie_stays_still():
+    rng = np.random.default_rng(0)
+    from moco_dl.scenes import draw_scene
+
+    scene = 400 * draw_scene((96, 96), rng)[0]
+    frames = rng.poisson(np.broadcast_to(scene, (30, 96, 96))).astype(np.uint16)
+    fields = moco_dl.correct(frames).fields[:]
+    assert np.hypot(fields[:, 0], fields[:, 1]).mean() < 0.15
+
+
+def test_flashing_cells_are_not_motion():
+    from moco_dl.scenes import draw_scene
+
+    rng = np.random.default_rng(3)
+    layers = 10 * draw_scene((128, 128), rng, groups=8)
+    flashes = 3 * (rng.random((40, 8)) < 0.3).astype(np.float32)
+    frames = rng.poisson(layers[0] + np.tensordot(flashes, layers[1:], 1)).astype(np.uint16)
+    fields = moco_dl.correct(frames).fields[:]
+    assert np.hypot(fields[:, 0], fields[:, 1]).mean() < 0.25
+
+
+def test_unusable_frames_are_left_alone_and_flagged(known_movie):
+    frames = known_movie[0].copy()
+    frames[5], frames[9], frames[11] = 0, 777, 65535
+    result = moco_dl.correct(frames)
+    bad = [5, 9, 11]
+    assert np.flatnonzero(result.fields.flagged).tolist() == bad
+    np.testing.assert_array_equal(result.corrected[bad], frames[bad])
+    assert not result.fields[:][bad].any()
+    good = [i for i in range(len(frames)) if i not in bad]
+    clean = moco_dl.correct(known_movie[0][good])
+    assert np.abs(result.fields.rigid[good] - clean.fields.rigid).mean() < 0.1
+
+
+def test_missing_pixels_in_float_movies(known_movie):
+    frames = known_movie[0][:10].astype(np.float32)
+    whole = moco_dl.correct(frames, known_movie[0].mean(0))
+    frames[:, :, :4] = np.nan
+    result = moco_dl.correct(frames, known_movie[0].mean(0))
+    assert not result.fields.flagged.any()
+    assert np.abs(result.fields[:] - whole.fields[:])[..., 20:].mean() < 0.2
+
+
+def test_a_given_reference_sets_the_position(known_movie, result):
+    shifted = np.roll(result.reference, (2, -3), (0, 1))  # shows at (y, x) what was at (y - 2, x + 3)
+    fields = moco_dl.correct(known_movie[0], shifted).fields
+    moved = fields.rigid - result.fields.rigid
+    np.testing.assert_allclose(np.median(moved, axis=0), [-2, 3], atol=0.2)
+
+
+def test_max_shift_is_a_limit(known_movie):
+    fields = moco_dl.correct(known_movie[0], known_movie[0].mean(0), rigid_only=True, max_shift=1).fields
+    assert np.abs(fields.rigid).max() <= 1.5
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"ref": "mode"}, "ref: got 'mode'; wanted one of median, mean"),
+        ({"interpolation": "nearest"}, "interpolation: got 'nearest'"),
+        ({"batch_size": 0}, "batch_size: got 0; wanted at least 1"),
+        ({"max_shift": -1}, "max_shift: got -1"),
+        ({"dtype": "complex64"}, "dtype: got 'complex64'; wanted one of uint8"),
+        ({"device": "cuda"}, "device 'cuda' is not available; found cpu"),
+    ],
+)
+def test_bad_options(known_movie, options, message):
+    with pytest.raises(NrcorrectError, match=message):
+        moco_dl.correct(known_movie[0], **options)
+
+
+@pytest.mark.parametrize(
+    ("frames", "reference", "message"),
+    [
+        (np.zeros((4, 20)), None, r"has shape \(4, 20\); wanted a movie"),
+        (np.zeros((4, 20, 20), complex), None, "complex128; convert"),
+        (np.zeros((4, 20, 20)), None, "no usable frame"),
+        (np.zeros((0, 20, 20)), None, "no frames"),
+        (np.ones((4, 20, 20)), np.ones((20, 21)), r"shape \(20, 21\); wanted \(20, 20\)"),
+        (np.ones((4, 20, 20)), np.ones((20, 20)), "reference is empty or constant"),
+    ],
+)
+def test_bad_arrays(frames, reference, message):
+    with pytest.raises(NrcorrectError, match=message):
+        moco_dl.correct(frames, reference)
+
+
+def test_fields_of_another_movie_are_refused(result, known_movie):
+    with pytest.raises(NrcorrectError, match="the fields are for a movie"):
+        moco_dl.apply(known_movie[0][:-1], result.fields)
+
+
+def test_the_shipped_weights_are_of_the_documented_size():
+    from moco_dl.checkpoint import load
+
+    count = sum(p.numel() for p in load(default_weights()).network.parameters())
+    assert 300_000 <= count <= 1_000_000
