@@ -1,0 +1,195 @@
+import hashlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import h5py
+import numpy as np
+import pytest
+import tifffile
+from click.testing import CliRunner
+
+import moco_dl
+from moco_dl.cli import main
+
+COMMANDS = ["correct", "apply", "synth", "train"]
+
+
+def run(*arguments, code=0):
+    result = CliRunner().invoke(main, [str(a) for a in arguments], catch_exceptions=False)
+    assert result.exit_code == code, result.output
+    assert "Traceback" not in result.output
+    return result
+
+
+def digest(path):
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_correct_writes_movie_and_fields_beside_the_input(movie_file):
+    before = digest(movie_file)
+    result = run("correct", movie_file)
+    corrected, fields = movie_file.with_name("movie_corrected.tif"), movie_file.with_name("movie_fields.h5")
+    assert result.stdout == f"{corrected}\t{fields}\n"
+    assert "9 frames, rigid shifts up to" in result.stderr
+    raw, moved = tifffile.imread(movie_file), tifffile.imread(corrected)
+    assert moved.shape == raw.shape and moved.dtype == raw.dtype
+    assert digest(movie_file) == before
+    stored = moco_dl.load_fields(fields)
+    in_memory = moco_dl.correct(raw)
+    np.testing.assert_array_equal(moved, in_memory.corrected)
+    np.testing.assert_array_equal(stored[:], in_memory.fields[:])
+    assert stored.metadata["input"]["name"] == "movie.tif" and stored.metadata["input"]["shape"] == list(
+        raw.shape
+    )
+    assert stored.metadata["version"] == moco_dl.__version__ and "command" in stored.metadata
+    assert len(stored.metadata["weights_sha256"]) == 64
+
+
+def test_same_command_same_bytes(movie_file, tmp_path):
+    for size in (1, 4, 64):
+        run("correct", movie_file, "-o", tmp_path / f"{size}.tif", "--batch-size", size, "--quiet")
+    assert len({digest(tmp_path / f"{size}.tif") for size in (1, 4, 64)}) == 1
+    fields = [moco_dl.load_fields(tmp_path / f"{size}_fields.h5")[:] for size in (1, 4, 64)]
+    assert all(np.array_equal(fields[0], f) for f in fields)
+
+
+def test_apply_repeats_correct_bit_for_bit(movie_file, tmp_path):
+    for options in ([], ["--interpolation", "bilinear", "--dtype", "float32"]):
+        run("correct", movie_file, *options, "--overwrite")
+        run("apply", movie_file, tmp_path / "movie_fields.h5", "-o", tmp_path / "again.tif", "--overwrite")
+        assert digest(tmp_path / "again.tif") == digest(tmp_path / "movie_corrected.tif")
+
+
+def test_hdf5_in_hdf5_out_and_conversion(tmp_path, known_movie):
+    with h5py.File(tmp_path / "m.h5", "w") as file:
+        file["raw/stack"] = known_movie[0][:6]
+    run("correct", tmp_path / "m.h5", "--dataset", "raw/stack", "--no-fields")
+    assert not (tmp_path / "m_fields.h5").exists()
+    run("correct", tmp_path / "m.h5", "-o", tmp_path / "out.tif")
+    with h5py.File(tmp_path / "m_corrected.h5") as file:
+        assert file["mov"].dtype == np.uint16
+        np.testing.assert_array_equal(file["mov"][:], tifffile.imread(tmp_path / "out.tif"))
+
+
+def test_many_movies_and_one_failure(movie_file, tmp_path):
+    (tmp_path / "bad.tif").write_text("no movie")
+    (tmp_path / "out").mkdir()
+    result = run("correct", tmp_path / "bad.tif", movie_file, "--outdir", tmp_path / "out", code=1)
+    assert (tmp_path / "out" / "movie_corrected.tif").exists()
+    assert "bad.tif: neither TIFF nor HDF5" in result.stderr and "1 of 2 movies failed: " in result.stderr
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["movie_corrected.tif", "movie_fields.h5"]
+
+
+def test_shared_reference(movie_file, tmp_path, known_movie):
+    np.save(tmp_path / "ref.npy", known_movie[0].mean(0))
+    run("correct", movie_file, "--ref", tmp_path / "ref.npy")
+    stored = moco_dl.load_fields(tmp_path / "movie_fields.h5")
+    np.testing.assert_allclose(stored.reference, known_movie[0].mean(0), rtol=1e-6)
+    np.save(tmp_path / "small.npy", np.eye(20))
+    result = run("correct", movie_file, "--ref", tmp_path / "small.npy", "--overwrite", code=1)
+    assert "reference has shape (20, 20); wanted (96, 112)" in result.stderr
+
+
+def test_nothing_is_overwritten(movie_file, tmp_path):
+    precious = tmp_path / "movie_fields.h5"
+    precious.write_text("precious")
+    result = run("correct", movie_file, code=1)
+    assert "movie_fields.h5: exists; choose another output, or --overwrite" in result.stderr
+    assert precious.read_text() == "precious" and not (tmp_path / "movie_corrected.tif").exists()
+    result = run("correct", movie_file, "-o", movie_file, "--overwrite", code=2)
+    assert "is an input; choose another output" in result.stderr
+    run("correct", movie_file, "--overwrite")
+    assert len(moco_dl.load_fields(precious)) == 9
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["a.tif", "b.tif", "-o", "c.tif"], "-o names the output of one movie"),
+        (["x/m.tif", "y/m.tif", "--outdir", "."], "output of both x/m.tif and y/m.tif"),
+        (["a.tif", "--outdir", "none"], "no such directory; make it first"),
+        (["a.tif", "--dtype", "complex64"], "dtype: got 'complex64'; wanted one of"),
+        (["a.tif", "--batch-size", "0"], "0 is not in the range"),
+        (["a.tif", "--interpolation", "nearest"], "'nearest' is not one of"),
+        ([], "Missing argument"),
+    ],
+)
+def test_wrong_usage(tmp_path, monkeypatch, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    result = run("correct", *arguments, code=2)
+    assert message in result.stderr and list(tmp_path.iterdir()) == []
+
+
+def test_weights_that_are_not_ours(movie_file, tmp_path):
+    (tmp_path / "w.pt").write_text("no weights")
+    result = run("correct", movie_file, "--weights", tmp_path / "w.pt", code=1)
+    assert "not a weights file; leave out --weights" in result.stderr
+    assert not (tmp_path / "movie_corrected.tif").exists()
+
+
+def test_unwritable_directory(movie_file, tmp_path, monkeypatch):
+    monkeypatch.setattr("moco_dl.output.os", SimpleNamespace(W_OK=os.W_OK, access=lambda path, mode: False))
+    result = run("correct", movie_file, code=1)
+    assert "no permission to write in" in result.stderr
+
+
+def test_synth_and_train_end_to_end(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("a", "b"):
+        run("synth", f"{name}.tif", "--movie", "--frames", 4, "--size", 64, "--seed", 7)
+    assert digest(tmp_path / "a.tif") == digest(tmp_path / "b.tif")
+    assert tifffile.imread("a.tif").shape == (4, 64, 64)
+    truth = moco_dl.load_fields("a_truth.h5")
+    assert truth[:].shape == (4, 2, 64, 64) and truth.stride == 1
+    run("apply", "a.tif", "a_truth.h5")
+    run("synth", "pairs.h5", "--pairs", 3, "--size", 64)
+    for extra in ([], ["--resume"]):
+        result = run("train", "run", "--data", "pairs.h5", "--steps", 2, "--batch", 2, "--workers", 0, *extra)
+    assert result.stdout == "run/weights.pt\n"
+    run("correct", "a.tif", "--weights", "run/weights.pt", "--overwrite")
+    assert "--pairs is for datasets" in run("synth", "c", "--movie", "--pairs", 3, code=2).stderr
+    assert "--frames is for movies" in run("synth", "c", "--frames", 3, code=2).stderr
+    assert "exists; choose another output" in run("synth", "a.tif", "--movie", code=1).stderr
+
+
+def command(*arguments):
+    return [sys.executable, "-c", "from moco_dl.cli import main; main()", *map(str, arguments)]
+
+
+@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT])
+def test_a_stopped_run_leaves_nothing(tmp_path, known_movie, sent):
+    movie = tmp_path / "long.tif"
+    tifffile.imwrite(movie, np.tile(known_movie[0], (40, 1, 1)), photometric="minisblack")
+    process = subprocess.Popen(
+        command("correct", movie, "--ref-frames", "5"), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+    )
+    deadline = time.monotonic() + 60
+    while not (tmp_path / "long_corrected.tif.part").exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(sent)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode not in (0, None) and b"Traceback" not in errors
+    assert [p.name for p in tmp_path.iterdir()] == ["long.tif"]
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_of_every_command(name):
+    assert "Usage: " in run(name, "--help").output
+
+
+def test_help_and_version_do_not_import_torch():
+    for option in ("--help", "--version"):
+        code = f"import sys; from moco_dl.cli import main; main(['{option}'], standalone_mode=False)"
+        code += "; sys.exit('torch' in sys.modules or 'numpy' in sys.modules)"
+        subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
+
+
+def test_progress_is_silent_when_not_a_terminal(movie_file):
+    done = subprocess.run(command("correct", movie_file, "--quiet"), capture_output=True, check=True)
+    assert done.stderr == b"" and done.stdout.count(b"\n") == 1
+    assert Path(done.stdout.decode().split("\t")[0]).exists()
