@@ -1,0 +1,59 @@
+"""Every block of the README runs as it stands, in a folder with the files it names."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import h5py
+import pytest
+import tifffile
+
+README = Path(__file__).resolve().parents[1] / "README.md"
+BLOCKS = re.findall(r"```(\w+)\n(.*?)```", README.read_text(), flags=re.DOTALL)
+SET_UP = [text for _, text in BLOCKS if "python3 -m venv" in text]
+REST = [(kind, text) for kind, text in BLOCKS if text not in SET_UP]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, known_movie):
+    folder = tmp_path_factory.mktemp("readme")
+    frames = known_movie[0][:8]
+    for name in ("movie", "second", "channel_2"):
+        tifffile.imwrite(folder / f"{name}.tif", frames, photometric="minisblack")
+    tifffile.imwrite(folder / "day1.tif", frames.mean(0).astype("float32"))
+    with h5py.File(folder / "stack.h5", "w") as file:
+        file["raw/stack"] = frames
+    scripts = folder / "bin"
+    scripts.mkdir()
+    (scripts / "nrcorrect").write_text(f"#!{sys.executable}\nfrom moco_dl.cli import main\nmain()\n")
+    (scripts / "nrcorrect").chmod(0o755)
+    return folder
+
+
+def test_two_commands_set_everything_up():
+    assert len(SET_UP) == 2
+    assert SET_UP[0].strip().endswith("nrcorrect correct demo.tif") and SET_UP[1].strip().endswith("pytest")
+
+
+@pytest.mark.parametrize(("kind", "text"), REST, ids=[text.strip().split("\n")[0] for _, text in REST])
+def test_block_runs(folder, kind, text):
+    command = {"sh": ["sh", "-e", "-c", text], "python": [sys.executable, "-c", text]}[kind]
+    environment = os.environ | {"PATH": f"{folder / 'bin'}:{os.environ['PATH']}"}
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_every_option_is_listed():
+    from moco_dl.cli import main
+
+    options = [o for p in main.commands["correct"].params for o in p.opts if o.startswith("--")]
+    assert all(
+        f"`{o}" in README.read_text()
+        or f"{o}`" in README.read_text()
+        or f", `{o}" in README.read_text()
+        or f"`{o} " in README.read_text()
+        for o in options
+        if o != "--output"
+    )
