@@ -24,6 +24,7 @@ class Smoothing(click.ParamType):
         return None if value == "auto" else click.FloatRange(0).convert(value, param, ctx)
 
 
+device = click.option("--device", default="auto", type=click.Choice(["auto", "cpu", "cuda", "mps"]))
 overwrite = click.option("--overwrite", is_flag=True, help="Replace outputs that exist.")
 quiet = click.option("--quiet", is_flag=True, help="No progress bar, no summary; errors are still shown.")
 dataset = click.option(
@@ -55,13 +56,8 @@ def main() -> None:
 )
 @dataset
 @click.option("--weights", type=PATH, help="Weights from nrcorrect train [the shipped ones].")
-@click.option("--device", default="auto", type=click.Choice(["auto", "cpu", "cuda", "mps"]))
-@click.option(
-    "--batch-size",
-    default=16,
-    type=click.IntRange(1),
-    help="Frames in memory at a time; never changes the result.",
-)
+@device
+@click.option("--batch-size", default=16, type=click.IntRange(1), help="Frames in memory at a time.")
 @click.option(
     "--smooth",
     default="auto",
@@ -91,9 +87,9 @@ def correct(
 
     jobs = _plan(movies, out, outdir, options, fields=not options.pop("no_fields"))
     shared = None if ref in ("median", "mean") else Path(ref)
-    with _usage_errors():
+    with _reported(usage=True):
         choices = CorrectOptions(**options, ref="median" if shared else ref)
-    with _failure_reported():
+    with _reported():
         reference = None if shared is None else load_image(shared)
         corrector = Corrector(choices)
 
@@ -153,7 +149,7 @@ def synth(out: Path, movie: bool, quiet: bool, **options: object) -> None:
         raise click.UsageError("--pairs is for datasets; leave it out with --movie")
     if not movie and frames is not None:
         raise click.UsageError("--frames is for movies; add --movie")
-    with _failure_reported(), _bar(out.name, quiet) as progress:
+    with _reported(), _bar(out.name, quiet) as progress:
         if movie:
             scene = SyntheticMovie(seed, movie_options(frames=frames, **options))
             written = write_movie(out, scene, progress=progress, overwrite=replace)
@@ -176,16 +172,16 @@ def synth(out: Path, movie: bool, quiet: bool, **options: object) -> None:
 @click.option("--every", default=500, type=click.IntRange(1), help="Steps between checkpoints and validations.")
 @click.option("--workers", default=1, type=click.IntRange(0), help="Processes that draw the data.")
 @click.option("--resume", is_flag=True, help="Go on from FOLDER/last.pt; repeat the other options.")
-@click.option("--device", default="auto", type=click.Choice(["auto", "cpu", "cuda", "mps"]))
+@device
 @quiet
 def train(folder: Path, quiet: bool, **options: object) -> None:
     """Train the network; FOLDER gets log.csv, last.pt (to resume from) and, at the end, weights.pt."""
     from moco_dl.train import TrainOptions, parse_loss, train_into
 
     recipe = {name: options.pop(name) for name in ("steps", "batch", "rate", "loss", "seed")}
-    with _usage_errors():
+    with _reported(usage=True):
         choices = TrainOptions(**recipe | {"loss": parse_loss(recipe["loss"])})
-    with _failure_reported(), _bar(folder.name, quiet, unit="step") as progress:
+    with _reported(), _bar(folder.name, quiet, unit="step") as progress:
         weights = train_into(folder, choices, progress, **options)
     click.echo(weights)
 
@@ -200,7 +196,7 @@ def _plan(
         raise click.UsageError("-o names the output of one movie; use --outdir for many, and not both")
     if outdir is not None and not outdir.is_dir():
         raise click.UsageError(f"--outdir {outdir}: no such directory; make it first")
-    with _usage_errors():
+    with _reported(usage=True):
         more = {name: options.pop(name) for name in ("dataset", "overwrite")}
         return plan(movies, out, outdir, fields=fields, **more)
 
@@ -241,18 +237,12 @@ def _bar(name: str, quiet: bool, unit: str = "frame") -> Iterator[Callable[[int,
 
 
 @contextmanager
-def _failure_reported() -> Iterator[None]:
-    """One line on stderr and exit status 1 instead of a traceback, for what the user can put right."""
+def _reported(*, usage: bool = False) -> Iterator[None]:
+    """One line on stderr and exit status 1 (2: wrong usage) instead of a traceback."""
     try:
         yield
     except NrcorrectError as error:
+        if usage:
+            raise click.UsageError(str(error)) from error
         click.echo(f"nrcorrect: {error}", err=True)
         sys.exit(1)
-
-
-@contextmanager
-def _usage_errors() -> Iterator[None]:
-    try:
-        yield
-    except NrcorrectError as error:
-        raise click.UsageError(str(error)) from error

@@ -15,7 +15,7 @@ from moco_dl.infer import Estimator, move, move_known, refined
 from moco_dl.movie import DTYPES, ArrayMovie, Movie
 from moco_dl.network import STRIDE, PyramidFlowNet
 from moco_dl.output import to_dtype
-from moco_dl.reference import Samples, build_reference, draw_samples, sample_runs, variance_about
+from moco_dl.reference import Samples, build_reference, draw_samples, in_units_of, sample_runs
 from moco_dl.refine import GaussNewton
 from moco_dl.smooth import choose_width, smooth_in_time
 
@@ -68,19 +68,19 @@ class Corrector:
         self.options, self.device = options, choose_device(options.device)
         self.network, self.weights_sha256 = None, None
         if not options.rigid_only:
-            loaded = checkpoint.load(options.weights or checkpoint.default_weights())
+            loaded = checkpoint.load(Path(options.weights or checkpoint.default_weights()))
             self.network = loaded.network.to(self.device, memory_format=torch.channels_last)
             self.weights_sha256 = loaded.sha256
 
     def prepare(self, movie: Movie, reference: np.ndarray | None = None) -> "Plan":
         """Look at samples of `movie`: build the reference (H, W) unless given, and what else is needed."""
+        reference = None if reference is None else checked_reference(reference, movie)
         runs = sample_runs(movie.shape[0], self.options.ref_frames)
         samples = draw_samples(movie.read, runs)
         if reference is None:
             estimates = [self._rigid_motion] * RIGID_PASSES + [self._full_motion] * (self.network is not None)
             reference, samples = build_reference(samples, self.options.ref, estimates, move_known)
         else:
-            reference = checked_reference(reference, movie)
             samples = replace(samples, motion=self._full_motion(samples.frames, reference))
         return self._plan(reference, samples)
 
@@ -88,8 +88,8 @@ class Corrector:
         estimator = self._estimator(reference, self.network)
         if self.network is None:
             return Plan(reference, estimator, None, 0.0)
-        variance = variance_about(reference, samples, move_known)
-        refiner = GaussNewton(*(torch.from_numpy(x).to(self.device) for x in (reference, variance)))
+        seen = in_units_of(samples, reference, move_known)
+        refiner = GaussNewton(*(torch.from_numpy(x).to(self.device) for x in seen))
         width = self.options.smooth
         if width is None:
             width = choose_width(samples.motion - samples.motion.mean(axis=(2, 3), keepdims=True), samples.runs)

@@ -64,7 +64,7 @@ class Estimator:
         if count < size:
             images = torch.cat((images, images[-1:].expand(size - count, -1, -1)))
         features = self.network.encode(_channels_last(network_input(images)))
-        flow = self.network([f.expand(size, -1, -1, -1) for f in self.features], features)[-1]
+        flow = self.network([f.expand(size, -1, -1, -1) for f in self.features], features)[0][-1]
         return flow[:count, :, : self.coarse[0], : self.coarse[1]]
 
 

@@ -17,6 +17,15 @@ def robust_epe(flow: Tensor, truth: Tensor) -> Tensor:
     return (end_point_error(flow, truth) / (1 + 0.3 * end_point_error(truth, truth.new_zeros(())))).mean()
 
 
+def laplace(error: Tensor, expected: Tensor) -> Tensor:
+    """Negative log-likelihood of end-point errors under a Laplace density whose mean is `expected`, both px.
+
+    For f(u) ~ exp(-|u| / b) in the plane the mean of |u| is 2 b. The errors are taken as given: their gradient
+    would pay the network for being wrong where it is unsure.
+    """
+    return (2 * error.detach() / expected + 2 * expected.log()).mean()
+
+
 def mse(flow: Tensor, reference: Tensor, frame: Tensor) -> Tensor:
     """Mean squared difference of the warped frame `(B, 1, H, W)` and the reference."""
     return F.mse_loss(warp(frame, flow), reference)

@@ -17,7 +17,7 @@ class MotionOptions:
     spread: tuple[float, float] = (12.0, 60.0)  # px, sigma of the Gaussian that spreads each
     amplitude: float = 8.0  # px, largest non-rigid displacement
     rigid: float = 2.0  # px, what a rigid stage leaves over (pairs), or the largest shift (movies)
-    rows: float = 2.0  # px, largest displacement that differs from row to row
+    rows: float = 4.0  # px, largest displacement that differs from row to row
 
 
 def gaussian_basis(shape: tuple[int, int], rng: np.random.Generator, options: MotionOptions) -> np.ndarray:
@@ -48,7 +48,7 @@ def draw_field(shape: tuple[int, int], rng: np.random.Generator, options: Motion
 
 def row_motion(rows: int, rng: np.random.Generator, amplitude: float) -> np.ndarray:
     """`(2, rows)` float32, peak `amplitude` px: the tissue moves on while a scanner takes row after row."""
-    sigma = 10 ** rng.uniform(0.7, 2)
+    sigma = 10 ** rng.uniform(0.7, 2.3)
     motion = gaussian_filter1d(rng.standard_normal((2, rows), np.float32), sigma, axis=1)
     motion -= motion.mean(axis=1, keepdims=True)
     return amplitude * motion / max(np.abs(motion).max(), 1e-6)

@@ -63,8 +63,12 @@ class PyramidFlowNet(nn.Module):
         height, width = images.shape[-2:]
         return self.encoder(F.pad(images, (0, -width % COARSEST, 0, -height % COARSEST)))
 
-    def forward(self, reference: list[Tensor], frames: list[Tensor]) -> list[Tensor]:
-        """Features of reference and frames -> flows (B, 2, h, w) at strides 16, 8, 4, in full-frame pixels."""
+    def forward(self, reference: list[Tensor], frames: list[Tensor]) -> tuple[list[Tensor], Tensor]:
+        """Features of reference and frames -> flows and the error expected of the last.
+
+        Flows (B, 2, h, w) at strides 16, 8, 4 and the mean end-point error (B, h, w) that the network expects
+        of the finest, all in pixels of the full frame.
+        """
         flow, state, flows = None, None, []
         stride = COARSEST
         for level, fixed, moving in zip(self.levels[::-1], reference[::-1], frames[::-1], strict=True):
@@ -73,10 +77,10 @@ class PyramidFlowNet(nn.Module):
             else:
                 flow = 2.0 * _double(flow)
                 state = _double(state)
-            flow, state = level(fixed.expand_as(moving), moving, flow, state)
+            flow, log_error, state = level(fixed.expand_as(moving), moving, flow, state)
             flows.append(flow * stride)
             stride //= 2
-        return flows
+        return flows, log_error.exp()
 
 
 class Encoder(nn.Module):
@@ -116,20 +120,21 @@ class Level(nn.Module):
         self.body = nn.Sequential(
             _convolution(shifts + channels + 4 + incoming, hidden), _convolution(hidden, state)
         )
-        self.head = nn.Conv2d(state, 3, 3, padding=1)  # dy, dx, trust in the expected displacement
+        # dy, dx, trust in the expected displacement, log of the expected error
+        self.head = nn.Conv2d(state, 4, 3, padding=1)
         nn.init.zeros_(self.head.weight)
-        self.head.bias.data = torch.tensor([0.0, 0.0, 2.0])
+        self.head.bias.data = torch.tensor([0.0, 0.0, 2.0, 0.0])
 
     def forward(
         self, reference: Tensor, frame: Tensor, flow: Tensor, state: Tensor | None
-    ) -> tuple[Tensor, Tensor]:
-        """Features (B, C, h, w), flow (B, 2, h, w) in this level's pixels -> better flow, state."""
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Features (B, C, h, w), flow (B, 2, h, w) in this level's pixels -> better flow, log error, state."""
         cost = cost_volume(reference, warp(frame, flow, padding="zeros"), self.radius)
         step = self.expected(box_mean(cost, 2))
         inputs = [cost, reference, flow, step] + ([] if state is None else [state])
         state = self.body(torch.cat(inputs, dim=1))
         head = self.head(state)
-        return flow + head[:, 2:].sigmoid() * step + head[:, :2], state
+        return flow + head[:, 2:3].sigmoid() * step + head[:, :2], head[:, 3], state
 
     def expected(self, cost: Tensor) -> Tensor:
         """Mean displacement (B, 2, h, w) under a softmax over the shifts of `cost` (B, n * n, h, w)."""

@@ -109,20 +109,31 @@ def build_reference(
     return reference, replace(samples, motion=motion)
 
 
-def variance_about(reference: np.ndarray, samples: Samples, move: Move) -> np.ndarray:
-    """Mean squared difference of the registered samples from `reference`, (H, W) float32, smoothed by 2 px.
+def in_units_of(samples: Samples, reference: np.ndarray, move: Move) -> tuple[np.ndarray, np.ndarray]:
+    """`reference` scaled to the movie's contrast, and the variance of registered frames; (H, W) float32.
 
-    The samples' brightness is matched first; pixels that no sample shows have the mean variance.
+    The variance holds noise and activity, not changes of the whole frame's brightness; it is smoothed by 2 px.
+    Pixels that no sample shows have the mean variance.
     """
-    total, count = np.zeros(reference.shape), np.zeros(reference.shape)
+    total, squares, count = np.zeros((3, *reference.shape))
     for part in _chunks(len(samples.frames)):
-        moved = move(samples.frames[part], samples.motion[part])
-        known = np.isfinite(moved)
-        offset = np.where(known, moved - reference, 0).mean(axis=(1, 2), keepdims=True)
-        total += np.square(np.where(known, moved - reference - offset, 0)).sum(axis=0)
+        difference = move(samples.frames[part], samples.motion[part]) - reference.astype(np.float64)
+        known = np.isfinite(difference)
+        offset = np.mean(difference, axis=(1, 2), keepdims=True, where=known)
+        difference = np.where(known, difference - offset, 0)
+        total += difference.sum(axis=0)
+        squares += np.square(difference).sum(axis=0)
         count += known.sum(axis=0)
-    mean = total.sum() / max(count.sum(), 1)
-    return gaussian_filter((total + mean) / (count + 1), 2).clip(1e-3 * mean + 1e-12).astype(np.float32)
+    seen = count > 0
+    mean = reference[seen] + total[seen] / count[seen]
+    variance = np.zeros(reference.shape)
+    variance[seen] = (squares[seen] / count[seen] - np.square(total[seen] / count[seen])).clip(0)
+    variance[~seen] = variance[seen].mean()
+    centred = reference[seen].astype(np.float64) - reference[seen].mean(dtype=np.float64)
+    slope = centred @ mean / max(centred @ centred, 1e-12)
+    floor = 1e-3 * variance.mean() + 1e-12
+    smooth = gaussian_filter(variance, 2).clip(floor)
+    return (slope * reference).astype(np.float32), smooth.astype(np.float32)
 
 
 def _centred(motion: np.ndarray) -> np.ndarray:

@@ -17,10 +17,11 @@ from moco_dl.warp import inside, upsample, warp
 WINDOW = 16.0  # px, sigma of the window over which one displacement is estimated
 BACKGROUND = 8.0  # px, sigma of the local mean that is removed: neuropil and bleaching are not motion
 PRIOR = 0.3  # px, expected size of what the network left over
+GAIN_PRIOR = 0.5  # expected departure of a frame's brightness from the reference's
 
 
 class GaussNewton:
-    """Refines fields against one reference; gradients and normal matrices are computed once."""
+    """Refines fields against one reference; its gradients are computed once."""
 
     def __init__(self, reference: Tensor, variance: Tensor):
         """`reference` (H, W) float32; `variance` (H, W) of registered frames about it, same units squared.
@@ -31,45 +32,43 @@ class GaussNewton:
         self.grid = tuple(-(-size // STRIDE) for size in self.size)
         self.window = [_smoother(n, WINDOW / STRIDE).to(reference) for n in self.grid]
         self.background = [_smoother(n, BACKGROUND / STRIDE).to(reference) for n in self.grid]
-        self.weight = 1 / variance
-        self.gradient = torch.stack(torch.gradient(reference))  # (2, H, W)
-        self.reference = self._without_background(reference)
-        self.norm = (self.weight * self.reference.square()).sum()
-        gy, gx = self.gradient
-        self.matrix = self._pooled(self.weight * torch.stack((gy * gy, gy * gx, gx * gx)))  # (3, h, w)
-        self.damping = 1 / (4 * pi * WINDOW**2 * PRIOR**2)
+        self.reference, self.weight = reference, 1 / variance
+        gy, gx = torch.gradient(reference)
+        self.gradient = torch.stack((gy, gx))
+        self.products = torch.stack((gy * gy, gy * gx, gx * gx))  # (3, H, W)
 
     def step(self, frame: Tensor, field: Tensor) -> Tensor:
         """What to add to the coarse field (2, h, w): frame (H, W) moved by `field` (2, H, W)."""
         moved = warp(frame[None, None], field[None])[0, 0]
         known = inside(field[None])[0] & torch.isfinite(moved)
-        moved = torch.where(known, moved, self.reference.mean())
-        moved = self._without_background(moved)
-        gain = (self.weight * self.reference * moved).sum() / self.norm
-        residual = torch.where(known, gain * self.reference - moved, 0.0)
-        force = gain * self._pooled(self.weight * residual * self.gradient)  # (2, h, w)
-        a, b, c = gain.square() * self.matrix
-        a, c = a + self.damping, c + self.damping
+        weight = torch.where(known, self.weight, 0.0)
+        moved, fixed = self._without_background(torch.where(known, moved, 0.0), self.reference, weight)
+        gain = ((weight * fixed * moved).sum() + GAIN_PRIOR**-2) / (
+            (weight * fixed.square()).sum() + GAIN_PRIOR**-2
+        )
+        force = gain * self._pooled(weight * (gain * fixed - moved) * self.gradient, self.window)
+        a, b, c = gain.square() * self._pooled(weight * self.products, self.window)
+        damping = 1 / (4 * pi * WINDOW**2 * PRIOR**2)
+        a, c = a + damping, c + damping
         y, x = force
         return torch.stack((c * y - b * x, a * x - b * y)) / (a * c - b * b)
 
-    def _coarse(self, images: Tensor) -> Tensor:
-        """Images (n, H, W) -> means over the cells of the coarse grid (n, h, w), cut cells included."""
+    def _without_background(self, moved: Tensor, fixed: Tensor, weight: Tensor) -> Tensor:
+        """Images (H, W) less their weighted local mean, (2, H, W)."""
+        images = torch.stack((moved, fixed))
+        sums = self._pooled(torch.cat((images * weight, weight[None])), self.background)
+        return images - upsample((sums[:2] / sums[2:].clamp_min(1e-30))[None], STRIDE, self.size)[0]
+
+    def _pooled(self, images: Tensor, smoothers: list[Tensor]) -> Tensor:
+        """Images (n, H, W) -> weighted means around the points of the coarse grid, (n, h, w)."""
+        rows, columns = smoothers
         pad = [n * STRIDE - size for n, size in zip(self.grid, self.size, strict=True)]
-        return F.avg_pool2d(F.pad(images[None], (0, pad[1], 0, pad[0])), STRIDE)[0]
-
-    def _pooled(self, images: Tensor) -> Tensor:
-        rows, columns = self.window
-        return rows @ self._coarse(images) @ columns.T
-
-    def _without_background(self, image: Tensor) -> Tensor:
-        rows, columns = self.background
-        sums = rows @ self._coarse(torch.stack((image * self.weight, self.weight))) @ columns.T
-        return image - upsample((sums[:1] / sums[1:])[None], STRIDE, self.size)[0, 0]
+        coarse = F.avg_pool2d(F.pad(images[None], (0, pad[1], 0, pad[0])), STRIDE)[0]
+        return rows @ coarse @ columns.T
 
 
 def _smoother(size: int, sigma: float) -> Tensor:
-    """(size, size) Gaussian weights whose rows sum to one."""
+    """(size, size) Gaussian weights; rows sum to one, to less at the edges, where less is known."""
     position = torch.arange(size, dtype=torch.float32)
     weights = torch.exp(-0.5 * ((position[:, None] - position) / sigma).square())
-    return weights / weights.sum(dim=1, keepdim=True)
+    return weights / ((2 * pi) ** 0.5 * sigma)

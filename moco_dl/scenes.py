@@ -18,6 +18,8 @@ def draw_scene(shape: tuple[int, int], rng: np.random.Generator, *, groups: int 
         resting *= _vessels(shape, rng)
     layers = np.concatenate([resting[None], np.zeros((groups, *shape), np.float32)])
     _add_cells(layers, rng)
+    if rng.random() < 0.4:
+        layers[0] += 10 ** rng.uniform(-0.7, 0.8) * layers[0].mean()  # light from out of focus: low contrast
     layers *= _vignette(shape, rng)
     layers = gaussian_filter(layers, (0, *[rng.uniform(0.3, 1.6)] * 2))
     return (layers / layers[0].mean()).astype(np.float32)

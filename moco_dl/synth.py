@@ -28,6 +28,7 @@ class PairOptions:
     read_noise: float = 0.5  # photons, largest standard deviation
     activity: float = 1.8  # largest log-normal spread of the groups' brightness
     blur: float = 1.2  # px, largest blur that averaging moving frames leaves on the reference
+    defects: float = 0.15  # share of the frames with each kind of detector defect
     missing: int = 16  # px, widest strip the rigid shift has left without data
     motion: MotionOptions = field(default_factory=MotionOptions)
 
@@ -102,6 +103,7 @@ def _draw_pair(
     averaged = gaussian_filter(pulled[0, 0].numpy(), options.blur * rng.random())
     crop = (..., slice(MARGIN, -MARGIN), slice(MARGIN, -MARGIN))
     reference, frame = _expose_pair(averaged[crop], moving[crop], rng, options, brighter)
+    _degrade(frame, rng, options.defects)
     _drop_strips(frame, rng, options.missing)
     return reference, frame, np.ascontiguousarray(flow[crop])
 
@@ -135,6 +137,19 @@ def expose(image: np.ndarray, read_noise: float, rng: np.random.Generator) -> np
     """Expected photons (H, W) -> detected ones, float32: Poisson plus Gaussian read noise."""
     detected = rng.poisson(np.clip(image, 0, None)) + read_noise * rng.standard_normal(image.shape)
     return detected.astype(np.float32)
+
+
+def _degrade(frame: np.ndarray, rng: np.random.Generator, share: float) -> None:
+    """What detectors do, each in a `share` of the draws: stripes along an axis, hot pixels, saturation."""
+    spread = frame.std()
+    for length in ((len(frame), 1), (1, frame.shape[1])):
+        if rng.random() < share:
+            frame += 0.7 * rng.random() ** 2 * spread * rng.standard_normal(length, np.float32)
+    if rng.random() < share:
+        hot = rng.integers(0, frame.size, rng.integers(1, 2 + frame.size // 2000))
+        frame.flat[hot] = frame.mean() + rng.uniform(5, 50) * spread
+    if rng.random() < share:
+        np.minimum(frame, np.quantile(frame, rng.uniform(0.8, 1)), out=frame)
 
 
 def _drop_strips(frame: np.ndarray, rng: np.random.Generator, widest: int) -> None:

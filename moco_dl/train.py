@@ -17,12 +17,13 @@ from moco_dl.correction import choose_device
 from moco_dl.dataset import Batches, PairFile, StoredBatches
 from moco_dl.errors import NrcorrectError
 from moco_dl.intensity import network_input
-from moco_dl.losses import LOSSES, end_point_error, mixed_loss
+from moco_dl.losses import LOSSES, end_point_error, laplace, mixed_loss
 from moco_dl.network import STRIDE, NetworkConfig, PyramidFlowNet
 from moco_dl.synth import PairOptions, Pairs, ScenePool, draw_pairs
 from moco_dl.warp import upsample
 
 LEVEL_WEIGHTS = (0.1, 0.2, 1.0)  # strides 16, 8, 4
+ERROR_WEIGHT = 0.03  # of the likelihood that teaches the network to state its error
 VALIDATION_PHOTONS = (0.5, 2.0, 10.0)
 VALIDATION_SEED = 1_000_003
 
@@ -91,8 +92,11 @@ class Trainer:
             network_input(x.to(self.device)).contiguous(memory_format=torch.channels_last)
             for x in (pairs.reference, pairs.frame)
         )
-        flows = predict(self.network, reference, frame)
-        loss = self._loss(flows, pairs.flow.to(self.device), reference[:, :1], frame[:, :1])
+        truth = pairs.flow.to(self.device)
+        flows, expected = predict(self.network, reference, frame)
+        loss = self._loss(flows, truth, reference[:, :1], frame[:, :1])
+        error = end_point_error(upsample(flows[-1], STRIDE, truth.shape[-2:]), truth)
+        loss = loss + ERROR_WEIGHT * laplace(error, upsample(expected[:, None], STRIDE, truth.shape[-2:])[:, 0])
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
@@ -111,8 +115,8 @@ class Trainer:
         return total
 
 
-def predict(network: PyramidFlowNet, reference: Tensor, frame: Tensor) -> list[Tensor]:
-    """Flows at every level for network inputs `(B, 2, H, W)`; both images encoded in one pass."""
+def predict(network: PyramidFlowNet, reference: Tensor, frame: Tensor) -> tuple[list[Tensor], Tensor]:
+    """Flows at every level and expected error for inputs `(B, 2, H, W)`; both images encoded in one pass."""
     features = network.encode(torch.cat((reference, frame)))
     count = len(reference)
     return network([f[:count] for f in features], [f[count:] for f in features])
@@ -136,7 +140,7 @@ def validate(network: PyramidFlowNet, options: TrainOptions, *, batches: int = 4
 
 def _error(network: PyramidFlowNet, pairs: Pairs, device: torch.device) -> float:
     reference, frame = (network_input(x.to(device)) for x in (pairs.reference, pairs.frame))
-    flow = upsample(predict(network, reference, frame)[-1], STRIDE, pairs.flow.shape[-2:])
+    flow = upsample(predict(network, reference, frame)[0][-1], STRIDE, pairs.flow.shape[-2:])
     return float(end_point_error(flow, pairs.flow.to(device)).mean())
 
 

@@ -35,11 +35,12 @@ def test_any_frame_size(shape):
     image = torch.rand(2, *shape, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         features = network.encode(network_input(image))
-        flows = network([f[:1] for f in features], features)
+        flows, error = network([f[:1] for f in features], features)
     padded = [-(-size // 16) * 16 for size in shape]
     for flow, stride in zip(flows, (16, 8, 4), strict=True):
         assert flow.shape == (2, 2, padded[0] // stride, padded[1] // stride)
         assert flow.isfinite().all()
+    assert error.shape == flows[-1][:, 0].shape and (error > 0).all()
 
 
 def test_padding_equals_the_outside():
@@ -78,5 +79,5 @@ def test_a_pulled_frame_is_found_by_the_untrained_matcher():
     reference = warp(scene, truth)[:, 0]  # reference[y] = scene[y + 3]
     with torch.no_grad():
         features = [network.encode(network_input(x)) for x in (reference, scene[:, 0])]
-        flow = network(*features)[-1][..., 4:-4, 4:-4].mean((0, 2, 3))
+        flow = network(*features)[0][-1][..., 4:-4, 4:-4].mean((0, 2, 3))
     assert flow[0] > 1.0 and abs(flow[1]) < 1.0

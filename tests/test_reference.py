@@ -3,14 +3,34 @@ import pytest
 import tifffile
 
 from moco_dl.errors import NrcorrectError
-from moco_dl.reference import _median, build_reference, load_image, sample_indices, seed, usable
+from moco_dl.reference import (
+    Samples,
+    _median,
+    build_reference,
+    draw_samples,
+    in_units_of,
+    load_image,
+    sample_runs,
+    seed,
+    usable,
+)
 
 
-def test_samples_are_spread_evenly():
-    assert sample_indices(5, 200) == [0, 1, 2, 3, 4]
-    assert sample_indices(1, 200) == [0]
-    indices = sample_indices(1001, 11)
-    assert indices == list(range(0, 1001, 100))
+def test_samples_are_runs_spread_evenly():
+    assert sample_runs(5, 200) == [range(0, 5)]
+    assert sample_runs(25, 200) == [range(0, 10), range(10, 20), range(20, 25)]
+    assert sample_runs(1001, 11) == [range(t, t + 1) for t in range(0, 1001, 100)]
+    runs = sample_runs(10_000, 200)
+    assert len(runs) == 20 and all(len(run) == 10 for run in runs)
+    assert runs[0].start == 0 and runs[-1].stop == 10_000
+    assert np.ptp(np.diff([run.start for run in runs])) <= 1
+
+
+@pytest.mark.parametrize("frames", [1, 9, 10, 199, 200, 201, 777])
+@pytest.mark.parametrize("count", [1, 10, 200])
+def test_samples_exist_and_none_is_drawn_twice(frames, count):
+    drawn = [t for run in sample_runs(frames, count) for t in run]
+    assert sorted(set(drawn)) == drawn and 0 <= drawn[0] and drawn[-1] < frames and len(drawn) <= count
 
 
 def test_unusable_frames():
@@ -22,6 +42,10 @@ def test_unusable_frames():
     missing = good.astype(np.float32)
     missing[:15] = np.nan
     assert usable(np.stack([good.astype(np.float32), missing])).tolist() == [True, False]
+
+
+def samples_of(frames):
+    return draw_samples(lambda numbers: frames[numbers], sample_runs(len(frames), len(frames)))
 
 
 def no_motion(frames, reference):
@@ -38,7 +62,7 @@ def test_reference_of_a_still_movie_is_its_average(kind, count):
     rng = np.random.default_rng(0)
     scene = rng.uniform(50, 200, (24, 30))
     frames = rng.poisson(scene, (count, 24, 30)).astype(np.uint16)
-    reference = build_reference(frames, kind, [no_motion] * 2, stay)
+    reference, _ = build_reference(samples_of(frames), kind, [no_motion] * 2, stay)
     assert np.abs(reference - frames.mean(0)).mean() < 8 / np.sqrt(count) * (kind == "median") + 1e-3 * 200
 
 
@@ -48,7 +72,7 @@ def test_corrupt_frames_are_left_out():
     frames = rng.poisson(scene, (40, 24, 30)).astype(np.uint16)
     frames[7], frames[20] = rng.integers(0, 5000, (2, 24, 30))
     frames[30] = 0
-    reference = build_reference(frames, "mean", [no_motion] * 2, stay)
+    reference, _ = build_reference(samples_of(frames), "mean", [no_motion] * 2, stay)
     assert np.abs(reference - scene).mean() < 3
 
 
@@ -64,13 +88,54 @@ def test_position_is_the_median_of_the_motion():
         return frames.astype(np.float32)
 
     frames = np.random.default_rng(0).poisson(9, (10, 20, 20)).astype(np.uint16)
-    build_reference(frames, "median", [displaced], record)
-    assert max(seen) == 0
+    _, samples = build_reference(samples_of(frames), "median", [displaced], record)
+    assert max(seen) == 0 and not samples.motion.any()
+
+
+def test_shape_is_the_mean_of_the_non_rigid_motion():
+    """A skewed rigid path must not bend the reference, as the median of the whole motion would."""
+    bend = np.zeros((2, 6, 6), np.float32)
+    bend[0] = np.linspace(-1, 1, 6)[:, None]
+    path = np.array([0, 0, 0, 0, 0, 0, 5, 8, 9], np.float32)
+    strength = path / 9 - (path / 9).mean()
+    motion = path[:, None, None, None] + strength[:, None, None, None] * bend
+    frames = np.random.default_rng(0).poisson(9, (9, 24, 24)).astype(np.uint16)
+    samples = samples_of(frames)
+    _, samples = build_reference(samples, "median", [lambda *_: motion], lambda f, _: f.astype(np.float32))
+    rigid = samples.motion.mean(axis=(2, 3))
+    np.testing.assert_allclose(rigid[:, 1], path, atol=1e-6)
+    rest = samples.motion - rigid[:, :, None, None]
+    np.testing.assert_allclose(rest, strength[:, None, None, None] * bend, atol=1e-6)
+
+
+def test_variance_shows_noise_and_activity():
+    rng = np.random.default_rng(0)
+    scene = rng.uniform(50, 150, (40, 60)).astype(np.float32)
+    frames = scene + rng.normal(0, 5, (50, 40, 60)).astype(np.float32)
+    frames[::3, 10:20, 10:20] += 60  # a cell flashes
+    frames += rng.normal(0, 20, (50, 1, 1)).astype(np.float32)  # the lamp flickers
+    samples = Samples(frames, np.arange(50), np.zeros((50, 2, 1, 1), np.float32))
+    matched, variance = in_units_of(samples, 0.01 * scene - 7, stay)
+    assert np.abs(np.diff(matched - frames.mean(axis=0))).mean() < 5
+    assert np.median(variance) == pytest.approx(25, rel=0.2)
+    assert variance[13:17, 13:17].min() > 20 * np.median(variance)
+
+
+def test_variance_where_nothing_was_seen_is_the_mean():
+    def hide(frames, motion):
+        moved = frames.astype(np.float32)
+        moved[:, :12] = np.nan
+        return moved
+
+    frames = np.random.default_rng(0).normal(0, 3, (30, 40, 40)).astype(np.float32)
+    samples = Samples(frames, np.arange(30), np.zeros((30, 2, 1, 1), np.float32))
+    _, variance = in_units_of(samples, frames.mean(axis=0), hide)
+    assert np.isfinite(variance).all() and variance[:4] == pytest.approx(9, rel=0.2)
 
 
 def test_no_usable_frame():
     with pytest.raises(NrcorrectError, match="no usable frame"):
-        build_reference(np.zeros((4, 20, 20), np.uint8), "median", [no_motion], stay)
+        samples_of(np.zeros((4, 20, 20), np.uint8))
 
 
 def test_median_ignores_missing_values():

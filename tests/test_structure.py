@@ -20,6 +20,9 @@ FIELDS_OF_WORK = {
     "losses": {"warp"},
     "scenes": set(),
     "motion": set(),
+    "batch": set(),
+    "smooth": {"batch"},
+    "refine": {"network", "warp"},
 }
 
 
@@ -44,7 +47,8 @@ def test_imports_point_one_way(name):
 
 
 @pytest.mark.parametrize(
-    "name", ["movie", "tiff", "hdf5", "output", "fields", "reference", "errors", "scenes", "motion"]
+    "name",
+    ["movie", "tiff", "hdf5", "output", "fields", "reference", "errors", "scenes", "motion", "batch", "smooth"],
 )
 def test_input_and_output_know_no_torch(name):
     assert not any(i.split(".")[0] == "torch" for i in imports(ast.parse((PACKAGE / f"{name}.py").read_text())))

@@ -9,13 +9,14 @@ from moco_dl.synth import MovieOptions, PairOptions, ScenePool, SyntheticMovie, 
 from moco_dl.warp import warp
 
 BRIGHT = PairOptions(
-    size=96, photons=(3000.0, 3000.0), read_noise=0.0, activity=0.0, missing=0, blur=0.0, motion=MotionOptions()
+    size=96, photons=(3000.0, 3000.0), read_noise=0.0, activity=0.0, missing=0, blur=0.0, defects=0.0
 )
 
 
 def test_truth_aligns_the_frame_with_the_reference(monkeypatch):
     """The sign of the training target: the frame warped by the true flow shows what the reference shows."""
     monkeypatch.setattr("moco_dl.synth._activity", lambda groups, spread, rng: np.zeros(groups, np.float32))
+    monkeypatch.setattr("moco_dl.synth.smooth_noise", lambda shape, *_: np.zeros(shape, np.float32))
     pairs = draw_pairs(ScenePool(0, BRIGHT.scene_size), 0, 6, BRIGHT)
     moved = warp(pairs.frame[:, None], pairs.flow)[:, 0]
     inner = (..., slice(12, -12), slice(12, -12))

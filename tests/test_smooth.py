@@ -1,0 +1,87 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy.ndimage import gaussian_filter1d
+
+from moco_dl.batch import Batch, Motion
+from moco_dl.motion import smooth_series
+from moco_dl.smooth import WIDTHS, choose_width, smooth_in_time
+
+FRAMES = 41
+
+
+def batches(flow, size, flagged=None):
+    flagged = np.zeros(len(flow), bool) if flagged is None else flagged
+    for start in range(0, len(flow), size):
+        part = slice(start, start + size)
+        frames = np.arange(len(flow))[part, None, None]
+        yield Batch(start, frames, Motion(np.ones((len(frames), 2), np.float32), flow[part], flagged[part]))
+
+
+def flows(stream):
+    return np.concatenate([batch.motion.flow for batch in stream])
+
+
+@pytest.fixture
+def flow():
+    return np.random.default_rng(0).standard_normal((FRAMES, 2, 3, 4)).astype(np.float32)
+
+
+@pytest.mark.parametrize("sigma", [0.35, 1.4, 8.0])
+def test_interior_is_a_gaussian_filter(flow, sigma):
+    ours = flows(smooth_in_time(batches(flow, 7), sigma))
+    inner = slice(20, 21)  # the window of the widest one reaches both ends
+    truth = gaussian_filter1d(flow, sigma, axis=0, radius=int(np.ceil(2.5 * sigma)))
+    np.testing.assert_allclose(ours[inner], truth[inner], atol=1e-6)
+
+
+@pytest.mark.parametrize("size", [1, 3, 16, 100])
+def test_batches_make_no_difference_and_nothing_else_changes(flow, size):
+    smoothed = list(smooth_in_time(batches(flow, size), 2.0))
+    np.testing.assert_array_equal(flows(smoothed), flows(smooth_in_time(batches(flow, 5), 2.0)))
+    assert [b.start for b in smoothed] == list(range(0, FRAMES, size))
+    assert np.concatenate([b.frames for b in smoothed])[:, 0, 0].tolist() == list(range(FRAMES))
+    assert all((b.motion.rigid == 1).all() for b in smoothed)
+
+
+def test_a_constant_field_stays_up_to_the_ends():
+    flow = np.full((FRAMES, 2, 3, 4), 1.5, np.float32)
+    np.testing.assert_allclose(flows(smooth_in_time(batches(flow, 4), 3.0)), 1.5, rtol=1e-6)
+
+
+def test_flagged_frames_neither_give_nor_take(flow):
+    flagged = np.zeros(FRAMES, bool)
+    flagged[[5, 6, 30]] = True
+    spoilt = np.where(flagged[:, None, None, None], 1e6, flow).astype(np.float32)
+    smoothed = flows(smooth_in_time(batches(spoilt, 8, flagged), 2.0))
+    assert np.abs(smoothed).max() < 10 and not smoothed[flagged].any()
+
+
+def test_no_smoothing_passes_everything_on(flow):
+    np.testing.assert_array_equal(flows(smooth_in_time(batches(flow, 8), 0)), flow)
+
+
+def test_width_follows_the_movie():
+    """Noise alone wants the widest window, a fast clean path the narrowest, and what lies between comes close
+    to the width that is best against the truth."""
+    rng = np.random.default_rng(0)
+    runs = np.repeat(np.arange(20), 10)
+    noise = rng.standard_normal((200, 2, 4, 4)).astype(np.float32)
+    assert choose_width(noise, runs) == WIDTHS[-1]
+    assert choose_width(5 * noise + 100 * rng.standard_normal((200, 2, 1, 1)).astype(np.float32), runs) > 2
+    path = smooth_series(32, 200, rng, 3.0).T.reshape(200, 2, 4, 4)
+    assert choose_width(path, np.zeros(200, int)) == WIDTHS[0]
+    noisy = path + 0.4 * noise
+    errors = [np.square(flows(smooth_in_time(batches(noisy, 50), s)) - path).mean() for s in WIDTHS]
+    chosen = WIDTHS.index(choose_width(noisy, np.zeros(200, int)))
+    assert abs(chosen - int(np.argmin(errors))) <= 1
+
+
+def test_single_frames_are_not_smoothed(flow):
+    assert choose_width(flow, np.arange(FRAMES)) == 0
+
+
+def test_batch_knows_where_it_ends(flow):
+    first = next(batches(flow, 7))
+    assert first.stop == 7 and replace(first, start=3).stop == 10
