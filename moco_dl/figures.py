@@ -1,0 +1,68 @@
+"""Pictures; they need matplotlib, which comes with the extra `figures`."""
+
+import csv
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from moco_dl.errors import NrcorrectError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+def available() -> bool:
+    """Whether pictures can be drawn."""
+    return find_spec("matplotlib") is not None
+
+
+def loss_curve(log: Path, picture: Path) -> None:
+    """Draw a training log as it is written by `train`: loss, and end-point error per photon level, by step."""
+    with log.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    figure = _figure(7, 3)
+    left, right = figure.subplots(1, 2)
+    steps = [int(row["step"]) for row in rows]
+    left.plot(steps, [float(row["loss"]) for row in rows], color="black")
+    left.set(xlabel="step", ylabel="loss", ylim=(0, None))
+    for name in (name for name in rows[0] if name.startswith("epe_")):
+        right.plot(steps, [float(row[name]) for row in rows], label=f"{name.removeprefix('epe_')} photons")
+    right.set(xlabel="step", ylabel="end-point error, px", ylim=(0, None))
+    right.legend(frameon=False)
+    figure.savefig(picture, dpi=120)
+
+
+def preview(reference: np.ndarray, frame: np.ndarray, flow: np.ndarray, picture: Path) -> None:
+    """Draw pairs: reference red over frame green (yellow where they agree), and the fields as arrows.
+
+    `reference` and `frame` (n, H, W), NaN where there is no data; `flow` (n, 2, H, W) px, (dy, dx).
+    """
+    count = len(reference)
+    figure = _figure(2 * count, 4)
+    step = max(1, reference.shape[-1] // 10)
+    for i, (above, below) in enumerate(figure.subplots(2, count, squeeze=False).T):
+        overlay = np.stack([_stretched(reference[i]), _stretched(frame[i]), np.zeros_like(frame[i])], axis=-1)
+        above.imshow(overlay)
+        dy, dx = flow[i, :, step // 2 :: step, step // 2 :: step]
+        below.imshow(_stretched(reference[i]), cmap="gray")
+        y, x = np.mgrid[step // 2 : flow.shape[2] : step, step // 2 : flow.shape[3] : step]
+        below.quiver(x, y, dx, dy, angles="xy", scale_units="xy", scale=1, color="orange")
+        for axes in (above, below):
+            axes.set_axis_off()
+    figure.savefig(picture, dpi=120)
+
+
+def _figure(width: float, height: float) -> "Figure":
+    if not available():
+        raise NrcorrectError("pictures need matplotlib, which is not installed; pip install 'nrcorrect[figures]'")
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def _stretched(image: np.ndarray) -> np.ndarray:
+    """Between 0 and 1 from the 1st to the 99.5th percentile; 0 where there is no data."""
+    low, high = np.nanpercentile(image, (1, 99.5))
+    return np.nan_to_num((image - low) / max(high - low, 1e-12)).clip(0, 1)
