@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
+from moco_dl import figures
 from moco_dl.errors import NrcorrectError
 from moco_dl.fields import CONVENTION, create_fields
 from moco_dl.output import create_hdf5, create_movie, movie_format, refuse_existing, staged
@@ -46,6 +47,28 @@ def write_pairs(
             pairs = draw_pairs(scenes, start // BATCH, n, options, square=True)
             file.write(start, **{name: values.numpy() for name, values in vars(pairs).items()})
             progress(n, count)
+
+
+def preview_possible(picture: Path | None, *, overwrite: bool) -> None:
+    """Raise NrcorrectError if `picture` could not be drawn; None always can."""
+    if picture is None:
+        return
+    figures.require()
+    if picture.suffix.lower() not in figures.FORMATS:
+        raise NrcorrectError(f"{picture}: ends in {picture.suffix!r}; wanted {', '.join(figures.FORMATS)}")
+    refuse_existing([picture], overwrite=overwrite)
+
+
+def preview_pairs(dataset: Path, picture: Path | None, *, count: int = 6) -> list[Path]:
+    """Draw the first `count` pairs of a dataset; returns what was drawn."""
+    if picture is None:
+        return []
+    stored = PairFile(dataset)
+    pairs = stored.take(np.arange(min(count, len(stored))))
+    with staged([picture]) as parts:
+        kind = picture.suffix[1:].lower()
+        figures.preview(*(part.numpy() for part in vars(pairs).values()), parts[0], kind)
+    return [picture]
 
 
 def write_movie(

@@ -9,6 +9,8 @@ import numpy as np
 
 from moco_dl.errors import NrcorrectError
 
+FORMATS = (".png", ".pdf", ".svg")
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -16,6 +18,12 @@ if TYPE_CHECKING:
 def available() -> bool:
     """Whether pictures can be drawn."""
     return find_spec("matplotlib") is not None
+
+
+def require() -> None:
+    """Raise NrcorrectError if pictures cannot be drawn."""
+    if not available():
+        raise NrcorrectError("a picture needs matplotlib; add it with pip install 'nrcorrect[figures]'")
 
 
 def loss_curve(log: Path, picture: Path) -> None:
@@ -34,10 +42,11 @@ def loss_curve(log: Path, picture: Path) -> None:
     figure.savefig(picture, dpi=120)
 
 
-def preview(reference: np.ndarray, frame: np.ndarray, flow: np.ndarray, picture: Path) -> None:
-    """Draw pairs: reference red over frame green (yellow where they agree), and the fields as arrows.
+def preview(reference: np.ndarray, frame: np.ndarray, flow: np.ndarray, picture: Path, kind: str) -> None:
+    """Draw pairs: reference red over frame green (yellow where they agree), below it the fields as arrows.
 
-    `reference` and `frame` (n, H, W), NaN where there is no data; `flow` (n, 2, H, W) px, (dy, dx).
+    `reference` and `frame` (n, H, W), NaN where there is no data; `flow` (n, 2, H, W) px, (dy, dx); `kind` of
+    picture: png, pdf or svg.
     """
     count = len(reference)
     figure = _figure(2 * count, 4)
@@ -51,12 +60,11 @@ def preview(reference: np.ndarray, frame: np.ndarray, flow: np.ndarray, picture:
         below.quiver(x, y, dx, dy, angles="xy", scale_units="xy", scale=1, color="orange")
         for axes in (above, below):
             axes.set_axis_off()
-    figure.savefig(picture, dpi=120)
+    figure.savefig(picture, format=kind, dpi=120)
 
 
 def _figure(width: float, height: float) -> "Figure":
-    if not available():
-        raise NrcorrectError("pictures need matplotlib, which is not installed; pip install 'nrcorrect[figures]'")
+    require()
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), layout="constrained")

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from moco_dl import __version__, checkpoint
+from moco_dl import __version__, checkpoint, figures
 from moco_dl.correction import choose_device
 from moco_dl.dataset import Batches, PairFile, StoredBatches
 from moco_dl.errors import NrcorrectError
@@ -170,6 +170,8 @@ def train(
             checkpoint.save(folder / "last.pt", trainer.network, about, trainer.state())
     final = folder / "weights.pt"
     checkpoint.save(final, trainer.network, about)
+    if figures.available():
+        figures.loss_curve(folder / "log.csv", folder / "loss.png")
     return final
 
 

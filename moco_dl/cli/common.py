@@ -1,0 +1,42 @@
+"""What the commands share: options, the progress bar, how failures are told."""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+
+from moco_dl.errors import NrcorrectError
+
+PATH = click.Path(path_type=Path)
+
+device = click.option("--device", default="auto", type=click.Choice(["auto", "cpu", "cuda", "mps"]))
+overwrite = click.option("--overwrite", is_flag=True, help="Replace outputs that exist.")
+quiet = click.option("--quiet", is_flag=True, help="No progress bar, no summary; errors are still shown.")
+
+
+@contextmanager
+def bar(name: str, quiet: bool, unit: str = "frame") -> Iterator[Callable[[int, int], None]]:
+    """A progress function `(just done, in all)`, drawn on stderr when that is a terminal."""
+    from tqdm import tqdm
+
+    with tqdm(desc=name, unit=unit, disable=True if quiet else None, leave=False) as drawn:
+
+        def progress(done: int, total: int) -> None:
+            drawn.total = total
+            drawn.update(done)
+
+        yield progress
+
+
+@contextmanager
+def reported(*, usage: bool = False) -> Iterator[None]:
+    """One line on stderr and exit status 1 (2: wrong usage) instead of a traceback."""
+    try:
+        yield
+    except NrcorrectError as error:
+        if usage:
+            raise click.UsageError(str(error)) from error
+        click.echo(f"nrcorrect: {error}", err=True)
+        sys.exit(1)

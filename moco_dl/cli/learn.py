@@ -1,0 +1,72 @@
+"""`nrcorrect synth` and `nrcorrect train`."""
+
+from pathlib import Path
+
+import click
+
+from moco_dl.cli.common import PATH, bar, device, overwrite, quiet, reported
+
+
+@click.command()
+@click.argument("out", type=PATH)
+@click.option("--movie", is_flag=True, help="A movie OUT and its true fields OUT_truth.h5, instead of pairs.")
+@click.option("--pairs", type=click.IntRange(1), help="Number of pairs [6000].")
+@click.option("--frames", type=click.IntRange(1), help="Frames of the movie [200].")
+@click.option("--size", type=click.IntRange(32), help="Pixels a side [pairs 128, movie 256].")
+@click.option(
+    "--photons",
+    type=click.FloatRange(0, min_open=True),
+    help="Mean photons per pixel [pairs 0.3 to 60, movie 2].",
+)
+@click.option("--seed", default=0, type=click.IntRange(0), help="The same seed gives the same bytes.")
+@click.option("--preview", type=PATH, help="Also draw the first pairs: a picture (PNG, PDF).")
+@overwrite
+@quiet
+def synth(out: Path, movie: bool, preview: Path | None, quiet: bool, **options: object) -> None:
+    """Make a dataset of synthetic pairs OUT (HDF5) with known fields, or a movie OUT (TIFF, HDF5)."""
+    from moco_dl.dataset import preview_pairs, preview_possible, write_movie, write_pairs
+    from moco_dl.synth import SyntheticMovie, movie_options, pair_options
+
+    count, frames, seed, replace = (options.pop(name) for name in ("pairs", "frames", "seed", "overwrite"))
+    if movie and count is not None:
+        raise click.UsageError("--pairs is for datasets; leave it out with --movie")
+    if movie and preview is not None:
+        raise click.UsageError("--preview is for datasets; leave it out with --movie")
+    if not movie and frames is not None:
+        raise click.UsageError("--frames is for movies; add --movie")
+    with reported(), bar(out.name, quiet) as progress:
+        if movie:
+            scene = SyntheticMovie(seed, movie_options(frames=frames, **options))
+            written = write_movie(out, scene, progress=progress, overwrite=replace)
+        else:
+            preview_possible(preview, overwrite=replace)
+            write_pairs(out, count or 6000, pair_options(**options), seed, progress=progress, overwrite=replace)
+            written = [out, *preview_pairs(out, preview)]
+    click.echo("\n".join(map(str, written)))
+
+
+@click.command()
+@click.argument("folder", type=PATH)
+@click.option("--data", type=PATH, help="Pairs from nrcorrect synth [drawn on the fly].")
+@click.option(
+    "--steps", default=12000, type=click.IntRange(1), help="Optimiser steps; the schedule ends with them."
+)
+@click.option("--batch", default=16, type=click.IntRange(1), help="Pairs a step.")
+@click.option("--rate", default=1e-3, type=click.FloatRange(0, min_open=True), help="Peak learning rate.")
+@click.option("--loss", default="epe:1", metavar="NAME:WEIGHT,...", help="Mixture of epe, mse and ncc.")
+@click.option("--seed", default=0, type=click.IntRange(0))
+@click.option("--every", default=500, type=click.IntRange(1), help="Steps between checkpoints and validations.")
+@click.option("--workers", default=1, type=click.IntRange(0), help="Processes that draw the data.")
+@click.option("--resume", is_flag=True, help="Go on from FOLDER/last.pt; repeat the other options.")
+@device
+@quiet
+def train(folder: Path, quiet: bool, **options: object) -> None:
+    """Train the network; FOLDER gets log.csv, last.pt (to resume from) and, at the end, weights.pt."""
+    from moco_dl.train import TrainOptions, parse_loss, train_into
+
+    recipe = {name: options.pop(name) for name in ("steps", "batch", "rate", "loss", "seed")}
+    with reported(usage=True):
+        choices = TrainOptions(**recipe | {"loss": parse_loss(recipe["loss"])})
+    with reported(), bar(folder.name, quiet, unit="step") as progress:
+        weights = train_into(folder, choices, progress, **options)
+    click.echo(weights)

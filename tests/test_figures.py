@@ -1,0 +1,57 @@
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from moco_dl import figures
+from moco_dl.cli import main
+
+
+def run(*arguments):
+    return CliRunner().invoke(main, [str(a) for a in arguments], catch_exceptions=False)
+
+
+def pixels(path):
+    from matplotlib.image import imread
+
+    return imread(path)[..., :3]
+
+
+def test_overlay_is_yellow_where_images_agree(tmp_path):
+    image = np.random.default_rng(0).random((1, 64, 64)).astype(np.float32)
+    for frame in (image, np.zeros_like(image)):
+        figures.preview(image, frame, np.zeros((1, 2, 64, 64), np.float32), tmp_path / "p.png", "png")
+        red, green, blue = pixels(tmp_path / "p.png")[20:200, 40:200].reshape(-1, 3).mean(axis=0)
+        assert red > 0.3 and blue < 0.1
+        assert (green > 0.9 * red) == (frame is image)
+
+
+def test_training_log_becomes_a_picture(tmp_path):
+    (tmp_path / "log.csv").write_text("step,seconds,loss,epe_0.5,epe_2\n1,2,3.0,1.0,0.5\n2,4,2.0,0.8,0.4\n")
+    figures.loss_curve(tmp_path / "log.csv", tmp_path / "loss.png")
+    assert pixels(tmp_path / "loss.png").std() > 0.05
+
+
+def test_preview_of_a_dataset(tmp_path):
+    result = run("synth", tmp_path / "pairs.h5", "--pairs", 3, "--size", 48, "--preview", tmp_path / "p.png")
+    assert result.exit_code == 0, result.output
+    assert result.stdout.split() == [str(tmp_path / "pairs.h5"), str(tmp_path / "p.png")]
+    assert pixels(tmp_path / "p.png").std() > 0.1
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["p.png", "pairs.h5"]
+
+
+@pytest.mark.parametrize(
+    ("name", "message"), [("p.doc", "ends in '.doc'; wanted .png, .pdf, .svg"), ("taken.png", "exists")]
+)
+def test_bad_preview_is_told_before_the_work(tmp_path, name, message):
+    (tmp_path / "taken.png").write_bytes(b"precious")
+    result = run("synth", tmp_path / "pairs.h5", "--pairs", 3, "--preview", tmp_path / name)
+    assert result.exit_code == 1 and message in result.stderr
+    assert [p.name for p in tmp_path.iterdir()] == ["taken.png"]
+    assert (tmp_path / "taken.png").read_bytes() == b"precious"
+
+
+def test_without_matplotlib(tmp_path, monkeypatch):
+    monkeypatch.setattr("moco_dl.figures.find_spec", lambda name: None)
+    result = run("synth", tmp_path / "pairs.h5", "--pairs", 3, "--preview", tmp_path / "p.png")
+    assert result.exit_code == 1 and "pip install 'nrcorrect[figures]'" in result.stderr
+    assert not list(tmp_path.iterdir())
