@@ -8,18 +8,19 @@ import numpy as np
 import torch
 
 from moco_dl import checkpoint
-from moco_dl.batch import Batch, Motion
+from moco_dl.batch import Batch, Motion, runs_apart
 from moco_dl.errors import NrcorrectError
 from moco_dl.fields import FLOW_DTYPE, Fields
-from moco_dl.infer import Estimator, move, move_known, refined
+from moco_dl.infer import Estimator, calibrated, move, move_known, refined
 from moco_dl.movie import DTYPES, ArrayMovie, Movie
 from moco_dl.network import STRIDE, PyramidFlowNet
 from moco_dl.output import to_dtype
 from moco_dl.reference import Samples, build_reference, draw_samples, in_units_of, sample_runs
-from moco_dl.refine import GaussNewton
+from moco_dl.refine import Refiner
 from moco_dl.smooth import choose_width, smooth_in_time
 
 AFTER_REFINING = 0.7  # of the width is enough the second time: the first has removed most of the noise
+THINNED = slice(0, None, 4)  # of each run, the frames on which the refinement is calibrated
 RIGID_PASSES = 3  # the reference is estimated this often from rigidly registered samples
 
 
@@ -89,10 +90,13 @@ class Corrector:
         if self.network is None:
             return Plan(reference, estimator, None, 0.0)
         seen = in_units_of(samples, reference, move_known)
-        refiner = GaussNewton(*(torch.from_numpy(x).to(self.device) for x in seen))
-        width = self.options.smooth
-        if width is None:
-            width = choose_width(samples.motion - samples.motion.mean(axis=(2, 3), keepdims=True), samples.runs)
+        refiner = Refiner(*(torch.from_numpy(x).to(self.device) for x in seen))
+        rigid = samples.motion.mean(axis=(2, 3))
+        flow = samples.motion - rigid[:, :, None, None]
+        width = choose_width(flow, samples.runs) if self.options.smooth is None else self.options.smooth
+        batch = Batch(0, samples.frames, Motion(rigid, flow, np.zeros(len(flow), bool)))
+        smooth = smooth_in_time(runs_apart(batch, samples.runs), width, split=True)
+        refiner = calibrated((run.part(THINNED) for run in smooth), refiner)
         return Plan(reference, estimator, refiner, width)
 
     def _estimator(self, reference: np.ndarray, network: PyramidFlowNet | None) -> Estimator:
@@ -111,7 +115,7 @@ class Corrector:
         """Correct `movie` batch by batch, in order: corrected frames and what was applied to them."""
         dtype = np.dtype(self.options.dtype or movie.dtype)
         for batch in plan.motion(read_batches(movie, self.options.batch_size)):
-            motion = replace(batch.motion, flow=batch.motion.flow.astype(FLOW_DTYPE))
+            motion = batch.motion.merged(FLOW_DTYPE)
             moved = move(batch.frames, motion, STRIDE, self.options.interpolation)
             yield Batch(batch.start, to_dtype(moved, dtype), motion)
 
@@ -122,7 +126,7 @@ class Plan:
 
     reference: np.ndarray  # (H, W) float32
     estimator: Estimator
-    refiner: GaussNewton | None  # None: rigid only
+    refiner: Refiner | None  # None: rigid only
     width: float  # frames, sigma of the smoothing in time
 
     def motion(self, frames: Iterator[tuple[int, np.ndarray]]) -> Iterator[Batch]:
@@ -130,7 +134,7 @@ class Plan:
         batches = (Batch(start, part, self.estimator(part)) for start, part in frames)
         if self.refiner is None:
             return batches
-        batches = refined(smooth_in_time(batches, self.width), self.refiner)
+        batches = refined(smooth_in_time(batches, self.width, split=True), self.refiner)
         return smooth_in_time(batches, AFTER_REFINING * self.width)
 
 
@@ -178,7 +182,7 @@ def correct(frames: np.ndarray, reference: np.ndarray | None = None, **options: 
     corrector = Corrector(CorrectOptions(**options))
     plan = corrector.prepare(movie, None if reference is None else np.asarray(reference))
     batches = list(corrector.batches(movie, plan))
-    parts = {name: [vars(b.motion)[name] for b in batches] for name in ("rigid", "flow", "flagged")}
+    parts = {name: [b.motion.stored()[name] for b in batches] for name in ("rigid", "flow", "flagged")}
     fields = Fields(
         **{name: np.concatenate(arrays) for name, arrays in parts.items()},
         stride=STRIDE,

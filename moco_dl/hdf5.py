@@ -50,7 +50,9 @@ class Hdf5Movie:
     def _guess(self) -> str:
         movies = {name: item for name, item in self._datasets().items() if item.ndim == 3}
         if not movies:
-            raise NrcorrectError(f"{self.path}: no 3-D dataset; found {self._listing()}")
+            raise NrcorrectError(
+                f"{self.path}: no 3-D dataset; found {self._listing()}; wanted (frames, height, width)"
+            )
         preferred = [key for key in PREFERRED_KEYS if key in movies]
         return preferred[0] if preferred else max(movies, key=lambda name: movies[name].size)
 

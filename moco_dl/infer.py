@@ -11,7 +11,7 @@ from moco_dl.batch import Batch, Motion
 from moco_dl.intensity import network_input
 from moco_dl.network import STRIDE, PyramidFlowNet
 from moco_dl.reference import usable
-from moco_dl.refine import GaussNewton
+from moco_dl.refine import Refiner
 from moco_dl.rigid import RigidRegistration
 from moco_dl.warp import inside, shift_whole, upsample, warp
 
@@ -75,17 +75,41 @@ def _split(rigid: Tensor, flow: Tensor) -> tuple[Tensor, Tensor]:
 
 
 @torch.inference_mode()
-def refined(batches: Iterator[Batch], refiner: GaussNewton) -> Iterator[Batch]:
+def calibrated(batches: Iterator[Batch], refiner: Refiner) -> Refiner:
+    """`refiner`, told by these frames and their motion so far how large what is left is expected to be."""
+    refiner.calibrate(torch.stack([_equations(batch, i, refiner) for batch in batches for i in _good(batch)]))
+    return refiner
+
+
+@torch.inference_mode()
+def refined(batches: Iterator[Batch], refiner: Refiner) -> Iterator[Batch]:
     """Pass on `batches` with one Gauss-Newton step added to the motion of the frames that are not flagged."""
-    device = refiner.reference.device
     for batch in batches:
-        motion, flow, rigid = batch.motion, batch.motion.flow.copy(), batch.motion.rigid.copy()
-        for i in np.flatnonzero(~motion.flagged):
-            frame = torch.from_numpy(batch.frames[i].astype(np.float32)).to(device)
-            field = displacement(rigid[i : i + 1], flow[i : i + 1], STRIDE, frame.shape)[0].to(device)
-            better = torch.from_numpy(flow[i]) + refiner.step(frame, field).cpu()
-            rigid[i], flow[i] = (x[0].numpy() for x in _split(torch.from_numpy(rigid[i])[None], better[None]))
-        yield replace(batch, motion=replace(motion, rigid=rigid, flow=flow))
+        motion = batch.motion
+        rigid, flow, rows = motion.rigid.copy(), motion.flow.copy(), np.zeros_like(motion.flow[..., 0])
+        for i in _good(batch):
+            shift, lines, tissue = (x.cpu().numpy() for x in refiner.solve(_equations(batch, i, refiner)))
+            mean = tissue.mean(axis=(1, 2))
+            rigid[i] += shift + mean
+            rows[i] = lines
+            flow[i] += tissue - mean[:, None, None]
+        yield replace(batch, motion=replace(motion, rigid=rigid, flow=flow, rows=rows))
+
+
+def _good(batch: Batch) -> np.ndarray:
+    return np.flatnonzero(~batch.motion.flagged)
+
+
+def _equations(batch: Batch, i: int, refiner: Refiner) -> Tensor:
+    """Normal equations of frame i of a batch, at its motion so far."""
+    device, motion = refiner.reference.device, batch.motion.merged(np.float32)
+    frame = torch.from_numpy(batch.frames[i].astype(np.float32)).to(device)
+    field = displacement(motion.rigid[i : i + 1], motion.flow[i : i + 1], STRIDE, frame.shape)[0].to(device)
+    equations = refiner.equations(frame, field)
+    if batch.motion.rows is None:
+        return equations
+    # A copy, because products of matrices round by how their operands are aligned in memory.
+    return refiner.with_rows(equations, torch.tensor(batch.motion.rows[i], device=device))
 
 
 def _channels_last(images: Tensor) -> Tensor:

@@ -103,7 +103,7 @@ def _writers(
         def write(batch: Batch) -> None:
             corrected.write(batch.start, mov=batch.frames)
             if fields is not None:
-                fields.write(batch.start, **vars(batch.motion))
+                fields.write(batch.start, **batch.motion.stored())
 
         yield write
 

@@ -45,10 +45,12 @@ def _gaussian(distance: np.ndarray, sigma: float) -> np.ndarray:
     return np.exp(-0.5 * (distance / sigma) ** 2)
 
 
-def smooth_in_time(batches: Iterator[Batch], sigma: float) -> Iterator[Batch]:
+def smooth_in_time(batches: Iterator[Batch], sigma: float, *, split: bool = False) -> Iterator[Batch]:
     """Pass on `batches` with their flow smoothed over `sigma` frames, a few frames late.
 
-    Flagged frames neither give nor take. The result does not depend on how frames are batched.
+    With `split`, what smoothing takes away of each row's mean is kept as `rows`: a scanner takes row after
+    row, so that fast motion differs from row to row and from frame to frame. Flagged frames neither give nor
+    take. The result does not depend on how frames are batched.
     """
     if sigma == 0:
         yield from batches
@@ -62,12 +64,12 @@ def smooth_in_time(batches: Iterator[Batch], sigma: float) -> Iterator[Batch]:
         good = np.flatnonzero(~batch.motion.flagged)
         flows |= {batch.start + int(i): batch.motion.flow[i] for i in good}
         while waiting and waiting[0].stop + reach <= batch.stop:
-            yield _smoothed(waiting.popleft(), flows, weights)
+            yield _smoothed(waiting.popleft(), flows, weights, split)
     while waiting:
-        yield _smoothed(waiting.popleft(), flows, weights)
+        yield _smoothed(waiting.popleft(), flows, weights, split)
 
 
-def _smoothed(batch: Batch, flows: dict[int, np.ndarray], weights: np.ndarray) -> Batch:
+def _smoothed(batch: Batch, flows: dict[int, np.ndarray], weights: np.ndarray, split: bool) -> Batch:
     """`batch` with smoothed flow; drops from `flows` what no later frame needs."""
     reach = len(weights) // 2
     flow = np.zeros_like(batch.motion.flow)
@@ -80,4 +82,7 @@ def _smoothed(batch: Batch, flows: dict[int, np.ndarray], weights: np.ndarray) -
         flow[i] /= total
     for t in [t for t in flows if t < batch.stop - reach]:
         del flows[t]
-    return replace(batch, motion=replace(batch.motion, flow=flow))
+    motion = replace(batch.motion, flow=flow)
+    if split:
+        motion = replace(motion, rows=(batch.motion.flow - flow).mean(axis=3))
+    return replace(batch, motion=motion)

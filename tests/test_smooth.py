@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter1d
 
-from moco_dl.batch import Batch, Motion
+from moco_dl.batch import Batch, Motion, runs_apart
 from moco_dl.motion import smooth_series
 from moco_dl.smooth import WIDTHS, choose_width, smooth_in_time
 
@@ -76,6 +76,24 @@ def test_width_follows_the_movie():
     errors = [np.square(flows(smooth_in_time(batches(noisy, 50), s)) - path).mean() for s in WIDTHS]
     chosen = WIDTHS.index(choose_width(noisy, np.zeros(200, int)))
     assert abs(chosen - int(np.argmin(errors))) <= 1
+
+
+def test_splitting_keeps_the_mean_of_each_row(flow):
+    smoothed = list(smooth_in_time(batches(flow, 7), 2.0, split=True))
+    whole = np.concatenate([b.motion.merged(np.float32).flow for b in smoothed])
+    np.testing.assert_allclose(whole.mean(axis=3), flow.mean(axis=3), atol=1e-6)
+    rest = whole - whole.mean(axis=3, keepdims=True)
+    plain = flows(smooth_in_time(batches(flow, 7), 2.0))
+    np.testing.assert_allclose(rest, plain - plain.mean(axis=3, keepdims=True), atol=1e-6)
+
+
+def test_runs_do_not_touch_each_other(flow):
+    runs = np.repeat([0, 3, 4], [20, 1, 20])
+    whole = next(batches(flow, FRAMES))
+    smoothed = flows(smooth_in_time(runs_apart(whole, runs), 2.0))
+    np.testing.assert_array_equal(smoothed[20], flow[20])
+    alone = whole.part(slice(21, 41))
+    np.testing.assert_array_equal(smoothed[21:], flows(smooth_in_time(iter([alone]), 2.0)))
 
 
 def test_single_frames_are_not_smoothed(flow):

@@ -17,7 +17,10 @@ class Smoothing(click.ParamType):
     name = "auto|FRAMES"
 
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> float | None:
-        return None if value == "auto" else click.FloatRange(0).convert(value, param, ctx)
+        try:
+            return None if value == "auto" else click.FloatRange(0).convert(value, param, ctx)
+        except click.BadParameter:
+            self.fail(f"got {value!r}; wanted auto, or a number of frames from 0", param, ctx)
 
 
 dataset = click.option(
