@@ -17,7 +17,7 @@ from moco_dl.network import STRIDE, PyramidFlowNet
 from moco_dl.output import to_dtype
 from moco_dl.reference import Samples, build_reference, draw_samples, in_units_of, sample_runs
 from moco_dl.refine import Refiner
-from moco_dl.smooth import choose_width, smooth_in_time
+from moco_dl.smooth import choose_width, frames_averaged, smooth_in_time
 
 AFTER_REFINING = 0.7  # of the width is enough the second time: the first has removed most of the noise
 THINNED = slice(0, None, 4)  # of each run, the frames on which the refinement is calibrated
@@ -96,7 +96,9 @@ class Corrector:
         width = choose_width(flow, samples.runs) if self.options.smooth is None else self.options.smooth
         batch = Batch(0, samples.frames, Motion(rigid, flow, np.zeros(len(flow), bool)))
         smooth = smooth_in_time(runs_apart(batch, samples.runs), width, split=True)
-        refiner = calibrated((run.part(THINNED) for run in smooth), refiner)
+        # What is left to find changes in time as well: half way (in logarithms) between that and noise alone.
+        averaged = frames_averaged(AFTER_REFINING * width) ** 0.5
+        refiner = calibrated((run.part(THINNED) for run in smooth), refiner, averaged)
         return Plan(reference, estimator, refiner, width)
 
     def _estimator(self, reference: np.ndarray, network: PyramidFlowNet | None) -> Estimator:

@@ -75,9 +75,10 @@ def _split(rigid: Tensor, flow: Tensor) -> tuple[Tensor, Tensor]:
 
 
 @torch.inference_mode()
-def calibrated(batches: Iterator[Batch], refiner: Refiner) -> Refiner:
+def calibrated(batches: Iterator[Batch], refiner: Refiner, averaged: float) -> Refiner:
     """`refiner`, told by these frames and their motion so far how large what is left is expected to be."""
-    refiner.calibrate(torch.stack([_equations(batch, i, refiner) for batch in batches for i in _good(batch)]))
+    equations = [_equations(batch, i, refiner) for batch in batches for i in _good(batch)]
+    refiner.calibrate(torch.stack(equations), averaged)
     return refiner
 
 

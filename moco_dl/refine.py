@@ -35,8 +35,8 @@ class Refiner:
         self.reference, self.weight = reference, 1 / variance
         self.grid = tuple(-(-size // STRIDE) for size in reference.shape)
         self.background = [_smoother(n, BACKGROUND / STRIDE).to(reference) for n in self.grid]
-        gy, gx = torch.gradient(reference)
-        self.gradient = torch.stack((gy, gx))
+        self.gradient = _without_stripes(torch.stack(torch.gradient(reference)), self.weight)
+        gy, gx = self.gradient
         self._choose_basis()
         self.matrix = self._normal_matrix(torch.stack((gy * gy, gy * gx, gx * gx)))
         self.expected = [1.0, 0.1, 0.0, 0.0]  # noise, then squared px: tissue, rows in y, rows in x
@@ -81,11 +81,12 @@ class Refiner:
         have[:, self.rows] = (rows @ functions / functions.square().sum(dim=0)).double()
         return equations + self.matrix @ have.flatten()
 
-    def calibrate(self, equations: Tensor) -> None:
+    def calibrate(self, equations: Tensor, averaged: float = 1.0) -> None:
         """Estimate noise and expected sizes from the equations (n, 2 m) of frames, by their second moments.
 
         The square of each right-hand side has mean `noise * diag(A) + A^2 sizes`; non-negative least squares,
-        weighted by the precision that these values themselves imply.
+        weighted by the precision that these values themselves imply. `averaged` is the number of frames over
+        which the tissue's displacement is going to be averaged: its noise then matters less.
         """
         squares = equations.square().mean(dim=0).cpu().numpy()
         matrix = self.matrix.cpu().numpy()
@@ -97,7 +98,7 @@ class Refiner:
         for _ in range(8):
             self.expected = nnls(model / fit[:, None], target / fit)[0].tolist()
             fit = np.maximum(model @ self.expected + RIGID_PRIOR**2 * rigid, 1e-6 * fit)
-        self.factor = self._factorised()
+        self.factor = self._factorised(averaged)
 
     def _kinds(self) -> list[np.ndarray]:
         """Indicators (2 m,) of the unknowns of each kind: rigid, tissue, rows in y, rows in x."""
@@ -108,9 +109,9 @@ class Refiner:
         kinds[3, 1, self.rows] = 1
         return list(kinds.reshape(4, -1))
 
-    def _factorised(self) -> Tensor:
-        noise, *sizes = self.expected
-        variances = (RIGID_PRIOR**2, *sizes)
+    def _factorised(self, averaged: float) -> Tensor:
+        noise, tissue, *rows = self.expected
+        variances = (RIGID_PRIOR**2, averaged * tissue, *rows)
         size = sum(max(v, 1e-8) * kind for v, kind in zip(variances, self._kinds(), strict=True))
         damping = torch.from_numpy(max(noise, 0.1) / size).to(self.matrix)
         return torch.linalg.cholesky(self.matrix + torch.diag(damping))
@@ -124,16 +125,23 @@ class Refiner:
         return values[:, 0], values[:, self.rows] @ self.y[:, self.rows].T, tissue
 
     def _without_background(self, moved: Tensor, fixed: Tensor, weight: Tensor) -> Tensor:
-        """Images (H, W) less their weighted local mean, (2, H, W)."""
+        """Images (H, W) less their weighted local mean and less each row's mean, (2, H, W)."""
         images = torch.stack((moved, fixed))
         rows, columns = self.background
         sums = rows @ self._coarse(torch.cat((images * weight, weight[None]))) @ columns.T
-        return images - upsample((sums[:2] / sums[2:].clamp_min(1e-30))[None], STRIDE, moved.shape)[0]
+        local = upsample((sums[:2] / sums[2:].clamp_min(1e-30))[None], STRIDE, moved.shape)[0]
+        return _without_stripes(images - local, weight)
 
     def _coarse(self, images: Tensor) -> Tensor:
         """Images (n, H, W) -> means over the cells of the coarse grid (n, h, w); outside counts as zero."""
         pad = [n * STRIDE - size for n, size in zip(self.grid, self.reference.shape, strict=True)]
         return F.avg_pool2d(F.pad(images[None], (0, pad[1], 0, pad[0])), STRIDE)[0]
+
+
+def _without_stripes(images: Tensor, weight: Tensor) -> Tensor:
+    """Images (n, H, W) less the mean of each row: stripes of a humming detector do not tell of motion."""
+    means = (images * weight).sum(dim=-1, keepdim=True) / weight.sum(dim=-1, keepdim=True).clamp_min(1e-30)
+    return images - means
 
 
 def _smoother(size: int, sigma: float) -> Tensor:

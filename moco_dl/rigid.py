@@ -29,8 +29,11 @@ class RigidRegistration:
 
     def _spectrum(self, images: Tensor) -> Tensor:
         valid = torch.isfinite(images)
-        mean = images.nanmean(dim=(-2, -1), keepdim=True)
-        return torch.fft.rfft2(torch.where(valid, images - mean, 0.0) * self.window)
+        weight = valid * self.window
+        # Each row's own mean is taken out: stripes along the rows of a drifting detector would tell of dy.
+        total = torch.where(valid, images * self.window, 0.0).sum(dim=-1, keepdim=True)
+        means = total / weight.sum(dim=-1, keepdim=True).clamp_min(1e-12)
+        return torch.fft.rfft2(torch.where(valid, images - means, 0.0) * self.window)
 
     def shifts(self, frames: Tensor) -> Tensor:
         """Shift of each frame (B, H, W): (B, 2) float32 px, (dy, dx), backward, to a fraction of a pixel."""

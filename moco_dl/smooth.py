@@ -41,6 +41,18 @@ def _left_out_error(series: np.ndarray, sigma: float) -> float:
     return float(np.square(residual).sum())
 
 
+def frames_averaged(sigma: float) -> float:
+    """How many frames' noise a Gaussian of `sigma` frames averages over; 1 for no smoothing."""
+    weights = _weights(sigma)
+    return float(weights.sum() ** 2 / np.square(weights).sum())
+
+
+def _weights(sigma: float) -> np.ndarray:
+    """(2 reach + 1,) float32; `[1]` for no smoothing."""
+    reach = ceil(REACH * sigma)
+    return _gaussian(np.arange(-reach, reach + 1), max(sigma, 1e-6)).astype(np.float32)
+
+
 def _gaussian(distance: np.ndarray, sigma: float) -> np.ndarray:
     return np.exp(-0.5 * (distance / sigma) ** 2)
 
@@ -55,8 +67,8 @@ def smooth_in_time(batches: Iterator[Batch], sigma: float, *, split: bool = Fals
     if sigma == 0:
         yield from batches
         return
-    reach = ceil(REACH * sigma)
-    weights = _gaussian(np.arange(-reach, reach + 1), sigma).astype(np.float32)
+    weights = _weights(sigma)
+    reach = len(weights) // 2
     flows: dict[int, np.ndarray] = {}  # of good frames, from `reach` before the oldest that waits
     waiting: deque[Batch] = deque()
     for batch in batches:

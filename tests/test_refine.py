@@ -25,7 +25,7 @@ def refiner(scene):
     """Contrast of a bright movie: noise of 2 counts on a mean of 100."""
     refiner = Refiner((100 * scene)[INNER].contiguous(), torch.full(SIZE, 4.0))
     refiner.expected = [1.0, 0.3**2, 0.3**2, 0.3**2]
-    refiner.factor = refiner._factorised()
+    refiner.factor = refiner._factorised(1.0)
     return refiner
 
 
@@ -76,6 +76,11 @@ def test_rows_and_tissue_are_told_apart(scene, refiner):
 def test_brightness_and_background_are_not_motion(scene, refiner):
     y = torch.linspace(0, 0.3, scene.shape[0])[:, None]
     assert size(solve(refiner, scene + y + 5, gain=60.0)) < 0.03
+
+
+def test_stripes_along_rows_are_not_motion(scene, refiner):
+    stripes = torch.randn(len(scene), 1, generator=torch.Generator().manual_seed(0))
+    assert size(solve(refiner, scene + stripes)) < 0.02
 
 
 def test_a_still_frame_stays(scene, refiner):

@@ -51,3 +51,11 @@ def test_batch_equals_singles():
     frames = torch.stack([cut(image, dy, 2 * dy) for dy in range(-3, 4)])
     together = registration.shifts(frames)
     assert all(torch.equal(registration.shifts(f[None])[0], t) for f, t in zip(frames, together, strict=True))
+
+
+def test_stripes_along_rows_are_not_followed():
+    image, rng = scene(), np.random.default_rng(2)
+    stripes = torch.from_numpy(20 * rng.standard_normal((8, 80, 1)).astype(np.float32))
+    frames = cut(image, 2, -3) + stripes
+    found = RigidRegistration(cut(image, 0, 0), 12).shifts(frames)
+    np.testing.assert_allclose(found, np.broadcast_to([2, -3], (8, 2)), atol=0.15)
