@@ -20,8 +20,8 @@ TISSUE = 30.0  # px, length over which the tissue's displacement is correlated
 ROWS = 10.0  # px, the same for what differs from row to row
 KEPT = 0.995  # share of the variance of smooth functions that their basis holds
 BACKGROUND = 8.0  # px, sigma of the local mean that is removed: neuropil and bleaching are not motion
+SHIFT = 0.3  # px, least size that the whole frame's shift is allowed: it is well determined anyway
 GAIN_PRIOR = 0.5  # expected departure of a frame's brightness from the reference's
-RIGID_PRIOR = 0.3  # px, expected error of the whole frame's shift so far
 
 
 class Refiner:
@@ -39,7 +39,7 @@ class Refiner:
         gy, gx = self.gradient
         self._choose_basis()
         self.matrix = self._normal_matrix(torch.stack((gy * gy, gy * gx, gx * gx)))
-        self.expected = [1.0, 0.1, 0.0, 0.0]  # noise, then squared px: tissue, rows in y, rows in x
+        self.expected = [1.0, 0.1, 0.1, 0.0, 0.0]  # noise, then squared px: shift, tissue, rows in y, rows in x
 
     def _choose_basis(self) -> None:
         """Functions of y and of x, and which products of them the field is made of."""
@@ -90,18 +90,15 @@ class Refiner:
         """
         squares = equations.square().mean(dim=0).cpu().numpy()
         matrix = self.matrix.cpu().numpy()
-        spread = [np.square(matrix) @ kind for kind in self._kinds()]
-        rigid, *kinds = spread
-        model = np.stack((matrix.diagonal(), *kinds), axis=1)
-        target = (squares - RIGID_PRIOR**2 * rigid).clip(0)
+        model = np.stack((matrix.diagonal(), *(np.square(matrix) @ kind for kind in self._kinds())), axis=1)
         fit = np.maximum(squares, 1e-12 * squares.max() + 1e-30)
         for _ in range(8):
-            self.expected = nnls(model / fit[:, None], target / fit)[0].tolist()
-            fit = np.maximum(model @ self.expected + RIGID_PRIOR**2 * rigid, 1e-6 * fit)
+            self.expected = nnls(model / fit[:, None], squares / fit)[0].tolist()
+            fit = np.maximum(model @ self.expected, 1e-6 * fit)
         self.factor = self._factorised(averaged)
 
     def _kinds(self) -> list[np.ndarray]:
-        """Indicators (2 m,) of the unknowns of each kind: rigid, tissue, rows in y, rows in x."""
+        """Indicators (2 m,) of the unknowns of each kind: shift, tissue, rows in y, rows in x."""
         kinds = np.zeros((4, 2, len(self.pairs[0])))
         kinds[0, :, 0] = 1
         kinds[1, :, self.rows.stop :] = 1
@@ -110,8 +107,8 @@ class Refiner:
         return list(kinds.reshape(4, -1))
 
     def _factorised(self, averaged: float) -> Tensor:
-        noise, tissue, *rows = self.expected
-        variances = (RIGID_PRIOR**2, averaged * tissue, *rows)
+        noise, shift, tissue, *rows = self.expected
+        variances = (max(shift, SHIFT**2), averaged * tissue, *rows)
         size = sum(max(v, 1e-8) * kind for v, kind in zip(variances, self._kinds(), strict=True))
         damping = torch.from_numpy(max(noise, 0.1) / size).to(self.matrix)
         return torch.linalg.cholesky(self.matrix + torch.diag(damping))
