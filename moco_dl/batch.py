@@ -20,6 +20,11 @@ class Motion:
     flagged: np.ndarray  # (n,) bool: not judged, identity
     rows: np.ndarray | None = None  # (n, 2, h) float32 px, or None: part of flow
 
+    def total(self) -> np.ndarray:
+        """(n, 2, h, w): all parts added."""
+        rows = 0 if self.rows is None else self.rows[..., None]
+        return self.rigid[:, :, None, None] + self.flow + rows
+
     def merged(self, dtype: np.dtype) -> "Motion":
         """The same with `rows` put into `flow`, which gets this dtype."""
         flow = self.flow if self.rows is None else self.flow + self.rows[..., None]

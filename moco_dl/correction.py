@@ -78,28 +78,26 @@ class Corrector:
         reference = None if reference is None else checked_reference(reference, movie)
         runs = sample_runs(movie.shape[0], self.options.ref_frames)
         samples = draw_samples(movie.read, runs)
-        if reference is None:
+        own = reference is None
+        if own:
             estimates = [self._rigid_motion] * RIGID_PASSES + [self._full_motion] * (self.network is not None)
-            reference, samples = build_reference(samples, self.options.ref, estimates, move_known)
-        else:
-            samples = replace(samples, motion=self._full_motion(samples.frames, reference))
-        return self._plan(reference, samples)
+            reference = build_reference(samples, self.options.ref, estimates, move_known)
+        plan = Plan(reference, self._estimator(reference, self.network))
+        return plan if self.network is None else self._refining(plan, samples, own=own)
 
-    def _plan(self, reference: np.ndarray, samples: Samples) -> "Plan":
-        estimator = self._estimator(reference, self.network)
-        if self.network is None:
-            return Plan(reference, estimator, None, 0.0)
-        seen = in_units_of(samples, reference, move_known)
+    def _refining(self, plan: "Plan", samples: Samples, *, own: bool) -> "Plan":
+        """`plan` with the width of smoothing and the refinement that the motion of the samples asks for."""
+        motion = plan.estimator(samples.frames)
+        width = choose_width(motion.flow, samples.runs) if self.options.smooth is None else self.options.smooth
+        seen = in_units_of(replace(samples, motion=motion.total()), plan.reference, move_known)
         refiner = Refiner(*(torch.from_numpy(x).to(self.device) for x in seen))
-        rigid = samples.motion.mean(axis=(2, 3))
-        flow = samples.motion - rigid[:, :, None, None]
-        width = choose_width(flow, samples.runs) if self.options.smooth is None else self.options.smooth
-        batch = Batch(0, samples.frames, Motion(rigid, flow, np.zeros(len(flow), bool)))
-        smooth = smooth_in_time(runs_apart(batch, samples.runs), width, split=True)
+        smooth = smooth_in_time(runs_apart(Batch(0, samples.frames, motion), samples.runs), width, split=True)
+        chosen = [run.part(THINNED) for run in smooth]
         # What is left to find changes in time as well: half way (in logarithms) between that and noise alone.
         averaged = frames_averaged(AFTER_REFINING * width) ** 0.5
-        refiner = calibrated((run.part(THINNED) for run in smooth), refiner, averaged)
-        return Plan(reference, estimator, refiner, width)
+        refiner = calibrated(iter(chosen), refiner, averaged)
+        flow = np.concatenate([run.motion.flow for run in refined(iter(chosen), refiner)])
+        return replace(plan, refiner=refiner, width=width, constant=flow.mean(axis=0) if own else 0.0)
 
     def _estimator(self, reference: np.ndarray, network: PyramidFlowNet | None) -> Estimator:
         limit = self.options.max_shift
@@ -110,8 +108,7 @@ class Corrector:
         return self._estimator(reference, None)(frames).rigid[:, :, None, None]
 
     def _full_motion(self, frames: np.ndarray, reference: np.ndarray) -> np.ndarray:
-        motion = self._estimator(reference, self.network)(frames)
-        return motion.rigid[:, :, None, None] + motion.flow
+        return self._estimator(reference, self.network)(frames).total()
 
     def batches(self, movie: Movie, plan: "Plan") -> Iterator[Batch]:
         """Correct `movie` batch by batch, in order: corrected frames and what was applied to them."""
@@ -128,16 +125,21 @@ class Plan:
 
     reference: np.ndarray  # (H, W) float32
     estimator: Estimator
-    refiner: Refiner | None  # None: rigid only
-    width: float  # frames, sigma of the smoothing in time
+    refiner: Refiner | None = None  # None: rigid only
+    width: float = 0.0  # frames, sigma of the smoothing in time
+    constant: np.ndarray | float = 0.0  # px (2, h, w), taken off all flows: what the movie's own have in common
 
     def motion(self, frames: Iterator[tuple[int, np.ndarray]]) -> Iterator[Batch]:
         """(number of the first frame, frames) -> frames with their motion, a few frames late."""
         batches = (Batch(start, part, self.estimator(part)) for start, part in frames)
         if self.refiner is None:
-            return batches
+            yield from batches
+            return
         batches = refined(smooth_in_time(batches, self.width, split=True), self.refiner)
-        return smooth_in_time(batches, AFTER_REFINING * self.width)
+        for batch in smooth_in_time(batches, AFTER_REFINING * self.width):
+            judged = ~batch.motion.flagged[:, None, None, None]
+            flow = np.where(judged, batch.motion.flow - self.constant, 0)
+            yield replace(batch, motion=replace(batch.motion, flow=flow))
 
 
 def read_batches(movie: Movie, size: int) -> Iterator[tuple[int, np.ndarray]]:

@@ -88,10 +88,8 @@ def draw_samples(read: Callable[[list[int]], np.ndarray], runs: Sequence[range])
     return Samples(frames[good], numbers[good])
 
 
-def build_reference(
-    samples: Samples, kind: str, estimates: Sequence[Estimate], move: Move
-) -> tuple[np.ndarray, Samples]:
-    """Reference `(H, W)` float32 from sampled frames, and the samples with their motion relative to it.
+def build_reference(samples: Samples, kind: str, estimates: Sequence[Estimate], move: Move) -> np.ndarray:
+    """Reference `(H, W)` float32 from sampled frames.
 
     `kind` is "median" or "mean". Each of `estimates` in turn registers the samples to the reference so far;
     what is constant in the motion is taken out, so that the reference stays at the middle position and shape.
@@ -105,8 +103,7 @@ def build_reference(
             replace(samples, frames=frames[keep], runs=runs[keep], motion=motion[keep]), kind, move
         )
     fallback = frames.mean(axis=0, dtype=np.float32)
-    reference = np.where(np.isfinite(reference), reference, fallback).astype(np.float32)
-    return reference, replace(samples, motion=motion)
+    return np.where(np.isfinite(reference), reference, fallback).astype(np.float32)
 
 
 def in_units_of(samples: Samples, reference: np.ndarray, move: Move) -> tuple[np.ndarray, np.ndarray]:

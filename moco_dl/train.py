@@ -54,6 +54,7 @@ class Trainer:
     def __init__(self, options: TrainOptions, device: torch.device):
         torch.manual_seed(options.seed)
         self.options, self.device, self.step = options, device, 0
+        self.ancestor: dict | None = None  # provenance of the weights that training began with
         self.network = PyramidFlowNet(options.network).to(device, memory_format=torch.channels_last)
         self.optimiser = torch.optim.AdamW(self.network.parameters(), options.rate, weight_decay=1e-4)
         self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimiser, self._rate)
@@ -68,7 +69,15 @@ class Trainer:
             "optimiser": self.optimiser.state_dict(),
             "schedule": self.schedule.state_dict(),
             "options": plain(self.options),
+            "ancestor": self.ancestor,
         }
+
+    def begin_with(self, saved: checkpoint.Checkpoint) -> None:
+        """Begin with these weights instead of random ones."""
+        if saved.network.config != self.options.network:
+            raise NrcorrectError("init: these weights are of a network of another size; train from scratch")
+        self.network.load_state_dict(saved.network.state_dict())
+        self.ancestor = {"sha256": saved.sha256, **saved.provenance}
 
     def resume(self, saved: checkpoint.Checkpoint) -> None:
         """Go on from a checkpoint that holds training state, with the same options."""
@@ -83,7 +92,7 @@ class Trainer:
         self.network.load_state_dict(saved.network.state_dict())
         self.optimiser.load_state_dict(saved.training["optimiser"])
         self.schedule.load_state_dict(saved.training["schedule"])
-        self.step = saved.training["step"]
+        self.step, self.ancestor = saved.training["step"], saved.training["ancestor"]
 
     def learn(self, pairs: Pairs) -> float:
         """One optimiser step; returns the loss."""
@@ -160,6 +169,7 @@ def train(
     """
     options, losses, began = trainer.options, [], time.monotonic()
     about = {"version": __version__, "torch": str(torch.__version__), "options": plain(options)}
+    about["ancestor"] = trainer.ancestor
     for pairs in _load(batches, trainer.step, workers):
         losses.append(trainer.learn(pairs))
         progress(1, options.steps)
@@ -206,14 +216,14 @@ def parse_loss(text: str) -> dict[str, float]:
 def train_into(
     folder: Path,
     options: TrainOptions,
-    progress: Callable[[int, int], None],
     *,
     data: Path | None = None,
+    init: Path | None = None,
     resume: bool = False,
     device: str = "auto",
-    **how: int,
+    **how: object,
 ) -> Path:
-    """Begin or resume a run in `folder`, which is made if need be; `how` is passed on to `train`.
+    """Begin (with the weights `init`) or resume a run in `folder`, which is made if need be; see `train`.
 
     Raises NrcorrectError if the folder holds another run, or cannot be written.
     """
@@ -224,8 +234,10 @@ def train_into(
     trainer = Trainer(options, choose_device(device))
     if resume:
         trainer.resume(checkpoint.load(last))
+    elif init is not None:
+        trainer.begin_with(checkpoint.load(init))
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        return train(trainer, batches, folder, progress=progress, **how)
+        return train(trainer, batches, folder, **how)
     except OSError as error:
         raise NrcorrectError(f"{folder}: cannot write: {error.strerror or error}") from error

@@ -8,6 +8,7 @@ from moco_dl.checkpoint import load
 from moco_dl.dataset import Batches, PairFile, write_pairs
 from moco_dl.errors import NrcorrectError
 from moco_dl.losses import end_point_error, mixed_loss, mse, ncc, robust_epe
+from moco_dl.network import NetworkConfig
 from moco_dl.synth import PairOptions
 from moco_dl.train import Trainer, TrainOptions, parse_loss, train_into
 from moco_dl.warp import warp
@@ -42,6 +43,19 @@ def test_every_loss_falls_when_the_flow_gets_better(name):
     assert values[0] > values[1] > values[2]
 
 
+def test_training_can_begin_with_weights(tmp_path):
+    """The first step after --init is the step of the network that wrote them; the ancestor is remembered."""
+    options = TrainOptions(steps=4, batch=2, warmup=1, pairs=PairOptions(size=32))
+    first = train_into(tmp_path / "a", options, workers=0)
+    again = train_into(tmp_path / "b", TrainOptions(**vars(options) | {"rate": 1e-12}), init=first)
+    a, b = load(first), load(again)
+    for one, other in zip(a.network.parameters(), b.network.parameters(), strict=True):
+        torch.testing.assert_close(one, other)
+    assert b.provenance["ancestor"]["sha256"] == a.sha256 and a.provenance["ancestor"] is None
+    with pytest.raises(NrcorrectError, match="another size"):
+        Trainer(TrainOptions(network=NetworkConfig(stem=8)), CPU).begin_with(a)
+
+
 def test_a_few_steps_lower_the_loss():
     options = TrainOptions(
         steps=200, batch=8, rate=2e-3, warmup=5, pairs=PairOptions(size=64, photons=(50.0, 60.0), defects=0.0)
@@ -52,7 +66,7 @@ def test_a_few_steps_lower_the_loss():
 
 
 def test_resumed_run_equals_an_uninterrupted_one(tmp_path):
-    whole = train_into(tmp_path / "a", SMALL, ignore, every=2, workers=0)
+    whole = train_into(tmp_path / "a", SMALL, every=2, workers=0)
     trainer, batches = Trainer(SMALL, CPU), Batches(SMALL)
     (tmp_path / "b").mkdir()
     from moco_dl import checkpoint
@@ -61,7 +75,7 @@ def test_resumed_run_equals_an_uninterrupted_one(tmp_path):
     for step in range(2):
         trainer.learn(batches[step])
     checkpoint.save(tmp_path / "b" / "last.pt", trainer.network, {"options": plain(SMALL)}, trainer.state())
-    resumed = train_into(tmp_path / "b", SMALL, ignore, resume=True, every=2, workers=0)
+    resumed = train_into(tmp_path / "b", SMALL, resume=True, every=2, workers=0)
     for name, value in load(whole).network.state_dict().items():
         assert torch.equal(value, load(resumed).network.state_dict()[name]), name
     with (tmp_path / "a" / "log.csv").open() as file:
@@ -70,12 +84,12 @@ def test_resumed_run_equals_an_uninterrupted_one(tmp_path):
 
 
 def test_runs_are_not_mixed_up(tmp_path):
-    train_into(tmp_path, SMALL, ignore, every=4, workers=0)
+    train_into(tmp_path, SMALL, every=4, workers=0)
     with pytest.raises(NrcorrectError, match="a run began here; go on with --resume"):
-        train_into(tmp_path, SMALL, ignore)
+        train_into(tmp_path, SMALL)
     other = TrainOptions(**{**vars(SMALL), "rate": 0.5})
     with pytest.raises(NrcorrectError, match="resume: rate differ from how the run began"):
-        train_into(tmp_path, other, ignore, resume=True)
+        train_into(tmp_path, other, resume=True)
 
 
 def test_stored_pairs_train_too(tmp_path):
@@ -86,7 +100,7 @@ def test_stored_pairs_train_too(tmp_path):
     pairs = PairFile(path)
     taken = pairs.take(np.array([4, 0]))
     assert len(pairs) == 5 and taken.flow.shape == (2, 2, 64, 64) and taken.frame.shape == (2, 64, 64)
-    weights = train_into(tmp_path / "run", SMALL, ignore, data=path, every=4, workers=0)
+    weights = train_into(tmp_path / "run", SMALL, data=path, every=4, workers=0)
     assert load(weights).training is None
     with pytest.raises(NrcorrectError, match="not a dataset of pairs; make one with nrcorrect synth"):
         PairFile(write_other(tmp_path / "other.h5"))

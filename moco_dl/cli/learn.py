@@ -53,10 +53,14 @@ def synth(out: Path, movie: bool, preview: Path | None, quiet: bool, **options: 
 )
 @click.option("--batch", default=16, type=click.IntRange(1), help="Pairs a step.")
 @click.option("--rate", default=1e-3, type=click.FloatRange(0, min_open=True), help="Peak learning rate.")
+@click.option(
+    "--curriculum", default=1500, type=click.IntRange(0), help="Steps from bright frames to the full range."
+)
 @click.option("--loss", default="epe:1", metavar="NAME:WEIGHT,...", help="Mixture of epe, mse and ncc.")
 @click.option("--seed", default=0, type=click.IntRange(0))
 @click.option("--every", default=500, type=click.IntRange(1), help="Steps between checkpoints and validations.")
 @click.option("--workers", default=1, type=click.IntRange(0), help="Processes that draw the data.")
+@click.option("--init", type=PATH, help="Weights to begin with (fine-tuning) [random ones].")
 @click.option("--resume", is_flag=True, help="Go on from FOLDER/last.pt; repeat the other options.")
 @device
 @quiet
@@ -64,9 +68,9 @@ def train(folder: Path, quiet: bool, **options: object) -> None:
     """Train the network; FOLDER gets log.csv, last.pt (to resume from) and, at the end, weights.pt."""
     from moco_dl.train import TrainOptions, parse_loss, train_into
 
-    recipe = {name: options.pop(name) for name in ("steps", "batch", "rate", "loss", "seed")}
+    recipe = {name: options.pop(name) for name in ("steps", "batch", "rate", "curriculum", "loss", "seed")}
     with reported(usage=True):
         choices = TrainOptions(**recipe | {"loss": parse_loss(recipe["loss"])})
     with reported(), bar(folder.name, quiet, unit="step") as progress:
-        weights = train_into(folder, choices, progress, **options)
+        weights = train_into(folder, choices, progress=progress, **options)
     click.echo(weights)
