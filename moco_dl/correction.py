@@ -15,9 +15,10 @@ from moco_dl.infer import Estimator, calibrated, move, move_known, refined
 from moco_dl.movie import DTYPES, ArrayMovie, Movie
 from moco_dl.network import STRIDE, PyramidFlowNet
 from moco_dl.output import to_dtype
-from moco_dl.reference import Samples, build_reference, draw_samples, in_units_of, sample_runs
+from moco_dl.reference import Samples, build_reference, draw_samples, sample_runs
 from moco_dl.refine import Refiner
 from moco_dl.smooth import choose_width, frames_averaged, smooth_in_time
+from moco_dl.template import build_template
 
 AFTER_REFINING = 0.7  # of the width is enough the second time: the first has removed most of the noise
 THINNED = slice(0, None, 4)  # of each run, the frames on which the refinement is calibrated
@@ -89,7 +90,8 @@ class Corrector:
         """`plan` with the width of smoothing and the refinement that the motion of the samples asks for."""
         motion = plan.estimator(samples.frames)
         width = choose_width(motion.flow, samples.runs) if self.options.smooth is None else self.options.smooth
-        seen = in_units_of(replace(samples, motion=motion.total()), plan.reference, move_known)
+        moved = replace(samples, motion=motion.total())
+        seen = build_template(moved, plan.reference, move_known, own=own)
         refiner = Refiner(*(torch.from_numpy(x).to(self.device) for x in seen))
         smooth = smooth_in_time(runs_apart(Batch(0, samples.frames, motion), samples.runs), width, split=True)
         chosen = [run.part(THINNED) for run in smooth]

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import tifffile
-from scipy.ndimage import gaussian_filter
 
 from moco_dl.errors import NrcorrectError
 
@@ -104,33 +103,6 @@ def build_reference(samples: Samples, kind: str, estimates: Sequence[Estimate], 
         )
     fallback = frames.mean(axis=0, dtype=np.float32)
     return np.where(np.isfinite(reference), reference, fallback).astype(np.float32)
-
-
-def in_units_of(samples: Samples, reference: np.ndarray, move: Move) -> tuple[np.ndarray, np.ndarray]:
-    """`reference` scaled to the movie's contrast, and the variance of registered frames; (H, W) float32.
-
-    The variance holds noise and activity, not changes of the whole frame's brightness; it is smoothed by 2 px.
-    Pixels that no sample shows have the mean variance.
-    """
-    total, squares, count = np.zeros((3, *reference.shape))
-    for part in _chunks(len(samples.frames)):
-        difference = move(samples.frames[part], samples.motion[part]) - reference.astype(np.float64)
-        known = np.isfinite(difference)
-        offset = np.mean(difference, axis=(1, 2), keepdims=True, where=known)
-        difference = np.where(known, difference - offset, 0)
-        total += difference.sum(axis=0)
-        squares += np.square(difference).sum(axis=0)
-        count += known.sum(axis=0)
-    seen = count > 0
-    mean = reference[seen] + total[seen] / count[seen]
-    variance = np.zeros(reference.shape)
-    variance[seen] = (squares[seen] / count[seen] - np.square(total[seen] / count[seen])).clip(0)
-    variance[~seen] = variance[seen].mean()
-    centred = reference[seen].astype(np.float64) - reference[seen].mean(dtype=np.float64)
-    slope = centred @ mean / max(centred @ centred, 1e-12)
-    floor = 1e-3 * variance.mean() + 1e-12
-    smooth = gaussian_filter(variance, 2).clip(floor)
-    return (slope * reference).astype(np.float32), smooth.astype(np.float32)
 
 
 def _centred(motion: np.ndarray) -> np.ndarray:

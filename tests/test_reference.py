@@ -4,11 +4,9 @@ import tifffile
 
 from moco_dl.errors import NrcorrectError
 from moco_dl.reference import (
-    Samples,
     _median,
     build_reference,
     draw_samples,
-    in_units_of,
     load_image,
     sample_runs,
     seed,
@@ -107,31 +105,6 @@ def test_shape_is_the_mean_of_the_non_rigid_motion():
     np.testing.assert_allclose(rigid[:, 1], path, atol=1e-6)
     rest = used - rigid[:, :, None, None]
     np.testing.assert_allclose(rest, strength[:, None, None, None] * bend, atol=1e-6)
-
-
-def test_variance_shows_noise_and_activity():
-    rng = np.random.default_rng(0)
-    scene = rng.uniform(50, 150, (40, 60)).astype(np.float32)
-    frames = scene + rng.normal(0, 5, (50, 40, 60)).astype(np.float32)
-    frames[::3, 10:20, 10:20] += 60  # a cell flashes
-    frames += rng.normal(0, 20, (50, 1, 1)).astype(np.float32)  # the lamp flickers
-    samples = Samples(frames, np.arange(50), np.zeros((50, 2, 1, 1), np.float32))
-    matched, variance = in_units_of(samples, 0.01 * scene - 7, stay)
-    assert np.abs(np.diff(matched - frames.mean(axis=0))).mean() < 5
-    assert np.median(variance) == pytest.approx(25, rel=0.2)
-    assert variance[13:17, 13:17].min() > 20 * np.median(variance)
-
-
-def test_variance_where_nothing_was_seen_is_the_mean():
-    def hide(frames, motion):
-        moved = frames.astype(np.float32)
-        moved[:, :12] = np.nan
-        return moved
-
-    frames = np.random.default_rng(0).normal(0, 3, (30, 40, 40)).astype(np.float32)
-    samples = Samples(frames, np.arange(30), np.zeros((30, 2, 1, 1), np.float32))
-    _, variance = in_units_of(samples, frames.mean(axis=0), hide)
-    assert np.isfinite(variance).all() and variance[:4] == pytest.approx(9, rel=0.2)
 
 
 def test_no_usable_frame():

@@ -22,6 +22,7 @@ FIELDS_OF_WORK = {
     "motion": set(),
     "batch": set(),
     "smooth": {"batch"},
+    "template": {"reference"},
     "refine": {"network", "warp"},
 }
 
@@ -48,7 +49,20 @@ def test_imports_point_one_way(name):
 
 @pytest.mark.parametrize(
     "name",
-    ["movie", "tiff", "hdf5", "output", "fields", "reference", "errors", "scenes", "motion", "batch", "smooth"],
+    [
+        "movie",
+        "tiff",
+        "hdf5",
+        "output",
+        "fields",
+        "reference",
+        "errors",
+        "scenes",
+        "motion",
+        "batch",
+        "smooth",
+        "template",
+    ],
 )
 def test_input_and_output_know_no_torch(name):
     assert not any(i.split(".")[0] == "torch" for i in imports(ast.parse((PACKAGE / f"{name}.py").read_text())))

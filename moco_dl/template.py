@@ -1,0 +1,73 @@
+"""What the refinement compares frames with: an image whose gradients can be trusted, and each pixel's variance.
+
+A gradient is a difference of neighbours, so noise that does no harm in the reference drowns it in dim movies.
+"""
+
+import numpy as np
+from scipy.ndimage import gaussian_filter
+
+from moco_dl.reference import RUN, Move, Samples
+
+MARGIN = 16  # px of mirror image around the frame, so that its edges do not show in its spectrum
+
+
+def build_template(
+    samples: Samples, reference: np.ndarray, move: Move, *, own: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """Image in the movie's units and variance of registered frames about it, both (H, W) float32.
+
+    If the reference is the movie's `own`, the image is the mean of its registered samples, freed of noise; else
+    the reference scaled to the movie's contrast. The variance holds noise and activity, not changes of the
+    whole frame's brightness; it is smoothed by 2 px. Pixels that no sample shows have the mean variance.
+    """
+    total, count, squares = _statistics(samples, reference.astype(np.float64), move)
+    seen = count.sum(axis=0) > 0
+    mean = np.divide(total.sum(axis=0), count.sum(axis=0), where=seen, out=np.zeros(reference.shape))
+    variance = np.divide(squares, count.sum(axis=0), where=seen, out=np.zeros(reference.shape))
+    variance = (variance - np.square(mean)).clip(0)
+    variance[~seen] = variance[seen].mean()
+    smooth = gaussian_filter(variance, 2).clip(1e-3 * variance.mean() + 1e-12).astype(np.float32)
+    if own and (count > 0).all(axis=0).mean() > 0.5:
+        halves = np.divide(total, count, where=count > 0, out=np.broadcast_to(mean, total.shape).copy())
+        return shared_signal(*(reference + half for half in halves)).astype(np.float32), smooth
+    centred = reference[seen].astype(np.float64) - reference[seen].mean(dtype=np.float64)
+    slope = centred @ (reference[seen] + mean[seen]) / max(centred @ centred, 1e-12)
+    return (slope * reference).astype(np.float32), smooth
+
+
+def _statistics(
+    samples: Samples, reference: np.ndarray, move: Move
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Of registered samples less `reference`: sums, counts (2, H, W) of even and odd ones; squares (H, W)."""
+    total, count, squares = np.zeros((2, *reference.shape)), np.zeros((2, *reference.shape)), 0.0
+    for start in range(0, len(samples.frames), RUN):
+        part = slice(start, start + RUN)
+        difference = move(samples.frames[part], samples.motion[part]) - reference
+        known = np.isfinite(difference)
+        offset = np.mean(difference, axis=(1, 2), keepdims=True, where=known)
+        difference = np.where(known, difference - offset, 0)
+        for half in (0, 1):
+            total[half] += difference[half::2].sum(axis=0)
+            count[half] += known[half::2].sum(axis=0)
+        squares = squares + np.square(difference).sum(axis=0)
+    return total, count, squares
+
+
+def shared_signal(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """The mean of two images (H, W) of one scene, freed of the noise in which they differ.
+
+    A Wiener filter: at each spatial frequency the share of the mean that is signal follows from the correlation
+    of the two images there (Fourier ring correlation; Saxton and Baumeister, J. Microscopy 127, 1982).
+    """
+    a, b = (np.fft.rfft2(np.pad(image, MARGIN, mode="symmetric")) for image in (first, second))
+    height, width = (n + 2 * MARGIN for n in first.shape)
+    frequency = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width))
+    ring = np.minimum((frequency * min(height, width) / 2).astype(int), min(height, width) // 4)
+    both, power = (
+        np.bincount(ring.ravel(), values.ravel())
+        for values in ((a * b.conj()).real, (np.abs(a) ** 2 + np.abs(b) ** 2) / 2)
+    )
+    correlation = np.minimum.accumulate((both / np.maximum(power, 1e-30)).clip(0, 1))
+    share = 2 * correlation / (1 + correlation)
+    gain = np.interp(frequency * min(height, width) / 2, np.arange(len(share)) + 0.5, share)
+    return np.fft.irfft2(gain * (a + b) / 2, s=(height, width))[MARGIN:-MARGIN, MARGIN:-MARGIN]
