@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
+from moco_dl.errors import NrcorrectError
+
 
 @dataclass(frozen=True)
 class MotionOptions:
@@ -18,6 +20,10 @@ class MotionOptions:
     amplitude: float = 8.0  # px, largest non-rigid displacement
     rigid: float = 2.0  # px, what a rigid stage leaves over (pairs), or the largest shift (movies)
     rows: float = 4.0  # px, largest displacement that differs from row to row
+
+    def __post_init__(self) -> None:
+        if self.spread[0] > self.spread[1]:
+            raise NrcorrectError(f"spread: got {self.spread}; wanted the smaller number first")
 
 
 def gaussian_basis(shape: tuple[int, int], rng: np.random.Generator, options: MotionOptions) -> np.ndarray:

@@ -5,7 +5,7 @@ the scene itself plus activity and noise, so that `frame[y + dy, x + dx]` shows 
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -177,19 +177,25 @@ class MovieOptions:
     )
 
 
-def pair_options(size: int | None = None, photons: float | None = None) -> PairOptions:
-    """PairOptions of a size, px, and one light level, photons; None leaves the default."""
+def pair_options(*, photons: float | None = None, size: int | None = None, **motion: object) -> PairOptions:
+    """PairOptions of a size, px, one light level, photons, and `motion` (see MotionOptions); None: default."""
     chosen = {"size": size, "photons": photons and (photons, photons)}
-    return PairOptions(**{name: value for name, value in chosen.items() if value})
+    chosen = {name: value for name, value in chosen.items() if value}
+    return PairOptions(**chosen, motion=_changed(PairOptions().motion, motion))
 
 
 def movie_options(
-    frames: int | None = None, size: int | None = None, photons: float | None = None
+    *, frames: int | None = None, size: int | None = None, photons: float | None = None, **motion: object
 ) -> MovieOptions:
-    """MovieOptions of a length, frame size, px, and light level, photons; None leaves the default."""
+    """MovieOptions of a length, frame size, px, light level, photons, and `motion`; None: the default."""
     length, side, _ = MovieOptions.shape
     shape = (frames or length, size or side, size or side)
-    return MovieOptions(shape=shape, photons=photons or MovieOptions.photons)
+    changed = _changed(MovieOptions().motion, motion)
+    return MovieOptions(shape=shape, photons=photons or MovieOptions.photons, motion=changed)
+
+
+def _changed(default: MotionOptions, motion: dict[str, object]) -> MotionOptions:
+    return replace(default, **{name: value for name, value in motion.items() if value is not None})
 
 
 class SyntheticMovie:

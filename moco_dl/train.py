@@ -3,7 +3,7 @@
 import csv
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -155,14 +155,14 @@ def _error(network: PyramidFlowNet, pairs: Pairs, device: torch.device) -> float
 
 def train(
     trainer: Trainer,
-    batches: Dataset,
+    batches: Iterable[Pairs],
     folder: Path,
     *,
     every: int = 500,
-    workers: int = 1,
+    hours: float | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Path:
-    """Train to the end of the schedule; returns the final weights `folder/weights.pt`.
+    """Train on the batches of the schedule, or for `hours`; returns the final weights `folder/weights.pt`.
 
     Every `every` steps: a line in `log.csv` (step, seconds, loss, EPE per photon level) and `last.pt`, from
     which a run can be resumed. `progress(1, steps)` is called after each step.
@@ -170,14 +170,17 @@ def train(
     options, losses, began = trainer.options, [], time.monotonic()
     about = {"version": __version__, "torch": str(torch.__version__), "options": plain(options)}
     about["ancestor"] = trainer.ancestor
-    for pairs in _load(batches, trainer.step, workers):
+    for pairs in batches:
         losses.append(trainer.learn(pairs))
         progress(1, options.steps)
-        if trainer.step % every == 0 or trainer.step == options.steps:
+        late = hours is not None and time.monotonic() - began > 3600 * hours
+        if trainer.step % every == 0 or trainer.step == options.steps or late:
             errors = validate(trainer.network, options)
             _log(folder / "log.csv", trainer.step, time.monotonic() - began, float(np.mean(losses)), errors)
             losses = []
             checkpoint.save(folder / "last.pt", trainer.network, about, trainer.state())
+        if late:
+            break
     final = folder / "weights.pt"
     checkpoint.save(final, trainer.network, about)
     if figures.available():
@@ -223,7 +226,9 @@ def train_into(
     device: str = "auto",
     **how: object,
 ) -> Path:
-    """Begin (with the weights `init`) or resume a run in `folder`, which is made if need be; see `train`.
+    """Begin (with the weights `init`) or resume a run in `folder`, which is made if need be.
+
+    `how`: the number of `workers` that draw data, and what `train` takes.
 
     Raises NrcorrectError if the folder holds another run, or cannot be written.
     """
@@ -231,13 +236,13 @@ def train_into(
     if last.exists() and not resume:
         raise NrcorrectError(f"{last}: a run began here; go on with --resume, or choose another folder")
     batches = Batches(options) if data is None else StoredBatches(PairFile(data), options)
-    trainer = Trainer(options, choose_device(device))
+    trainer, workers = Trainer(options, choose_device(device)), how.pop("workers", 1)
     if resume:
         trainer.resume(checkpoint.load(last))
     elif init is not None:
         trainer.begin_with(checkpoint.load(init))
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        return train(trainer, batches, folder, **how)
+        return train(trainer, _load(batches, trainer.step, workers), folder, **how)
     except OSError as error:
         raise NrcorrectError(f"{folder}: cannot write: {error.strerror or error}") from error

@@ -173,8 +173,22 @@ def test_a_stopped_run_leaves_nothing(tmp_path, known_movie, sent):
         time.sleep(0.02)
     process.send_signal(sent)
     _, errors = process.communicate(timeout=60)
-    assert process.returncode not in (0, None) and b"Traceback" not in errors
+    assert process.returncode == 128 + sent and b"Traceback" not in errors
     assert [p.name for p in tmp_path.iterdir()] == ["long.tif"]
+
+
+def test_a_stop_that_a_library_turned_into_an_error(movie_file, monkeypatch):
+    """Signals may arrive inside compiled code that answers an exit with an exception of its own."""
+
+    def swallow(*arguments, **options):
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(5)
+        except SystemExit:
+            raise RuntimeError("wrapped by a library") from None
+
+    monkeypatch.setattr("moco_dl.job.correct_file", swallow)
+    assert CliRunner().invoke(main, ["correct", str(movie_file)]).exit_code == 128 + signal.SIGTERM
 
 
 @pytest.mark.parametrize("name", COMMANDS)

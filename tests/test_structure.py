@@ -19,7 +19,7 @@ FIELDS_OF_WORK = {
     "network": {"warp"},
     "losses": {"warp"},
     "scenes": set(),
-    "motion": set(),
+    "motion": {"errors"},
     "batch": set(),
     "smooth": {"batch"},
     "template": {"reference"},

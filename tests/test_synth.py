@@ -3,9 +3,18 @@ import pytest
 import torch
 from scipy.ndimage import gaussian_filter
 
+from moco_dl.errors import NrcorrectError
 from moco_dl.motion import MotionOptions, Trajectory, draw_field, gaussian_basis, row_motion
 from moco_dl.scenes import draw_scene, smooth_noise
-from moco_dl.synth import MovieOptions, PairOptions, ScenePool, SyntheticMovie, draw_pairs
+from moco_dl.synth import (
+    MovieOptions,
+    PairOptions,
+    ScenePool,
+    SyntheticMovie,
+    draw_pairs,
+    movie_options,
+    pair_options,
+)
 from moco_dl.warp import warp
 
 BRIGHT = PairOptions(
@@ -114,3 +123,14 @@ def test_movie_truth_aligns_the_frames():
         after = np.corrcoef(corrected[inner].ravel(), movie.reference[inner].ravel())[0, 1]
         before = np.corrcoef(raw[inner].ravel(), movie.reference[inner].ravel())[0, 1]
         assert after > 0.8 and after > before
+
+
+def test_motion_of_pairs_and_movies_can_be_chosen():
+    still = pair_options(size=64, amplitude=0.0, rigid=0.0, rows=0.0)
+    pairs = draw_pairs(ScenePool(0, still.scene_size), 0, 4, still)
+    assert not pairs.flow.any()
+    shifted = movie_options(frames=30, size=64, amplitude=0.0, rows=0.0, rigid=3.0)
+    fields = np.stack([field for _, field in SyntheticMovie(0, shifted)])
+    assert np.abs(fields).max() == pytest.approx(3.0, rel=0.01) and np.ptp(fields, axis=(2, 3)).max() < 1e-5
+    with pytest.raises(NrcorrectError, match="smaller number first"):
+        movie_options(spread=(30.0, 20.0))

@@ -56,6 +56,14 @@ def test_training_can_begin_with_weights(tmp_path):
         Trainer(TrainOptions(network=NetworkConfig(stem=8)), CPU).begin_with(a)
 
 
+def test_training_stops_in_time_and_can_go_on(tmp_path):
+    train_into(tmp_path, SMALL, workers=0, hours=1e-9)
+    assert len((tmp_path / "log.csv").read_text().splitlines()) == 2
+    assert load(tmp_path / "last.pt").training["step"] == 1 and (tmp_path / "weights.pt").exists()
+    train_into(tmp_path, SMALL, workers=0, resume=True)
+    assert load(tmp_path / "last.pt").training["step"] == SMALL.steps
+
+
 def test_a_few_steps_lower_the_loss():
     options = TrainOptions(
         steps=200, batch=8, rate=2e-3, warmup=5, pairs=PairOptions(size=64, photons=(50.0, 60.0), defects=0.0)

@@ -10,11 +10,32 @@ from moco_dl.cli.correct import apply, correct
 from moco_dl.cli.learn import synth, train
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
+class Stoppable(click.Group):
+    """Commands that end quietly, and without unfinished outputs, when they are told to stop."""
+
+    def invoke(self, ctx: click.Context) -> object:
+        stopped_by: list[int] = []
+
+        def stop(number: int, _: object) -> None:
+            stopped_by.append(number)
+            sys.exit(128 + number)
+
+        before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
+        try:
+            return super().invoke(ctx)
+        except Exception:  # a library may turn the exit into an error of its own
+            if stopped_by:
+                sys.exit(128 + stopped_by[0])
+            raise
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+@click.group(cls=Stoppable, context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
 @click.version_option(__version__, prog_name="nrcorrect")
 def main() -> None:
     """Remove motion from calcium-imaging movies with a pretrained pyramid flow network."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that unfinished outputs are removed
 
 
 for command in (correct, apply, synth, train):

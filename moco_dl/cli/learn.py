@@ -6,6 +6,8 @@ import click
 
 from moco_dl.cli.common import PATH, bar, device, overwrite, quiet, reported
 
+LENGTH, NOT_NEGATIVE = click.FloatRange(0, min_open=True), click.FloatRange(0)
+
 
 @click.command()
 @click.argument("out", type=PATH)
@@ -18,6 +20,11 @@ from moco_dl.cli.common import PATH, bar, device, overwrite, quiet, reported
     type=click.FloatRange(0, min_open=True),
     help="Mean photons per pixel [pairs 0.3 to 60, movie 2].",
 )
+@click.option("--vectors", type=click.IntRange(1), help="Random vectors a field is made of [10].")
+@click.option("--spread", type=LENGTH, nargs=2, help="Sigma of their Gaussians, px [12 60, movie 20 60].")
+@click.option("--amplitude", type=NOT_NEGATIVE, help="Largest non-rigid displacement, px [8, movie 4].")
+@click.option("--rigid", type=NOT_NEGATIVE, help="Size of whole-frame shifts, px [2, movie 6].")
+@click.option("--rows", type=NOT_NEGATIVE, help="Largest row-by-row displacement, px [4, movie 0.5].")
 @click.option("--seed", default=0, type=click.IntRange(0), help="The same seed gives the same bytes.")
 @click.option("--preview", type=PATH, help="Also draw the first pairs: a picture (PNG, PDF).")
 @overwrite
@@ -34,13 +41,15 @@ def synth(out: Path, movie: bool, preview: Path | None, quiet: bool, **options: 
         raise click.UsageError("--preview is for datasets; leave it out with --movie")
     if not movie and frames is not None:
         raise click.UsageError("--frames is for movies; add --movie")
+    with reported(usage=True):
+        wanted = movie_options(frames=frames, **options) if movie else pair_options(**options)
     with reported(), bar(out.name, quiet) as progress:
         if movie:
-            scene = SyntheticMovie(seed, movie_options(frames=frames, **options))
+            scene = SyntheticMovie(seed, wanted)
             written = write_movie(out, scene, progress=progress, overwrite=replace)
         else:
             preview_possible(preview, overwrite=replace)
-            write_pairs(out, count or 6000, pair_options(**options), seed, progress=progress, overwrite=replace)
+            write_pairs(out, count or 6000, wanted, seed, progress=progress, overwrite=replace)
             written = [out, *preview_pairs(out, preview)]
     click.echo("\n".join(map(str, written)))
 
@@ -61,6 +70,7 @@ def synth(out: Path, movie: bool, preview: Path | None, quiet: bool, **options: 
 @click.option("--every", default=500, type=click.IntRange(1), help="Steps between checkpoints and validations.")
 @click.option("--workers", default=1, type=click.IntRange(0), help="Processes that draw the data.")
 @click.option("--init", type=PATH, help="Weights to begin with (fine-tuning) [random ones].")
+@click.option("--hours", type=LENGTH, help="Stop after this time even if steps are left.")
 @click.option("--resume", is_flag=True, help="Go on from FOLDER/last.pt; repeat the other options.")
 @device
 @quiet
