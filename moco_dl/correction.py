@@ -92,7 +92,7 @@ class Corrector:
         width = choose_width(motion.flow, samples.runs) if self.options.smooth is None else self.options.smooth
         moved = replace(samples, motion=motion.total())
         seen = build_template(moved, plan.reference, move_known, own=own)
-        refiner = Refiner(*(torch.from_numpy(x).to(self.device) for x in seen))
+        refiner = Refiner(*map(torch.from_numpy, seen))  # on the CPU: not every accelerator has float64
         smooth = smooth_in_time(runs_apart(Batch(0, samples.frames, motion), samples.runs), width, split=True)
         chosen = [run.part(THINNED) for run in smooth]
         # What is left to find changes in time as well: half way (in logarithms) between that and noise alone.

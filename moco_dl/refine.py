@@ -38,6 +38,7 @@ class Refiner:
         self.gradient = _without_stripes(torch.stack(torch.gradient(reference)), self.weight)
         gy, gx = self.gradient
         self._choose_basis()
+        gy, gx = gy.double(), gx.double()
         self.matrix = self._normal_matrix(torch.stack((gy * gy, gy * gx, gx * gx)))
         self.expected = [1.0, 0.1, 0.1, 0.0, 0.0]  # noise, then squared px: shift, tissue, rows in y, rows in x
 
@@ -56,11 +57,12 @@ class Refiner:
 
     def _normal_matrix(self, products: Tensor) -> Tensor:
         """Products of gradients (3, H, W) -> (2 m, 2 m) float64; unknowns of dy, then those of dx."""
-        (i, j), y, x = self.pairs, self.y, self.x
-        sums = STRIDE**2 * self._coarse(self.weight * products)
+        (i, j), y, x = self.pairs, self.y.double(), self.x.double()
+        # In float64 throughout: rounding in float32 can make the matrix indefinite.
+        sums = STRIDE**2 * self._coarse(self.weight.double() * products)
         blocks = [torch.einsum("ha,hb,hw,wc,wd->abcd", y, y, cells, x, x) for cells in sums]
         yy, yx, xx = (block[i[:, None], i, j[:, None], j] for block in blocks)
-        return torch.cat((torch.cat((yy, yx), dim=1), torch.cat((yx, xx), dim=1))).double()
+        return torch.cat((torch.cat((yy, yx), dim=1), torch.cat((yx, xx), dim=1)))
 
     def equations(self, frame: Tensor, field: Tensor) -> Tensor:
         """Right-hand side (2 m,) of the normal equations: frame (H, W) moved by `field` (2, H, W)."""
@@ -111,6 +113,7 @@ class Refiner:
         variances = (max(shift, SHIFT**2), averaged * tissue, *rows)
         size = sum(max(v, 1e-8) * kind for v, kind in zip(variances, self._kinds(), strict=True))
         damping = torch.from_numpy(max(noise, 0.1) / size).to(self.matrix)
+        damping = damping + 1e-9 * self.matrix.diagonal().max()
         return torch.linalg.cholesky(self.matrix + torch.diag(damping))
 
     def solve(self, equations: Tensor) -> tuple[Tensor, Tensor, Tensor]:

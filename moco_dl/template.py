@@ -4,7 +4,7 @@ A gradient is a difference of neighbours, so noise that does no harm in the refe
 """
 
 import numpy as np
-from scipy.ndimage import gaussian_filter
+from scipy.ndimage import binary_dilation, gaussian_filter
 
 from moco_dl.reference import RUN, Move, Samples
 
@@ -18,8 +18,11 @@ def build_template(
 
     If the reference is the movie's `own`, the image is the mean of its registered samples, freed of noise; else
     the reference scaled to the movie's contrast. The variance holds noise and activity, not changes of the
-    whole frame's brightness; it is smoothed by 2 px. Pixels that no sample shows have the mean variance.
+    whole frame's brightness; it is smoothed by 2 px. Pixels that no sample shows have the mean variance; where
+    the reference is not finite it is infinite.
     """
+    unknown = ~np.isfinite(reference)
+    reference = np.where(unknown, np.nanmean(reference), reference)
     total, count, squares = _statistics(samples, reference.astype(np.float64), move)
     seen = count.sum(axis=0) > 0
     mean = np.divide(total.sum(axis=0), count.sum(axis=0), where=seen, out=np.zeros(reference.shape))
@@ -27,6 +30,7 @@ def build_template(
     variance = (variance - np.square(mean)).clip(0)
     variance[~seen] = variance[seen].mean()
     smooth = gaussian_filter(variance, 2).clip(1e-3 * variance.mean() + 1e-12).astype(np.float32)
+    smooth[binary_dilation(unknown, iterations=2)] = np.inf
     if own and (count > 0).all(axis=0).mean() > 0.5:
         halves = np.divide(total, count, where=count > 0, out=np.broadcast_to(mean, total.shape).copy())
         return shared_signal(*(reference + half for half in halves)).astype(np.float32), smooth

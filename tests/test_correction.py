@@ -195,3 +195,31 @@ def test_the_shipped_weights_are_of_the_documented_size():
 
     count = sum(p.numel() for p in load(default_weights()).network.parameters())
     assert 300_000 <= count <= 1_000_000
+
+
+def missing_rows(frames):
+    frames = frames.astype(np.float32)
+    frames[:, :20] = np.nan
+    return frames
+
+
+def one_spot(frames):
+    frames = np.zeros_like(frames, dtype=np.uint8)
+    frames[:, 10:14, 20:25] = 200
+    return frames
+
+
+@pytest.mark.parametrize("make", [missing_rows, one_spot, lambda frames: np.repeat(frames[:1], 12, axis=0)])
+def test_odd_movies_give_finite_fields(known_movie, make):
+    result = moco_dl.correct(make(known_movie[0][:12]))
+    assert np.isfinite(result.fields[:]).all()
+
+
+def test_reference_with_missing_pixels(known_movie):
+    frames = known_movie[0][:12]
+    image = moco_dl.correct(frames).reference
+    whole = moco_dl.correct(frames, image).fields[:]
+    image = image.copy()
+    image[:15, :30] = np.nan
+    part = moco_dl.correct(frames, image).fields[:]
+    assert np.isfinite(part).all() and np.abs(part - whole)[:, :, 50:].mean() < 0.1
