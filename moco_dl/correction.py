@@ -11,17 +11,18 @@ from moco_dl import checkpoint
 from moco_dl.batch import Batch, Motion, runs_apart
 from moco_dl.errors import NrcorrectError
 from moco_dl.fields import FLOW_DTYPE, Fields
-from moco_dl.infer import Estimator, calibrated, move, move_known, refined
+from moco_dl.infer import Estimator, linearise, move, move_known
 from moco_dl.movie import DTYPES, ArrayMovie, Movie
 from moco_dl.network import STRIDE, PyramidFlowNet
 from moco_dl.output import to_dtype
+from moco_dl.prior import measure_prior
 from moco_dl.reference import Samples, build_reference, draw_samples, sample_runs
 from moco_dl.refine import Refiner
-from moco_dl.smooth import choose_width, frames_averaged, smooth_in_time
+from moco_dl.smooth import choose_width, smooth_in_time
 from moco_dl.template import build_template
+from moco_dl.track import Tracker, tracked
 
-AFTER_REFINING = 0.7  # of the width is enough the second time: the first has removed most of the noise
-THINNED = slice(0, None, 4)  # of each run, the frames on which the refinement is calibrated
+MEASURED = 100  # sampled frames, at most, on which it is measured what motion to expect
 RIGID_PASSES = 3  # the reference is estimated this often from rigidly registered samples
 
 
@@ -89,17 +90,25 @@ class Corrector:
     def _refining(self, plan: "Plan", samples: Samples, *, own: bool) -> "Plan":
         """`plan` with the width of smoothing and the refinement that the motion of the samples asks for."""
         motion = plan.estimator(samples.frames)
-        width = choose_width(motion.flow, samples.runs) if self.options.smooth is None else self.options.smooth
-        moved = replace(samples, motion=motion.total())
-        seen = build_template(moved, plan.reference, move_known, own=own)
-        refiner = Refiner(*map(torch.from_numpy, seen))  # on the CPU: not every accelerator has float64
-        smooth = smooth_in_time(runs_apart(Batch(0, samples.frames, motion), samples.runs), width, split=True)
-        chosen = [run.part(THINNED) for run in smooth]
-        # What is left to find changes in time as well: half way (in logarithms) between that and noise alone.
-        averaged = frames_averaged(AFTER_REFINING * width) ** 0.5
-        refiner = calibrated(iter(chosen), refiner, averaged)
-        flow = np.concatenate([run.motion.flow for run in refined(iter(chosen), refiner)])
-        return replace(plan, refiner=refiner, width=width, constant=flow.mean(axis=0) if own else 0.0)
+        width = self.options.smooth
+        width = choose_width(motion.flow, samples.runs) if width is None else width
+        apart = runs_apart(Batch(0, samples.frames, motion), samples.runs)
+        runs = list(smooth_in_time(apart, width, split=True))
+        moved = replace(samples, motion=np.concatenate([run.motion.total() for run in runs]))
+        template = build_template(moved, plan.reference, move_known, own=own)
+        refiner = Refiner(*map(torch.from_numpy, template))  # on the CPU: not every accelerator has float64
+        chosen = runs[:: -(-len(samples.frames) // MEASURED)]
+        left, seen = zip(*(linearise(run, refiner) for run in chosen), strict=True)
+        numbers = np.repeat(np.arange(len(chosen)), [len(run.frames) for run in chosen])
+        prior = measure_prior(refiner, np.concatenate(seen), np.concatenate(left), numbers)
+        if self.options.smooth is not None:
+            prior = prior.with_motion_lasting(self.options.smooth)
+        tracker = Tracker(refiner, prior)
+        constant = 0.0
+        if own:
+            found = list(tracked(zip(chosen, seen, strict=True), refiner, tracker))
+            constant = _mean_flow(runs) + _mean_flow(found) - _mean_flow(chosen)
+        return replace(plan, refiner=refiner, tracker=tracker, width=width, constant=constant)
 
     def _estimator(self, reference: np.ndarray, network: PyramidFlowNet | None) -> Estimator:
         limit = self.options.max_shift
@@ -128,6 +137,7 @@ class Plan:
     reference: np.ndarray  # (H, W) float32
     estimator: Estimator
     refiner: Refiner | None = None  # None: rigid only
+    tracker: Tracker | None = None
     width: float = 0.0  # frames, sigma of the smoothing in time
     constant: np.ndarray | float = 0.0  # px (2, h, w), taken off all flows: what the movie's own have in common
 
@@ -137,11 +147,16 @@ class Plan:
         if self.refiner is None:
             yield from batches
             return
-        batches = refined(smooth_in_time(batches, self.width, split=True), self.refiner)
-        for batch in smooth_in_time(batches, AFTER_REFINING * self.width):
+        smooth = smooth_in_time(batches, self.width, split=True)
+        linearised = ((batch, linearise(batch, self.refiner)[1]) for batch in smooth)
+        for batch in tracked(linearised, self.refiner, self.tracker):
             judged = ~batch.motion.flagged[:, None, None, None]
             flow = np.where(judged, batch.motion.flow - self.constant, 0)
             yield replace(batch, motion=replace(batch.motion, flow=flow))
+
+
+def _mean_flow(batches: list[Batch]) -> np.ndarray:
+    return np.concatenate([batch.motion.flow for batch in batches]).mean(axis=0)
 
 
 def read_batches(movie: Movie, size: int) -> Iterator[tuple[int, np.ndarray]]:

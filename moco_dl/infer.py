@@ -1,8 +1,5 @@
 """Frames in, motion out: the rigid stage, then the network on what is left."""
 
-from collections.abc import Iterator
-from dataclasses import replace
-
 import numpy as np
 import torch
 from torch import Tensor
@@ -75,42 +72,26 @@ def _split(rigid: Tensor, flow: Tensor) -> tuple[Tensor, Tensor]:
 
 
 @torch.inference_mode()
-def calibrated(batches: Iterator[Batch], refiner: Refiner, averaged: float) -> Refiner:
-    """`refiner`, told by these frames and their motion so far how large what is left is expected to be."""
-    equations = [_equations(batch, i, refiner) for batch in batches for i in _good(batch)]
-    refiner.calibrate(torch.stack(equations), averaged)
-    return refiner
+def linearise(batch: Batch, refiner: Refiner) -> tuple[np.ndarray, np.ndarray]:
+    """Right-hand sides (n, 2 m) float64 of the normal equations of a batch of n frames, at its motion so far.
 
-
-@torch.inference_mode()
-def refined(batches: Iterator[Batch], refiner: Refiner) -> Iterator[Batch]:
-    """Pass on `batches` with one Gauss-Newton step added to the motion of the frames that are not flagged."""
-    for batch in batches:
-        motion = batch.motion
-        rigid, flow, rows = motion.rigid.copy(), motion.flow.copy(), np.zeros_like(motion.flow[..., 0])
-        for i in _good(batch):
-            shift, lines, tissue = (x.cpu().numpy() for x in refiner.solve(_equations(batch, i, refiner)))
-            mean = tissue.mean(axis=(1, 2))
-            rigid[i] += shift + mean
-            rows[i] = lines
-            flow[i] += tissue - mean[:, None, None]
-        yield replace(batch, motion=replace(motion, rigid=rigid, flow=flow, rows=rows))
-
-
-def _good(batch: Batch) -> np.ndarray:
-    return np.flatnonzero(~batch.motion.flagged)
-
-
-def _equations(batch: Batch, i: int, refiner: Refiner) -> Tensor:
-    """Normal equations of frame i of a batch, at its motion so far."""
-    device, motion = refiner.reference.device, batch.motion.merged(np.float32)
-    frame = torch.from_numpy(batch.frames[i].astype(np.float32)).to(device)
-    field = displacement(motion.rigid[i : i + 1], motion.flow[i : i + 1], STRIDE, frame.shape)[0].to(device)
-    equations = refiner.equations(frame, field)
-    if batch.motion.rows is None:
-        return equations
-    # A copy, because products of matrices round by how their operands are aligned in memory.
-    return refiner.with_rows(equations, torch.tensor(batch.motion.rows[i], device=device))
+    The first are for what is left of the tissue's displacement, the second for all of it; both for the whole row
+    motion, and for what is left of the shift. Zero for flagged frames.
+    """
+    merged = batch.motion.merged(np.float32)
+    left = np.zeros((len(batch.frames), len(refiner.matrix)))
+    seen = np.zeros_like(left)
+    for i in np.flatnonzero(~batch.motion.flagged):
+        frame = torch.from_numpy(batch.frames[i].astype(np.float32))
+        field = displacement(merged.rigid[i : i + 1], merged.flow[i : i + 1], STRIDE, frame.shape)[0]
+        rows = (
+            np.zeros_like(batch.motion.flow[i, ..., 0]) if batch.motion.rows is None else batch.motion.rows[i]
+        )
+        # Copies, because products of matrices round by how their operands are aligned in memory.
+        rows, tissue = refiner.unknowns_of(torch.tensor(rows), torch.tensor(batch.motion.flow[i]))
+        equations = refiner.equations(frame, field) + refiner.matrix @ rows
+        left[i], seen[i] = equations, equations + refiner.matrix @ tissue
+    return left, seen
 
 
 def _channels_last(images: Tensor) -> Tensor:

@@ -1,31 +1,32 @@
 """One Gauss-Newton step on the network's field, at the full resolution of the frames.
 
 The registered frame differs from the reference by noise, by activity, and by what displacement is left. The
-last is read off the reference's gradients (Lucas and Kanade, IJCAI 1981), for the whole field at once: as the
-most probable sum of smooth functions, given their expected sizes. There are three kinds: a shift of the whole
-frame; functions of the row, for tissue that moves while a scanner takes row after row; smooth functions of both
-coordinates. How large each kind is expected to be, and how strong the noise is, is measured on the movie.
+last is read off the reference's gradients (Lucas and Kanade, IJCAI 1981), for the whole field at once, as a sum
+of functions of three kinds: a shift of the whole frame; functions of the row, for tissue that moves while a
+scanner takes row after row; smooth functions of both coordinates, for the tissue's own deformation. Here are the
+normal equations for the unknown factors; what is expected of these is in `prior`, their solution in `track`.
 """
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from scipy.optimize import nnls
 from torch import Tensor
 
 from moco_dl.network import STRIDE
 from moco_dl.warp import inside, upsample, warp
 
-TISSUE = 30.0  # px, length over which the tissue's displacement is correlated
+TISSUE = 30.0  # px, the shortest length over which the tissue's displacement is correlated
 ROWS = 10.0  # px, the same for what differs from row to row
 KEPT = 0.995  # share of the variance of smooth functions that their basis holds
 BACKGROUND = 8.0  # px, sigma of the local mean that is removed: neuropil and bleaching are not motion
-SHIFT = 0.3  # px, least size that the whole frame's shift is allowed: it is well determined anyway
 GAIN_PRIOR = 0.5  # expected departure of a frame's brightness from the reference's
 
 
 class Refiner:
-    """Refines fields against one reference; all that does not depend on the frame is computed once."""
+    """Normal equations against one reference; all that does not depend on the frame is computed once.
+
+    The 2 m unknowns are those of dy, then those of dx: m factors of products of a function of y and one of x.
+    """
 
     def __init__(self, reference: Tensor, variance: Tensor):
         """`reference` (H, W) float32; `variance` (H, W) of registered frames about it, same units squared.
@@ -34,13 +35,14 @@ class Refiner:
         """
         self.reference, self.weight = reference, 1 / variance
         self.grid = tuple(-(-size // STRIDE) for size in reference.shape)
-        self.background = [_smoother(n, BACKGROUND / STRIDE).to(reference) for n in self.grid]
+        self.background = [
+            torch.from_numpy(_correlation(n, BACKGROUND / STRIDE)).to(reference) for n in self.grid
+        ]
         self.gradient = _without_stripes(torch.stack(torch.gradient(reference)), self.weight)
         gy, gx = self.gradient
         self._choose_basis()
         gy, gx = gy.double(), gx.double()
         self.matrix = self._normal_matrix(torch.stack((gy * gy, gy * gx, gx * gx)))
-        self.expected = [1.0, 0.1, 0.1, 0.0, 0.0]  # noise, then squared px: shift, tissue, rows in y, rows in x
 
     def _choose_basis(self) -> None:
         """Functions of y and of x, and which products of them the field is made of."""
@@ -54,6 +56,15 @@ class Refiner:
         self.pairs = tuple(pairs.T.to(self.reference.device))
         self.unknowns = (slice(None), *self.pairs)
         self.rows = slice(1, first)
+        self.inverses = [torch.linalg.pinv(f.double()) for f in (self.y[:, first:], self.x[:, 1:])]
+
+    def tissue_covariance(self, length: float) -> np.ndarray:
+        """(k, k) of one component's unknowns for tissue of unit variance whose correlation is Gaussian over px."""
+        factors = [
+            inverse.numpy() @ _correlation(n, length / STRIDE) @ inverse.numpy().T
+            for inverse, n in zip(self.inverses, self.grid, strict=True)
+        ]
+        return np.kron(*factors)
 
     def _normal_matrix(self, products: Tensor) -> Tensor:
         """Products of gradients (3, H, W) -> (2 m, 2 m) float64; unknowns of dy, then those of dx."""
@@ -76,50 +87,29 @@ class Refiner:
         sums = STRIDE**2 * self._coarse(weight * (fixed - moved / gain) * self.gradient)
         return (self.y.T @ sums @ self.x)[self.unknowns].flatten().double()
 
-    def with_rows(self, equations: Tensor, rows: Tensor) -> Tensor:
-        """Equations whose unknowns for rows are the whole of them, not what to add to `rows` (2, h)."""
+    def kinds(self) -> dict[str, np.ndarray]:
+        """Indicators (2 m,) of the unknowns of each kind: shift, tissue, and rows of either component."""
+        kinds = np.zeros((4, 2, len(self.pairs[0])), bool)
+        kinds[0, :, 0] = True
+        kinds[1, :, self.rows.stop :] = True
+        kinds[2, 0, self.rows] = True
+        kinds[3, 1, self.rows] = True
+        return dict(zip(("shift", "tissue", "rows_y", "rows_x"), kinds.reshape(4, -1), strict=True))
+
+    def unknowns_of(self, rows: Tensor, tissue: Tensor) -> tuple[Tensor, Tensor]:
+        """Unknowns (2 m,) float64 that come closest to row motion (2, h); and those for tissue's (2, h, w)."""
+        values = torch.zeros(2, 2, len(self.pairs[0]), dtype=torch.float64)
         functions = self.y[:, self.rows].contiguous()  # orthogonal
-        have = torch.zeros(2, len(self.pairs[0]), dtype=torch.float64, device=rows.device)
-        have[:, self.rows] = (rows @ functions / functions.square().sum(dim=0)).double()
-        return equations + self.matrix @ have.flatten()
+        values[0, :, self.rows] = (rows @ functions / functions.square().sum(dim=0)).double()
+        y, x = self.inverses
+        factors = y @ tissue.double() @ x.T
+        values[1, :, self.rows.stop :] = factors.flatten(1)
+        return values[0].flatten(), values[1].flatten()
 
-    def calibrate(self, equations: Tensor, averaged: float = 1.0) -> None:
-        """Estimate noise and expected sizes from the equations (n, 2 m) of frames, by their second moments.
-
-        The square of each right-hand side has mean `noise * diag(A) + A^2 sizes`; non-negative least squares,
-        weighted by the precision that these values themselves imply. `averaged` is the number of frames over
-        which the tissue's displacement is going to be averaged: its noise then matters less.
-        """
-        squares = equations.square().mean(dim=0).cpu().numpy()
-        matrix = self.matrix.cpu().numpy()
-        model = np.stack((matrix.diagonal(), *(np.square(matrix) @ kind for kind in self._kinds())), axis=1)
-        fit = np.maximum(squares, 1e-12 * squares.max() + 1e-30)
-        for _ in range(8):
-            self.expected = nnls(model / fit[:, None], squares / fit)[0].tolist()
-            fit = np.maximum(model @ self.expected, 1e-6 * fit)
-        self.factor = self._factorised(averaged)
-
-    def _kinds(self) -> list[np.ndarray]:
-        """Indicators (2 m,) of the unknowns of each kind: shift, tissue, rows in y, rows in x."""
-        kinds = np.zeros((4, 2, len(self.pairs[0])))
-        kinds[0, :, 0] = 1
-        kinds[1, :, self.rows.stop :] = 1
-        kinds[2, 0, self.rows] = 1
-        kinds[3, 1, self.rows] = 1
-        return list(kinds.reshape(4, -1))
-
-    def _factorised(self, averaged: float) -> Tensor:
-        noise, shift, tissue, *rows = self.expected
-        variances = (max(shift, SHIFT**2), averaged * tissue, *rows)
-        size = sum(max(v, 1e-8) * kind for v, kind in zip(variances, self._kinds(), strict=True))
-        damping = torch.from_numpy(max(noise, 0.1) / size).to(self.matrix)
-        damping = damping + 1e-9 * self.matrix.diagonal().max()
-        return torch.linalg.cholesky(self.matrix + torch.diag(damping))
-
-    def solve(self, equations: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """(2 m,) equations -> most probable shift (2,), rows (2, h), tissue's displacement (2, h, w), px."""
-        values = torch.cholesky_solve(equations[:, None], self.factor)[:, 0].float().unflatten(0, (2, -1))
-        sizes = torch.zeros(2, self.y.shape[1], self.x.shape[1]).to(values)
+    def displacement(self, values: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Unknowns (2 m,) -> shift (2,), rows (2, h), tissue's displacement (2, h, w), all float32 px."""
+        values = values.float().unflatten(0, (2, -1))
+        sizes = torch.zeros(2, self.y.shape[1], self.x.shape[1])
         sizes[self.unknowns] = values
         tissue = self.y[:, self.rows.stop :] @ sizes[:, self.rows.stop :, 1:] @ self.x[:, 1:].T
         return values[:, 0], values[:, self.rows] @ self.y[:, self.rows].T, tissue
@@ -144,16 +134,16 @@ def _without_stripes(images: Tensor, weight: Tensor) -> Tensor:
     return images - means
 
 
-def _smoother(size: int, sigma: float) -> Tensor:
-    """(size, size) weights of a Gaussian window around each point."""
-    position = torch.arange(size, dtype=torch.float32)
-    return torch.exp(-0.5 * ((position[:, None] - position) / sigma).square())
+def _correlation(size: int, length: float) -> np.ndarray:
+    """(size, size) Gaussian window around each point."""
+    position = np.arange(size)
+    return np.exp(-0.5 * ((position[:, None] - position) / length) ** 2)
 
 
 def _smooth_functions(size: int, length: float) -> Tensor:
     """(size, k): with independent factors of unit variance they add up to a random function of unit variance
     whose correlation falls off as a Gaussian of this length (Karhunen-Loeve)."""
-    values, functions = np.linalg.eigh(_smoother(size, length).double().numpy())
+    values, functions = np.linalg.eigh(_correlation(size, length))
     values, functions = values[::-1], functions[:, ::-1]
     count = int(np.searchsorted(np.cumsum(values), KEPT * values.sum())) + 1
     return torch.from_numpy(functions[:, :count] * np.sqrt(values[:count])).float()
