@@ -22,7 +22,6 @@ from moco_dl.smooth import choose_width, smooth_in_time
 from moco_dl.template import build_template
 from moco_dl.track import Tracker, tracked
 
-MEASURED = 100  # sampled frames, at most, on which it is measured what motion to expect
 RIGID_PASSES = 3  # the reference is estimated this often from rigidly registered samples
 
 
@@ -97,17 +96,15 @@ class Corrector:
         moved = replace(samples, motion=np.concatenate([run.motion.total() for run in runs]))
         template = build_template(moved, plan.reference, move_known, own=own)
         refiner = Refiner(*map(torch.from_numpy, template))  # on the CPU: not every accelerator has float64
-        chosen = runs[:: -(-len(samples.frames) // MEASURED)]
-        left, seen = zip(*(linearise(run, refiner) for run in chosen), strict=True)
-        numbers = np.repeat(np.arange(len(chosen)), [len(run.frames) for run in chosen])
-        prior = measure_prior(refiner, np.concatenate(seen), np.concatenate(left), numbers)
+        left, seen = zip(*(linearise(run, refiner) for run in runs), strict=True)
+        prior = measure_prior(refiner, np.concatenate(seen), np.concatenate(left), samples.runs)
+        if own:
+            prior = prior.about_zero()
         if self.options.smooth is not None:
             prior = prior.with_motion_lasting(self.options.smooth)
         tracker = Tracker(refiner, prior)
-        constant = 0.0
-        if own:
-            found = list(tracked(zip(chosen, seen, strict=True), refiner, tracker))
-            constant = _mean_flow(runs) + _mean_flow(found) - _mean_flow(chosen)
+        found = tracked(zip(runs, seen, strict=True), refiner, tracker)
+        constant = np.concatenate([run.motion.flow for run in found]).mean(axis=0) if own else 0.0
         return replace(plan, refiner=refiner, tracker=tracker, width=width, constant=constant)
 
     def _estimator(self, reference: np.ndarray, network: PyramidFlowNet | None) -> Estimator:
@@ -153,10 +150,6 @@ class Plan:
             judged = ~batch.motion.flagged[:, None, None, None]
             flow = np.where(judged, batch.motion.flow - self.constant, 0)
             yield replace(batch, motion=replace(batch.motion, flow=flow))
-
-
-def _mean_flow(batches: list[Batch]) -> np.ndarray:
-    return np.concatenate([batch.motion.flow for batch in batches]).mean(axis=0)
 
 
 def read_batches(movie: Movie, size: int) -> Iterator[tuple[int, np.ndarray]]:

@@ -75,8 +75,8 @@ def _split(rigid: Tensor, flow: Tensor) -> tuple[Tensor, Tensor]:
 def linearise(batch: Batch, refiner: Refiner) -> tuple[np.ndarray, np.ndarray]:
     """Right-hand sides (n, 2 m) float64 of the normal equations of a batch of n frames, at its motion so far.
 
-    The first are for what is left of the tissue's displacement, the second for all of it; both for the whole row
-    motion, and for what is left of the shift. Zero for flagged frames.
+    The first are for what is left of the tissue's displacement, the second for all of it; both for the whole
+    row motion, and for what is left of the shift. Zero for flagged frames.
     """
     merged = batch.motion.merged(np.float32)
     left = np.zeros((len(batch.frames), len(refiner.matrix)))

@@ -1,10 +1,10 @@
 """What is expected of a movie's motion before its frames are looked at, measured on sampled frames.
 
 From the normal equations `b = A x + noise` of each frame: noise adds a multiple of `A` to the second moments of
-`b`, motion of covariance `C` adds `A C A`. So both can be told apart, and by the moments between one frame and a
-later one also how long each lasts: photon noise is new in every frame, tissue moves smoothly, and what lasts but
-looks like noise is activity. All shares are found by non-negative least squares, weighted by the precision that
-they themselves imply.
+`b`, motion of covariance `C` adds `A C A`. So both can be told apart, and by the moments between one frame and
+a later one also how long each lasts: photon noise is new in every frame, tissue moves smoothly, and what lasts
+but looks like noise is activity. All shares are found by non-negative least squares, weighted by the precision
+that they themselves imply.
 """
 
 from dataclasses import dataclass, replace
@@ -12,10 +12,19 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.optimize import nnls
 
-from moco_dl.refine import TISSUE, Refiner
+from moco_dl.refine import Refiner
 
-LENGTHS = (TISSUE, 2 * TISSUE)  # px, over which the tissue's displacement is correlated: some mixture of these
-LASTING = (1.0, 1.4, 2.0, 2.8, 4.0, 5.6, 8.0, 16.0, np.inf)  # frames, the same in time
+LASTING = (
+    1.0,
+    1.4,
+    2.0,
+    2.8,
+    4.0,
+    5.6,
+    8.0,
+    16.0,
+    np.inf,
+)  # frames, over which motion is correlated: some mixture of these
 ANEW = 0.01  # frames: stands for motion that is new in each
 LAGS = 8  # frames, the farthest apart that are compared
 SHIFT = 0.3  # px, least size that the whole frame's shift is allowed: it is well determined anyway
@@ -27,6 +36,8 @@ PHOTONS = 0.3  # least share of the noise that is new in each frame
 class Prior:
     """Gaussian, in the unknowns of a Refiner; noise has covariance `noise * A` in the normal equations."""
 
+    common: np.ndarray  # (2 m,) unknowns of the displacement that all frames share
+    told_of_common: np.ndarray  # (2 m,) mean right-hand side
     noise: float
     other: np.ndarray  # (j,) variances of the unknowns that are not the tissue's, each frame's anew
     tissue: np.ndarray  # (k, k) covariance of one component's unknowns for the tissue
@@ -42,6 +53,10 @@ class Prior:
         """Covariance of the noise between frames so many apart, relative to `noise`."""
         photons = max(1 - self.activity.sum(), PHOTONS)
         return photons * (lags == 0) + _correlations(lags, self.lasting) @ self.activity
+
+    def about_zero(self) -> "Prior":
+        """The same, but what all frames share is taken for the reference's own error."""
+        return replace(self, common=np.zeros_like(self.common))
 
     def with_motion_lasting(self, frames: float) -> "Prior":
         """The same, but motion is correlated over so many frames, and noise is new in each."""
@@ -61,30 +76,67 @@ def measure_prior(refiner: Refiner, seen: np.ndarray, left: np.ndarray, runs: np
     frame, nothing is known about time, and the tissue is taken to move anew in each frame.
     """
     kinds, matrix = refiner.kinds(), refiner.matrix.numpy()
-    frames_noise, sizes = _sizes(matrix, kinds, np.square(left).mean(axis=0))
-    shapes = [refiner.tissue_covariance(length) for length in LENGTHS]
-    effects = np.stack([_effect(matrix[:, kinds["tissue"]], shape) for shape in shapes])
-    noise = frames_noise * matrix.diagonal()
-    rest = noise + sum(np.square(matrix[:, kinds[name]]).sum(axis=1) * sizes[name] for name in OTHER)
-    moments = _moments(seen, runs)
+    noise, sizes = _sizes(matrix, kinds, np.square(left).mean(axis=0))
     other = sum(sizes[name] * kinds[name] for name in OTHER)[~kinds["tissue"]]
-    if len(moments) == 1:
-        tissue = nnls((effects / rest).T, (moments[0] - rest) / rest)[0]
-        return Prior(frames_noise, other, _mixed(tissue, shapes), (ANEW,), np.ones(1), np.zeros(1))
-    *shares, activity = _shares(effects, noise, moments, rest)
-    tissue = np.sum(shares, axis=1)
-    motion = np.sum(shares, axis=0) / max(tissue.sum(), 1e-12)
-    return Prior(frames_noise, other, _mixed(tissue, shapes), LASTING, motion, activity)
+    alone = TissueAlone(matrix, kinds["tissue"], noise / other)
+    visible, modes = np.linalg.eigh(alone.matrix)
+    visible = visible.clip(1e-9 * visible.max())
+    mean = seen.mean(axis=0)
+    moments = _moments(alone.equations(seen - mean) @ modes, runs)
+    shapes = refiner.tissue_shapes()
+    effects = np.stack([np.square(visible) * _diagonal(modes, shape) for shape in shapes])
+    if len(moments) > 1:
+        *shares, activity = _shares(effects, noise * visible, moments)
+        tissue, motion, lasting = np.sum(shares, axis=1), np.sum(shares, axis=0), LASTING
+        motion = motion / max(motion.sum(), 1e-12)
+    else:
+        fit = np.maximum(moments[0], noise * visible)
+        tissue = nnls((effects / fit).T, (moments[0] - noise * visible) / fit)[0]
+        motion, activity, lasting = np.ones(1), np.zeros(1), (ANEW,)
+    tissue = sum(size * shape for size, shape in zip(tissue, shapes, strict=True))
+    common = _common(matrix, mean, noise / len(seen), (kinds["tissue"], tissue + shapes[-1], other))
+    return Prior(common, mean, noise, other, tissue, lasting, motion, activity)
 
 
-def _mixed(sizes: np.ndarray, shapes: list[np.ndarray]) -> np.ndarray:
-    return sum(size * shape for size, shape in zip(sizes, shapes, strict=True))
+class TissueAlone:
+    """Equations for the tissue's unknowns, once the others have been found as functions of them."""
+
+    def __init__(self, matrix: np.ndarray, is_tissue: np.ndarray, precision: np.ndarray):
+        """`matrix` (2 m, 2 m); `precision` (j,) of the other unknowns, relative to that of the noise."""
+        self.is_tissue, self.across = is_tissue, matrix[np.ix_(~is_tissue, is_tissue)]
+        self.others = np.linalg.inv(matrix[np.ix_(~is_tissue, ~is_tissue)] + np.diag(precision))
+        self.matrix = matrix[np.ix_(is_tissue, is_tissue)] - self.across.T @ self.others @ self.across
+
+    def equations(self, equations: np.ndarray) -> np.ndarray:
+        """Right-hand sides (..., 2 m) -> (..., 2 k)."""
+        return equations[..., self.is_tissue] - equations[..., ~self.is_tissue] @ self.others @ self.across
+
+    def all_unknowns(self, equations: np.ndarray, tissue: np.ndarray) -> np.ndarray:
+        """The tissue's unknowns (2 k,) and, given them and the equations (2 m,), the others: (2 m,)."""
+        unknowns = np.empty(len(equations))
+        unknowns[self.is_tissue] = tissue
+        unknowns[~self.is_tissue] = self.others @ (equations[~self.is_tissue] - self.across @ tissue)
+        return unknowns
+
+
+def _diagonal(modes: np.ndarray, shape: np.ndarray) -> np.ndarray:
+    """Variances (2 k,) along `modes` (2 k, 2 k) of unknowns of covariance `shape` (k, k) in each component."""
+    return sum(np.einsum("ij,ij->j", part, shape @ part) for part in np.split(modes, 2))
+
+
+def _common(matrix: np.ndarray, mean: np.ndarray, noise: float, sizes: tuple[np.ndarray, ...]) -> np.ndarray:
+    """Unknowns (2 m,) that `mean` tells of, given their sizes."""
+    is_tissue, tissue, other = sizes
+    covariance = np.zeros_like(matrix)
+    covariance[np.ix_(is_tissue, is_tissue)] = np.kron(np.eye(2), tissue)
+    covariance[~is_tissue, ~is_tissue] = other
+    return covariance @ np.linalg.solve(matrix @ covariance + noise * np.eye(len(matrix)), mean)
 
 
 def _sizes(
     matrix: np.ndarray, kinds: dict[str, np.ndarray], squares: np.ndarray
 ) -> tuple[float, dict[str, float]]:
-    """Noise, and expected squares of the unknowns of each kind, from mean squares (2 m,) of right-hand sides."""
+    """Noise, and expected squares of each kind of unknowns, from mean squares (2 m,) of right-hand sides."""
     effects = [np.square(matrix[:, kind]).sum(axis=1) for kind in kinds.values()]
     model = np.stack((matrix.diagonal(), *effects), axis=1)
     fit = np.maximum(squares, 1e-12 * squares.max() + 1e-30)
@@ -95,22 +147,17 @@ def _sizes(
     return max(noise, 0.1), sizes | {"shift": max(sizes["shift"], SHIFT**2)}
 
 
-def _effect(matrix: np.ndarray, shape: np.ndarray) -> np.ndarray:
-    """Diagonal (2 m,) of `A C A` for A's columns of the tissue (2 m, 2 k) and C = `shape` (k, k) for each component."""
-    return sum(np.einsum("ij,ij->i", part @ shape, part) for part in np.split(matrix, 2, axis=1))
-
-
 def _moments(seen: np.ndarray, runs: np.ndarray) -> np.ndarray:
-    """(1 + lags, 2 m): mean products of right-hand sides (n, 2 m) of frames of one run so many frames apart."""
+    """(1 + lags, k): mean products of right-hand sides (n, k) of frames of one run so many frames apart."""
     series = [seen[runs == run] for run in np.unique(runs)]
     lags = range(min(LAGS + 1, max(map(len, series))))
     return np.stack(
-        [np.concatenate([s[: len(s) - lag] * s[lag:] for s in series]).mean(axis=0) for lag in lags]
+        [np.concatenate([s[: max(0, len(s) - lag)] * s[lag:] for s in series]).mean(axis=0) for lag in lags]
     )
 
 
-def _shares(effects: np.ndarray, noise: np.ndarray, moments: np.ndarray, rest: np.ndarray) -> np.ndarray:
-    """(len(LENGTHS) + 1, len(LASTING)): how much of the motion of each length lasts how long; of the noise, too.
+def _shares(effects: np.ndarray, noise: np.ndarray, moments: np.ndarray) -> np.ndarray:
+    """(shapes + 1, len(LASTING)): how much of the motion of each shape lasts how long; of the noise, too.
 
     Only moments between different frames are fitted: nothing that is new in each frame is in them.
     """
@@ -118,10 +165,10 @@ def _shares(effects: np.ndarray, noise: np.ndarray, moments: np.ndarray, rest: n
     columns = np.einsum("si,tl->tisl", np.concatenate((effects, noise[None])), lasting)
     columns[:, :, -1, -1] = 0  # what never changes is not activity
     columns = columns.reshape(moments[1:].size, -1)
-    fit = np.maximum(moments[0], 1e-12 * moments[0].max() + 1e-30)
+    fit = np.maximum(moments[0], noise)
     for _ in range(3):
         weight = np.tile(1 / fit, len(moments) - 1)
         shares = nnls(columns * weight[:, None], moments[1:].ravel() * weight)[0]
         shares = shares.reshape(len(effects) + 1, len(LASTING))
-        fit = rest + shares[:-1].sum(axis=1) @ effects
+        fit = noise + shares[:-1].sum(axis=1) @ effects
     return shares

@@ -3,8 +3,8 @@
 The registered frame differs from the reference by noise, by activity, and by what displacement is left. The
 last is read off the reference's gradients (Lucas and Kanade, IJCAI 1981), for the whole field at once, as a sum
 of functions of three kinds: a shift of the whole frame; functions of the row, for tissue that moves while a
-scanner takes row after row; smooth functions of both coordinates, for the tissue's own deformation. Here are the
-normal equations for the unknown factors; what is expected of these is in `prior`, their solution in `track`.
+scanner takes row after row; smooth functions of both coordinates, for the tissue's own deformation. Here are
+the normal equations for the unknown factors; what is expected of these is in `prior`, the solution in `track`.
 """
 
 import numpy as np
@@ -15,9 +15,10 @@ from torch import Tensor
 from moco_dl.network import STRIDE
 from moco_dl.warp import inside, upsample, warp
 
-TISSUE = 30.0  # px, the shortest length over which the tissue's displacement is correlated
+TISSUE = 30.0  # px, shortest length over which the tissue's displacement is correlated
 ROWS = 10.0  # px, the same for what differs from row to row
 KEPT = 0.995  # share of the variance of smooth functions that their basis holds
+SPECTRUM = 6  # steps in which the tissue's displacement may fall off from long waves to short ones
 BACKGROUND = 8.0  # px, sigma of the local mean that is removed: neuropil and bleaching are not motion
 GAIN_PRIOR = 0.5  # expected departure of a frame's brightness from the reference's
 
@@ -58,13 +59,20 @@ class Refiner:
         self.rows = slice(1, first)
         self.inverses = [torch.linalg.pinv(f.double()) for f in (self.y[:, first:], self.x[:, 1:])]
 
-    def tissue_covariance(self, length: float) -> np.ndarray:
-        """(k, k) of one component's unknowns for tissue of unit variance whose correlation is Gaussian over px."""
+    def tissue_shapes(self) -> list[np.ndarray]:
+        """Covariances (k, k) of one component's unknowns, whose mixtures describe a tissue's displacement.
+
+        One whose correlation is Gaussian over twice TISSUE; and uncorrelated unknowns for functions of long
+        waves only, down to shorter and shorter ones, so that the mixture can fall off in any way.
+        """
         factors = [
-            inverse.numpy() @ _correlation(n, length / STRIDE) @ inverse.numpy().T
+            inverse.numpy() @ _correlation(n, 2 * TISSUE / STRIDE) @ inverse.numpy().T
             for inverse, n in zip(self.inverses, self.grid, strict=True)
         ]
-        return np.kron(*factors)
+        y, x = (functions - first for functions, first in zip(self.pairs, (self.rows.stop, 1), strict=True))
+        half_waves = torch.hypot((y + 1) / self.grid[0], (x + 1) / self.grid[1])[y >= 0].log().numpy()
+        edges, step = np.linspace(half_waves.min(), half_waves.max(), SPECTRUM, retstep=True)
+        return [np.kron(*factors), *(np.diag((1 - (half_waves - edge) / step).clip(0, 1)) for edge in edges)]
 
     def _normal_matrix(self, products: Tensor) -> Tensor:
         """Products of gradients (3, H, W) -> (2 m, 2 m) float64; unknowns of dy, then those of dx."""

@@ -1,4 +1,4 @@
-"""Smoothing in time: tissue deforms smoothly, the error of each frame's field is its own.
+"""Smoothing of the network's fields in time: tissue deforms smoothly, the error of each field is its own.
 
 Only the non-rigid part is smoothed; rigid jitter is frame by frame and stays. The window is a Gaussian of
 fourth order (Wand and Schucany, Canadian J. Statistics 18, 1990), which leaves the motion as it is up to third
@@ -40,12 +40,6 @@ def _left_out_error(series: np.ndarray, sigma: float) -> float:
     weights /= weights.sum(axis=1, keepdims=True)
     residual = (series - weights.astype(np.float32) @ series) / (1 - np.diag(weights))[:, None]
     return float(np.square(residual).sum())
-
-
-def frames_averaged(sigma: float) -> float:
-    """How many frames' noise a window of `sigma` frames averages over; 1 for no smoothing."""
-    weights = _weights(sigma)
-    return float(weights.sum() ** 2 / np.square(weights).sum())
 
 
 def _weights(sigma: float) -> np.ndarray:

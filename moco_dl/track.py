@@ -1,9 +1,9 @@
-"""The most probable motion of a movie, given the normal equations of all frames around each and what is expected.
+"""The most probable motion of a movie, given the normal equations of its frames and what is expected.
 
-Motion and noise are Gaussian in space and time, and the tissue's covariance is one of space times one of time. In
-the basis in which the tissue's prior and what a frame tells are both diagonal, each mode is then a time series of
-its own: well visible ones hardly need their neighbours, others are averaged over many frames (a Wiener filter,
-one for each mode). Shift and row motion differ from frame to frame and are found along the way.
+Motion and noise are Gaussian in space and time, and the tissue's covariance is one of space times one of time.
+In the basis in which the tissue's prior and what a frame tells are both diagonal, each mode is then a time
+series of its own: well visible ones hardly need their neighbours, others are averaged over many frames (a
+Wiener filter for each mode). Shift and row motion differ from frame to frame and are found along the way.
 """
 
 from collections import deque
@@ -16,7 +16,7 @@ import torch
 from scipy.linalg import eigh
 
 from moco_dl.batch import Batch
-from moco_dl.prior import Prior
+from moco_dl.prior import Prior, TissueAlone
 from moco_dl.refine import Refiner
 
 REACHES = (0, 1, 2, 4, 8, 16, 32)  # frames looked at on either side
@@ -27,28 +27,18 @@ class Tracker:
     """Filters of one movie."""
 
     def __init__(self, refiner: Refiner, prior: Prior):
-        self.prior, matrix = prior, refiner.matrix.numpy()
-        self.tissue = refiner.kinds()["tissue"]
-        across = matrix[np.ix_(~self.tissue, self.tissue)]
-        self.others = np.linalg.inv(
-            matrix[np.ix_(~self.tissue, ~self.tissue)] + np.diag(prior.noise / prior.other)
-        )
-        told = matrix[np.ix_(self.tissue, self.tissue)] - across.T @ self.others @ across
+        self.prior = prior
+        self.alone = TissueAlone(refiner.matrix.numpy(), refiner.kinds()["tissue"], prior.noise / prior.other)
         size = np.kron(np.eye(2), prior.tissue)
         root = np.linalg.cholesky(size + 1e-9 * max(np.trace(size) / len(size), 1e-9) * np.eye(len(size)))
-        self.visible, axes = np.linalg.eigh(root.T @ told @ root / prior.noise)
-        self.visible = self.visible.clip(0)
-        self.modes = root @ axes
-        self.to_modes = np.zeros((len(self.modes), len(matrix)))
-        self.to_modes[:, self.tissue] = self.modes.T / prior.noise
-        self.to_modes[:, ~self.tissue] = -self.modes.T @ (self.others @ across).T / prior.noise
-        self.across = across
-        self.weights = lru_cache(maxsize=2 * REACHES[-1] + 1)(self._weights)
+        visible, axes = np.linalg.eigh(root.T @ self.alone.matrix @ root / prior.noise)
+        self.visible, self.modes = visible.clip(0), root @ axes
+        self.weights = lru_cache(maxsize=8)(self._weights)
         errors = [self._expected_error(reach) for reach in REACHES]
         self.reach = next(r for r, error in zip(REACHES, errors, strict=True) if error <= ENOUGH * errors[-1])
 
     def _filter(self, lags: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Correlation with frames at `lags`; for the solution with all modes: eigenvalues and vectors of time."""
+        """Correlation with frames at `lags`; what solves for all modes at once: eigenvalues, vectors."""
         apart = np.abs(lags[:, None] - lags)
         values, vectors = eigh(self.prior.motion_between(apart), self.prior.noise_between(apart))
         return self.prior.motion_between(np.abs(lags)) @ vectors, values.clip(0), vectors
@@ -64,12 +54,14 @@ class Tracker:
         known = np.square(near) @ (self.visible / (values[:, None] * self.visible + 1))
         return float(np.square(self.modes).sum(axis=0) @ (1 - known).clip(0))
 
-    def values(self, equations: np.ndarray, modes: np.ndarray) -> np.ndarray:
+    def told(self, equations: np.ndarray) -> np.ndarray:
+        """What a frame's equations (2 m,) tell of each mode."""
+        return self.alone.equations(equations - self.prior.told_of_common) @ self.modes / self.prior.noise
+
+    def unknowns(self, equations: np.ndarray, modes: np.ndarray) -> np.ndarray:
         """All unknowns (2 m,) of a frame from its equations and its modes."""
-        values = np.empty(len(equations))
-        values[self.tissue] = self.modes @ modes
-        values[~self.tissue] = self.others @ (equations[~self.tissue] - self.across @ values[self.tissue])
-        return values
+        found = self.alone.all_unknowns(equations - self.prior.told_of_common, self.modes @ modes)
+        return found + self.prior.common
 
 
 def tracked(
@@ -77,16 +69,15 @@ def tracked(
 ) -> Iterator[Batch]:
     """Pass on batches, a few frames late, with the most probable motion given the frames around each.
 
-    With each batch (n frames) come its equations (n, 2 m). Flagged frames neither give nor take. The result does
-    not depend on how frames are batched.
+    With each batch (n frames) come its equations (n, 2 m). Flagged frames neither give nor take. The result
+    does not depend on how frames are batched.
     """
     told: dict[int, np.ndarray] = {}  # modes by frame, from `reach` before the oldest that waits
     waiting: deque[tuple[Batch, np.ndarray]] = deque()
     for batch, equations in linearised:
         waiting.append((batch, equations))
         for i in np.flatnonzero(~batch.motion.flagged):
-            # A copy, because products of matrices round by how their operands are aligned in memory.
-            told[batch.start + int(i)] = tracker.to_modes @ equations[i].copy()
+            told[batch.start + int(i)] = tracker.told(equations[i])
         while waiting and waiting[0][0].stop + tracker.reach <= batch.stop:
             yield _solved(*waiting.popleft(), told, refiner, tracker)
     while waiting:
@@ -103,7 +94,7 @@ def _solved(
         lags = tuple(lag for lag in range(-reach, reach + 1) if batch.start + i + lag in told)
         near = np.stack([told[batch.start + int(i) + lag] for lag in lags])
         modes = (tracker.weights(lags) * near).sum(axis=0)
-        values = torch.from_numpy(tracker.values(equations[i].copy(), modes))
+        values = torch.from_numpy(tracker.unknowns(equations[i], modes))
         shift, lines, tissue = (part.numpy() for part in refiner.displacement(values))
         mean = tissue.mean(axis=(1, 2))
         rigid[i] += shift + mean

@@ -24,6 +24,8 @@ FIELDS_OF_WORK = {
     "smooth": {"batch"},
     "template": {"reference"},
     "refine": {"network", "warp"},
+    "prior": {"refine"},
+    "track": {"batch", "prior", "refine"},
 }
 
 

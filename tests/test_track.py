@@ -1,0 +1,186 @@
+"""What is expected of motion, and the most probable motion, on equations drawn from the model itself."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from moco_dl.batch import Batch, Motion
+from moco_dl.prior import Prior, measure_prior
+from moco_dl.refine import Refiner
+from moco_dl.scenes import draw_scene
+from moco_dl.track import Tracker, tracked
+
+SIZE = (64, 72)
+RUN = 10
+
+
+@pytest.fixture(scope="module")
+def refiner():
+    scene = draw_scene(SIZE, np.random.default_rng(4))[0]
+    return Refiner(torch.from_numpy(100 * scene), torch.full(SIZE, 40.0))
+
+
+def gaussian(frames, lasting):
+    lags = np.subtract.outer(np.arange(frames), np.arange(frames))
+    return np.exp(-0.5 * (lags / lasting) ** 2)
+
+
+def root(covariance):
+    values, vectors = np.linalg.eigh(covariance)
+    return vectors * np.sqrt(values.clip(0))
+
+
+def draw(refiner, frames, *, tissue=0.0, lasting=4.0, rows=0.0, noise=1.0, activity=0.0, seed=0):
+    """Unknowns and right-hand sides (frames, 2 m): sizes in px, `activity` a share of the noise."""
+    rng = np.random.default_rng(seed)
+    kinds, matrix = refiner.kinds(), refiner.matrix.numpy()
+    slow = root(gaussian(frames, lasting))
+    unknowns = tissue * kinds["tissue"] * (slow @ rng.standard_normal((frames, len(matrix))))
+    unknowns += rows * kinds["rows_x"] * rng.standard_normal((frames, len(matrix)))
+    errors, lasting_errors = rng.standard_normal((2, frames, len(matrix)))
+    errors = (1 - activity) ** 0.5 * errors + activity**0.5 * (slow @ lasting_errors)
+    return unknowns, unknowns @ matrix + noise**0.5 * errors @ root(matrix).T
+
+
+def measured(refiner, frames, **drawn):
+    series = [draw(refiner, RUN, seed=seed, **drawn) for seed in range(frames // RUN)]
+    seen = np.concatenate([equations for _, equations in series])
+    return measure_prior(refiner, seen, seen, np.repeat(np.arange(frames // RUN), RUN))
+
+
+def total(prior, refiner):
+    """Expected size of the tissue's displacement, px."""
+    values = np.concatenate([root(prior.tissue).T] * 2, axis=1)
+    unknowns = np.zeros((len(values), len(refiner.matrix)))
+    unknowns[:, refiner.kinds()["tissue"]] = values
+    fields = [refiner.displacement(torch.from_numpy(row))[2][0].numpy() for row in unknowns]
+    return np.sqrt(np.square(fields).sum(axis=0).mean())
+
+
+@pytest.mark.parametrize(("tissue", "lasting", "rows"), [(0.3, 4.0, 0.0), (0.3, 1.0, 0.2), (0.1, 8.0, 0.0)])
+def test_the_prior_is_what_was_put_in(refiner, tissue, lasting, rows):
+    prior = measured(refiner, 400, tissue=tissue, lasting=lasting, rows=rows)
+    whole = total(replace(prior, tissue=tissue**2 * np.eye(len(prior.tissue))), refiner)
+    assert total(prior, refiner) == pytest.approx(whole, rel=0.2)
+    lags = np.array([1, 4])
+    np.testing.assert_allclose(prior.motion_between(lags), gaussian(5, lasting)[0, lags], atol=0.15)
+    assert prior.activity.sum() < 0.3
+    assert np.sqrt(prior.other.max(initial=0, where=prior.other < 0.0899)) == pytest.approx(rows, abs=0.1)
+
+
+def test_where_there_is_only_noise_no_motion_is_expected(refiner):
+    prior = measured(refiner, 200, noise=1.5)
+    assert total(prior, refiner) < 0.05
+    assert prior.noise == pytest.approx(1.5, rel=0.2)
+
+
+def test_what_lasts_but_looks_like_noise_is_activity(refiner):
+    prior = measured(refiner, 400, activity=0.5)
+    assert total(prior, refiner) < 0.06
+    assert prior.noise_between(np.array([2])) == pytest.approx(0.5 * np.exp(-0.125), abs=0.15)
+    assert prior.noise_between(np.array([0])) == pytest.approx(1.0, abs=0.15)
+
+
+def test_what_all_frames_share_is_found_or_left(refiner):
+    unknowns, equations = draw(refiner, 60, tissue=0.2)
+    common = np.where(refiner.kinds()["tissue"], 0.5, 0.0)
+    seen = equations + refiner.matrix.numpy() @ common
+    prior = measure_prior(refiner, seen, seen, np.arange(60) // RUN)
+    shared = lambda p: refiner.displacement(torch.from_numpy(p.common))[2]  # noqa: E731
+    truth = refiner.displacement(torch.from_numpy(common + unknowns.mean(axis=0)))[2]
+    assert (shared(prior) - truth).abs().mean() < 0.15 * truth.abs().mean()
+    assert not shared(prior.about_zero()).any()
+
+
+def test_single_frames_tell_nothing_about_time(refiner):
+    _, seen = draw(refiner, 100, tissue=0.3, lasting=0.01)
+    prior = measure_prior(refiner, seen, seen, np.arange(100))
+    assert prior.motion_between(np.array([0, 1])).tolist() == [1, 0]
+    assert Tracker(refiner, prior).reach == 0
+
+
+def batches(equations, size, flagged=()):
+    for start in range(0, len(equations), size):
+        part = equations[start : start + size]
+        count = len(part)
+        marks = np.isin(np.arange(start, start + count), flagged)
+        flow = np.zeros((count, 2, 16, 18), np.float32)
+        yield Batch(start, np.zeros((count, 1, 1)), Motion(np.zeros((count, 2), np.float32), flow, marks)), part
+
+
+def motions(equations, size, refiner, tracker, flagged=()):
+    done = list(tracked(batches(equations, size, flagged), refiner, tracker))
+    assert [batch.start for batch in done] == list(range(0, len(equations), size))
+    return np.concatenate([batch.motion.total() for batch in done])
+
+
+@pytest.fixture(scope="module")
+def prior(refiner):
+    """Correlated over 1.5 frames, so that 8 frames away nothing is left."""
+    kinds = refiner.kinds()
+    size = kinds["tissue"].sum() // 2
+    other = np.where(kinds["shift"], 0.09, 0.04)[~kinds["tissue"]]
+    zeros = np.zeros(len(refiner.matrix))
+    activity = np.array([0.2])
+    return Prior(zeros, zeros, 1.3, other, 0.04 * np.eye(size), (1.5,), np.ones(1), activity)
+
+
+def test_the_motion_is_the_most_probable_one(refiner, prior):
+    """Against one system of equations for the whole movie."""
+    _, equations = draw(refiner, 12, tissue=0.2, rows=0.2)
+    kinds, matrix = refiner.kinds(), refiner.matrix.numpy()
+    apart = np.abs(np.subtract.outer(np.arange(12), np.arange(12)))
+    size = np.zeros(len(matrix))
+    size[kinds["tissue"]] = 0.04
+    motion = np.kron(prior.motion_between(apart), np.diag(size))
+    size[kinds["tissue"]], size[~kinds["tissue"]] = 0, prior.other
+    motion += np.kron(np.eye(12), np.diag(size))
+    everywhere = np.kron(np.eye(12), matrix)
+    # Activity is noise to the tissue only: what the shift and rows are found from is one frame's own.
+    quiet = replace(prior, activity=np.zeros(1))
+    noise = 1.3 * everywhere
+    unknowns = (
+        motion @ everywhere @ np.linalg.solve(everywhere @ motion @ everywhere + noise, equations.ravel())
+    )
+    expected = [refiner.displacement(torch.from_numpy(row)) for row in unknowns.reshape(12, -1)]
+    expected = np.stack([(s[:, None, None] + r[..., None] + t).numpy() for s, r, t in expected])
+    tracker = Tracker(refiner, quiet)
+    tracker.reach = 12
+    np.testing.assert_allclose(motions(equations, 5, refiner, tracker), expected, atol=2e-3)
+
+
+def test_knowing_of_activity_helps(refiner, prior):
+    """Where noise lasts as long as motion, only its pattern tells them apart; it matters how strong it is."""
+    unknowns, equations = draw(refiner, 200, tissue=0.05, lasting=1.5, noise=2.0, activity=0.9)
+    truth = np.stack([refiner.displacement(torch.from_numpy(row))[2].numpy() for row in unknowns])
+    expected = replace(prior, noise=2.0, tissue=prior.tissue / 16, other=np.full_like(prior.other, 1e-9))
+    errors = []
+    for share in (0.0, 0.9):
+        tracker = Tracker(refiner, replace(expected, activity=np.array([share])))
+        errors.append(np.abs(motions(equations, 8, refiner, tracker) - truth).mean())
+    assert errors[1] < 0.99 * errors[0]
+
+
+def test_batches_make_no_difference(refiner, prior):
+    _, equations = draw(refiner, 25, tissue=0.2)
+    tracker = Tracker(refiner, prior)
+    whole = motions(equations, 25, refiner, tracker)
+    for size in (1, 4, 7):
+        np.testing.assert_array_equal(motions(equations, size, refiner, tracker), whole)
+
+
+def test_flagged_frames_neither_give_nor_take(refiner, prior):
+    _, equations = draw(refiner, 20, tissue=0.2)
+    tracker = Tracker(refiner, prior)
+    clean = motions(equations, 5, refiner, tracker, flagged=(8,))
+    equations[8] = 1e6
+    np.testing.assert_array_equal(motions(equations, 5, refiner, tracker, flagged=(8,)), clean)
+    assert not clean[8].any() and clean[7].any()
+
+
+def test_a_still_movie_looks_far_and_a_fast_one_does_not(refiner, prior):
+    assert Tracker(refiner, prior.with_motion_lasting(1000.0)).reach == 32
+    assert Tracker(refiner, prior.with_motion_lasting(1.0)).reach <= 4
+    assert Tracker(refiner, prior.with_motion_lasting(0.0)).reach == 0
