@@ -19,6 +19,7 @@ class Motion:
     flow: np.ndarray  # (n, 2, h, w) px, the rest; float32, or float16 once it is quantised as it is stored
     flagged: np.ndarray  # (n,) bool: not judged, identity
     rows: np.ndarray | None = None  # (n, 2, h) float32 px, or None: part of flow
+    misfit: np.ndarray | None = None  # (n,) float32, difference from the reference over the usual one
 
     def total(self) -> np.ndarray:
         """(n, 2, h, w): all parts added."""
@@ -28,11 +29,12 @@ class Motion:
     def merged(self, dtype: np.dtype) -> "Motion":
         """The same with `rows` put into `flow`, which gets this dtype."""
         flow = self.flow if self.rows is None else self.flow + self.rows[..., None]
-        return Motion(self.rigid, flow.astype(dtype), self.flagged)
+        return replace(self, flow=flow.astype(dtype), rows=None)
 
     def stored(self) -> dict[str, np.ndarray]:
         """What a field file holds of merged motion."""
-        return {"rigid": self.rigid, "flow": self.flow, "flagged": self.flagged}
+        misfit = np.full(len(self.rigid), np.nan, np.float32) if self.misfit is None else self.misfit
+        return {"rigid": self.rigid, "flow": self.flow, "flagged": self.flagged, "misfit": misfit}
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,18 @@ class Batch:
         """Some of the frames, numbered as if they were consecutive."""
         arrays = {name: x if x is None else x[chosen] for name, x in vars(self.motion).items()}
         return Batch(self.start, self.frames[chosen], Motion(**arrays))
+
+
+@dataclass(frozen=True)
+class Equations:
+    """Normal equations of n frames in the 2 m unknowns of a Refiner, and how well the frames fit so far.
+
+    Both right-hand sides are for the whole row motion and for what is left of the shift.
+    """
+
+    left: np.ndarray  # (n, 2 m) float64: right-hand sides for what is left of the tissue's displacement
+    seen: np.ndarray  # (n, 2 m): for all of it
+    misfit: np.ndarray  # (n,) float32: mean square difference from the reference, over the expected variance
 
 
 def runs_apart(batch: Batch, runs: np.ndarray) -> Iterator[Batch]:

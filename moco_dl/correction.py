@@ -1,26 +1,22 @@
 """The main job: reference, estimator, and the stream of corrected chunks."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from moco_dl import checkpoint
-from moco_dl.batch import Batch, Motion, runs_apart
+from moco_dl.batch import Batch, Motion
 from moco_dl.errors import NrcorrectError
 from moco_dl.fields import FLOW_DTYPE, Fields
-from moco_dl.infer import Estimator, linearise, move, move_known
+from moco_dl.infer import Estimator, move, move_known
 from moco_dl.movie import DTYPES, ArrayMovie, Movie
 from moco_dl.network import STRIDE, PyramidFlowNet
 from moco_dl.output import to_dtype
-from moco_dl.prior import measure_prior
-from moco_dl.reference import Samples, build_reference, draw_samples, sample_runs
-from moco_dl.refine import Refiner
-from moco_dl.smooth import choose_width, smooth_in_time
-from moco_dl.template import build_template
-from moco_dl.track import Tracker, tracked
+from moco_dl.plan import Plan, refining
+from moco_dl.reference import build_reference, draw_samples, sample_runs
 
 RIGID_PASSES = 3  # the reference is estimated this often from rigidly registered samples
 
@@ -74,7 +70,7 @@ class Corrector:
             self.network = loaded.network.to(self.device, memory_format=torch.channels_last)
             self.weights_sha256 = loaded.sha256
 
-    def prepare(self, movie: Movie, reference: np.ndarray | None = None) -> "Plan":
+    def prepare(self, movie: Movie, reference: np.ndarray | None = None) -> Plan:
         """Look at samples of `movie`: build the reference (H, W) unless given, and what else is needed."""
         reference = None if reference is None else checked_reference(reference, movie)
         runs = sample_runs(movie.shape[0], self.options.ref_frames)
@@ -84,28 +80,7 @@ class Corrector:
             estimates = [self._rigid_motion] * RIGID_PASSES + [self._full_motion] * (self.network is not None)
             reference = build_reference(samples, self.options.ref, estimates, move_known)
         plan = Plan(reference, self._estimator(reference, self.network))
-        return plan if self.network is None else self._refining(plan, samples, own=own)
-
-    def _refining(self, plan: "Plan", samples: Samples, *, own: bool) -> "Plan":
-        """`plan` with the width of smoothing and the refinement that the motion of the samples asks for."""
-        motion = plan.estimator(samples.frames)
-        width = self.options.smooth
-        width = choose_width(motion.flow, samples.runs) if width is None else width
-        apart = runs_apart(Batch(0, samples.frames, motion), samples.runs)
-        runs = list(smooth_in_time(apart, width, split=True))
-        moved = replace(samples, motion=np.concatenate([run.motion.total() for run in runs]))
-        template = build_template(moved, plan.reference, move_known, own=own)
-        refiner = Refiner(*map(torch.from_numpy, template))  # on the CPU: not every accelerator has float64
-        left, seen = zip(*(linearise(run, refiner) for run in runs), strict=True)
-        prior = measure_prior(refiner, np.concatenate(seen), np.concatenate(left), samples.runs)
-        if own:
-            prior = prior.about_zero()
-        if self.options.smooth is not None:
-            prior = prior.with_motion_lasting(self.options.smooth)
-        tracker = Tracker(refiner, prior)
-        found = tracked(zip(runs, seen, strict=True), refiner, tracker)
-        constant = np.concatenate([run.motion.flow for run in found]).mean(axis=0) if own else 0.0
-        return replace(plan, refiner=refiner, tracker=tracker, width=width, constant=constant)
+        return plan if self.network is None else refining(plan, samples, self.options.smooth, own=own)
 
     def _estimator(self, reference: np.ndarray, network: PyramidFlowNet | None) -> Estimator:
         limit = self.options.max_shift
@@ -118,38 +93,13 @@ class Corrector:
     def _full_motion(self, frames: np.ndarray, reference: np.ndarray) -> np.ndarray:
         return self._estimator(reference, self.network)(frames).total()
 
-    def batches(self, movie: Movie, plan: "Plan") -> Iterator[Batch]:
+    def batches(self, movie: Movie, plan: Plan) -> Iterator[Batch]:
         """Correct `movie` batch by batch, in order: corrected frames and what was applied to them."""
         dtype = np.dtype(self.options.dtype or movie.dtype)
         for batch in plan.motion(read_batches(movie, self.options.batch_size)):
             motion = batch.motion.merged(FLOW_DTYPE)
             moved = move(batch.frames, motion, STRIDE, self.options.interpolation)
             yield Batch(batch.start, to_dtype(moved, dtype), motion)
-
-
-@dataclass(frozen=True)
-class Plan:
-    """How the motion of one movie is found."""
-
-    reference: np.ndarray  # (H, W) float32
-    estimator: Estimator
-    refiner: Refiner | None = None  # None: rigid only
-    tracker: Tracker | None = None
-    width: float = 0.0  # frames, sigma of the smoothing in time
-    constant: np.ndarray | float = 0.0  # px (2, h, w), taken off all flows: what the movie's own have in common
-
-    def motion(self, frames: Iterator[tuple[int, np.ndarray]]) -> Iterator[Batch]:
-        """(number of the first frame, frames) -> frames with their motion, a few frames late."""
-        batches = (Batch(start, part, self.estimator(part)) for start, part in frames)
-        if self.refiner is None:
-            yield from batches
-            return
-        smooth = smooth_in_time(batches, self.width, split=True)
-        linearised = ((batch, linearise(batch, self.refiner)[1]) for batch in smooth)
-        for batch in tracked(linearised, self.refiner, self.tracker):
-            judged = ~batch.motion.flagged[:, None, None, None]
-            flow = np.where(judged, batch.motion.flow - self.constant, 0)
-            yield replace(batch, motion=replace(batch.motion, flow=flow))
 
 
 def read_batches(movie: Movie, size: int) -> Iterator[tuple[int, np.ndarray]]:
@@ -196,9 +146,10 @@ def correct(frames: np.ndarray, reference: np.ndarray | None = None, **options: 
     corrector = Corrector(CorrectOptions(**options))
     plan = corrector.prepare(movie, None if reference is None else np.asarray(reference))
     batches = list(corrector.batches(movie, plan))
-    parts = {name: [b.motion.stored()[name] for b in batches] for name in ("rigid", "flow", "flagged")}
+    parts = [batch.motion.stored() for batch in batches]
     fields = Fields(
-        **{name: np.concatenate(arrays) for name, arrays in parts.items()},
+        **{name: np.concatenate([part[name] for part in parts]) for name in parts[0]},
+        expected_error=plan.expected_error,
         stride=STRIDE,
         reference=plan.reference,
         metadata=metadata(corrector, plan),

@@ -86,7 +86,8 @@ def write_movie(
                 rigid = flow.mean(axis=(1, 2))
                 rest = flow - rigid[:, None, None]
                 frames.write(t, mov=frame[None])
-                truth.write(t, rigid=rigid[None], flow=rest[None], flagged=np.array([False]))
+                known = {"flagged": np.array([False]), "misfit": np.array([np.nan])}
+                truth.write(t, rigid=rigid[None], flow=rest[None], **known)
                 progress(1, shape[0])
     return paths
 

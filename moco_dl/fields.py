@@ -37,6 +37,8 @@ class Fields:
     rigid: np.ndarray  # (T, 2) float32 px: the frame's mean displacement
     flow: "np.ndarray | StoredFlow"  # (T, 2, h, w) px: the rest, on the coarse grid
     flagged: np.ndarray  # (T,) bool: frames that could not be judged and were left as they are
+    misfit: np.ndarray  # (T,) float32: mean square difference from the reference over the usual one, or NaN
+    expected_error: np.ndarray  # (h, w) float32 px: expected length of the field's error, or NaN
     stride: int  # px between coarse samples
     reference: np.ndarray  # (H, W) float32: what the frames were brought onto
     metadata: dict  # how the fields were made
@@ -93,6 +95,8 @@ def load_fields(path: str | Path) -> Fields:
                 rigid=file["rigid"][:],
                 flow=StoredFlow(path, file["flow"].shape),
                 flagged=file["flagged"][:],
+                misfit=file["misfit"][:],
+                expected_error=file["expected_error"][:],
                 stride=int(file.attrs["stride"]),
                 reference=file["reference"][:],
                 metadata=json.loads(file.attrs["metadata"]),
@@ -106,18 +110,22 @@ def load_fields(path: str | Path) -> Fields:
 def create_fields(
     path: Path, frames: int, stride: int, reference: np.ndarray, metadata: dict, dtype: np.dtype = FLOW_DTYPE
 ) -> Stream:
-    """A field file to be filled: `write(start, rigid=(n, 2), flow=(n, 2, h, w), flagged=(n,))`.
+    """A field file to be filled: `write(start, rigid=(n, 2), flow=(n, 2, h, w), flagged=(n,), misfit=(n,))`.
+
+    Once for all frames, `expected_error=(h, w)`; it is NaN otherwise.
 
     `reference` (H, W) gives the frame size; the grid of `stride` px covers it, in `dtype`.
     """
-    grid = (-(-size // stride) for size in reference.shape)
+    grid = tuple(-(-size // stride) for size in reference.shape)
     arrays = {
         "reference": (reference.shape, np.float32),
         "rigid": ((frames, 2), np.float32),
         "flagged": ((frames,), np.bool_),
+        "misfit": ((frames,), np.float32),
+        "expected_error": (grid, np.float32),
         "flow": ((frames, 2, *grid), dtype),
     }
     about = CONVENTION | {"stride": stride, "metadata": json.dumps(metadata)}
     stream = create_hdf5(path, arrays, about)
-    stream.write(0, reference=reference)
+    stream.write(0, reference=reference, expected_error=np.full(grid, np.nan))
     return stream

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from moco_dl.batch import Batch, Motion
+from moco_dl.batch import Batch, Equations, Motion
 from moco_dl.intensity import network_input
 from moco_dl.network import STRIDE, PyramidFlowNet
 from moco_dl.reference import usable
@@ -72,15 +72,11 @@ def _split(rigid: Tensor, flow: Tensor) -> tuple[Tensor, Tensor]:
 
 
 @torch.inference_mode()
-def linearise(batch: Batch, refiner: Refiner) -> tuple[np.ndarray, np.ndarray]:
-    """Right-hand sides (n, 2 m) float64 of the normal equations of a batch of n frames, at its motion so far.
-
-    The first are for what is left of the tissue's displacement, the second for all of it; both for the whole
-    row motion, and for what is left of the shift. Zero for flagged frames.
-    """
+def linearise(batch: Batch, refiner: Refiner) -> Equations:
+    """Normal equations of the frames of a batch, at its motion so far; zero for flagged frames."""
     merged = batch.motion.merged(np.float32)
     left = np.zeros((len(batch.frames), len(refiner.matrix)))
-    seen = np.zeros_like(left)
+    seen, misfit = np.zeros_like(left), np.zeros(len(left), np.float32)
     for i in np.flatnonzero(~batch.motion.flagged):
         frame = torch.from_numpy(batch.frames[i].astype(np.float32))
         field = displacement(merged.rigid[i : i + 1], merged.flow[i : i + 1], STRIDE, frame.shape)[0]
@@ -89,9 +85,10 @@ def linearise(batch: Batch, refiner: Refiner) -> tuple[np.ndarray, np.ndarray]:
         )
         # Copies, because products of matrices round by how their operands are aligned in memory.
         rows, tissue = refiner.unknowns_of(torch.tensor(rows), torch.tensor(batch.motion.flow[i]))
-        equations = refiner.equations(frame, field) + refiner.matrix @ rows
-        left[i], seen[i] = equations, equations + refiner.matrix @ tissue
-    return left, seen
+        equations, misfit[i] = refiner.equations(frame, field)
+        left[i] = equations + refiner.matrix @ rows
+        seen[i] = left[i] + (refiner.matrix @ tissue).numpy()
+    return Equations(left, seen, misfit)
 
 
 def _channels_last(images: Tensor) -> Tensor:

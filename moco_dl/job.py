@@ -14,6 +14,7 @@ from moco_dl.fields import create_fields, load_fields
 from moco_dl.movie import Movie, open_movie
 from moco_dl.network import STRIDE
 from moco_dl.output import create_movie, movie_format, refuse_existing, staged
+from moco_dl.plan import Plan
 
 Progress = Callable[[int, int], None]  # (frames just done, frames in all)
 
@@ -70,11 +71,11 @@ def correct_file(
     """
     refuse_existing(job.outputs, overwrite=job.overwrite)
     with closing(open_movie(job.movie, job.dataset)) as movie:
-        plan = corrector.prepare(movie, reference)
-        about = metadata(corrector, plan, input=describe(job.movie, movie), **provenance)
+        found = corrector.prepare(movie, reference)
+        about = metadata(corrector, found, input=describe(job.movie, movie), **provenance)
         dtype = corrector.options.dtype or movie.dtype
-        with _writers(job, movie, np.dtype(dtype), (plan.reference, about)) as write:
-            return _drain(corrector.batches(movie, plan), write, movie.shape[0], progress)
+        with _writers(job, movie, np.dtype(dtype), found, about) as write:
+            return _drain(corrector.batches(movie, found), write, movie.shape[0], progress)
 
 
 def _drain(
@@ -90,7 +91,7 @@ def _drain(
 
 @contextmanager
 def _writers(
-    job: Job, movie: Movie, dtype: np.dtype, about: tuple[np.ndarray, dict]
+    job: Job, movie: Movie, dtype: np.dtype, plan: Plan, about: dict
 ) -> Iterator[Callable[[Batch], None]]:
     """A function that stores a batch in all of the job's outputs, which appear when the block succeeds."""
     with staged(job.outputs) as parts, ExitStack() as streams:
@@ -98,7 +99,8 @@ def _writers(
         corrected = streams.enter_context(closing(create_movie(parts[0], kind, movie.shape, dtype)))
         fields = None
         if job.fields is not None:
-            fields = streams.enter_context(closing(create_fields(parts[1], movie.shape[0], STRIDE, *about)))
+            fields = create_fields(parts[1], movie.shape[0], STRIDE, plan.reference, about)
+            streams.enter_context(closing(fields)).write(0, expected_error=plan.expected_error)
 
         def write(batch: Batch) -> None:
             corrected.write(batch.start, mov=batch.frames)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.optimize import nnls
 
+from moco_dl.batch import Equations
 from moco_dl.refine import Refiner
 
 LASTING = (
@@ -68,21 +69,20 @@ def _correlations(lags: np.ndarray, lasting: tuple[float, ...]) -> np.ndarray:
     return np.exp(-0.5 * (lags[..., None] / np.array(lasting)) ** 2)
 
 
-def measure_prior(refiner: Refiner, seen: np.ndarray, left: np.ndarray, runs: np.ndarray) -> Prior:
-    """Prior from the equations of sampled frames.
+def measure_prior(refiner: Refiner, equations: Equations, runs: np.ndarray, trusted: np.ndarray) -> Prior:
+    """Prior from the equations of n sampled frames, of those that are `trusted` (n,).
 
-    `seen` (n, 2 m) are right-hand sides for the tissue's whole displacement, `left` (n, 2 m) those for what the
-    motion so far leaves of it; `runs` (n,) numbers the runs of consecutive frames. If no run is longer than one
-    frame, nothing is known about time, and the tissue is taken to move anew in each frame.
+    `runs` (n,) numbers the runs of consecutive frames. If no run is longer than one frame, nothing is known
+    about time, and the tissue is taken to move anew in each frame.
     """
     kinds, matrix = refiner.kinds(), refiner.matrix.numpy()
-    noise, sizes = _sizes(matrix, kinds, np.square(left).mean(axis=0))
+    noise, sizes = _sizes(matrix, kinds, np.square(equations.left[trusted]).mean(axis=0))
     other = sum(sizes[name] * kinds[name] for name in OTHER)[~kinds["tissue"]]
     alone = TissueAlone(matrix, kinds["tissue"], noise / other)
     visible, modes = np.linalg.eigh(alone.matrix)
     visible = visible.clip(1e-9 * visible.max())
-    mean = seen.mean(axis=0)
-    moments = _moments(alone.equations(seen - mean) @ modes, runs)
+    mean = equations.seen[trusted].mean(axis=0)
+    moments = _moments(alone.equations(equations.seen - mean) @ modes, runs, trusted)
     shapes = refiner.tissue_shapes()
     effects = np.stack([np.square(visible) * _diagonal(modes, shape) for shape in shapes])
     if len(moments) > 1:
@@ -94,7 +94,7 @@ def measure_prior(refiner: Refiner, seen: np.ndarray, left: np.ndarray, runs: np
         tissue = nnls((effects / fit).T, (moments[0] - noise * visible) / fit)[0]
         motion, activity, lasting = np.ones(1), np.zeros(1), (ANEW,)
     tissue = sum(size * shape for size, shape in zip(tissue, shapes, strict=True))
-    common = _common(matrix, mean, noise / len(seen), (kinds["tissue"], tissue + shapes[-1], other))
+    common = _common(matrix, mean, noise / trusted.sum(), (kinds["tissue"], tissue + shapes[-1], other))
     return Prior(common, mean, noise, other, tissue, lasting, motion, activity)
 
 
@@ -147,13 +147,17 @@ def _sizes(
     return max(noise, 0.1), sizes | {"shift": max(sizes["shift"], SHIFT**2)}
 
 
-def _moments(seen: np.ndarray, runs: np.ndarray) -> np.ndarray:
+def _moments(told: np.ndarray, runs: np.ndarray, trusted: np.ndarray) -> np.ndarray:
     """(1 + lags, k): mean products of right-hand sides (n, k) of frames of one run so many frames apart."""
-    series = [seen[runs == run] for run in np.unique(runs)]
-    lags = range(min(LAGS + 1, max(map(len, series))))
-    return np.stack(
-        [np.concatenate([s[: max(0, len(s) - lag)] * s[lag:] for s in series]).mean(axis=0) for lag in lags]
-    )
+    moments = []
+    for lag in range(min(LAGS + 1, len(runs))):
+        first = np.flatnonzero(
+            (runs[: len(runs) - lag] == runs[lag:]) & trusted[: len(runs) - lag] & trusted[lag:]
+        )
+        if not len(first):
+            break
+        moments.append((told[first] * told[first + lag]).mean(axis=0))
+    return np.stack(moments)
 
 
 def _shares(effects: np.ndarray, noise: np.ndarray, moments: np.ndarray) -> np.ndarray:

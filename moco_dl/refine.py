@@ -83,8 +83,11 @@ class Refiner:
         yy, yx, xx = (block[i[:, None], i, j[:, None], j] for block in blocks)
         return torch.cat((torch.cat((yy, yx), dim=1), torch.cat((yx, xx), dim=1)))
 
-    def equations(self, frame: Tensor, field: Tensor) -> Tensor:
-        """Right-hand side (2 m,) of the normal equations: frame (H, W) moved by `field` (2, H, W)."""
+    def equations(self, frame: Tensor, field: Tensor) -> tuple[Tensor, float]:
+        """Right-hand side (2 m,) of the normal equations: frame (H, W) moved by `field` (2, H, W).
+
+        And the mean square of the moved frame's difference from the reference, over the expected variance.
+        """
         moved = warp(frame[None, None], field[None])[0, 0]
         known = inside(field[None])[0] & torch.isfinite(moved)
         weight = torch.where(known, self.weight, 0.0)
@@ -92,8 +95,10 @@ class Refiner:
         gain = ((weight * fixed * moved).sum() + GAIN_PRIOR**-2) / (
             (weight * fixed.square()).sum() + GAIN_PRIOR**-2
         )
-        sums = STRIDE**2 * self._coarse(weight * (fixed - moved / gain) * self.gradient)
-        return (self.y.T @ sums @ self.x)[self.unknowns].flatten().double()
+        difference = fixed - moved / gain
+        sums = STRIDE**2 * self._coarse(weight * difference * self.gradient)
+        misfit = float((weight * difference.square()).sum() / known.sum().clamp_min(1))
+        return (self.y.T @ sums @ self.x)[self.unknowns].flatten().double(), misfit
 
     def kinds(self) -> dict[str, np.ndarray]:
         """Indicators (2 m,) of the unknowns of each kind: shift, tissue, and rows of either component."""

@@ -15,26 +15,28 @@ import numpy as np
 import torch
 from scipy.linalg import eigh
 
-from moco_dl.batch import Batch
+from moco_dl.batch import Batch, Equations
 from moco_dl.prior import Prior, TissueAlone
 from moco_dl.refine import Refiner
 
 REACHES = (0, 1, 2, 4, 8, 16, 32)  # frames looked at on either side
+DOUBTFUL = 2.5  # times the usual misfit: a corrupt frame; unusual motion or activity stays far below
 ENOUGH = 1.01  # a reach suffices when the expected squared error is at most this times that of the farthest
 
 
 class Tracker:
     """Filters of one movie."""
 
-    def __init__(self, refiner: Refiner, prior: Prior):
-        self.prior = prior
+    def __init__(self, refiner: Refiner, prior: Prior, usual: float = 1.0):
+        """`usual` is the misfit that frames usually have."""
+        self.prior, self.usual = prior, usual
         self.alone = TissueAlone(refiner.matrix.numpy(), refiner.kinds()["tissue"], prior.noise / prior.other)
         size = np.kron(np.eye(2), prior.tissue)
         root = np.linalg.cholesky(size + 1e-9 * max(np.trace(size) / len(size), 1e-9) * np.eye(len(size)))
         visible, axes = np.linalg.eigh(root.T @ self.alone.matrix @ root / prior.noise)
         self.visible, self.modes = visible.clip(0), root @ axes
         self.weights = lru_cache(maxsize=8)(self._weights)
-        errors = [self._expected_error(reach) for reach in REACHES]
+        errors = [np.square(self.modes).sum(axis=0) @ self._unknown(reach) for reach in REACHES]
         self.reach = next(r for r, error in zip(REACHES, errors, strict=True) if error <= ENOUGH * errors[-1])
 
     def _filter(self, lags: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -48,36 +50,61 @@ class Tracker:
         near, values, vectors = self._filter(np.array(lags))
         return (vectors * near) @ (1 / (values[:, None] * self.visible + 1))
 
-    def _expected_error(self, reach: int) -> float:
-        """Mean over all modes of the squared error that is left, in squared px."""
+    def _unknown(self, reach: int) -> np.ndarray:
+        """(modes,) share of each mode's variance that stays unknown, far from the ends of the movie."""
         near, values, _ = self._filter(np.arange(-reach, reach + 1))
         known = np.square(near) @ (self.visible / (values[:, None] * self.visible + 1))
-        return float(np.square(self.modes).sum(axis=0) @ (1 - known).clip(0))
+        return (1 - known).clip(0)
+
+    def expected_error(self, refiner: Refiner) -> np.ndarray:
+        """(h, w) float32 px: expected length of the error of a frame's field, far from the ends of the movie.
+
+        What is constant in time, the reference's own error, is not in it.
+        """
+        alone = self.alone
+        ways = np.zeros((len(self.modes) + len(alone.others), len(refiner.matrix)))  # in which unknowns may err
+        tissue = ways[: len(self.modes)]
+        tissue[:, alone.is_tissue] = self.modes.T
+        tissue[:, ~alone.is_tissue] = -(alone.others @ alone.across @ self.modes).T
+        tissue *= np.sqrt(self._unknown(self.reach))[:, None]
+        ways[len(tissue) :, ~alone.is_tissue] = np.linalg.cholesky(self.prior.noise * alone.others).T
+        variance = np.zeros(refiner.grid)
+        for way in torch.from_numpy(ways):
+            shift, rows, field = refiner.displacement(way)
+            variance += (shift[:, None, None] + rows[..., None] + field).square().mean(dim=0).numpy()
+        return np.sqrt(np.pi / 2 * variance).astype(np.float32)
+
+    def trusts(self, misfit: np.ndarray) -> np.ndarray:
+        return misfit <= DOUBTFUL * self.usual
 
     def told(self, equations: np.ndarray) -> np.ndarray:
         """What a frame's equations (2 m,) tell of each mode."""
         return self.alone.equations(equations - self.prior.told_of_common) @ self.modes / self.prior.noise
 
-    def unknowns(self, equations: np.ndarray, modes: np.ndarray) -> np.ndarray:
-        """All unknowns (2 m,) of a frame from its equations and its modes."""
+    def unknowns(self, equations: np.ndarray | None, modes: np.ndarray) -> np.ndarray:
+        """All unknowns (2 m,) of a frame from its equations, if these are trusted, and its modes."""
+        if equations is None:
+            found = self.prior.common.copy()
+            found[self.alone.is_tissue] += self.modes @ modes
+            return found
         found = self.alone.all_unknowns(equations - self.prior.told_of_common, self.modes @ modes)
         return found + self.prior.common
 
 
 def tracked(
-    linearised: Iterator[tuple[Batch, np.ndarray]], refiner: Refiner, tracker: Tracker
+    linearised: Iterator[tuple[Batch, Equations]], refiner: Refiner, tracker: Tracker
 ) -> Iterator[Batch]:
     """Pass on batches, a few frames late, with the most probable motion given the frames around each.
 
-    With each batch (n frames) come its equations (n, 2 m). Flagged frames neither give nor take. The result
-    does not depend on how frames are batched.
+    Frames that fit the reference far worse than usual do not tell of the others; they are moved as these are.
+    Flagged frames neither give nor take. The result does not depend on how frames are batched.
     """
     told: dict[int, np.ndarray] = {}  # modes by frame, from `reach` before the oldest that waits
-    waiting: deque[tuple[Batch, np.ndarray]] = deque()
+    waiting: deque[tuple[Batch, Equations]] = deque()
     for batch, equations in linearised:
         waiting.append((batch, equations))
-        for i in np.flatnonzero(~batch.motion.flagged):
-            told[batch.start + int(i)] = tracker.told(equations[i])
+        for i in np.flatnonzero(~batch.motion.flagged & tracker.trusts(equations.misfit)):
+            told[batch.start + int(i)] = tracker.told(equations.seen[i])
         while waiting and waiting[0][0].stop + tracker.reach <= batch.stop:
             yield _solved(*waiting.popleft(), told, refiner, tracker)
     while waiting:
@@ -85,20 +112,24 @@ def tracked(
 
 
 def _solved(
-    batch: Batch, equations: np.ndarray, told: dict[int, np.ndarray], refiner: Refiner, tracker: Tracker
+    batch: Batch, equations: Equations, told: dict[int, np.ndarray], refiner: Refiner, tracker: Tracker
 ) -> Batch:
     """`batch` with its most probable motion; drops from `told` what no later frame needs."""
     motion, reach = batch.motion, tracker.reach
     rigid, flow, rows = motion.rigid.copy(), np.zeros_like(motion.flow), np.zeros_like(motion.flow[..., 0])
     for i in np.flatnonzero(~motion.flagged):
         lags = tuple(lag for lag in range(-reach, reach + 1) if batch.start + i + lag in told)
-        near = np.stack([told[batch.start + int(i) + lag] for lag in lags])
-        modes = (tracker.weights(lags) * near).sum(axis=0)
-        values = torch.from_numpy(tracker.unknowns(equations[i], modes))
+        modes = np.zeros(len(tracker.visible))
+        if lags:
+            near = np.stack([told[batch.start + int(i) + lag] for lag in lags])
+            modes = (tracker.weights(lags) * near).sum(axis=0)
+        seen = equations.seen[i] if 0 in lags else None
+        values = torch.from_numpy(tracker.unknowns(seen, modes))
         shift, lines, tissue = (part.numpy() for part in refiner.displacement(values))
         mean = tissue.mean(axis=(1, 2))
         rigid[i] += shift + mean
         rows[i], flow[i] = lines, tissue - mean[:, None, None]
     for t in [t for t in told if t < batch.stop - reach]:
         del told[t]
-    return replace(batch, motion=replace(motion, rigid=rigid, flow=flow, rows=rows))
+    misfit = np.where(motion.flagged, np.nan, equations.misfit / tracker.usual).astype(np.float32)
+    return replace(batch, motion=replace(motion, rigid=rigid, flow=flow, rows=rows, misfit=misfit))

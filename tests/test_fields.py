@@ -18,7 +18,8 @@ def stored(tmp_path):
     reference = rng.random((21, 18)).astype(np.float32)
     with closing(create_fields(tmp_path / "f.h5", 5, 4, reference, {"version": "x", "options": {}})) as writer:
         for part in (slice(0, 3), slice(3, 5)):
-            writer.write(part.start, rigid=rigid[part], flow=flow[part], flagged=flagged[part])
+            known = {"flagged": flagged[part], "misfit": np.array([1.0, np.nan, 3.0, 1.0, 1.0])[part]}
+            writer.write(part.start, rigid=rigid[part], flow=flow[part], **known)
     return tmp_path / "f.h5", rigid, flow, flagged, reference
 
 
@@ -30,6 +31,8 @@ def test_what_is_written_is_read(stored):
     np.testing.assert_array_equal(fields.flow[1:4], flow[1:4])
     np.testing.assert_array_equal(fields.flagged, flagged)
     np.testing.assert_array_equal(fields.reference, reference)
+    np.testing.assert_array_equal(fields.misfit, [1, np.nan, 3, 1, 1])
+    assert fields.expected_error.shape == (6, 5) and np.isnan(fields.expected_error).all()
     assert fields.metadata == {"version": "x", "options": {}}
 
 

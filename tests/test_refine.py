@@ -51,7 +51,7 @@ def solution(refiner, equations):
 
 def solve(refiner, frame, start=NOWHERE, gain=100.0):
     """What the step adds at every pixel."""
-    equations = refiner.equations((gain * frame)[INNER].contiguous(), start)
+    equations, _ = refiner.equations((gain * frame)[INNER].contiguous(), start)
     shift, rows, tissue = solution(refiner, equations)
     return upsample((shift[:, None, None] + rows[..., None] + tissue)[None], STRIDE, SIZE)[0]
 
@@ -72,7 +72,7 @@ def test_what_is_known_already_is_not_added_again(scene, refiner):
 
 def test_rows_and_tissue_are_told_apart(scene, refiner):
     for truth, expected in ((row_field(0.4), "rows"), (tissue_field(0, 0.5), "tissue")):
-        equations = refiner.equations((100 * seen(scene, truth))[INNER].contiguous(), NOWHERE)
+        equations, _ = refiner.equations((100 * seen(scene, truth))[INNER].contiguous(), NOWHERE)
         _, rows, tissue = solution(refiner, equations)
         assert (rows.std() > tissue.std()) == (expected == "rows")
 
@@ -122,14 +122,22 @@ def test_rows_already_applied_count_as_such(scene, refiner):
     """Whether rows were applied before or are found now, their total is about the same."""
     truth = row_field(0.15)
     frame = (100 * seen(scene, truth))[INNER].contiguous()
-    fresh = solution(refiner, refiner.equations(frame, NOWHERE))[1]
+    fresh = solution(refiner, refiner.equations(frame, NOWHERE)[0])[1]
     known = 0.8 * torch.nn.functional.avg_pool2d(truth[INNER][None], STRIDE)[0][..., 0]
     start = upsample(known[None, ..., None].expand(-1, -1, -1, 31), STRIDE, SIZE)[0]
     unknowns, _ = refiner.unknowns_of(known, torch.zeros(2, *refiner.grid))
-    total = solution(refiner, refiner.equations(frame, start) + refiner.matrix @ unknowns)[1]
+    total = solution(refiner, refiner.equations(frame, start)[0] + refiner.matrix @ unknowns)[1]
     difference = total - fresh
     difference = difference - difference.mean(dim=1, keepdim=True)  # the whole frame's shift may take some
     assert difference.abs().mean() < 0.35 * fresh.abs().mean()
+
+
+def test_misfit_tells_how_much_a_frame_differs(scene, refiner):
+    frame = (100 * scene)[INNER].contiguous()
+    noisy = frame + 2 * torch.randn(SIZE, generator=torch.Generator().manual_seed(0))
+    assert refiner.equations(frame, NOWHERE)[1] < 1e-6
+    assert refiner.equations(noisy, NOWHERE)[1] == pytest.approx(1, abs=0.1)  # noise of the expected variance
+    assert refiner.equations(frame.roll(20, 1), NOWHERE)[1] > 5
 
 
 def test_unknowns_stand_for_what_they_were_made_of(refiner):

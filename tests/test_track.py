@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from moco_dl.batch import Batch, Motion
+from moco_dl.batch import Batch, Equations, Motion
 from moco_dl.prior import Prior, measure_prior
 from moco_dl.refine import Refiner
 from moco_dl.scenes import draw_scene
@@ -47,7 +47,12 @@ def draw(refiner, frames, *, tissue=0.0, lasting=4.0, rows=0.0, noise=1.0, activ
 def measured(refiner, frames, **drawn):
     series = [draw(refiner, RUN, seed=seed, **drawn) for seed in range(frames // RUN)]
     seen = np.concatenate([equations for _, equations in series])
-    return measure_prior(refiner, seen, seen, np.repeat(np.arange(frames // RUN), RUN))
+    return prior_of(refiner, seen, np.repeat(np.arange(frames // RUN), RUN))
+
+
+def prior_of(refiner, seen, runs, trusted=None):
+    trusted = np.ones(len(seen), bool) if trusted is None else trusted
+    return measure_prior(refiner, Equations(seen, seen, np.ones(len(seen))), runs, trusted)
 
 
 def total(prior, refiner):
@@ -87,7 +92,7 @@ def test_what_all_frames_share_is_found_or_left(refiner):
     unknowns, equations = draw(refiner, 60, tissue=0.2)
     common = np.where(refiner.kinds()["tissue"], 0.5, 0.0)
     seen = equations + refiner.matrix.numpy() @ common
-    prior = measure_prior(refiner, seen, seen, np.arange(60) // RUN)
+    prior = prior_of(refiner, seen, np.arange(60) // RUN)
     shared = lambda p: refiner.displacement(torch.from_numpy(p.common))[2]  # noqa: E731
     truth = refiner.displacement(torch.from_numpy(common + unknowns.mean(axis=0)))[2]
     assert (shared(prior) - truth).abs().mean() < 0.15 * truth.abs().mean()
@@ -96,22 +101,27 @@ def test_what_all_frames_share_is_found_or_left(refiner):
 
 def test_single_frames_tell_nothing_about_time(refiner):
     _, seen = draw(refiner, 100, tissue=0.3, lasting=0.01)
-    prior = measure_prior(refiner, seen, seen, np.arange(100))
+    prior = prior_of(refiner, seen, np.arange(100))
     assert prior.motion_between(np.array([0, 1])).tolist() == [1, 0]
     assert Tracker(refiner, prior).reach == 0
 
 
-def batches(equations, size, flagged=()):
+def batches(equations, size, flagged=(), doubtful=()):
     for start in range(0, len(equations), size):
         part = equations[start : start + size]
         count = len(part)
         marks = np.isin(np.arange(start, start + count), flagged)
         flow = np.zeros((count, 2, 16, 18), np.float32)
-        yield Batch(start, np.zeros((count, 1, 1)), Motion(np.zeros((count, 2), np.float32), flow, marks)), part
+        misfit = np.where(np.isin(np.arange(start, start + count), doubtful), 9.0, 1.0)
+        known = Equations(part, part, misfit)
+        yield (
+            Batch(start, np.zeros((count, 1, 1)), Motion(np.zeros((count, 2), np.float32), flow, marks)),
+            known,
+        )
 
 
-def motions(equations, size, refiner, tracker, flagged=()):
-    done = list(tracked(batches(equations, size, flagged), refiner, tracker))
+def motions(equations, size, refiner, tracker, **marks):
+    done = list(tracked(batches(equations, size, **marks), refiner, tracker))
     assert [batch.start for batch in done] == list(range(0, len(equations), size))
     return np.concatenate([batch.motion.total() for batch in done])
 
@@ -178,6 +188,49 @@ def test_flagged_frames_neither_give_nor_take(refiner, prior):
     equations[8] = 1e6
     np.testing.assert_array_equal(motions(equations, 5, refiner, tracker, flagged=(8,)), clean)
     assert not clean[8].any() and clean[7].any()
+
+
+def test_doubtful_frames_do_no_harm_and_move_as_their_neighbours(refiner, prior):
+    _, equations = draw(refiner, 30, tissue=0.2, lasting=3.0)
+    tracker = Tracker(refiner, replace(prior, lasting=(3.0,)))
+    clean = motions(equations, 5, refiner, tracker)
+    equations[8] = 1e4
+    spoilt = motions(equations, 5, refiner, tracker, doubtful=(8,))
+    assert np.abs(spoilt - clean).max() < 1
+    assert np.abs(spoilt[8] - clean[8]).mean() < 0.5 * np.abs(clean[8]).mean()
+    alone = motions(equations[8:9], 1, refiner, tracker, doubtful=(0,))
+    assert not alone.any()
+
+
+def test_doubtful_samples_leave_the_prior_alone(refiner):
+    _, seen = draw(refiner, 60, tissue=0.2)
+    clean = prior_of(refiner, seen, np.arange(60) // RUN, np.arange(60) != 17)
+    seen[17] = 1e5
+    spoilt = prior_of(refiner, seen, np.arange(60) // RUN, np.arange(60) != 17)
+    np.testing.assert_array_equal(spoilt.tissue, clean.tissue)
+    assert spoilt.noise == clean.noise
+
+
+@pytest.mark.parametrize("noise", [0.5, 3.0])
+def test_the_stated_error_is_the_true_one(refiner, prior, noise):
+    """Within the 20 % that are promised, on average and from place to place."""
+    rng = np.random.default_rng(3)
+    kinds, matrix = refiner.kinds(), refiner.matrix.numpy()
+    frames = 300
+    quiet = replace(prior, noise=noise, activity=np.zeros(1))
+    unknowns = (
+        0.2 * kinds["tissue"] * (root(gaussian(frames, 1.5)) @ rng.standard_normal((frames, len(matrix))))
+    )
+    unknowns[:, ~kinds["tissue"]] = np.sqrt(prior.other) * rng.standard_normal((frames, len(prior.other)))
+    errors = rng.standard_normal((frames, len(matrix))) @ root(matrix).T
+    tracker = Tracker(refiner, quiet)
+    found = motions(unknowns @ matrix + noise**0.5 * errors, 50, refiner, tracker)
+    parts = [refiner.displacement(torch.from_numpy(row)) for row in unknowns]
+    truth = np.stack([(s[:, None, None] + r[..., None] + t).numpy() for s, r, t in parts])
+    error = np.linalg.norm(found - truth, axis=1).mean(axis=0)
+    stated = tracker.expected_error(refiner)
+    assert stated.mean() == pytest.approx(error.mean(), rel=0.05)
+    np.testing.assert_allclose(stated, error, rtol=0.2)
 
 
 def test_a_still_movie_looks_far_and_a_fast_one_does_not(refiner, prior):
