@@ -1,7 +1,8 @@
 """Data with known fields on disk: `nrcorrect synth` writes it, `nrcorrect train` reads it or draws its own."""
 
+import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
@@ -15,7 +16,9 @@ from torch.utils.data import Dataset
 from moco_dl import figures
 from moco_dl.errors import NrcorrectError
 from moco_dl.fields import CONVENTION, create_fields
+from moco_dl.movie import SMALLEST, open_movie
 from moco_dl.output import create_hdf5, create_movie, movie_format, refuse_existing, staged
+from moco_dl.reference import draw_samples, load_image, sample_runs
 from moco_dl.synth import PairOptions, Pairs, ScenePool, SyntheticMovie, draw_pairs
 
 if TYPE_CHECKING:
@@ -25,21 +28,31 @@ Progress = Callable[[int, int], None]  # (just done, in all)
 
 FORMAT = "nrcorrect-pairs-1"
 BATCH = 16
+SAMPLED = 200  # frames of a movie whose mean is made a scene
 
 
 def write_pairs(
-    path: Path, count: int, options: PairOptions, seed: int, *, progress: Progress, overwrite: bool = False
+    path: Path,
+    count: int,
+    options: PairOptions,
+    scenes: ScenePool,
+    *,
+    progress: Progress,
+    overwrite: bool = False,
 ) -> None:
     """Write `count` square pairs of `options.size` pixels; the same arguments give the same bytes.
+
+    `scenes` are of size `options.scene_size`; their seed is the dataset's.
 
     Datasets: `reference (N, H, W)`, `frame (N, H, W)` (photons, NaN where there is no data) and
     `flow (N, 2, H, W)` (pixels, backward, (dy, dx)), float32.
     """
     refuse_existing([path], overwrite=overwrite)
-    scenes, size = ScenePool(seed, options.scene_size), options.size
+    size = options.size
     shapes = {"reference": (size, size), "frame": (size, size), "flow": (2, size, size)}
     arrays = {name: ((count, *shape), np.float32) for name, shape in shapes.items()}
-    about = {"format": FORMAT, "seed": seed, "options": json.dumps(asdict(options))}
+    about = {"format": FORMAT, "seed": scenes.seed, "options": json.dumps(asdict(options))}
+    about |= {"images": json.dumps(_described(scenes.images))}
     about |= {name: CONVENTION[name] for name in ("units", "components", "sign")}
     with staged([path]) as parts, closing(create_hdf5(parts[0], arrays, about)) as file:
         for start in range(0, count, BATCH):
@@ -47,6 +60,37 @@ def write_pairs(
             pairs = draw_pairs(scenes, start // BATCH, n, options, square=True)
             file.write(start, **{name: values.numpy() for name, values in vars(pairs).items()})
             progress(n, count)
+
+
+def _described(images: Mapping[str, np.ndarray]) -> list[dict]:
+    """What tells whether scenes were made of the same images."""
+    return [
+        {"name": name, "shape": image.shape, "sha256": hashlib.sha256(image.tobytes()).hexdigest()}
+        for name, image in images.items()
+    ]
+
+
+def read_scene_image(path: Path) -> np.ndarray:
+    """An image (H, W) float32 to make scenes of: a TIFF or NPY image, or a movie's mean over sampled frames.
+
+    Raises NrcorrectError if it is neither, or shows nothing.
+    """
+    try:
+        with closing(open_movie(path)) as movie:
+            samples = draw_samples(movie.read, sample_runs(movie.shape[0], SAMPLED)).frames.astype(np.float32)
+            known = np.isfinite(samples)
+            image = np.where(known, samples, 0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
+    except NrcorrectError as not_a_movie:
+        if path.suffix.lower() in (".h5", ".hdf5"):
+            raise
+        try:
+            image = load_image(path)
+        except NrcorrectError as not_an_image:
+            raise (not_a_movie if path.exists() else not_an_image) from None
+    image = np.nan_to_num(np.asarray(image, np.float32))
+    if min(image.shape) < SMALLEST or np.ptp(image) == 0:
+        raise NrcorrectError(f"{path}: {image.shape} pixels show nothing; wanted an image of a field of view")
+    return image
 
 
 def preview_possible(picture: Path | None, *, overwrite: bool) -> None:
@@ -78,7 +122,7 @@ def write_movie(
     paths = [path, path.with_name(f"{path.stem}_truth.h5")]
     refuse_existing(paths, overwrite=overwrite)
     shape = movie.options.shape
-    about = {"seed": movie.seed, "options": asdict(movie.options)}
+    about = {"seed": movie.seed, "options": asdict(movie.options), "images": _described(movie.images)}
     kind = movie_format(path, "tiff")
     with staged(paths) as parts, closing(create_movie(parts[0], kind, shape, np.uint16)) as frames:
         with closing(create_fields(parts[1], shape[0], 1, movie.reference, about, np.float32)) as truth:

@@ -57,9 +57,9 @@ def load_image(path: Path) -> np.ndarray:
     try:
         image = np.load(path, allow_pickle=False) if path.suffix.lower() == ".npy" else tifffile.imread(path)
     except OSError as error:
-        raise NrcorrectError(f"{path}: cannot read the reference: {error.strerror or error}") from error
+        raise NrcorrectError(f"{path}: cannot read the image: {error.strerror or error}") from error
     except Exception as error:  # decoders raise whatever the bytes provoke
-        raise NrcorrectError(f"{path}: not a TIFF or NPY image ({error}); wanted a reference image") from error
+        raise NrcorrectError(f"{path}: not a TIFF or NPY image ({error}); wanted one grey image") from error
     if not isinstance(image, np.ndarray) or image.squeeze().ndim != 2:
         raise NrcorrectError(f"{path}: has shape {np.shape(image)}; wanted one grey image (height, width)")
     return image.squeeze()

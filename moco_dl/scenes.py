@@ -25,6 +25,26 @@ def draw_scene(shape: tuple[int, int], rng: np.random.Generator, *, groups: int 
     return (layers / layers[0].mean()).astype(np.float32)
 
 
+def image_scene(
+    image: np.ndarray, shape: tuple[int, int], rng: np.random.Generator, *, groups: int = 4
+) -> np.ndarray:
+    """A scene like those of `draw_scene` from a real mean image (H, W): a random piece of it is what rests.
+
+    Its darkest half per cent counts as black; hot pixels are cut off. Images smaller than `shape` go on as in a
+    mirror. Cells that are dark at rest are added, so that something is active.
+    """
+    low, high = np.quantile(image, (0.005, 0.999))
+    resting = np.clip(image.astype(np.float32) - low, 0, max(high - low, 1e-6))
+    missing = [max(0, want - have) for want, have in zip(shape, image.shape, strict=True)]
+    resting = np.pad(resting, [(n // 2, n - n // 2) for n in missing], mode="symmetric")
+    y, x = (int(rng.integers(0, have - want + 1)) for have, want in zip(resting.shape, shape, strict=True))
+    layers = np.zeros((1 + groups, *shape), np.float32)
+    _add_cells(layers, rng)
+    piece = gaussian_filter(resting[y : y + shape[0], x : x + shape[1]], 0.5)
+    layers[0] = piece / max(piece.mean(), 1e-6 * resting.max())
+    return layers
+
+
 def smooth_noise(shape: tuple[int, int], sigma: float, rng: np.random.Generator) -> np.ndarray:
     """Stationary Gaussian noise, correlated over about `sigma` pixels, unit variance; `shape` float32."""
     rows, columns = (_bumps(size, sigma) for size in shape)

@@ -4,7 +4,7 @@ A pair needs no inverse of its field f: the reference is the scene pulled throug
 the scene itself plus activity and noise, so that `frame[y + dy, x + dx]` shows what the reference shows.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -12,7 +12,7 @@ import torch
 from scipy.ndimage import gaussian_filter
 
 from moco_dl.motion import MotionOptions, Trajectory, draw_field, smooth_series
-from moco_dl.scenes import draw_scene, smooth_noise
+from moco_dl.scenes import draw_scene, image_scene, smooth_noise
 from moco_dl.warp import invert, warp
 
 MARGIN = 24  # px of scene around a crop, so that what moves in at the edges exists
@@ -46,18 +46,27 @@ class Pairs:
     flow: torch.Tensor
 
 
+def some_scene(
+    shape: tuple[int, int], rng: np.random.Generator, images: Mapping[str, np.ndarray], groups: int = 4
+) -> np.ndarray:
+    """A scene (1 + groups, H, W) from one of `images`, or an invented one if there are none."""
+    if not images:
+        return draw_scene(shape, rng, groups=groups)
+    return image_scene(list(images.values())[rng.integers(len(images))], shape, rng, groups=groups)
+
+
 class ScenePool:
     """Scenes by number, drawn when first asked for; the oldest leave when there are more than `capacity`."""
 
-    def __init__(self, seed: int, size: int, capacity: int = 320):
-        self.seed, self.size, self.capacity = seed, size, capacity
+    def __init__(self, seed: int, size: int, images: Mapping[str, np.ndarray] = {}, capacity: int = 320):
+        """Scenes are made of `images` (H, W), by name, if there are any; else they are invented."""
+        self.seed, self.size, self.images, self.capacity = seed, size, images, capacity
         self._scenes: dict[int, np.ndarray] = {}
 
     def __getitem__(self, number: int) -> np.ndarray:
         if number not in self._scenes:
             rng = np.random.default_rng([self.seed, 1, number])
-            scene = draw_scene((self.size, self.size), rng).astype(np.float16)
-            self._scenes[number] = scene
+            self._scenes[number] = some_scene((self.size, self.size), rng, self.images).astype(np.float16)
             if len(self._scenes) > self.capacity:
                 del self._scenes[min(self._scenes)]
         return self._scenes[number].astype(np.float32)
@@ -201,14 +210,14 @@ def _changed(default: MotionOptions, motion: dict[str, object]) -> MotionOptions
 class SyntheticMovie:
     """A movie whose motion is known; iterating draws one frame at a time, the same each time."""
 
-    def __init__(self, seed: int, options: MovieOptions):
-        self.options, self.seed = options, seed
+    def __init__(self, seed: int, options: MovieOptions, images: Mapping[str, np.ndarray] = {}):
+        self.options, self.seed, self.images = options, seed, images
         rng = np.random.default_rng([seed, 3])
         frames, height, width = options.shape
         margin = MARGIN + int(np.ceil(options.motion.rigid))
         padded = (height + 2 * margin, width + 2 * margin)
         self._crop = (..., slice(margin, -margin), slice(margin, -margin))
-        self._scene = draw_scene(padded, rng, groups=options.groups)
+        self._scene = some_scene(padded, rng, images, options.groups)
         self._trajectory = Trajectory(padded, frames, rng, options.motion)
         self._activity = np.clip(smooth_series(options.groups, frames, rng, 5.0) - 1, 0, None)
 

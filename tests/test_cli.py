@@ -1,4 +1,5 @@
 import hashlib
+import json
 import os
 import signal
 import subprocess
@@ -152,6 +153,13 @@ def test_synth_and_train_end_to_end(tmp_path, monkeypatch):
         result = run("train", "run", "--data", "pairs.h5", "--steps", 2, "--batch", 2, "--workers", 0, *extra)
     assert result.stdout == "run/weights.pt\n"
     run("correct", "a.tif", "--weights", "run/weights.pt", "--overwrite")
+    np.save("image.npy", np.random.default_rng(0).random((80, 90)))
+    run("synth", "own.h5", "--pairs", 2, "--size", 64, "--images", "image.npy", "--images", "a.tif")
+    with h5py.File("own.h5") as file:
+        assert [image["name"] for image in json.loads(file.attrs["images"])] == ["image.npy", "a.tif"]
+    np.save("flat.npy", np.ones((80, 90)))
+    for image, reason in (("flat.npy", "show nothing"), ("none.npy", "No such file")):
+        assert reason in run("synth", "d.h5", "--images", image, code=1).stderr
     assert "--pairs is for datasets" in run("synth", "c", "--movie", "--pairs", 3, code=2).stderr
     assert "--frames is for movies" in run("synth", "c", "--frames", 3, code=2).stderr
     assert "exists; choose another output" in run("synth", "a.tif", "--movie", code=1).stderr

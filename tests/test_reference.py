@@ -135,8 +135,8 @@ def test_reference_files(tmp_path):
     (tmp_path / "text.tif").write_text("no")
     for name, message in {
         "stack.npy": "has shape .*; wanted one grey image",
-        "text.tif": "not a TIFF or NPY image .*; wanted a reference image",
-        "none.npy": "cannot read the reference: No such file",
+        "text.tif": "not a TIFF or NPY image .*; wanted one grey image",
+        "none.npy": "cannot read the image: No such file",
     }.items():
         with pytest.raises(NrcorrectError, match=message):
             load_image(tmp_path / name)

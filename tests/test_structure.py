@@ -24,7 +24,7 @@ FIELDS_OF_WORK = {
     "smooth": {"batch"},
     "template": {"reference"},
     "refine": {"network", "warp"},
-    "prior": {"refine"},
+    "prior": {"batch", "refine"},
     "track": {"batch", "prior", "refine"},
 }
 

@@ -5,7 +5,7 @@ from scipy.ndimage import gaussian_filter
 
 from moco_dl.errors import NrcorrectError
 from moco_dl.motion import MotionOptions, Trajectory, draw_field, gaussian_basis, row_motion
-from moco_dl.scenes import draw_scene, smooth_noise
+from moco_dl.scenes import draw_scene, image_scene, smooth_noise
 from moco_dl.synth import (
     MovieOptions,
     PairOptions,
@@ -70,6 +70,40 @@ def test_scenes_are_positive_with_mean_one():
         assert scene.shape == (4, 80, 100) and scene.dtype == np.float32
         assert scene.min() >= 0 and abs(scene[0].mean() - 1) < 1e-3 and np.isfinite(scene).all()
         assert scene[1:].max() > 0
+
+
+def picture(shape=(90, 70)):
+    image = 400 + 50 * smooth_noise(shape, 5.0, np.random.default_rng(0))
+    image[3, 4] = 1e6  # a hot pixel
+    return image
+
+
+def test_scenes_of_an_image_show_it():
+    image = picture()
+    scene = image_scene(image, (48, 48), np.random.default_rng(1), groups=3)
+    assert scene.shape == (4, 48, 48) and scene.min() >= 0 and scene[1:].any()
+    assert scene[0].mean() == pytest.approx(1, rel=1e-3) and scene[0].max() < 10
+    places = [
+        np.corrcoef(scene[0].ravel(), image[y : y + 48, x : x + 48].ravel())[0, 1]
+        for y in range(43)
+        for x in range(23)
+        if y > 3
+    ]
+    assert max(places) > 0.99
+
+
+def test_small_images_are_mirrored():
+    scene = image_scene(picture((20, 90)), (64, 64), np.random.default_rng(0))
+    assert scene.shape == (5, 64, 64) and np.isfinite(scene).all()
+    assert scene[0, 23:42].mean() == pytest.approx(scene[0].mean(), rel=0.3)
+
+
+def test_pools_and_movies_take_images():
+    pool = ScenePool(0, 64, {"a": picture()})
+    assert np.abs(pool[3] - ScenePool(0, 64)[3]).max() > 0.1
+    np.testing.assert_array_equal(pool[3], ScenePool(0, 64, {"a": picture()})[3])
+    movie = SyntheticMovie(0, movie_options(frames=2, size=32, rigid=0.0), {"a": picture()})
+    assert np.abs(movie.reference - SyntheticMovie(0, movie.options).reference).max() > 1
 
 
 @pytest.mark.parametrize("sigma", [1.0, 4.0, 15.0])

@@ -9,7 +9,7 @@ from moco_dl.dataset import Batches, PairFile, write_pairs
 from moco_dl.errors import NrcorrectError
 from moco_dl.losses import end_point_error, mixed_loss, mse, ncc, robust_epe
 from moco_dl.network import NetworkConfig
-from moco_dl.synth import PairOptions
+from moco_dl.synth import PairOptions, ScenePool
 from moco_dl.train import Trainer, TrainOptions, parse_loss, train_into
 from moco_dl.warp import warp
 
@@ -101,9 +101,9 @@ def test_runs_are_not_mixed_up(tmp_path):
 
 
 def test_stored_pairs_train_too(tmp_path):
-    path = tmp_path / "pairs.h5"
-    write_pairs(path, 5, PairOptions(size=64), 0, progress=ignore)
-    write_pairs(tmp_path / "again.h5", 5, PairOptions(size=64), 0, progress=ignore)
+    path, scenes = tmp_path / "pairs.h5", ScenePool(0, PairOptions(size=64).scene_size)
+    write_pairs(path, 5, PairOptions(size=64), scenes, progress=ignore)
+    write_pairs(tmp_path / "again.h5", 5, PairOptions(size=64), scenes, progress=ignore)
     assert path.read_bytes() == (tmp_path / "again.h5").read_bytes()
     pairs = PairFile(path)
     taken = pairs.take(np.array([4, 0]))

@@ -25,14 +25,23 @@ LENGTH, NOT_NEGATIVE = click.FloatRange(0, min_open=True), click.FloatRange(0)
 @click.option("--amplitude", type=NOT_NEGATIVE, help="Largest non-rigid displacement, px [8, movie 4].")
 @click.option("--rigid", type=NOT_NEGATIVE, help="Size of whole-frame shifts, px [2, movie 6].")
 @click.option("--rows", type=NOT_NEGATIVE, help="Largest row-by-row displacement, px [4, movie 0.5].")
+@click.option(
+    "--images",
+    type=PATH,
+    multiple=True,
+    metavar="FILE",
+    help="Make scenes of this mean image or corrected movie; may be repeated [scenes are invented].",
+)
 @click.option("--seed", default=0, type=click.IntRange(0), help="The same seed gives the same bytes.")
 @click.option("--preview", type=PATH, help="Also draw the first pairs: a picture (PNG, PDF).")
 @overwrite
 @quiet
-def synth(out: Path, movie: bool, preview: Path | None, quiet: bool, **options: object) -> None:
+def synth(
+    out: Path, movie: bool, images: tuple[Path, ...], preview: Path | None, quiet: bool, **options: object
+) -> None:
     """Make a dataset of synthetic pairs OUT (HDF5) with known fields, or a movie OUT (TIFF, HDF5)."""
-    from moco_dl.dataset import preview_pairs, preview_possible, write_movie, write_pairs
-    from moco_dl.synth import SyntheticMovie, movie_options, pair_options
+    from moco_dl.dataset import preview_pairs, preview_possible, read_scene_image, write_movie, write_pairs
+    from moco_dl.synth import ScenePool, SyntheticMovie, movie_options, pair_options
 
     count, frames, seed, replace = (options.pop(name) for name in ("pairs", "frames", "seed", "overwrite"))
     if movie and count is not None:
@@ -44,12 +53,14 @@ def synth(out: Path, movie: bool, preview: Path | None, quiet: bool, **options: 
     with reported(usage=True):
         wanted = movie_options(frames=frames, **options) if movie else pair_options(**options)
     with reported(), bar(out.name, quiet) as progress:
+        shown = {path.name: read_scene_image(path) for path in images}
         if movie:
-            scene = SyntheticMovie(seed, wanted)
+            scene = SyntheticMovie(seed, wanted, shown)
             written = write_movie(out, scene, progress=progress, overwrite=replace)
         else:
             preview_possible(preview, overwrite=replace)
-            write_pairs(out, count or 6000, wanted, seed, progress=progress, overwrite=replace)
+            scenes = ScenePool(seed, wanted.scene_size, shown)
+            write_pairs(out, count or 6000, wanted, scenes, progress=progress, overwrite=replace)
             written = [out, *preview_pairs(out, preview)]
     click.echo("\n".join(map(str, written)))
 
