@@ -24,6 +24,7 @@ from measure import NRCORRECT, CommandError, Cost, cost_of, machine, table
 import moco_dl
 
 PEERS = Path(__file__).with_name("peers.py")
+TRUTHS = ("gt_field.npy", "movie_truth.h5")
 BORDER = 16  # px left out of errors: what moved in from outside was never seen
 HEADER = (
     "tool",
@@ -56,8 +57,8 @@ def _mean_length(vectors: np.ndarray) -> float:
 
 def truth_of(folder: Path) -> np.ndarray:
     """The known field (T, 2, H, W) of a movie."""
-    stored = folder / "gt_field.npy"
-    return np.load(stored) if stored.exists() else moco_dl.load_fields(folder / "movie_truth.h5")[:]
+    stored, drawn = (folder / name for name in TRUTHS)
+    return np.load(stored) if stored.exists() else moco_dl.load_fields(drawn)[:]
 
 
 def installed(python: str) -> dict[str, str | None]:
@@ -162,8 +163,24 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--threads", type=int, default=2, help="processors each tool may use [2]")
     add("--keep", type=Path, metavar="DIR", help="new folder for all movies and outputs [none is kept]")
     options = parser.parse_args(arguments)
+    check(options, parser)
+    return options
+
+
+def check(options: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
+    """Complete `options`; end with a message if they cannot be followed."""
     if options.keep and options.keep.exists():
         parser.error(f"--keep {options.keep}: exists; name a new folder")
+    python = shutil.which(options.python)
+    if python is None:
+        parser.error(f"--python {options.python}: cannot be run; wanted an interpreter that has the peers")
+    options.movies = [folder.resolve() for folder in options.movies]
+    if len({folder.name for folder in options.movies}) < len(options.movies):
+        parser.error("--movies: two folders have the same name; rename one")
+    for folder in options.movies:
+        if not (folder / "movie.tif").exists() or not any((folder / name).exists() for name in TRUTHS):
+            parser.error(f"{folder}: wanted a folder with movie.tif and {' or '.join(TRUTHS)}")
+    options.python = str(Path(python).absolute())  # not resolved: a link is what makes a virtual environment
     versions = {"nrcorrect": f"nrcorrect {moco_dl.__version__}"} | installed(options.python)
     options.tools = options.tools or [name for name, version in versions.items() if version]
     for tool in options.tools:
@@ -171,7 +188,6 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
             there = ", ".join(name for name, version in versions.items() if version)
             parser.error(f"{tool}: not a tool, or not installed in {options.python}; there are {there}")
     options.versions = [versions[tool] for tool in options.tools]
-    return options
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

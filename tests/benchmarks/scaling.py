@@ -1,6 +1,6 @@
 """How the time and memory of `nrcorrect correct` grow with the length of a movie, its size and the threads.
 
-    python scaling.py                                  # the whole: an hour or more
+    python scaling.py                                  # may take an hour
     python scaling.py --lengths 200 800 --sizes 128 256 --threads 1 --frames 100
 
 Movies repeat a synthetic block, forwards and backwards by turns so that motion stays continuous: what a frame
