@@ -1,7 +1,7 @@
 """The main job: reference, estimator, and the stream of corrected chunks."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +15,13 @@ from moco_dl.infer import Estimator, move, move_known
 from moco_dl.movie import DTYPES, ArrayMovie, Movie
 from moco_dl.network import STRIDE, PyramidFlowNet
 from moco_dl.output import to_dtype
+from moco_dl.parallel import Workers
 from moco_dl.plan import Plan, refining
 from moco_dl.reference import build_reference, draw_samples, sample_runs
 
-RIGID_PASSES = 3  # the reference is estimated this often from rigidly registered samples
+CHUNK = 8  # frames that a thread takes at a time while samples are looked at
+BINNED = 240  # px, shorter side from which on binned frames show enough
+RIGID_PASSES = 2  # the reference is estimated this often from rigidly registered samples
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,7 @@ class CorrectOptions:
 
     ref: str = "median"  # or "mean": how registered samples are combined
     ref_frames: int = 200  # frames sampled for the reference
+    quality: str = "fast"  # the network sees frames binned 2x2 if they are large enough; "best": never
     smooth: float | None = None  # frames, sigma of the smoothing of non-rigid fields; None: from the movie
     rigid_only: bool = False  # whole-frame shifts, no network
     max_shift: float | None = None  # px, largest rigid shift; None: 15 % of the frame's shorter side
@@ -34,14 +38,19 @@ class CorrectOptions:
     dtype: str | None = None  # of the corrected movie; None: as it came in
     batch_size: int = 16  # frames read, corrected and written at a time; does not change the result
     device: str = "auto"  # auto, cpu, cuda, mps
+    threads: int | None = None  # frames computed at a time; None: as many as there are processors
     weights: Path | None = None  # None: the shipped ones
 
     def __post_init__(self) -> None:
-        for name, allowed in (("ref", ("median", "mean")), ("interpolation", ("bilinear", "bicubic"))):
+        for name, allowed in (
+            ("ref", ("median", "mean")),
+            ("interpolation", ("bilinear", "bicubic")),
+            ("quality", ("fast", "best")),
+        ):
             if getattr(self, name) not in allowed:
                 raise NrcorrectError(f"{name}: got {getattr(self, name)!r}; wanted one of {', '.join(allowed)}")
-        for name in ("ref_frames", "batch_size"):
-            if getattr(self, name) < 1:
+        for name in ("ref_frames", "batch_size", "threads"):
+            if getattr(self, name) is not None and getattr(self, name) < 1:
                 raise NrcorrectError(f"{name}: got {getattr(self, name)}; wanted at least 1")
         for name in ("max_shift", "smooth"):
             if getattr(self, name) is not None and not getattr(self, name) >= 0:
@@ -65,6 +74,7 @@ class Corrector:
     def __init__(self, options: CorrectOptions = CorrectOptions()):
         self.options, self.device = options, choose_device(options.device)
         self.network, self.weights_sha256 = None, None
+        self.workers = Workers(options.threads)
         if not options.rigid_only:
             loaded = checkpoint.load(Path(options.weights or checkpoint.default_weights()))
             self.network = loaded.network.to(self.device, memory_format=torch.channels_last)
@@ -78,28 +88,44 @@ class Corrector:
         own = reference is None
         if own:
             estimates = [self._rigid_motion] * RIGID_PASSES + [self._full_motion] * (self.network is not None)
-            reference = build_reference(samples, self.options.ref, estimates, move_known)
+            reference, motion = build_reference(
+                samples, self.options.ref, estimates, move_known, self.workers.map
+            )
         plan = Plan(reference, self._estimator(reference, self.network))
-        return plan if self.network is None else refining(plan, samples, self.options.smooth, own=own)
+        if self.network is None:
+            return plan
+        if not own:
+            motion = self._full_motion(samples.frames, reference)
+        samples = replace(samples, motion=motion)
+        return refining(plan, samples, self.options.smooth, own=own, mapping=self.workers.map)
 
     def _estimator(self, reference: np.ndarray, network: PyramidFlowNet | None) -> Estimator:
         limit = self.options.max_shift
         limit = 0.15 * min(reference.shape) if limit is None else limit
-        return Estimator(reference, network, max_shift=limit, device=self.device)
+        binning = 2 if self.options.quality == "fast" and min(reference.shape) >= BINNED else 1
+        return Estimator(reference, network, max_shift=limit, device=self.device, binning=binning)
 
     def _rigid_motion(self, frames: np.ndarray, reference: np.ndarray) -> np.ndarray:
-        return self._estimator(reference, None)(frames).rigid[:, :, None, None]
+        return self._motion(frames, self._estimator(reference, None))[:, :, :1, :1]
 
     def _full_motion(self, frames: np.ndarray, reference: np.ndarray) -> np.ndarray:
-        return self._estimator(reference, self.network)(frames).total()
+        return self._motion(frames, self._estimator(reference, self.network))
+
+    def _motion(self, frames: np.ndarray, estimator: Estimator) -> np.ndarray:
+        parts = (frames[i : i + CHUNK] for i in range(0, len(frames), CHUNK))
+        return np.concatenate([motion.total() for motion in self.workers.map(estimator, parts)])
 
     def batches(self, movie: Movie, plan: Plan) -> Iterator[Batch]:
         """Correct `movie` batch by batch, in order: corrected frames and what was applied to them."""
         dtype = np.dtype(self.options.dtype or movie.dtype)
-        for batch in plan.motion(read_batches(movie, self.options.batch_size)):
+
+        def applied(batch: Batch) -> Batch:
             motion = batch.motion.merged(FLOW_DTYPE)
             moved = move(batch.frames, motion, STRIDE, self.options.interpolation)
-            yield Batch(batch.start, to_dtype(moved, dtype), motion)
+            return Batch(batch.start, to_dtype(moved, dtype), motion)
+
+        frames = read_batches(movie, self.options.batch_size)
+        yield from self.workers.map(applied, plan.motion(frames, self.workers.map))
 
 
 def read_batches(movie: Movie, size: int) -> Iterator[tuple[int, np.ndarray]]:

@@ -2,6 +2,7 @@
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from moco_dl.batch import Batch, Equations, Motion
@@ -12,7 +13,7 @@ from moco_dl.refine import Refiner
 from moco_dl.rigid import RigidRegistration
 from moco_dl.warp import inside, shift_whole, upsample, warp
 
-GPU_GROUP = 16  # frames per network call on an accelerator
+GROUP, GPU_GROUP = 4, 16  # frames per network call on the CPU and on an accelerator
 EXACT_IN_FLOAT32 = ("uint8", "int8", "uint16", "int16", "float16", "float32")
 
 
@@ -20,16 +21,25 @@ class Estimator:
     """Motion of frames against one reference; the reference is transformed and encoded once."""
 
     def __init__(
-        self, reference: np.ndarray, network: PyramidFlowNet | None, *, max_shift: float, device: torch.device
+        self,
+        reference: np.ndarray,
+        network: PyramidFlowNet | None,
+        *,
+        max_shift: float,
+        device: torch.device,
+        binning: int = 1,
     ):
-        """`reference` (H, W) float32 counts; without a network only rigid shifts are found."""
-        self.network, self.device = network, device
+        """`reference` (H, W) float32 counts; without a network only rigid shifts are found.
+
+        The network sees images averaged over `binning` x `binning` pixels, 1 or 2.
+        """
+        self.network, self.device, self.binning = network, device, binning
         image = torch.from_numpy(np.ascontiguousarray(reference, np.float32)).to(device)
         self.rigid = RigidRegistration(image, max_shift)
         self.coarse = tuple(-(-size // STRIDE) for size in reference.shape)
         if network is not None:
             with torch.inference_mode():
-                self.features = network.encode(_channels_last(network_input(image[None])))
+                self.features = self._encode(image[None])
 
     @torch.inference_mode()
     def __call__(self, frames: np.ndarray) -> Motion:
@@ -50,7 +60,7 @@ class Estimator:
             return shift, torch.zeros(len(images), 2, *self.coarse)
         whole = shift.round()
         # Always groups of one size: convolutions round differently in batches of another size.
-        size = 1 if self.device.type == "cpu" else GPU_GROUP
+        size = GROUP if self.device.type == "cpu" else GPU_GROUP
         moved = shift_whole(images, whole.int()).split(size)
         flow = torch.cat([self._network_flow(group, size) for group in moved])
         return _split(whole, flow)
@@ -60,9 +70,16 @@ class Estimator:
         count = len(images)
         if count < size:
             images = torch.cat((images, images[-1:].expand(size - count, -1, -1)))
-        features = self.network.encode(_channels_last(network_input(images)))
-        flow = self.network([f.expand(size, -1, -1, -1) for f in self.features], features)[0][-1]
+        flow = self.network([f.expand(size, -1, -1, -1) for f in self.features], self._encode(images))[0][-1]
+        if self.binning > 1:
+            flow = upsample(self.binning * flow, self.binning, self.coarse)
         return flow[:count, :, : self.coarse[0], : self.coarse[1]]
+
+    def _encode(self, images: Tensor) -> list[Tensor]:
+        """Features of images (n, H, W) in counts; what averages over a pixel without data has none either."""
+        if self.binning > 1:
+            images = F.avg_pool2d(images[:, None], self.binning, ceil_mode=True)[:, 0]
+        return self.network.encode(network_input(images).contiguous(memory_format=torch.channels_last))
 
 
 def _split(rigid: Tensor, flow: Tensor) -> tuple[Tensor, Tensor]:
@@ -89,10 +106,6 @@ def linearise(batch: Batch, refiner: Refiner) -> Equations:
         left[i] = equations + refiner.matrix @ rows
         seen[i] = left[i] + (refiner.matrix @ tissue).numpy()
     return Equations(left, seen, misfit)
-
-
-def _channels_last(images: Tensor) -> Tensor:
-    return images.contiguous(memory_format=torch.channels_last)
 
 
 @torch.inference_mode()

@@ -1,12 +1,13 @@
 """How the motion of one movie is found: everything that is measured on samples before the stream starts."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import torch
 
-from moco_dl.batch import Batch, Equations, runs_apart
+from moco_dl.batch import Batch, Equations, Motion, runs_apart
 from moco_dl.infer import Estimator, linearise, move_known
 from moco_dl.prior import measure_prior
 from moco_dl.reference import Samples
@@ -36,33 +37,46 @@ class Plan:
             return np.full(self.estimator.coarse, np.nan, np.float32)
         return self.tracker.expected_error(self.refiner)
 
-    def motion(self, frames: Iterator[tuple[int, np.ndarray]]) -> Iterator[Batch]:
-        """(number of the first frame, frames) -> frames with their motion, a few frames late."""
-        batches = (Batch(start, part, self.estimator(part)) for start, part in frames)
+    def motion(self, frames: Iterator[tuple[int, np.ndarray]], mapping: Callable = map) -> Iterator[Batch]:
+        """(number of the first frame, frames) -> frames with their motion, a few frames late.
+
+        `mapping` is `map`, or does the same with several threads.
+        """
+        batches = mapping(self._estimated, frames)
         if self.refiner is None:
             yield from batches
             return
         smooth = smooth_in_time(batches, self.width, split=True)
-        linearised = ((batch, linearise(batch, self.refiner)) for batch in smooth)
+        linearised = mapping(self._linearised, smooth)
         for batch in tracked(linearised, self.refiner, self.tracker):
             judged = ~batch.motion.flagged[:, None, None, None]
             flow = np.where(judged, batch.motion.flow - self.constant, 0)
             yield replace(batch, motion=replace(batch.motion, flow=flow))
 
+    def _estimated(self, part: tuple[int, np.ndarray]) -> Batch:
+        start, frames = part
+        return Batch(start, frames, self.estimator(frames))
 
-def refining(plan: Plan, samples: Samples, smooth: float | None, *, own: bool) -> Plan:
-    """`plan` with all that follows the network, measured on the samples; `own`: so was the reference.
+    def _linearised(self, batch: Batch) -> tuple[Batch, Equations]:
+        return batch, linearise(batch, self.refiner)
 
-    `smooth` is the time, in frames, over which motion is taken to be correlated; None: measured, too.
+
+def refining(plan: Plan, samples: Samples, smooth: float | None, *, own: bool, mapping: Callable = map) -> Plan:
+    """`plan` with all that follows the network, measured on samples whose motion is known roughly.
+
+    `smooth` is the time, in frames, over which motion is taken to be correlated; None: measured, too. `own`
+    says that the reference was made of the samples.
     """
-    motion = plan.estimator(samples.frames)
+    rigid = samples.motion.mean(axis=(2, 3))
+    flow = samples.motion - rigid[:, :, None, None]
+    motion = Motion(rigid, flow, np.zeros(len(rigid), bool))
     width = choose_width(motion.flow, samples.runs) if smooth is None else smooth
     apart = runs_apart(Batch(0, samples.frames, motion), samples.runs)
     runs = list(smooth_in_time(apart, width, split=True))
     trusted = np.ones(len(samples.runs), bool)
     for _ in range(2):  # again without the frames that do not fit, so that they do no harm
-        refiner = _refiner(runs, samples, plan.reference, trusted, own=own)
-        parts = [linearise(run, refiner) for run in runs]
+        refiner = _refiner(runs, samples, plan.reference, trusted, {"own": own, "mapping": mapping})
+        parts = list(mapping(partial(linearise, refiner=refiner), runs))
         equations = Equations(*(np.concatenate([vars(p)[name] for p in parts]) for name in vars(parts[0])))
         usual = max(float(np.median(equations.misfit)), LEAST_MISFIT)
         before, trusted = trusted, equations.misfit <= DOUBTFUL * usual
@@ -78,9 +92,9 @@ def refining(plan: Plan, samples: Samples, smooth: float | None, *, own: bool) -
 
 
 def _refiner(
-    runs: list[Batch], samples: Samples, reference: np.ndarray, trusted: np.ndarray, *, own: bool
+    runs: list[Batch], samples: Samples, reference: np.ndarray, trusted: np.ndarray, how: dict
 ) -> Refiner:
     motion = np.concatenate([run.motion.total() for run in runs])
     good = Samples(samples.frames[trusted], samples.runs[trusted], motion[trusted])
-    template = build_template(good, reference, move_known, own=own)
+    template = build_template(good, reference, move_known, **how)
     return Refiner(*map(torch.from_numpy, template))  # on the CPU: not every accelerator has float64

@@ -5,7 +5,7 @@ Built from frames sampled evenly over the movie: seeded by the frames that agree
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -87,22 +87,33 @@ def draw_samples(read: Callable[[list[int]], np.ndarray], runs: Sequence[range])
     return Samples(frames[good], numbers[good])
 
 
-def build_reference(samples: Samples, kind: str, estimates: Sequence[Estimate], move: Move) -> np.ndarray:
-    """Reference `(H, W)` float32 from sampled frames.
+def build_reference(
+    samples: Samples, kind: str, estimates: Sequence[Estimate], move: Move, mapping: Callable = map
+) -> tuple[np.ndarray, np.ndarray]:
+    """Reference `(H, W)` float32 from sampled frames, and their motion when it was made.
 
     `kind` is "median" or "mean". Each of `estimates` in turn registers the samples to the reference so far;
     what is constant in the motion is taken out, so that the reference stays at the middle position and shape.
+    `mapping` is `map`, or does the same with several threads.
     """
-    frames, runs = samples.frames, samples.runs
-    reference = seed(frames)
+    frames = samples.frames
+    runs = samples.runs if len(np.unique(samples.runs)) >= 4 else np.arange(len(samples.runs))
+    groups = [np.flatnonzero(runs == run) for run in np.unique(runs)]
+    reference, motion = seed(frames), np.zeros((len(frames), 2, 1, 1), np.float32)
     for estimate in estimates:
         motion = _centred(estimate(frames, reference))
-        keep = _agreeing(frames, motion, reference, move)
-        reference = _combine(
-            replace(samples, frames=frames[keep], runs=runs[keep], motion=motion[keep]), kind, move
-        )
+
+        def registered(group: np.ndarray) -> Registered:
+            return _registered(move(frames[group], motion[group]), reference)  # noqa: B023 (used at once)
+
+        done = list(mapping(registered, groups))
+        keep = _agreeing(np.concatenate([part.correlation for part in done]))
+        spoilt = [i for i, group in enumerate(groups) if not keep[group].all()]
+        for i in spoilt:
+            done[i] = registered(groups[i][keep[groups[i]]])
+        reference = _combine(done, kind)
     fallback = frames.mean(axis=0, dtype=np.float32)
-    return np.where(np.isfinite(reference), reference, fallback).astype(np.float32)
+    return np.where(np.isfinite(reference), reference, fallback).astype(np.float32), motion
 
 
 def _centred(motion: np.ndarray) -> np.ndarray:
@@ -132,46 +143,50 @@ def _thumbnails(samples: np.ndarray) -> np.ndarray:
     """Frames averaged down to about 64 pixels a side, float32."""
     by, bx = (max(1, size // 64) for size in samples.shape[1:])
     height, width = samples.shape[1] // by, samples.shape[2] // bx
-    cut = np.nan_to_num(samples[:, : height * by, : width * bx].astype(np.float32))
-    return cut.reshape(len(cut), height, by, width, bx).mean(axis=(2, 4))
+    small = np.empty((len(samples), height, width), np.float32)
+    for image, frame in zip(small, samples, strict=True):
+        cut = frame[: height * by, : width * bx].astype(np.float32)
+        image[...] = np.nan_to_num(cut, copy=False).reshape(height, by, width, bx).mean(axis=(1, 3))
+    return small
 
 
-def _chunks(count: int) -> list[slice]:
-    return [slice(i, i + RUN) for i in range(0, count, RUN)]
+@dataclass(frozen=True)
+class Registered:
+    """Frames of one run, moved onto the reference: their sum, and how many there are, at each pixel."""
+
+    total: np.ndarray  # (H, W) float32
+    count: np.ndarray  # (H, W)
+    correlation: np.ndarray  # (n,) of each frame with the reference
 
 
-def _agreeing(samples: np.ndarray, motion: np.ndarray, reference: np.ndarray, move: Move) -> np.ndarray:
-    """`(n,)` bool: registered samples whose correlation with the reference is not an outlier."""
-    correlation = np.concatenate(
-        [[_correlation(f, reference) for f in move(samples[g], motion[g])] for g in _chunks(len(samples))]
-    )
+def _registered(moved: np.ndarray, reference: np.ndarray) -> Registered:
+    known = np.isfinite(moved)
+    correlation = [_correlation(*pair, reference) for pair in zip(moved, known, strict=True)]
+    total = np.where(known, moved, 0).sum(axis=0, dtype=np.float32)
+    return Registered(total, known.sum(axis=0), np.array(correlation))
+
+
+def _agreeing(correlation: np.ndarray) -> np.ndarray:
+    """`(n,)` bool: frames whose correlation with the reference is not an outlier."""
     typical = np.median(correlation)
     spread = 1.4826 * np.median(np.abs(correlation - typical)) + 0.01
     return correlation >= typical - OUTLIER * spread
 
 
-def _correlation(frame: np.ndarray, reference: np.ndarray) -> float:
-    valid = np.isfinite(frame) & np.isfinite(reference)
-    a, b = frame[valid], reference[valid]
-    if a.size < 2:
+def _correlation(frame: np.ndarray, known: np.ndarray, reference: np.ndarray) -> float:
+    known = known & np.isfinite(reference)
+    if np.count_nonzero(known) < 2:
         return -1.0
-    a, b = a - a.mean(), b - b.mean()
+    a, b = ((image - image.mean(where=known)) for image in (frame, reference))
+    a, b = (np.where(known, image, 0).ravel() for image in (a, b))
     return float(a @ b / max(np.sqrt((a @ a) * (b @ b)), 1e-12))
 
 
-def _combine(samples: Samples, kind: str, move: Move) -> np.ndarray:
-    """Mean, or median over the means of runs (over single samples if there are few runs)."""
-    runs = samples.runs if len(np.unique(samples.runs)) >= 4 else np.arange(len(samples.runs))
-    means, weights = [], []
-    for run in np.unique(runs):
-        moved = move(samples.frames[runs == run], samples.motion[runs == run])
-        there = np.isfinite(moved)
-        weights.append(there.sum(axis=0))
-        means.append(_divide(np.where(there, moved, 0).sum(axis=0), weights[-1]))
+def _combine(parts: Sequence[Registered], kind: str) -> np.ndarray:
+    """Mean of all frames, or median over the means of runs."""
     if kind == "median":
-        return _median(np.stack(means))
-    total = sum(np.where(n > 0, mean, 0) * n for mean, n in zip(means, weights, strict=True))
-    return _divide(total, sum(weights))
+        return _median(np.stack([_divide(part.total, part.count) for part in parts]))
+    return _divide(sum(part.total for part in parts), sum(part.count for part in parts))
 
 
 def _divide(total: np.ndarray, count: np.ndarray) -> np.ndarray:

@@ -119,13 +119,13 @@ class Refiner:
         values[1, :, self.rows.stop :] = factors.flatten(1)
         return values[0].flatten(), values[1].flatten()
 
-    def displacement(self, values: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def displacement(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Unknowns (2 m,) -> shift (2,), rows (2, h), tissue's displacement (2, h, w), all float32 px."""
-        values = values.float().unflatten(0, (2, -1))
-        sizes = torch.zeros(2, self.y.shape[1], self.x.shape[1])
-        sizes[self.unknowns] = values
-        tissue = self.y[:, self.rows.stop :] @ sizes[:, self.rows.stop :, 1:] @ self.x[:, 1:].T
-        return values[:, 0], values[:, self.rows] @ self.y[:, self.rows].T, tissue
+        values, first = values.astype(np.float32).reshape(2, -1), self.rows.stop
+        y, x = self.y.numpy(), self.x.numpy()
+        sizes = values[:, first:].reshape(2, y.shape[1] - first, x.shape[1] - 1)
+        tissue = y[:, first:] @ sizes @ x[:, 1:].T
+        return values[:, 0], values[:, self.rows] @ y[:, self.rows].T, tissue
 
     def _without_background(self, moved: Tensor, fixed: Tensor, weight: Tensor) -> Tensor:
         """Images (H, W) less their weighted local mean and less each row's mean, (2, H, W)."""

@@ -3,6 +3,8 @@
 A gradient is a difference of neighbours, so noise that does no harm in the reference drowns it in dim movies.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 from scipy.ndimage import binary_dilation, gaussian_filter
 
@@ -12,7 +14,7 @@ MARGIN = 16  # px of mirror image around the frame, so that its edges do not sho
 
 
 def build_template(
-    samples: Samples, reference: np.ndarray, move: Move, *, own: bool
+    samples: Samples, reference: np.ndarray, move: Move, *, own: bool, mapping: Callable = map
 ) -> tuple[np.ndarray, np.ndarray]:
     """Image in the movie's units and variance of registered frames about it, both (H, W) float32.
 
@@ -23,7 +25,7 @@ def build_template(
     """
     unknown = ~np.isfinite(reference)
     reference = np.where(unknown, np.nanmean(reference), reference)
-    total, count, squares = _statistics(samples, reference.astype(np.float64), move)
+    total, count, squares = _statistics(samples, reference.astype(np.float64), move, mapping)
     seen = count.sum(axis=0) > 0
     mean = np.divide(total.sum(axis=0), count.sum(axis=0), where=seen, out=np.zeros(reference.shape))
     variance = np.divide(squares, count.sum(axis=0), where=seen, out=np.zeros(reference.shape))
@@ -40,21 +42,23 @@ def build_template(
 
 
 def _statistics(
-    samples: Samples, reference: np.ndarray, move: Move
+    samples: Samples, reference: np.ndarray, move: Move, mapping: Callable
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Of registered samples less `reference`: sums, counts (2, H, W) of even and odd ones; squares (H, W)."""
-    total, count, squares = np.zeros((2, *reference.shape)), np.zeros((2, *reference.shape)), 0.0
-    for start in range(0, len(samples.frames), RUN):
-        part = slice(start, start + RUN)
+
+    def of_part(part: slice) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         difference = move(samples.frames[part], samples.motion[part]) - reference
         known = np.isfinite(difference)
         offset = np.mean(difference, axis=(1, 2), keepdims=True, where=known)
         difference = np.where(known, difference - offset, 0)
-        for half in (0, 1):
-            total[half] += difference[half::2].sum(axis=0)
-            count[half] += known[half::2].sum(axis=0)
-        squares = squares + np.square(difference).sum(axis=0)
-    return total, count, squares
+        halves = [(difference[half::2].sum(axis=0), known[half::2].sum(axis=0)) for half in (0, 1)]
+        return *(np.stack(pair) for pair in zip(*halves, strict=True)), np.square(difference).sum(axis=0)
+
+    parts = mapping(of_part, (slice(start, start + RUN) for start in range(0, len(samples.frames), RUN)))
+    sums = next(parts)
+    for part in parts:
+        sums = tuple(one + other for one, other in zip(sums, part, strict=True))
+    return sums
 
 
 def shared_signal(first: np.ndarray, second: np.ndarray) -> np.ndarray:

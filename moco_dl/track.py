@@ -12,7 +12,6 @@ from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
-import torch
 from scipy.linalg import eigh
 
 from moco_dl.batch import Batch, Equations
@@ -69,9 +68,9 @@ class Tracker:
         tissue *= np.sqrt(self._unknown(self.reach))[:, None]
         ways[len(tissue) :, ~alone.is_tissue] = np.linalg.cholesky(self.prior.noise * alone.others).T
         variance = np.zeros(refiner.grid)
-        for way in torch.from_numpy(ways):
+        for way in ways:
             shift, rows, field = refiner.displacement(way)
-            variance += (shift[:, None, None] + rows[..., None] + field).square().mean(dim=0).numpy()
+            variance += np.square(shift[:, None, None] + rows[..., None] + field).mean(axis=0)
         return np.sqrt(np.pi / 2 * variance).astype(np.float32)
 
     def trusts(self, misfit: np.ndarray) -> np.ndarray:
@@ -124,8 +123,7 @@ def _solved(
             near = np.stack([told[batch.start + int(i) + lag] for lag in lags])
             modes = (tracker.weights(lags) * near).sum(axis=0)
         seen = equations.seen[i] if 0 in lags else None
-        values = torch.from_numpy(tracker.unknowns(seen, modes))
-        shift, lines, tissue = (part.numpy() for part in refiner.displacement(values))
+        shift, lines, tissue = refiner.displacement(tracker.unknowns(seen, modes))
         mean = tissue.mean(axis=(1, 2))
         rigid[i] += shift + mean
         rows[i], flow[i] = lines, tissue - mean[:, None, None]

@@ -60,7 +60,7 @@ def total(prior, refiner):
     values = np.concatenate([root(prior.tissue).T] * 2, axis=1)
     unknowns = np.zeros((len(values), len(refiner.matrix)))
     unknowns[:, refiner.kinds()["tissue"]] = values
-    fields = [refiner.displacement(torch.from_numpy(row))[2][0].numpy() for row in unknowns]
+    fields = [refiner.displacement(row)[2][0] for row in unknowns]
     return np.sqrt(np.square(fields).sum(axis=0).mean())
 
 
@@ -93,9 +93,9 @@ def test_what_all_frames_share_is_found_or_left(refiner):
     common = np.where(refiner.kinds()["tissue"], 0.5, 0.0)
     seen = equations + refiner.matrix.numpy() @ common
     prior = prior_of(refiner, seen, np.arange(60) // RUN)
-    shared = lambda p: refiner.displacement(torch.from_numpy(p.common))[2]  # noqa: E731
-    truth = refiner.displacement(torch.from_numpy(common + unknowns.mean(axis=0)))[2]
-    assert (shared(prior) - truth).abs().mean() < 0.15 * truth.abs().mean()
+    shared = lambda p: refiner.displacement(p.common)[2]  # noqa: E731
+    truth = refiner.displacement(common + unknowns.mean(axis=0))[2]
+    assert np.abs(shared(prior) - truth).mean() < 0.15 * np.abs(truth).mean()
     assert not shared(prior.about_zero()).any()
 
 
@@ -154,8 +154,8 @@ def test_the_motion_is_the_most_probable_one(refiner, prior):
     unknowns = (
         motion @ everywhere @ np.linalg.solve(everywhere @ motion @ everywhere + noise, equations.ravel())
     )
-    expected = [refiner.displacement(torch.from_numpy(row)) for row in unknowns.reshape(12, -1)]
-    expected = np.stack([(s[:, None, None] + r[..., None] + t).numpy() for s, r, t in expected])
+    expected = [refiner.displacement(row) for row in unknowns.reshape(12, -1)]
+    expected = np.stack([s[:, None, None] + r[..., None] + t for s, r, t in expected])
     tracker = Tracker(refiner, quiet)
     tracker.reach = 12
     np.testing.assert_allclose(motions(equations, 5, refiner, tracker), expected, atol=2e-3)
@@ -164,7 +164,7 @@ def test_the_motion_is_the_most_probable_one(refiner, prior):
 def test_knowing_of_activity_helps(refiner, prior):
     """Where noise lasts as long as motion, only its pattern tells them apart; it matters how strong it is."""
     unknowns, equations = draw(refiner, 200, tissue=0.05, lasting=1.5, noise=2.0, activity=0.9)
-    truth = np.stack([refiner.displacement(torch.from_numpy(row))[2].numpy() for row in unknowns])
+    truth = np.stack([refiner.displacement(row)[2] for row in unknowns])
     expected = replace(prior, noise=2.0, tissue=prior.tissue / 16, other=np.full_like(prior.other, 1e-9))
     errors = []
     for share in (0.0, 0.9):
@@ -225,8 +225,8 @@ def test_the_stated_error_is_the_true_one(refiner, prior, noise):
     errors = rng.standard_normal((frames, len(matrix))) @ root(matrix).T
     tracker = Tracker(refiner, quiet)
     found = motions(unknowns @ matrix + noise**0.5 * errors, 50, refiner, tracker)
-    parts = [refiner.displacement(torch.from_numpy(row)) for row in unknowns]
-    truth = np.stack([(s[:, None, None] + r[..., None] + t).numpy() for s, r, t in parts])
+    parts = [refiner.displacement(row) for row in unknowns]
+    truth = np.stack([s[:, None, None] + r[..., None] + t for s, r, t in parts])
     error = np.linalg.norm(found - truth, axis=1).mean(axis=0)
     stated = tracker.expected_error(refiner)
     assert stated.mean() == pytest.approx(error.mean(), rel=0.05)

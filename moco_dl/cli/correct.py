@@ -46,6 +46,13 @@ outdir = click.option("--outdir", type=PATH, help="Directory for the outputs [be
 @dataset
 @click.option("--weights", type=PATH, help="Weights from nrcorrect train [the shipped ones].")
 @device
+@click.option(
+    "--quality",
+    default="fast",
+    type=click.Choice(["fast", "best"]),
+    help="best: the network sees full resolution, about twice the time.",
+)
+@click.option("--threads", type=click.IntRange(1), help="Frames computed at a time [one for each processor].")
 @click.option("--batch-size", default=16, type=click.IntRange(1), help="Frames in memory at a time.")
 @click.option(
     "--smooth",
