@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,14 +12,15 @@ from moco_dl import checkpoint
 from moco_dl.batch import Batch, Motion
 from moco_dl.errors import NrcorrectError
 from moco_dl.fields import FLOW_DTYPE, Fields
-from moco_dl.infer import Estimator, move, move_known
+from moco_dl.infer import Estimator, binned, enlarged, move, move_known
 from moco_dl.movie import DTYPES, ArrayMovie, Movie
 from moco_dl.network import STRIDE, PyramidFlowNet
 from moco_dl.output import to_dtype
 from moco_dl.parallel import Workers
 from moco_dl.plan import Plan, refining
-from moco_dl.reference import build_reference, draw_samples, sample_runs
+from moco_dl.reference import Samples, build_reference, draw_samples, sample_runs
 
+SAMPLED = 64 * 2**20  # bytes of sampled frames that are kept in memory
 CHUNK = 8  # frames that a thread takes at a time while samples are looked at
 BINNED = 240  # px, shorter side from which on binned frames show enough
 RIGID_PASSES = 2  # the reference is estimated this often from rigidly registered samples
@@ -29,8 +31,8 @@ class CorrectOptions:
     """How to correct."""
 
     ref: str = "median"  # or "mean": how registered samples are combined
-    ref_frames: int = 200  # frames sampled for the reference
-    quality: str = "fast"  # the network sees frames binned 2x2 if they are large enough; "best": never
+    ref_frames: int | None = None  # frames sampled for the reference; None: see `frames_to_sample`
+    quality: str = "best"  # or "fast": the network sees frames binned 2x2, if they are large enough
     smooth: float | None = None  # frames, sigma of the smoothing of non-rigid fields; None: from the movie
     rigid_only: bool = False  # whole-frame shifts, no network
     max_shift: float | None = None  # px, largest rigid shift; None: 15 % of the frame's shorter side
@@ -83,37 +85,54 @@ class Corrector:
     def prepare(self, movie: Movie, reference: np.ndarray | None = None) -> Plan:
         """Look at samples of `movie`: build the reference (H, W) unless given, and what else is needed."""
         reference = None if reference is None else checked_reference(reference, movie)
-        runs = sample_runs(movie.shape[0], self.options.ref_frames)
+        runs = sample_runs(movie.shape[0], self.options.ref_frames or frames_to_sample(movie))
         samples = draw_samples(movie.read, runs)
         own = reference is None
         if own:
-            estimates = [self._rigid_motion] * RIGID_PASSES + [self._full_motion] * (self.network is not None)
-            reference, motion = build_reference(
-                samples, self.options.ref, estimates, move_known, self.workers.map
-            )
-        plan = Plan(reference, self._estimator(reference, self.network))
+            reference, motion = self._reference(samples)
+        plan = Plan(reference, self._estimator(reference, self.network, self._binning(reference.shape)))
         if self.network is None:
             return plan
         if not own:
-            motion = self._full_motion(samples.frames, reference)
+            motion = self._motion(samples.frames, plan.estimator)
         samples = replace(samples, motion=motion)
         return refining(plan, samples, self.options.smooth, own=own, mapping=self.workers.map)
 
-    def _estimator(self, reference: np.ndarray, network: PyramidFlowNet | None) -> Estimator:
+    def _reference(self, samples: Samples) -> tuple[np.ndarray, np.ndarray]:
+        """Reference (H, W) from the samples, and their motion; found on binned frames, if any are to be."""
+        size, kind = samples.frames.shape[1:], self.options.ref
+        factor = self._binning(size)
+        small, estimates = samples, [self._rigid_motion] * RIGID_PASSES
+        if self.network is not None:
+            estimates.append(self._full_motion)
+        if factor > 1:
+            frames = self.workers.map(partial(binned, factor=factor), _chunks(samples.frames))
+            small = replace(samples, frames=np.concatenate(list(frames)))
+        reference, motion = build_reference(small, kind, estimates, move_known, self.workers.map)
+        if factor == 1:
+            return reference, motion
+        grid = tuple(-(-n // STRIDE) for n in size)
+        motion = enlarged(torch.from_numpy(motion), factor, grid).numpy()
+        first = reference.repeat(factor, 0).repeat(factor, 1)[: size[0], : size[1]]
+        return build_reference(samples, kind, [lambda *_: motion], move_known, self.workers.map, first)
+
+    def _binning(self, size: tuple[int, int]) -> int:
+        """Pixels a side over which frames of this size are averaged before their motion is estimated."""
+        return 2 if self.network and self.options.quality == "fast" and min(size) >= BINNED else 1
+
+    def _estimator(self, reference: np.ndarray, network: PyramidFlowNet | None, binning: int) -> Estimator:
         limit = self.options.max_shift
         limit = 0.15 * min(reference.shape) if limit is None else limit
-        binning = 2 if self.options.quality == "fast" and min(reference.shape) >= BINNED else 1
         return Estimator(reference, network, max_shift=limit, device=self.device, binning=binning)
 
     def _rigid_motion(self, frames: np.ndarray, reference: np.ndarray) -> np.ndarray:
-        return self._motion(frames, self._estimator(reference, None))[:, :, :1, :1]
+        return self._motion(frames, self._estimator(reference, None, 1))[:, :, :1, :1]
 
     def _full_motion(self, frames: np.ndarray, reference: np.ndarray) -> np.ndarray:
-        return self._motion(frames, self._estimator(reference, self.network))
+        return self._motion(frames, self._estimator(reference, self.network, 1))
 
     def _motion(self, frames: np.ndarray, estimator: Estimator) -> np.ndarray:
-        parts = (frames[i : i + CHUNK] for i in range(0, len(frames), CHUNK))
-        return np.concatenate([motion.total() for motion in self.workers.map(estimator, parts)])
+        return np.concatenate([motion.total() for motion in self.workers.map(estimator, _chunks(frames))])
 
     def batches(self, movie: Movie, plan: Plan) -> Iterator[Batch]:
         """Correct `movie` batch by batch, in order: corrected frames and what was applied to them."""
@@ -126,6 +145,16 @@ class Corrector:
 
         frames = read_batches(movie, self.options.batch_size)
         yield from self.workers.map(applied, plan.motion(frames, self.workers.map))
+
+
+def frames_to_sample(movie: Movie) -> int:
+    """200 frames, or as many as SAMPLED bytes hold, but at least 60."""
+    frame = movie.shape[1] * movie.shape[2] * movie.dtype.itemsize
+    return min(200, max(60, SAMPLED // frame))
+
+
+def _chunks(frames: np.ndarray) -> Iterator[np.ndarray]:
+    return (frames[i : i + CHUNK] for i in range(0, len(frames), CHUNK))
 
 
 def read_batches(movie: Movie, size: int) -> Iterator[tuple[int, np.ndarray]]:

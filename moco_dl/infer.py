@@ -31,15 +31,15 @@ class Estimator:
     ):
         """`reference` (H, W) float32 counts; without a network only rigid shifts are found.
 
-        The network sees images averaged over `binning` x `binning` pixels, 1 or 2.
+        Frames and reference are averaged over `binning` x `binning` pixels first; `max_shift` is in full px.
         """
         self.network, self.device, self.binning = network, device, binning
-        image = torch.from_numpy(np.ascontiguousarray(reference, np.float32)).to(device)
-        self.rigid = RigidRegistration(image, max_shift)
+        image = torch.from_numpy(binned(reference[None], binning)).to(device)
+        self.rigid = RigidRegistration(image[0], max_shift / binning)
         self.coarse = tuple(-(-size // STRIDE) for size in reference.shape)
         if network is not None:
             with torch.inference_mode():
-                self.features = self._encode(image[None])
+                self.features = network.encode(_channels_last(network_input(image)))
 
     @torch.inference_mode()
     def __call__(self, frames: np.ndarray) -> Motion:
@@ -48,16 +48,18 @@ class Estimator:
         rigid = np.zeros((len(frames), 2), np.float32)
         flow = np.zeros((len(frames), 2, *self.coarse), np.float32)
         if good.any():
-            images = torch.from_numpy(frames[good].astype(np.float32)).to(self.device)
-            shift, residual = self._estimate(images)
-            rigid[good], flow[good] = shift.cpu().numpy(), residual.cpu().numpy()
+            shift, residual = self._estimate(
+                torch.from_numpy(binned(frames[good], self.binning)).to(self.device)
+            )
+            rigid[good] = self.binning * shift.cpu().numpy()
+            flow[good] = enlarged(residual, self.binning, self.coarse).cpu().numpy()
         return Motion(rigid, flow, ~good)
 
     def _estimate(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Images (n, H, W) float32 -> rigid (n, 2), flow (n, 2, h, w) with zero mean."""
+        """Images (n, H, W) float32 -> rigid (n, 2), flow (n, 2, h, w) with zero mean, in their own pixels."""
         shift = self.rigid.shifts(images)
         if self.network is None:
-            return shift, torch.zeros(len(images), 2, *self.coarse)
+            return shift, torch.zeros(len(images), 2, 1, 1)
         whole = shift.round()
         # Always groups of one size: convolutions round differently in batches of another size.
         size = GROUP if self.device.type == "cpu" else GPU_GROUP
@@ -67,19 +69,33 @@ class Estimator:
 
     def _network_flow(self, images: Tensor, size: int) -> Tensor:
         """Residual flow (n, 2, h, w) of at most `size` images (n, H, W)."""
-        count = len(images)
+        count, (height, width) = len(images), images.shape[1:]
         if count < size:
             images = torch.cat((images, images[-1:].expand(size - count, -1, -1)))
-        flow = self.network([f.expand(size, -1, -1, -1) for f in self.features], self._encode(images))[0][-1]
-        if self.binning > 1:
-            flow = upsample(self.binning * flow, self.binning, self.coarse)
-        return flow[:count, :, : self.coarse[0], : self.coarse[1]]
+        features = self.network.encode(_channels_last(network_input(images)))
+        flow = self.network([f.expand(size, -1, -1, -1) for f in self.features], features)[0][-1]
+        return flow[:count, :, : -(-height // STRIDE), : -(-width // STRIDE)]
 
-    def _encode(self, images: Tensor) -> list[Tensor]:
-        """Features of images (n, H, W) in counts; what averages over a pixel without data has none either."""
-        if self.binning > 1:
-            images = F.avg_pool2d(images[:, None], self.binning, ceil_mode=True)[:, 0]
-        return self.network.encode(network_input(images).contiguous(memory_format=torch.channels_last))
+
+def binned(frames: np.ndarray, factor: int) -> np.ndarray:
+    """Frames (n, H, W) averaged over `factor` x `factor` pixels, float32; where one is not finite, none is."""
+    height, width = (-(-size // factor) for size in frames.shape[1:])
+    small = np.empty((len(frames), height, width), np.float32)
+    for image, frame in zip(small, frames, strict=True):
+        whole = torch.from_numpy(frame.astype(np.float32))
+        image[...] = F.avg_pool2d(whole[None, None], factor, ceil_mode=True)[0, 0].numpy()
+    return small
+
+
+def enlarged(flow: Tensor, factor: int, size: tuple[int, int]) -> Tensor:
+    """Coarse flow (n, 2, h, w) of frames binned by `factor` -> that of the full frames (n, 2, *size)."""
+    if flow.shape[2:] == (1, 1) or factor == 1:
+        return factor * flow.expand(-1, -1, *size)
+    return upsample(factor * flow, factor, size)
+
+
+def _channels_last(images: Tensor) -> Tensor:
+    return images.contiguous(memory_format=torch.channels_last)
 
 
 def _split(rigid: Tensor, flow: Tensor) -> tuple[Tensor, Tensor]:
@@ -116,11 +132,14 @@ def move(frames: np.ndarray, motion: Motion, stride: int, mode: str) -> np.ndarr
     32-bit integers and float64 are warped in float64, the rest in float32. `mode`: bilinear or bicubic.
     """
     precise = torch.float32 if frames.dtype.name in EXACT_IN_FLOAT32 else torch.float64
-    images = torch.from_numpy(frames.astype(np.float64)).to(precise)
-    field = displacement(motion.rigid, motion.flow, stride, frames.shape[1:]).to(precise)
-    moved = warp(images[:, None], field, mode=mode)[:, 0]
     still = ~(np.any(motion.rigid, axis=1) | np.any(motion.flow, axis=(1, 2, 3)))
-    return torch.where(torch.from_numpy(still)[:, None, None], images, moved).numpy()
+    moved = torch.empty(frames.shape, dtype=precise)
+    for i, frame in enumerate(frames):  # one by one, so that what is needed for it stays in the cache
+        moved[i] = torch.from_numpy(frame.astype(np.float64)).to(precise)
+        if not still[i]:
+            field = displacement(motion.rigid[i : i + 1], motion.flow[i : i + 1], stride, frame.shape)
+            moved[i] = warp(moved[i : i + 1, None], field.to(precise), mode=mode)[0, 0]
+    return moved.numpy()
 
 
 def displacement(rigid: np.ndarray, flow: np.ndarray, stride: int, size: tuple[int, int]) -> Tensor:
@@ -135,9 +154,12 @@ def move_known(frames: np.ndarray, motion: np.ndarray) -> np.ndarray:
 
     `motion` is a coarse field (n, 2, h, w) of the network's stride, or a shift (n, 2, 1, 1).
     """
-    if motion.shape[2:] == (1, 1):
-        field = torch.from_numpy(motion).expand(-1, -1, *frames.shape[1:])
-    else:
-        field = displacement(np.zeros((len(motion), 2), np.float32), motion, STRIDE, frames.shape[1:])
-    moved = warp(torch.from_numpy(frames.astype(np.float32))[:, None], field)[:, 0]
-    return torch.where(inside(field), moved, torch.nan).numpy()
+    moved = torch.empty(frames.shape)
+    for i, frame in enumerate(frames):
+        if motion.shape[2:] == (1, 1):
+            field = torch.from_numpy(motion[i : i + 1]).expand(-1, -1, *frame.shape)
+        else:
+            field = displacement(np.zeros((1, 2), np.float32), motion[i : i + 1], STRIDE, frame.shape)
+        image = torch.from_numpy(frame.astype(np.float32))[None, None]
+        moved[i] = torch.where(inside(field), warp(image, field)[:, 0], torch.nan)[0]
+    return moved.numpy()

@@ -1,5 +1,6 @@
 """How the motion of one movie is found: everything that is measured on samples before the stream starts."""
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
@@ -16,6 +17,7 @@ from moco_dl.smooth import choose_width, smooth_in_time
 from moco_dl.template import build_template
 from moco_dl.track import DOUBTFUL, Tracker, tracked
 
+FLASH = 5.0  # standard deviations at which a change of brightness counts half: activity is not motion
 LEAST_MISFIT = 0.01  # of the expected variance; frames that are all alike leave next to nothing
 
 
@@ -75,7 +77,7 @@ def refining(plan: Plan, samples: Samples, smooth: float | None, *, own: bool, m
     runs = list(smooth_in_time(apart, width, split=True))
     trusted = np.ones(len(samples.runs), bool)
     for _ in range(2):  # again without the frames that do not fit, so that they do no harm
-        refiner = _refiner(runs, samples, plan.reference, trusted, {"own": own, "mapping": mapping})
+        refiner = _refiner(runs, samples, plan, trusted, {"own": own, "mapping": mapping})
         parts = list(mapping(partial(linearise, refiner=refiner), runs))
         equations = Equations(*(np.concatenate([vars(p)[name] for p in parts]) for name in vars(parts[0])))
         usual = max(float(np.median(equations.misfit)), LEAST_MISFIT)
@@ -91,10 +93,10 @@ def refining(plan: Plan, samples: Samples, smooth: float | None, *, own: bool, m
     return replace(plan, refiner=refiner, tracker=tracker, width=width, constant=constant)
 
 
-def _refiner(
-    runs: list[Batch], samples: Samples, reference: np.ndarray, trusted: np.ndarray, how: dict
-) -> Refiner:
+def _refiner(runs: list[Batch], samples: Samples, plan: Plan, trusted: np.ndarray, how: dict) -> Refiner:
     motion = np.concatenate([run.motion.total() for run in runs])
+    # What is not trusted is taken from the network, which follows activity itself where it sees binned frames.
+    limit = FLASH if plan.estimator.binning == 1 else math.inf
     good = Samples(samples.frames[trusted], samples.runs[trusted], motion[trusted])
-    template = build_template(good, reference, move_known, **how)
-    return Refiner(*map(torch.from_numpy, template))  # on the CPU: not every accelerator has float64
+    template = build_template(good, plan.reference, move_known, **how)
+    return Refiner(*map(torch.from_numpy, template), limit)  # on the CPU: not every accelerator has float64

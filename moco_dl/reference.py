@@ -84,22 +84,29 @@ def draw_samples(read: Callable[[list[int]], np.ndarray], runs: Sequence[range])
     good = usable(frames)
     if not good.any():
         raise NrcorrectError("no usable frame to build a reference from: all are empty, constant or saturated")
-    return Samples(frames[good], numbers[good])
+    # Indexing copies, and samples are most of what is in memory.
+    return Samples(frames, numbers) if good.all() else Samples(frames[good], numbers[good])
 
 
 def build_reference(
-    samples: Samples, kind: str, estimates: Sequence[Estimate], move: Move, mapping: Callable = map
+    samples: Samples,
+    kind: str,
+    estimates: Sequence[Estimate],
+    move: Move,
+    mapping: Callable = map,
+    first: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Reference `(H, W)` float32 from sampled frames, and their motion when it was made.
 
     `kind` is "median" or "mean". Each of `estimates` in turn registers the samples to the reference so far;
     what is constant in the motion is taken out, so that the reference stays at the middle position and shape.
-    `mapping` is `map`, or does the same with several threads.
+    `first` is a reference (H, W) to begin with, else it is the mean of samples that agree. `mapping` is `map`,
+    or does the same with several threads.
     """
     frames = samples.frames
     runs = samples.runs if len(np.unique(samples.runs)) >= 4 else np.arange(len(samples.runs))
     groups = [np.flatnonzero(runs == run) for run in np.unique(runs)]
-    reference, motion = seed(frames), np.zeros((len(frames), 2, 1, 1), np.float32)
+    reference, motion = seed(frames) if first is None else first, np.zeros((len(frames), 2, 1, 1), np.float32)
     for estimate in estimates:
         motion = _centred(estimate(frames, reference))
 
@@ -124,7 +131,9 @@ def _centred(motion: np.ndarray) -> np.ndarray:
     """
     rigid = motion.mean(axis=(2, 3), keepdims=True)
     rest = motion - rigid
-    return rigid - np.median(rigid, axis=0) + rest - rest.mean(axis=0)
+    rest -= rest.mean(axis=0)
+    rest += rigid - np.median(rigid, axis=0)
+    return rest
 
 
 def seed(samples: np.ndarray, *, count: int = 20) -> np.ndarray:
@@ -163,7 +172,7 @@ def _registered(moved: np.ndarray, reference: np.ndarray) -> Registered:
     known = np.isfinite(moved)
     correlation = [_correlation(*pair, reference) for pair in zip(moved, known, strict=True)]
     total = np.where(known, moved, 0).sum(axis=0, dtype=np.float32)
-    return Registered(total, known.sum(axis=0), np.array(correlation))
+    return Registered(total, known.sum(axis=0, dtype=np.uint16), np.array(correlation))
 
 
 def _agreeing(correlation: np.ndarray) -> np.ndarray:
@@ -194,9 +203,10 @@ def _divide(total: np.ndarray, count: np.ndarray) -> np.ndarray:
 
 
 def _median(stack: np.ndarray) -> np.ndarray:
-    """Median over axis 0, NaN left out; several times faster than nanmedian."""
-    ordered = np.sort(stack, axis=0)  # NaN last
+    """Median over axis 0, NaN left out; several times faster than nanmedian. Sorts `stack`."""
     count = np.isfinite(stack).sum(axis=0)
+    ordered = stack
+    ordered.sort(axis=0)  # NaN last
     low, high = np.maximum(count - 1, 0) // 2, np.minimum(count // 2, len(stack) - 1)
     middle = [np.take_along_axis(ordered, i[None], axis=0)[0] for i in (low, high)]
     return np.where(count > 0, (middle[0] + middle[1]) / 2, np.nan)

@@ -7,6 +7,8 @@ scanner takes row after row; smooth functions of both coordinates, for the tissu
 the normal equations for the unknown factors; what is expected of these is in `prior`, the solution in `track`.
 """
 
+import math
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -29,12 +31,13 @@ class Refiner:
     The 2 m unknowns are those of dy, then those of dx: m factors of products of a function of y and one of x.
     """
 
-    def __init__(self, reference: Tensor, variance: Tensor):
+    def __init__(self, reference: Tensor, variance: Tensor, limit: float = math.inf):
         """`reference` (H, W) float32; `variance` (H, W) of registered frames about it, same units squared.
 
-        The variance holds photon noise and activity alike, so that pixels which flash weigh little.
+        The variance holds photon noise and activity alike, so that pixels which flash weigh little. Cells of
+        the coarse grid whose mean differs from the reference by `limit` standard deviations count half.
         """
-        self.reference, self.weight = reference, 1 / variance
+        self.reference, self.weight, self.limit = reference, 1 / variance, limit
         self.grid = tuple(-(-size // STRIDE) for size in reference.shape)
         self.background = [
             torch.from_numpy(_correlation(n, BACKGROUND / STRIDE)).to(reference) for n in self.grid
@@ -79,7 +82,9 @@ class Refiner:
         (i, j), y, x = self.pairs, self.y.double(), self.x.double()
         # In float64 throughout: rounding in float32 can make the matrix indefinite.
         sums = STRIDE**2 * self._coarse(self.weight.double() * products)
-        blocks = [torch.einsum("ha,hb,hw,wc,wd->abcd", y, y, cells, x, x) for cells in sums]
+        yy, xx = ((f[:, :, None] * f[:, None]).flatten(1) for f in (y, x))  # (h, a b), (w, c d)
+        shape = (y.shape[1], y.shape[1], x.shape[1], x.shape[1])
+        blocks = [(yy.T @ cells @ xx).view(shape) for cells in sums]
         yy, yx, xx = (block[i[:, None], i, j[:, None], j] for block in blocks)
         return torch.cat((torch.cat((yy, yx), dim=1), torch.cat((yx, xx), dim=1)))
 
@@ -96,9 +101,17 @@ class Refiner:
             (weight * fixed.square()).sum() + GAIN_PRIOR**-2
         )
         difference = fixed - moved / gain
-        sums = STRIDE**2 * self._coarse(weight * difference * self.gradient)
+        sums = STRIDE**2 * self._coarse(weight * difference * self.gradient) * self._trust(weight, difference)
         misfit = float((weight * difference.square()).sum() / known.sum().clamp_min(1))
         return (self.y.T @ sums @ self.x)[self.unknowns].flatten().double(), misfit
+
+    def _trust(self, weight: Tensor, difference: Tensor) -> Tensor:
+        """(h, w) how much each coarse cell counts: little where noise does not explain its brightness."""
+        if math.isinf(self.limit):
+            return torch.ones(self.grid)
+        change, scale = self._coarse(torch.stack((weight * difference, weight)))
+        deviations = STRIDE * change / scale.clamp_min(1e-30).sqrt()
+        return 1 / (1 + (deviations / self.limit).square())
 
     def kinds(self) -> dict[str, np.ndarray]:
         """Indicators (2 m,) of the unknowns of each kind: shift, tissue, and rows of either component."""

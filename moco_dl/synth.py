@@ -226,11 +226,18 @@ class SyntheticMovie:
         """The resting scene, unmoved and without noise, in counts: (H, W) float32."""
         return self.options.gain * self.options.photons * self._scene[0][self._crop] + self.options.offset
 
+    def still(self, t: int) -> np.ndarray:
+        """What frame t would show had nothing moved and were there no noise, (H, W) photons."""
+        return self.options.photons * self._light(t)[self._crop]
+
+    def _light(self, t: int) -> np.ndarray:
+        return self._scene[0] + np.tensordot(self._activity[:, t], self._scene[1:], 1)
+
     def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Yield a frame, uint16 counts (H, W), and its true backward field (2, H, W) float32 px."""
         options, rng = self.options, np.random.default_rng([self.seed, 5])
         for t in range(options.shape[0]):
-            light = self._scene[0] + np.tensordot(self._activity[:, t], self._scene[1:], 1)
+            light = self._light(t)
             truth = self._trajectory.field(t)
             forward = invert(torch.from_numpy(truth)[None])
             moved = warp(torch.from_numpy(light)[None, None], forward, mode="bicubic")[0, 0].numpy()

@@ -8,8 +8,9 @@ from collections.abc import Callable
 import numpy as np
 from scipy.ndimage import binary_dilation, gaussian_filter
 
-from moco_dl.reference import RUN, Move, Samples
+from moco_dl.reference import Move, Samples
 
+PART = 4  # frames that are in memory at full precision at a time; even, so that halves stay halves
 MARGIN = 16  # px of mirror image around the frame, so that its edges do not show in its spectrum
 
 
@@ -25,7 +26,7 @@ def build_template(
     """
     unknown = ~np.isfinite(reference)
     reference = np.where(unknown, np.nanmean(reference), reference)
-    total, count, squares = _statistics(samples, reference.astype(np.float64), move, mapping)
+    total, count, squares = _statistics(samples, reference.astype(np.float32), move, mapping)
     seen = count.sum(axis=0) > 0
     mean = np.divide(total.sum(axis=0), count.sum(axis=0), where=seen, out=np.zeros(reference.shape))
     variance = np.divide(squares, count.sum(axis=0), where=seen, out=np.zeros(reference.shape))
@@ -50,11 +51,13 @@ def _statistics(
         difference = move(samples.frames[part], samples.motion[part]) - reference
         known = np.isfinite(difference)
         offset = np.mean(difference, axis=(1, 2), keepdims=True, where=known)
-        difference = np.where(known, difference - offset, 0)
-        halves = [(difference[half::2].sum(axis=0), known[half::2].sum(axis=0)) for half in (0, 1)]
-        return *(np.stack(pair) for pair in zip(*halves, strict=True)), np.square(difference).sum(axis=0)
+        difference -= offset
+        difference[~known] = 0
+        sums = [difference[half::2].sum(axis=0, dtype=np.float64) for half in (0, 1)]
+        counts = [known[half::2].sum(axis=0, dtype=np.int32) for half in (0, 1)]
+        return np.stack(sums), np.stack(counts), np.square(difference).sum(axis=0, dtype=np.float64)
 
-    parts = mapping(of_part, (slice(start, start + RUN) for start in range(0, len(samples.frames), RUN)))
+    parts = mapping(of_part, (slice(start, start + PART) for start in range(0, len(samples.frames), PART)))
     sums = next(parts)
     for part in parts:
         sums = tuple(one + other for one, other in zip(sums, part, strict=True))

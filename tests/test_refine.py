@@ -83,6 +83,16 @@ def test_brightness_and_background_are_not_motion(scene, refiner):
     assert size(solve(refiner, scene + y + 5, gain=60.0)) < 0.03
 
 
+def test_a_flashing_cell_hardly_moves(scene):
+    limited = Refiner((100 * scene)[INNER].contiguous(), torch.full(SIZE, 4.0), limit=5.0)
+    plain = Refiner((100 * scene)[INNER].contiguous(), torch.full(SIZE, 4.0))
+    flash = scene.clone()
+    flash[50:57, 60:67] *= 2
+    assert size(solve(limited, flash)) < 0.5 * size(solve(plain, flash))
+    truth = tissue_field(0, 0.5)
+    assert size(solve(limited, seen(scene, truth)) - truth[INNER]) < 0.35 * size(truth[INNER])
+
+
 def test_stripes_along_rows_are_not_motion(scene, refiner):
     stripes = torch.randn(len(scene), 1, generator=torch.Generator().manual_seed(0))
     assert size(solve(refiner, scene + stripes)) < 0.02

@@ -1,5 +1,6 @@
 """What the commands share: options, the progress bar, how failures are told."""
 
+import ctypes
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,9 +12,20 @@ from moco_dl.errors import NrcorrectError
 
 PATH = click.Path(path_type=Path)
 
+ARENA_MAX = -8  # of mallopt, in malloc.h
+
 device = click.option("--device", default="auto", type=click.Choice(["auto", "cpu", "cuda", "mps"]))
 overwrite = click.option("--overwrite", is_flag=True, help="Replace outputs that exist.")
 quiet = click.option("--quiet", is_flag=True, help="No progress bar, no summary; errors are still shown.")
+
+
+def share_memory() -> None:
+    """Have the threads share what they free; by default, glibc keeps it for each of them alone."""
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (AttributeError, OSError, TypeError):  # another C library
+        return
+    mallopt(ARENA_MAX, 1)
 
 
 @contextmanager
