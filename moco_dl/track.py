@@ -30,8 +30,7 @@ class Tracker:
         """`usual` is the misfit that frames usually have."""
         self.prior, self.usual = prior, usual
         self.alone = TissueAlone(refiner.matrix.numpy(), refiner.kinds()["tissue"], prior.noise / prior.other)
-        size = np.kron(np.eye(2), prior.tissue)
-        root = np.linalg.cholesky(size + 1e-9 * max(np.trace(size) / len(size), 1e-9) * np.eye(len(size)))
+        root = np.kron(np.eye(2), _root(prior.tissue))
         visible, axes = np.linalg.eigh(root.T @ self.alone.matrix @ root / prior.noise)
         self.visible, self.modes = visible.clip(0), root @ axes
         self.weights = lru_cache(maxsize=8)(self._weights)
@@ -66,7 +65,7 @@ class Tracker:
         tissue[:, alone.is_tissue] = self.modes.T
         tissue[:, ~alone.is_tissue] = -(alone.others @ alone.across @ self.modes).T
         tissue *= np.sqrt(self._unknown(self.reach))[:, None]
-        ways[len(tissue) :, ~alone.is_tissue] = np.linalg.cholesky(self.prior.noise * alone.others).T
+        ways[len(tissue) :, ~alone.is_tissue] = _root(self.prior.noise * alone.others).T
         variance = np.zeros(refiner.grid)
         for way in ways:
             shift, rows, field = refiner.displacement(way)
@@ -88,6 +87,12 @@ class Tracker:
             return found
         found = self.alone.all_unknowns(equations - self.prior.told_of_common, self.modes @ modes)
         return found + self.prior.common
+
+
+def _root(covariance: np.ndarray) -> np.ndarray:
+    """A matrix whose product with its transpose is `covariance`, which need not be of full rank."""
+    values, vectors = np.linalg.eigh(covariance)
+    return vectors * np.sqrt(values.clip(0))
 
 
 def tracked(

@@ -38,7 +38,7 @@ def test_flashing_cells_do_not_move(photons, bar):
 def errors(request):
     """End-point errors (T, H, W) of a moving scene, and where its light is above that at rest."""
     options = movie_options(frames=40, size=256, photons=request.param, rows=0.0)
-    movie = SyntheticMovie(4, options)
+    movie = SyntheticMovie(10, options)
     frames, truth = (np.stack(part) for part in zip(*movie, strict=True))
     result = moco_dl.correct(frames)
     difference = result.fields[:] - truth
