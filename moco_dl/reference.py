@@ -14,6 +14,7 @@ import tifffile
 from moco_dl.errors import NrcorrectError
 
 RUN = 10  # consecutive frames of a run, averaged before the median, so that dim movies keep their light
+SPREAD = (1e-4, 1e12)  # standard deviations within a frame that float32 can be trusted with
 OUTLIER = 4.0  # scaled deviations below the median correlation at which a sample is left out
 
 # (frames (n, H, W), reference (H, W)) -> motion (n, 2, h, w) float32 px; h, w may be 1 for a rigid shift.
@@ -84,8 +85,19 @@ def draw_samples(read: Callable[[list[int]], np.ndarray], runs: Sequence[range])
     good = usable(frames)
     if not good.any():
         raise NrcorrectError("no usable frame to build a reference from: all are empty, constant or saturated")
+    if frames.dtype.kind == "f":
+        _refuse_extremes(frames[good])
     # Indexing copies, and samples are most of what is in memory.
     return Samples(frames, numbers) if good.all() else Samples(frames[good], numbers[good])
+
+
+def _refuse_extremes(frames: np.ndarray) -> None:
+    spread = max(float(np.nanstd(frame.astype(np.float64), where=np.isfinite(frame))) for frame in frames)
+    if not SPREAD[0] <= spread <= SPREAD[1]:
+        raise NrcorrectError(
+            f"pixel values vary by {spread:.0e}; wanted between {SPREAD[0]:.0e} and {SPREAD[1]:.0e}:"
+            " multiply the movie by a constant"
+        )
 
 
 def build_reference(
@@ -188,7 +200,7 @@ def _correlation(frame: np.ndarray, known: np.ndarray, reference: np.ndarray) ->
         return -1.0
     a, b = ((image - image.mean(where=known)) for image in (frame, reference))
     a, b = (np.where(known, image, 0).ravel() for image in (a, b))
-    return float(a @ b / max(np.sqrt((a @ a) * (b @ b)), 1e-12))
+    return float(a @ b) / max(float(np.linalg.norm(a)) * float(np.linalg.norm(b)), 1e-12)
 
 
 def _combine(parts: Sequence[Registered], kind: str) -> np.ndarray:

@@ -111,7 +111,8 @@ class Refiner:
             return torch.ones(self.grid)
         change, scale = self._coarse(torch.stack((weight * difference, weight)))
         deviations = STRIDE * change / scale.clamp_min(1e-30).sqrt()
-        return 1 / (1 + (deviations / self.limit).square())
+        trust = 1 / (1 + (deviations / self.limit).square())
+        return trust / trust.mean()  # noise takes a little from all of them
 
     def kinds(self) -> dict[str, np.ndarray]:
         """Indicators (2 m,) of the unknowns of each kind: shift, tissue, and rows of either component."""

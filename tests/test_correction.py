@@ -223,3 +223,16 @@ def test_reference_with_missing_pixels(known_movie):
     image[:15, :30] = np.nan
     part = moco_dl.correct(frames, image).fields[:]
     assert np.isfinite(part).all() and np.abs(part - whole)[:, :, 50:].mean() < 0.1
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e30])
+def test_values_of_extreme_size_are_refused(known_movie, scale):
+    with pytest.raises(NrcorrectError, match="multiply the movie by a constant"):
+        moco_dl.correct(known_movie[0][:12].astype(np.float32) * np.float32(scale))
+
+
+@pytest.mark.parametrize("scale", [1e-5, 1e8])
+def test_units_make_no_difference(known_movie, scale):
+    frames = known_movie[0][:12].astype(np.float32)
+    fields = moco_dl.correct(frames).fields[:]
+    assert np.abs(moco_dl.correct(frames * np.float32(scale)).fields[:] - fields).max() < 0.02
