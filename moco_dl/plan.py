@@ -17,7 +17,7 @@ from moco_dl.smooth import choose_width, smooth_in_time
 from moco_dl.template import build_template
 from moco_dl.track import DOUBTFUL, Tracker, tracked
 
-FLASH = 3.5  # standard deviations at which a change of brightness counts half: activity is not motion
+FLASH = 3.0  # standard deviations at which a change of brightness counts half: activity is not motion
 LEAST_MISFIT = 0.01  # of the expected variance; frames that are all alike leave next to nothing
 
 
