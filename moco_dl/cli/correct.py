@@ -58,7 +58,7 @@ outdir = click.option("--outdir", type=PATH, help="Directory for the outputs [be
     "--smooth",
     default="auto",
     type=Smoothing(),
-    help="Smoothing of non-rigid motion in time, sigma in frames; 0 for none.",
+    help="Frames over which non-rigid motion is taken to be alike; 0: each frame for itself.",
 )
 @click.option("--rigid-only", is_flag=True, help="Whole-frame shifts only, without the network.")
 @click.option(

@@ -1,0 +1,76 @@
+import time
+
+import numpy as np
+import pytest
+
+import moco_dl
+from moco_dl.infer import binned
+from moco_dl.parallel import Workers, available
+from moco_dl.synth import SyntheticMovie, movie_options
+
+
+def test_results_come_in_order_and_little_is_taken_ahead():
+    taken = []
+
+    def items():
+        for i in range(20):
+            taken.append(i)
+            yield i
+
+    def slow_first(i):
+        time.sleep(0.05 if i == 0 else 0)
+        return 2 * i
+
+    results = Workers(3).map(slow_first, items())
+    assert next(results) == 0 and len(taken) <= 5
+    assert list(results) == list(range(2, 40, 2))
+
+
+def test_an_error_reaches_the_caller():
+    with pytest.raises(ZeroDivisionError):
+        list(Workers(2).map(lambda i: 1 / i, [1, 0, 2]))
+
+
+def test_all_processors_are_used_unless_told():
+    assert Workers().threads == available() >= 1
+    assert Workers(5).threads == 5
+
+
+def test_threads_do_not_change_a_bit(known_movie):
+    frames = known_movie[0][:20]
+    one, three = (moco_dl.correct(frames, threads=n) for n in (1, 3))
+    np.testing.assert_array_equal(one.corrected, three.corrected)
+    np.testing.assert_array_equal(one.fields.flow[:], three.fields.flow[:])
+
+
+@pytest.fixture(scope="module")
+def large():
+    movie = SyntheticMovie(1, movie_options(frames=20, size=250, photons=10.0))
+    frames, truth = (np.stack(part) for part in zip(*movie, strict=True))
+    return frames, truth
+
+
+def test_fast_is_nearly_as_good(large):
+    frames, truth = large
+
+    def error(**options):
+        difference = moco_dl.correct(frames, **options).fields[:] - truth
+        return np.hypot(
+            *(difference - np.median(difference, axis=(0, 2, 3), keepdims=True)).swapaxes(0, 1)
+        ).mean()
+
+    assert error(quality="fast") < 1.3 * error(quality="best") < 0.3
+
+
+def test_fast_does_not_depend_on_batches_either(large):
+    one, other = (moco_dl.correct(large[0][:9], quality="fast", batch_size=n) for n in (2, 16))
+    np.testing.assert_array_equal(one.corrected, other.corrected)
+
+
+def test_binning_averages_and_keeps_missing_pixels_missing():
+    frames = np.arange(30.0).reshape(1, 5, 6)
+    frames[0, 0, 0] = np.nan
+    small = binned(frames, 2)
+    assert small.shape == (1, 3, 3) and small.dtype == np.float32
+    assert np.isnan(small[0, 0, 0]) and small[0, 0, 1] == frames[0, :2, 2:4].mean()
+    assert small[0, 2, 2] == frames[0, 4, 4:].mean()
