@@ -32,7 +32,8 @@ def build_template(
     variance = np.divide(squares, count.sum(axis=0), where=seen, out=np.zeros(reference.shape))
     variance = (variance - np.square(mean)).clip(0)
     variance[~seen] = variance[seen].mean()
-    smooth = gaussian_filter(variance, 2).clip(1e-3 * variance.mean() + 1e-30).astype(np.float32)
+    least = 1e-3 * variance.mean() + 1e-12 * reference.var()
+    smooth = gaussian_filter(variance, 2).clip(least).astype(np.float32)
     smooth[binary_dilation(unknown, iterations=2)] = np.inf
     if own and (count > 0).all(axis=0).mean() > 0.5:
         halves = np.divide(total, count, where=count > 0, out=np.broadcast_to(mean, total.shape).copy())
