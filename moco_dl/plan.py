@@ -97,6 +97,8 @@ def _refiner(runs: list[Batch], samples: Samples, plan: Plan, trusted: np.ndarra
     motion = np.concatenate([run.motion.total() for run in runs])
     # What is not trusted is taken from the network, which follows activity itself where it sees binned frames.
     limit = FLASH if plan.estimator.binning == 1 else math.inf
-    good = Samples(samples.frames[trusted], samples.runs[trusted], motion[trusted])
+    good = replace(samples, motion=motion)
+    if not trusted.all():  # indexing copies, and samples are most of what is in memory
+        good = Samples(samples.frames[trusted], samples.runs[trusted], motion[trusted])
     template = build_template(good, plan.reference, move_known, **how)
     return Refiner(*map(torch.from_numpy, template), limit)  # on the CPU: not every accelerator has float64

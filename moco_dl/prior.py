@@ -15,17 +15,8 @@ from scipy.optimize import nnls
 from moco_dl.batch import Equations
 from moco_dl.refine import Refiner
 
-LASTING = (
-    1.0,
-    1.4,
-    2.0,
-    2.8,
-    4.0,
-    5.6,
-    8.0,
-    16.0,
-    np.inf,
-)  # frames, over which motion is correlated: some mixture of these
+# Frames over which motion is correlated: some mixture of these.
+LASTING = (1.0, 1.4, 2.0, 2.8, 4.0, 5.6, 8.0, 16.0, np.inf)
 ANEW = 0.01  # frames: stands for motion that is new in each
 LAGS = 8  # frames, the farthest apart that are compared
 SHIFT = 0.3  # px, least size that the whole frame's shift is allowed: it is well determined anyway
