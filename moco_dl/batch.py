@@ -1,6 +1,6 @@
 """What flows through the stream: a few consecutive frames and their motion."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -65,6 +65,12 @@ class Equations:
     left: np.ndarray  # (n, 2 m) float64: right-hand sides for what is left of the tissue's displacement
     seen: np.ndarray  # (n, 2 m): for all of it
     misfit: np.ndarray  # (n,) float32: mean square difference from the reference, over the expected variance
+
+
+def joined(parts: Iterable[Equations]) -> Equations:
+    """Equations of the frames of all parts."""
+    columns = zip(*(vars(part).values() for part in parts), strict=True)
+    return Equations(*map(np.concatenate, columns))
 
 
 def runs_apart(batch: Batch, runs: np.ndarray) -> Iterator[Batch]:

@@ -10,11 +10,13 @@ import torch
 
 from moco_dl import checkpoint
 from moco_dl.batch import Batch, Motion
+from moco_dl.device import choose_device
 from moco_dl.errors import NrcorrectError
 from moco_dl.fields import FLOW_DTYPE, Fields
 from moco_dl.infer import Estimator, binned, enlarged, move, move_known
-from moco_dl.movie import DTYPES, ArrayMovie, Movie
+from moco_dl.movie import ArrayMovie, Movie
 from moco_dl.network import STRIDE, PyramidFlowNet
+from moco_dl.options import CorrectOptions
 from moco_dl.output import to_dtype
 from moco_dl.parallel import Workers
 from moco_dl.plan import Plan, refining
@@ -24,41 +26,6 @@ SAMPLED = 64 * 2**20  # bytes of sampled frames that are kept in memory
 CHUNK = 8  # frames that a thread takes at a time while samples are looked at
 BINNED = 240  # px, shorter side from which on binned frames show enough
 RIGID_PASSES = 2  # the reference is estimated this often from rigidly registered samples
-
-
-@dataclass(frozen=True)
-class CorrectOptions:
-    """How to correct."""
-
-    ref: str = "median"  # or "mean": how registered samples are combined
-    ref_frames: int | None = None  # frames sampled for the reference; None: see `frames_to_sample`
-    quality: str = "best"  # or "fast": the network sees frames binned 2x2, if they are large enough
-    smooth: float | None = None  # frames over which non-rigid motion is taken to be alike; None: measured
-    rigid_only: bool = False  # whole-frame shifts, no network
-    max_shift: float | None = None  # px, largest rigid shift; None: 15 % of the frame's shorter side
-    interpolation: str = "bicubic"  # or "bilinear"
-    dtype: str | None = None  # of the corrected movie; None: as it came in
-    batch_size: int = 16  # frames read, corrected and written at a time; does not change the result
-    device: str = "auto"  # auto, cpu, cuda, mps
-    threads: int | None = None  # frames computed at a time; None: as many as there are processors
-    weights: Path | None = None  # None: the shipped ones
-
-    def __post_init__(self) -> None:
-        for name, allowed in (
-            ("ref", ("median", "mean")),
-            ("interpolation", ("bilinear", "bicubic")),
-            ("quality", ("fast", "best")),
-        ):
-            if getattr(self, name) not in allowed:
-                raise NrcorrectError(f"{name}: got {getattr(self, name)!r}; wanted one of {', '.join(allowed)}")
-        for name in ("ref_frames", "batch_size", "threads"):
-            if getattr(self, name) is not None and getattr(self, name) < 1:
-                raise NrcorrectError(f"{name}: got {getattr(self, name)}; wanted at least 1")
-        for name in ("max_shift", "smooth"):
-            if getattr(self, name) is not None and not getattr(self, name) >= 0:
-                raise NrcorrectError(f"{name}: got {getattr(self, name)}; wanted 0 or more")
-        if self.dtype is not None and self.dtype not in DTYPES:
-            raise NrcorrectError(f"dtype: got {self.dtype!r}; wanted one of {', '.join(DTYPES)}")
 
 
 @dataclass(frozen=True)
@@ -73,7 +40,9 @@ class Correction:
 class Corrector:
     """Network and options, loaded once for many movies."""
 
-    def __init__(self, options: CorrectOptions = CorrectOptions()):
+    def __init__(self, options: CorrectOptions | None = None):
+        """`options`: None for the defaults."""
+        options = options or CorrectOptions()
         self.options, self.device = options, choose_device(options.device)
         self.network, self.weights_sha256 = None, None
         self.workers = Workers(options.threads)
@@ -90,7 +59,10 @@ class Corrector:
         own = reference is None
         if own:
             reference, motion = self._reference(samples)
-        plan = Plan(reference, self._estimator(reference, self.network, self._binning(reference.shape)))
+        plan = Plan(
+            reference,
+            self._estimator(reference, self.network, self._binning(reference.shape, self.options.quality)),
+        )
         if self.network is None:
             return plan
         if not own:
@@ -99,9 +71,12 @@ class Corrector:
         return refining(plan, samples, self.options.smooth, own=own, mapping=self.workers.map)
 
     def _reference(self, samples: Samples) -> tuple[np.ndarray, np.ndarray]:
-        """Reference (H, W) from the samples, and their motion; found on binned frames, if any are to be."""
+        """Reference (H, W) from the samples, and their motion; found on binned frames, if these are large.
+
+        Not only because it is faster: in dim movies, averages show more than details.
+        """
         size, kind = samples.frames.shape[1:], self.options.ref
-        factor = self._binning(size)
+        factor = self._binning(size, "fast")
         small, estimates = samples, [self._rigid_motion] * RIGID_PASSES
         if self.network is not None:
             estimates.append(self._full_motion)
@@ -114,11 +89,14 @@ class Corrector:
         grid = tuple(-(-n // STRIDE) for n in size)
         motion = enlarged(torch.from_numpy(motion), factor, grid).numpy()
         first = reference.repeat(factor, 0).repeat(factor, 1)[: size[0], : size[1]]
-        return build_reference(samples, kind, [lambda *_: motion], move_known, self.workers.map, first)
+        estimates = [lambda *_: motion]
+        if self.options.quality == "best":
+            estimates.append(self._full_motion)
+        return build_reference(samples, kind, estimates, move_known, self.workers.map, first)
 
-    def _binning(self, size: tuple[int, int]) -> int:
+    def _binning(self, size: tuple[int, int], quality: str) -> int:
         """Pixels a side over which frames of this size are averaged before their motion is estimated."""
-        return 2 if self.network and self.options.quality == "fast" and min(size) >= BINNED else 1
+        return 2 if self.network and quality == "fast" and min(size) >= BINNED else 1
 
     def _estimator(self, reference: np.ndarray, network: PyramidFlowNet | None, binning: int) -> Estimator:
         limit = self.options.max_shift
@@ -161,17 +139,6 @@ def read_batches(movie: Movie, size: int) -> Iterator[tuple[int, np.ndarray]]:
     """Yield (number of the first frame, frames (n, H, W)) over the whole movie."""
     for start in range(0, movie.shape[0], size):
         yield start, movie.read(range(start, min(start + size, movie.shape[0])))
-
-
-def choose_device(name: str) -> torch.device:
-    """`auto` takes a GPU if torch sees one. Raises NrcorrectError for a device that is not there."""
-    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if name == "auto":
-        return torch.device(next(device for device in ("cuda", "mps", "cpu") if there[device]))
-    if not there.get(name, False):
-        found = ", ".join(device for device, has in there.items() if has)
-        raise NrcorrectError(f"device {name!r} is not available; found {found}; leave out --device to choose")
-    return torch.device(name)
 
 
 def checked_reference(reference: np.ndarray, movie: Movie) -> np.ndarray:

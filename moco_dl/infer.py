@@ -1,5 +1,8 @@
 """Frames in, motion out: the rigid stage, then the network on what is left."""
 
+import math
+from collections.abc import Mapping
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -105,8 +108,14 @@ def _split(rigid: Tensor, flow: Tensor) -> tuple[Tensor, Tensor]:
 
 
 @torch.inference_mode()
-def linearise(batch: Batch, refiner: Refiner) -> Equations:
-    """Normal equations of the frames of a batch, at its motion so far; zero for flagged frames."""
+def linearise(
+    batch: Batch, refiner: Refiner, sampled: Mapping[int, np.ndarray], limit: float = math.inf
+) -> Equations:
+    """Normal equations of the frames of a batch, at its motion so far; zero for flagged frames.
+
+    `sampled` holds the motion (2, h, w) of the frames in the refiner's template, by number; `limit` in standard
+    deviations of brightness, see `Refiner.equations`.
+    """
     merged = batch.motion.merged(np.float32)
     left = np.zeros((len(batch.frames), len(refiner.matrix)))
     seen, misfit = np.zeros_like(left), np.zeros(len(left), np.float32)
@@ -118,7 +127,9 @@ def linearise(batch: Batch, refiner: Refiner) -> Equations:
         )
         # Copies, because products of matrices round by how their operands are aligned in memory.
         rows, tissue = refiner.unknowns_of(torch.tensor(rows), torch.tensor(batch.motion.flow[i]))
-        equations, misfit[i] = refiner.equations(frame, field)
+        put = sampled.get(batch.start + int(i))
+        put = None if put is None else torch.from_numpy(move_known(batch.frames[i : i + 1], put[None])[0])
+        equations, misfit[i] = refiner.equations(frame, field, limit=limit, sampled=put)
         left[i] = equations + refiner.matrix @ rows
         seen[i] = left[i] + (refiner.matrix @ tissue).numpy()
     return Equations(left, seen, misfit)

@@ -72,6 +72,7 @@ class Samples:
 
     frames: np.ndarray  # (n, H, W), native dtype
     runs: np.ndarray  # (n,) number of the run of consecutive frames each belongs to
+    numbers: np.ndarray  # (n,) of the frames in the movie
     motion: np.ndarray | None = None  # (n, 2, h, w) float32 px relative to the reference
 
 
@@ -80,15 +81,16 @@ def draw_samples(read: Callable[[list[int]], np.ndarray], runs: Sequence[range])
 
     Raises NrcorrectError if none is.
     """
-    frames = read([t for run in runs for t in run])
-    numbers = np.repeat(np.arange(len(runs)), [len(run) for run in runs])
+    numbers = np.concatenate(runs)
+    frames = read(numbers.tolist())
+    which = np.repeat(np.arange(len(runs)), [len(run) for run in runs])
     good = usable(frames)
     if not good.any():
         raise NrcorrectError("no usable frame to build a reference from: all are empty, constant or saturated")
     if frames.dtype.kind == "f":
         _refuse_extremes(frames[good])
     # Indexing copies, and samples are most of what is in memory.
-    return Samples(frames, numbers) if good.all() else Samples(frames[good], numbers[good])
+    return Samples(frames, which, numbers) if good.all() else Samples(frames[good], which[good], numbers[good])
 
 
 def _refuse_extremes(frames: np.ndarray) -> None:

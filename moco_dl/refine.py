@@ -15,12 +15,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from moco_dl.network import STRIDE
+from moco_dl.template import Template
 from moco_dl.warp import inside, upsample, warp
 
 TISSUE = 30.0  # px, shortest length over which the tissue's displacement is correlated
 ROWS = 10.0  # px, the same for what differs from row to row
 KEPT = 0.995  # share of the variance of smooth functions that their basis holds
 SPECTRUM = 6  # steps in which the tissue's displacement may fall off from long waves to short ones
+CELL = 5.0  # px, sigma of the Gaussian over which a change of brightness is averaged
 BACKGROUND = 8.0  # px, sigma of the local mean that is removed: neuropil and bleaching are not motion
 GAIN_PRIOR = 0.5  # expected departure of a frame's brightness from the reference's
 
@@ -31,18 +33,16 @@ class Refiner:
     The 2 m unknowns are those of dy, then those of dx: m factors of products of a function of y and one of x.
     """
 
-    def __init__(self, reference: Tensor, variance: Tensor, limit: float = math.inf):
-        """`reference` (H, W) float32; `variance` (H, W) of registered frames about it, same units squared.
-
-        The variance holds photon noise and activity alike, so that pixels which flash weigh little. Cells of
-        the coarse grid whose mean differs from the reference by `limit` standard deviations count half.
-        """
-        self.reference, self.weight, self.limit = reference, 1 / variance, limit
+    def __init__(self, template: Template):
+        """The template's variance holds photon noise and activity alike: pixels which flash weigh little."""
+        reference, variance = torch.from_numpy(template.image), torch.from_numpy(template.variance)
+        self.template, self.reference, self.weight = template, reference, 1 / variance
         self.grid = tuple(-(-size // STRIDE) for size in reference.shape)
         self.background = [
             torch.from_numpy(_correlation(n, BACKGROUND / STRIDE)).to(reference) for n in self.grid
         ]
-        self.gradient = _without_stripes(torch.stack(torch.gradient(reference)), self.weight)
+        self.around = [torch.from_numpy(_correlation(n, CELL / STRIDE)).to(reference) for n in self.grid]
+        self.gradient = self._gradient(reference)
         gy, gx = self.gradient
         self._choose_basis()
         gy, gx = gy.double(), gx.double()
@@ -88,30 +88,45 @@ class Refiner:
         yy, yx, xx = (block[i[:, None], i, j[:, None], j] for block in blocks)
         return torch.cat((torch.cat((yy, yx), dim=1), torch.cat((yx, xx), dim=1)))
 
-    def equations(self, frame: Tensor, field: Tensor) -> tuple[Tensor, float]:
+    def _gradient(self, reference: Tensor) -> Tensor:
+        return _without_stripes(torch.stack(torch.gradient(reference)), self.weight)
+
+    def equations(
+        self, frame: Tensor, field: Tensor, *, limit: float = math.inf, sampled: Tensor | None = None
+    ) -> tuple[Tensor, float]:
         """Right-hand side (2 m,) of the normal equations: frame (H, W) moved by `field` (2, H, W).
+
+        Where the mean over a cell differs from the reference by `limit` standard deviations, things count half.
+        `sampled` (H, W) is the frame as it was put into the template, if it was.
 
         And the mean square of the moved frame's difference from the reference, over the expected variance.
         """
+        reference, gradient = self.reference, self.gradient
+        if sampled is not None:
+            reference = torch.from_numpy(self.template.without(sampled.numpy()))
+            gradient = self._gradient(reference)
         moved = warp(frame[None, None], field[None])[0, 0]
         known = inside(field[None])[0] & torch.isfinite(moved)
         weight = torch.where(known, self.weight, 0.0)
-        moved, fixed = self._without_background(torch.where(known, moved, 0.0), self.reference, weight)
+        moved, fixed = self._without_background(torch.where(known, moved, 0.0), reference, weight)
         gain = ((weight * fixed * moved).sum() + GAIN_PRIOR**-2) / (
             (weight * fixed.square()).sum() + GAIN_PRIOR**-2
         )
         difference = fixed - moved / gain
-        sums = STRIDE**2 * self._coarse(weight * difference * self.gradient) * self._trust(weight, difference)
+        sums = STRIDE**2 * self._coarse(weight * difference * gradient)
+        if math.isfinite(limit):
+            sums = sums * self._trust(weight, difference, limit)
         misfit = float((weight * difference.square()).sum() / known.sum().clamp_min(1))
         return (self.y.T @ sums @ self.x)[self.unknowns].flatten().double(), misfit
 
-    def _trust(self, weight: Tensor, difference: Tensor) -> Tensor:
-        """(h, w) how much each coarse cell counts: little where noise does not explain its brightness."""
-        if math.isinf(self.limit):
-            return torch.ones(self.grid)
+    def _trust(self, weight: Tensor, difference: Tensor, limit: float) -> Tensor:
+        """(h, w) how much each place of the coarse grid counts: little where noise does not explain its
+        brightness."""
         change, scale = self._coarse(torch.stack((weight * difference, weight)))
+        rows, columns = self.around
+        change, scale = rows @ change @ columns.T, rows.square() @ scale @ columns.square().T
         deviations = STRIDE * change / scale.clamp_min(1e-30).sqrt()
-        trust = 1 / (1 + (deviations / self.limit).square())
+        trust = 1 / (1 + (deviations / limit).square())
         return trust / trust.mean()  # noise takes a little from all of them
 
     def kinds(self) -> dict[str, np.ndarray]:

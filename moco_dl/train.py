@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from moco_dl import __version__, checkpoint, figures
-from moco_dl.correction import choose_device
 from moco_dl.dataset import Batches, PairFile, StoredBatches
+from moco_dl.device import choose_device
 from moco_dl.errors import NrcorrectError
 from moco_dl.intensity import network_input
 from moco_dl.losses import LOSSES, end_point_error, laplace, mixed_loss

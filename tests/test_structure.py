@@ -23,7 +23,7 @@ FIELDS_OF_WORK = {
     "batch": set(),
     "smooth": {"batch"},
     "template": {"reference"},
-    "refine": {"network", "warp"},
+    "refine": {"network", "template", "warp"},
     "prior": {"batch", "refine"},
     "track": {"batch", "prior", "refine"},
 }

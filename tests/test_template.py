@@ -3,7 +3,7 @@ import pytest
 
 from moco_dl.reference import Samples
 from moco_dl.scenes import draw_scene
-from moco_dl.template import build_template, shared_signal
+from moco_dl.template import Template, build_template, shared_signal
 
 
 def stay(frames, motion):
@@ -16,9 +16,10 @@ def test_variance_shows_noise_and_activity():
     frames = scene + rng.normal(0, 5, (50, 40, 60)).astype(np.float32)
     frames[::3, 10:20, 10:20] += 60  # a cell flashes
     frames += rng.normal(0, 20, (50, 1, 1)).astype(np.float32)  # the lamp flickers
-    samples = Samples(frames, np.arange(50), np.zeros((50, 2, 1, 1), np.float32))
-    matched, variance = build_template(samples, 0.01 * scene - 7, stay, own=False)
-    assert np.abs(np.diff(matched - frames.mean(axis=0))).mean() < 5
+    samples = Samples(frames, np.arange(50), np.arange(50), np.zeros((50, 2, 1, 1), np.float32))
+    template = build_template(samples, 0.01 * scene - 7, stay, own=False)
+    variance = template.variance
+    assert np.abs(np.diff(template.image - frames.mean(axis=0))).mean() < 5
     assert np.median(variance) == pytest.approx(25, rel=0.2)
     assert variance[13:17, 13:17].min() > 20 * np.median(variance)
 
@@ -30,8 +31,8 @@ def test_variance_where_nothing_was_seen_is_the_mean():
         return moved
 
     frames = np.random.default_rng(0).normal(0, 3, (30, 40, 40)).astype(np.float32)
-    samples = Samples(frames, np.arange(30), np.zeros((30, 2, 1, 1), np.float32))
-    _, variance = build_template(samples, frames.mean(axis=0), hide, own=True)
+    samples = Samples(frames, np.arange(30), np.arange(30), np.zeros((30, 2, 1, 1), np.float32))
+    variance = build_template(samples, frames.mean(axis=0), hide, own=True).variance
     assert np.isfinite(variance).all() and variance[:4] == pytest.approx(9, rel=0.2)
 
 
@@ -46,21 +47,47 @@ def test_filter_helps_when_it_is_dim_and_leaves_what_is_bright(noise):
     rng = np.random.default_rng(0)
     scene = draw_scene((97, 120), np.random.default_rng(4))[0].astype(float)
     halves = scene + noise * scene.std() * rng.standard_normal((2, *scene.shape))
-    plain, filtered = slope_error(halves.mean(axis=0), scene), slope_error(shared_signal(*halves), scene)
+    plain, filtered = slope_error(halves.mean(axis=0), scene), slope_error(shared_signal(*halves)[0], scene)
     assert filtered < {0.01: 1.5, 0.1: 1.0, 0.5: 0.35}[noise] * plain + 1e-3
-    assert shared_signal(*halves).mean() == pytest.approx(halves.mean(), rel=1e-3)
+    assert shared_signal(*halves)[0].mean() == pytest.approx(halves.mean(), rel=1e-3)
 
 
 def test_equal_images_are_returned():
     scene = draw_scene((64, 70), np.random.default_rng(1))[0].astype(float)
-    np.testing.assert_allclose(shared_signal(scene, scene), scene, atol=1e-9)
+    np.testing.assert_allclose(shared_signal(scene, scene)[0], scene, atol=1e-9)
 
 
 def test_own_template_is_the_mean_of_the_samples_freed_of_noise():
     rng = np.random.default_rng(0)
     scene = 100 * draw_scene((64, 80), np.random.default_rng(4))[0]
     frames = rng.poisson(scene / 20, (40, 64, 80)).astype(np.uint16)
-    samples = Samples(frames, np.arange(40), np.zeros((40, 2, 1, 1), np.float32))
+    samples = Samples(frames, np.arange(40), np.arange(40), np.zeros((40, 2, 1, 1), np.float32))
     mean = frames.mean(axis=0).astype(np.float32)
-    image, _ = build_template(samples, mean, stay, own=True)
-    assert slope_error(image, scene / 20) < 0.7 * slope_error(mean, scene / 20)
+    template = build_template(samples, mean, stay, own=True)
+    assert slope_error(template.image, scene / 20) < 0.7 * slope_error(mean, scene / 20)
+
+
+def test_a_frame_is_taken_out_of_the_template():
+    """Its noise stays out of what it is compared with; what the other frames show remains."""
+    rng = np.random.default_rng(0)
+    scene = 100 * draw_scene((64, 80), np.random.default_rng(4))[0]
+    frames = rng.poisson(scene / 5, (12, 64, 80)).astype(np.float32)
+    samples = Samples(frames, np.arange(12), np.arange(12), np.zeros((12, 2, 1, 1), np.float32))
+    template = build_template(samples, frames.mean(axis=0), stay, own=True)
+    noise = (frames[3] - scene / 5).ravel()
+    without = template.without(frames[3])
+    assert np.corrcoef(noise, (template.image - scene / 5).ravel())[0, 1] > 0.2
+    assert abs(np.corrcoef(noise, (without - scene / 5).ravel())[0, 1]) < 0.04
+    others = build_template(
+        Samples(*(values[np.arange(12) != 3] for values in vars(samples).values())),
+        template.image,
+        stay,
+        own=True,
+    )
+    assert slope_error(without, others.image) < 0.1
+
+
+def test_a_template_made_of_something_else_holds_no_frame():
+    image = draw_scene((40, 40), np.random.default_rng(1))[0]
+    template = Template(image, np.ones_like(image))
+    assert template.without(image + 1) is template.image

@@ -4,12 +4,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import torch
 
 from moco_dl.batch import Batch, Equations, Motion
 from moco_dl.prior import Prior, measure_prior
 from moco_dl.refine import Refiner
 from moco_dl.scenes import draw_scene
+from moco_dl.template import Template
 from moco_dl.track import Tracker, tracked
 
 SIZE = (64, 72)
@@ -19,7 +19,7 @@ RUN = 10
 @pytest.fixture(scope="module")
 def refiner():
     scene = draw_scene(SIZE, np.random.default_rng(4))[0]
-    return Refiner(torch.from_numpy(100 * scene), torch.full(SIZE, 40.0))
+    return Refiner(Template(100 * scene, np.full(SIZE, 40.0, np.float32)))
 
 
 def gaussian(frames, lasting):

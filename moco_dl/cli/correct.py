@@ -78,8 +78,9 @@ def correct(
     0 if all movies were corrected, 1 if some failed (the others are still done), 2 for wrong usage.
     """
     share_memory()
-    from moco_dl.correction import CorrectOptions, Corrector
+    from moco_dl.correction import Corrector
     from moco_dl.job import correct_file
+    from moco_dl.options import CorrectOptions
     from moco_dl.reference import load_image
 
     jobs = _plan(movies, out, outdir, options, fields=not options.pop("no_fields"))

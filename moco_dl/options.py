@@ -1,0 +1,42 @@
+"""How to correct."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from moco_dl.errors import NrcorrectError
+from moco_dl.movie import DTYPES
+
+
+@dataclass(frozen=True)
+class CorrectOptions:
+    """How to correct."""
+
+    ref: str = "median"  # or "mean": how registered samples are combined
+    ref_frames: int | None = None  # frames sampled for the reference; None: see `frames_to_sample`
+    quality: str = "best"  # or "fast": the network sees frames binned 2x2, if they are large enough
+    smooth: float | None = None  # frames over which non-rigid motion is taken to be alike; None: measured
+    rigid_only: bool = False  # whole-frame shifts, no network
+    max_shift: float | None = None  # px, largest rigid shift; None: 15 % of the frame's shorter side
+    interpolation: str = "bicubic"  # or "bilinear"
+    dtype: str | None = None  # of the corrected movie; None: as it came in
+    batch_size: int = 16  # frames read, corrected and written at a time; does not change the result
+    device: str = "auto"  # auto, cpu, cuda, mps
+    threads: int | None = None  # frames computed at a time; None: as many as there are processors
+    weights: Path | None = None  # None: the shipped ones
+
+    def __post_init__(self) -> None:
+        for name, allowed in (
+            ("ref", ("median", "mean")),
+            ("interpolation", ("bilinear", "bicubic")),
+            ("quality", ("fast", "best")),
+        ):
+            if getattr(self, name) not in allowed:
+                raise NrcorrectError(f"{name}: got {getattr(self, name)!r}; wanted one of {', '.join(allowed)}")
+        for name in ("ref_frames", "batch_size", "threads"):
+            if getattr(self, name) is not None and getattr(self, name) < 1:
+                raise NrcorrectError(f"{name}: got {getattr(self, name)}; wanted at least 1")
+        for name in ("max_shift", "smooth"):
+            if getattr(self, name) is not None and not getattr(self, name) >= 0:
+                raise NrcorrectError(f"{name}: got {getattr(self, name)}; wanted 0 or more")
+        if self.dtype is not None and self.dtype not in DTYPES:
+            raise NrcorrectError(f"dtype: got {self.dtype!r}; wanted one of {', '.join(DTYPES)}")
