@@ -68,6 +68,11 @@ def measure_prior(refiner: Refiner, equations: Equations, runs: np.ndarray, trus
     """
     kinds, matrix = refiner.kinds(), refiner.matrix.numpy()
     noise, sizes = _sizes(matrix, kinds, np.square(equations.left[trusted]).mean(axis=0))
+    pairs = _apart(1, runs, trusted)
+    if len(pairs):  # what lasts in the rows is activity
+        anew = (equations.left[pairs + 1] - equations.left[pairs]) / np.sqrt(2)
+        _, new = _sizes(matrix, kinds, np.square(anew).mean(axis=0))
+        sizes |= {name: min(sizes[name], new[name]) for name in OTHER[1:]}
     other = sum(sizes[name] * kinds[name] for name in OTHER)[~kinds["tissue"]]
     alone = TissueAlone(matrix, kinds["tissue"], noise / other)
     visible, modes = np.linalg.eigh(alone.matrix)
@@ -142,13 +147,17 @@ def _moments(told: np.ndarray, runs: np.ndarray, trusted: np.ndarray) -> np.ndar
     """(1 + lags, k): mean products of right-hand sides (n, k) of frames of one run so many frames apart."""
     moments = []
     for lag in range(min(LAGS + 1, len(runs))):
-        first = np.flatnonzero(
-            (runs[: len(runs) - lag] == runs[lag:]) & trusted[: len(runs) - lag] & trusted[lag:]
-        )
+        first = _apart(lag, runs, trusted)
         if not len(first):
             break
         moments.append((told[first] * told[first + lag]).mean(axis=0))
     return np.stack(moments)
+
+
+def _apart(lag: int, runs: np.ndarray, trusted: np.ndarray) -> np.ndarray:
+    """Places of frames of which the one `lag` later is of the same run, and both are trusted."""
+    end = len(runs) - lag
+    return np.flatnonzero((runs[:end] == runs[lag:]) & trusted[:end] & trusted[lag:])
 
 
 def _shares(effects: np.ndarray, noise: np.ndarray, moments: np.ndarray) -> np.ndarray:

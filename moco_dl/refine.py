@@ -106,23 +106,29 @@ class Refiner:
             reference = torch.from_numpy(self.template.without(sampled.numpy()))
             gradient = self._gradient(reference)
         moved = warp(frame[None, None], field[None])[0, 0]
-        known = inside(field[None])[0] & torch.isfinite(moved)
-        weight = torch.where(known, self.weight, 0.0)
-        moved, fixed = self._without_background(torch.where(known, moved, 0.0), reference, weight)
-        gain = ((weight * fixed * moved).sum() + GAIN_PRIOR**-2) / (
-            (weight * fixed.square()).sum() + GAIN_PRIOR**-2
-        )
+        known = inside(field[None])[0]
+        if not bool(torch.isfinite(frame).all()):
+            known &= torch.isfinite(moved)
+            moved = torch.where(known, moved, 0.0)
+        weight = self.weight * known
+        scale = self._coarse(weight[None])[0]
+        moved, fixed = (self._without_background(image, weight, scale) for image in (moved, reference))
+        weighted = weight * fixed
+        gain = ((weighted * moved).sum() + GAIN_PRIOR**-2) / ((weighted * fixed).sum() + GAIN_PRIOR**-2)
         difference = fixed - moved / gain
-        sums = STRIDE**2 * self._coarse(weight * difference * gradient)
+        change = weight * difference
+        sums = STRIDE**2 * self._coarse(change * gradient)
         if math.isfinite(limit):
-            sums = sums * self._trust(weight, difference, limit)
-        misfit = float((weight * difference.square()).sum() / known.sum().clamp_min(1))
+            sums = sums * self._trust(self._coarse(change[None])[0], scale, limit)
+        misfit = float((change * difference).sum() / known.sum().clamp_min(1))
         return (self.y.T @ sums @ self.x)[self.unknowns].flatten().double(), misfit
 
-    def _trust(self, weight: Tensor, difference: Tensor, limit: float) -> Tensor:
+    def _trust(self, change: Tensor, scale: Tensor, limit: float) -> Tensor:
         """(h, w) how much each place of the coarse grid counts: little where noise does not explain its
-        brightness."""
-        change, scale = self._coarse(torch.stack((weight * difference, weight)))
+        brightness.
+
+        `change` and `scale` (h, w): means of the weighted difference from the reference, and of the weights.
+        """
         rows, columns = self.around
         change, scale = rows @ change @ columns.T, rows.square() @ scale @ columns.square().T
         deviations = STRIDE * change / scale.clamp_min(1e-30).sqrt()
@@ -156,18 +162,18 @@ class Refiner:
         tissue = y[:, first:] @ sizes @ x[:, 1:].T
         return values[:, 0], values[:, self.rows] @ y[:, self.rows].T, tissue
 
-    def _without_background(self, moved: Tensor, fixed: Tensor, weight: Tensor) -> Tensor:
-        """Images (H, W) less their weighted local mean and less each row's mean, (2, H, W)."""
-        images = torch.stack((moved, fixed))
+    def _without_background(self, image: Tensor, weight: Tensor, scale: Tensor) -> Tensor:
+        """Image (H, W) less its weighted local mean and less each row's mean; `scale` (h, w) mean weights."""
         rows, columns = self.background
-        sums = rows @ self._coarse(torch.cat((images * weight, weight[None]))) @ columns.T
-        local = upsample((sums[:2] / sums[2:].clamp_min(1e-30))[None], STRIDE, moved.shape)[0]
-        return _without_stripes(images - local, weight)
+        total = rows @ self._coarse((image * weight)[None])[0] @ columns.T
+        local = total / (rows @ scale @ columns.T).clamp_min(1e-30)
+        return _without_stripes(image - upsample(local[None, None], STRIDE, image.shape)[0, 0], weight)
 
     def _coarse(self, images: Tensor) -> Tensor:
         """Images (n, H, W) -> means over the cells of the coarse grid (n, h, w); outside counts as zero."""
         pad = [n * STRIDE - size for n, size in zip(self.grid, self.reference.shape, strict=True)]
-        return F.avg_pool2d(F.pad(images[None], (0, pad[1], 0, pad[0])), STRIDE)[0]
+        padded = F.pad(images, (0, pad[1], 0, pad[0])) if any(pad) else images
+        return F.avg_pool2d(padded[None], STRIDE)[0]
 
 
 def _without_stripes(images: Tensor, weight: Tensor) -> Tensor:

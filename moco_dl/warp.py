@@ -19,16 +19,18 @@ def warp(images: Tensor, flow: Tensor, *, mode: str = "bilinear", padding: str =
     `mode` is bilinear or bicubic. `padding` says what lies outside the image: "border" repeats the
     nearest edge pixel, "zeros" is black. Differentiable in both arguments (for bicubic as well).
     """
-    height, width = flow.shape[-2:]
-    y = torch.arange(height, dtype=flow.dtype, device=flow.device)[:, None] + flow[:, 0]
-    x = torch.arange(width, dtype=flow.dtype, device=flow.device) + flow[:, 1]
     # grid_sample wants (x, y) in [-1, 1]; this is the only place that knows.
-    grid = torch.stack((_unit(x, width), _unit(y, height)), dim=-1)  # (B, H, W, 2)
+    grid = torch.stack((_unit(flow[:, 1], -1), _unit(flow[:, 0], -2)), dim=-1)  # (B, H, W, 2)
     return F.grid_sample(images, grid, mode=mode, padding_mode=padding, align_corners=True)
 
 
-def _unit(position: Tensor, size: int) -> Tensor:
-    return position * (2.0 / (size - 1)) - 1.0 if size > 1 else torch.zeros_like(position)
+def _unit(displacement: Tensor, dim: int) -> Tensor:
+    """Where displacements (B, H, W) along `dim` lead to, from -1 to 1."""
+    size = displacement.shape[dim]
+    if size == 1:
+        return torch.zeros_like(displacement)
+    place = torch.arange(size, dtype=displacement.dtype, device=displacement.device) * (2.0 / (size - 1)) - 1.0
+    return torch.add(place if dim == -1 else place[:, None], displacement, alpha=2.0 / (size - 1))
 
 
 def inside(flow: Tensor) -> Tensor:
