@@ -1,0 +1,55 @@
+"""Frames that should not be trusted, and why."""
+
+import numpy as np
+from scipy.ndimage import median_filter
+
+OUTLIER = 5.0  # robust standard deviations below the usual correlation
+LEAST = 0.02  # of correlation; smaller drops are never flagged
+JUMP = 8.0  # times the usual distance from the neighbours' shift
+LEAST_JUMP = 2.0  # px
+NEIGHBOURS = 11  # frames, among them the frame itself
+POOR_FIT = 2.5  # misfit, as the correction itself judges
+
+
+def reason(frame: np.ndarray) -> str:
+    """Why nothing can be told from a frame (H, W): "not finite", "saturated", "empty", "constant", or ""."""
+    if frame.dtype.kind == "f":
+        finite = frame[np.isfinite(frame)]
+        if finite.size <= frame.size / 2:
+            return "not finite"
+        low, high, top = finite.min(), finite.max(), np.inf
+    else:
+        low, high, top = frame.min(), frame.max(), np.iinfo(frame.dtype).max
+    if high == top and np.count_nonzero(frame == high) > frame.size / 2:
+        return "saturated"
+    if low == high:
+        return "empty" if low == 0 else "constant"
+    return ""
+
+
+def drops(correlation: np.ndarray) -> np.ndarray:
+    """`(T,)` bool: frames whose correlation is far below the usual; never those where it is NaN."""
+    if not np.isfinite(correlation).any():
+        return np.zeros(len(correlation), bool)
+    typical, spread = _usual(correlation)
+    return correlation < typical - OUTLIER * spread - LEAST
+
+
+def jumps(rigid: np.ndarray, before: np.ndarray, after: np.ndarray) -> np.ndarray:
+    """`(T,)` bool: shifts (T, 2) px far from those of the frames around that did not make the frame fit.
+
+    `before`, `after` (T,): correlation with the reference. A jump after which the frame fits like the others is
+    what the animal did; one after which it does not is a mistake.
+    """
+    around = np.stack([median_filter(part, NEIGHBOURS, mode="nearest") for part in rigid.T], axis=1)
+    distance = np.hypot(*(rigid - around).T)
+    far = distance > max(LEAST_JUMP, JUMP * float(np.median(distance)))
+    if not far.any() or not np.isfinite(after).any():
+        return far
+    typical, spread = _usual(after)
+    return far & ~((after > before) & (after >= typical - 2 * spread - LEAST))
+
+
+def _usual(values: np.ndarray) -> tuple[float, float]:
+    typical = float(np.nanmedian(values))
+    return typical, 1.4826 * float(np.nanmedian(np.abs(values - typical)))
