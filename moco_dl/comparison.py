@@ -85,7 +85,9 @@ def compare_files(
     with ExitStack() as files:
         opened = _open(comparison, files)
         fields, truth, movie = opened.fields, opened.truth, opened.raw
-        evaluator = Evaluator(movie.shape, opened.reference, fields.stride if fields else None)
+        stride = fields.stride if fields else None
+        given = comparison.reference is not None or fields is not None
+        evaluator = Evaluator(movie.shape, opened.reference, stride, given=given)
         for seen in Workers(threads).map(lambda part: evaluator.look(*part), _batches(opened)):
             evaluator.add(seen)
             progress(len(seen.look.reasons), movie.shape[0])

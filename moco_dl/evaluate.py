@@ -32,8 +32,20 @@ class Evaluator:
     `look` changes nothing and may run in any thread; `add` takes what it returns, in order.
     """
 
-    def __init__(self, shape: tuple[int, int, int], reference: np.ndarray, stride: int | None):
-        """`reference` (H, W): what frames are compared with; `stride` px of the fields' grid, None without."""
+    def __init__(
+        self,
+        shape: tuple[int, int, int],
+        reference: np.ndarray,
+        stride: int | None,
+        *,
+        given: bool = True,
+    ):
+        """`reference` (H, W): what frames are compared with; `stride` px of the fields' grid, None without.
+
+        `given` says that the reference is what frames were brought onto, or should have been; else it is only
+        one of the mean images.
+        """
+        self.given = given
         self.watch, self.moments = Watch(shape, reference, stride), choose_moments(shape)
         self.line = line_of_most_detail(self.watch.reference, inner(shape[1:]))
         self.tallies = tuple(Tally(shape, self.moments, self.line) for _ in range(2))

@@ -3,7 +3,7 @@
 import numpy as np
 from scipy.ndimage import median_filter
 
-OUTLIER = 5.0  # robust standard deviations below the usual correlation
+OUTLIER = 8.0  # robust standard deviations below the usual correlation; activity alone makes 5
 LEAST = 0.02  # of correlation; smaller drops are never flagged
 JUMP = 8.0  # times the usual distance from the neighbours' shift
 LEAST_JUMP = 2.0  # px
@@ -31,25 +31,18 @@ def drops(correlation: np.ndarray) -> np.ndarray:
     """`(T,)` bool: frames whose correlation is far below the usual; never those where it is NaN."""
     if not np.isfinite(correlation).any():
         return np.zeros(len(correlation), bool)
-    typical, spread = _usual(correlation)
+    typical = float(np.nanmedian(correlation))
+    spread = 1.4826 * float(np.nanmedian(np.abs(correlation - typical)))
     return correlation < typical - OUTLIER * spread - LEAST
 
 
 def jumps(rigid: np.ndarray, before: np.ndarray, after: np.ndarray) -> np.ndarray:
-    """`(T,)` bool: shifts (T, 2) px far from those of the frames around that did not make the frame fit.
+    """`(T,)` bool: shifts (T, 2) px far from those of the frames around after which the frame does not fit.
 
-    `before`, `after` (T,): correlation with the reference. A jump after which the frame fits like the others is
-    what the animal did; one after which it does not is a mistake.
+    `before`, `after` (T,): correlation with the reference. A jump that makes the frame fit is what the animal
+    did; one that makes it fit worse, or leaves it far below the usual, is a mistake.
     """
     around = np.stack([median_filter(part, NEIGHBOURS, mode="nearest") for part in rigid.T], axis=1)
     distance = np.hypot(*(rigid - around).T)
     far = distance > max(LEAST_JUMP, JUMP * float(np.median(distance)))
-    if not far.any() or not np.isfinite(after).any():
-        return far
-    typical, spread = _usual(after)
-    return far & ~((after > before) & (after >= typical - 2 * spread - LEAST))
-
-
-def _usual(values: np.ndarray) -> tuple[float, float]:
-    typical = float(np.nanmedian(values))
-    return typical, 1.4826 * float(np.nanmedian(np.abs(values - typical)))
+    return far & ((after <= before) | drops(after))

@@ -8,7 +8,7 @@ import numpy as np
 KEPT = 200  # single frames, binned, that are compared with one another
 LINES = 600  # frames that a kymograph shows
 PREVIEW, PREVIEW_LENGTH = 40, 5  # moments of the preview, and frames averaged for each
-FLOW, FLOW_LENGTH = 6, 10  # moments at which residual flow is measured, and frames averaged for each
+FLOW, FLOW_LENGTH = 4, 10  # moments at which residual flow is measured, and frames averaged for each
 FIELDS = 24  # fields that are kept
 PAIRED = 1000  # frames of the correlation image
 SMALL = 128  # px, longer side of binned frames, at most
@@ -79,7 +79,9 @@ def shrink(frame: np.ndarray, factor: int) -> np.ndarray:
     """Frame (H, W) averaged over `factor` x `factor` pixels, float32; the rest at the far edges is cut off."""
     height, width = (size // factor for size in frame.shape)
     cut = frame[: height * factor, : width * factor].astype(np.float32)
-    return cut.reshape(height, factor, width, factor).mean(axis=(1, 3))
+    # Sums of strided parts are several times faster than a mean over two axes.
+    rows = sum(cut[i::factor] for i in range(factor))
+    return sum(rows[:, i::factor] for i in range(factor)) * np.float32(factor**-2)
 
 
 def line_of_most_detail(image: np.ndarray, border: Sequence[slice]) -> tuple[str, int]:

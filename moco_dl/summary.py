@@ -49,4 +49,5 @@ def write_page(evaluation: Evaluation, page: Path, picture: Path | None = None) 
 
 
 def _finite(value: float | None) -> float | None:
-    return value if value is not None and math.isfinite(value) else None
+    """Six digits: the last ones depend on how a linear-algebra library adds up."""
+    return float(f"{value:.6g}") if value is not None and math.isfinite(value) else None

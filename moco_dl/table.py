@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.ndimage import gaussian_filter
+from scipy.ndimage import gaussian_filter, uniform_filter
 
 from moco_dl.evaluation import Row, Traces
 from moco_dl.metrics import correlation, correlation_with_others, crispness, inner, sharpness
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from moco_dl.evaluate import Evaluator
 
 MAX_SHIFT = 0.15  # of the shorter side
-FINE, COARSE = 1.0, 8.0  # binned px: structures between these sizes tell of motion, not of noise or brightness
+FINE, COARSE = 1.0, 25  # binned px, sigma and side: what lies between tells of motion, not of noise or shading
 
 
 INSTALL = "pip install 'nrcorrect[report]'"
@@ -118,6 +118,7 @@ FLAGGED = Line("flagged", "Flagged frames", "%", LOW, "See the flags of single f
 class Figures:
     """Single figures of both movies, (before, after)."""
 
+    correlation: tuple[float, float]  # with the reference
     crispness: tuple[float, float]
     correlation_image: tuple[float, float]
     shift: tuple[float, float]  # px
@@ -132,12 +133,12 @@ def measure(evaluator: "Evaluator", traces: Traces) -> Figures:
     kept = [tally.kept[known[0] & known[1]] for tally in evaluator.tallies]
     shift = _pair(_rigid_motion, kept, evaluator.moments.factor)
     components = _pair(_component_motion, kept, evaluator.moments.factor)
-    watch = evaluator.watch
+    watch, fit = evaluator.watch, _pair(_mean, (traces.correlation_before, traces.correlation_after))
     measured = Measured(
         sharpness=_pair(lambda tally: sharpness(*tally.half_means), evaluator.tallies),
         # What is less: noise adds to either, activity to the components.
         motion=tuple(float(np.fmin(*both)) for both in zip(shift, components, strict=True)),
-        fit=_pair(_mean, (traces.correlation_before, traces.correlation_after)),
+        fit=fit if evaluator.given else (np.nan, np.nan),
         agreement=_pair(_agreement, kept),
         scene=_same_scene(*kept),
         folded=_mean(watch.values["folded"]) if watch.stride else 0.0,
@@ -145,6 +146,7 @@ def measure(evaluator: "Evaluator", traces: Traces) -> Figures:
     )
     images = [tally.pairs.image() for tally in evaluator.tallies]
     return Figures(
+        fit,
         _pair(lambda tally: crispness(tally.mean), evaluator.tallies),
         _pair(lambda image: np.nan if image is None else crispness(image), images),
         shift,
@@ -184,7 +186,7 @@ def _flow(tally: Tally, reference: np.ndarray) -> float:
 
 
 def _banded(frames: np.ndarray) -> np.ndarray:
-    filtered = [gaussian_filter(frame, FINE) - gaussian_filter(frame, COARSE) for frame in frames]
+    filtered = [gaussian_filter(frame, FINE) - uniform_filter(frame, COARSE) for frame in frames]
     return np.stack(filtered)[(slice(None), *inner(frames.shape[1:]))]
 
 
@@ -208,7 +210,7 @@ def build_table(evaluator: "Evaluator", figures: Figures, traces: Traces) -> lis
     rows = [
         _row(line, pair)
         for line, pair in (
-            (CORRELATION, measured.fit),
+            (CORRELATION, figures.correlation),
             (AGREEMENT, measured.agreement),
             (SHARPNESS, measured.sharpness),
             (CRISPNESS, figures.crispness),

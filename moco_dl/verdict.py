@@ -1,7 +1,7 @@
 """Can the correction be trusted? An answer in plain words, from measured figures alone.
 
-The thresholds were set on synthetic movies of known motion at 0.5 to 10 photons a pixel and on real recordings of
-64 to 256 px, corrected well, not at all, in part, and wrongly (signs turned, fields of another movie, random
+The thresholds were set on synthetic movies of known motion at 0.5 to 10 photons a pixel and on real recordings
+of 64 to 256 px, corrected well, not at all, in part, and wrongly (signs turned, fields of another movie, random
 shifts, smoothed instead of corrected).
 """
 
@@ -17,11 +17,11 @@ SHARPER, BLURRED = (
 )  # times the raw movie's sharpness: more, or less, than interpolation and chance do
 BLURRED_STILL = 0.93  # the same for movies in which nothing moves, which can only lose
 LESS_MOTION, MORE_MOTION = 0.7, 1.15  # times the raw movie's motion
-LEFT = 0.4  # share of the raw movie's motion that may be left
+LEFT = 0.33  # share of the raw movie's motion that may be left
 FOLDED, FOLDED_MUCH = 1e-4, 1e-2  # share of folded pixels
 FLAGGED = 0.25  # share of flagged frames
 FITS_BETTER = 0.1  # of correlation with the reference: all frames were moved onto it
-SAME_SCENE = 0.25  # correlation of the two mean images, finely aligned
+SAME_SCENE = 0.5  # correlation of the two mean images, finely aligned
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Measured:
 
     sharpness: tuple[float, float]  # 1/px, before and after; see metrics.sharpness
     motion: tuple[float, float]  # px of whole-frame motion, before and after
-    fit: tuple[float, float]  # correlation of frames with the reference
+    fit: tuple[float, float]  # correlation of frames with a reference that was given, else NaN
     agreement: tuple[float, float]  # correlation of frames with the mean of the others
     scene: float  # correlation of the two mean images
     folded: float  # share of pixels
