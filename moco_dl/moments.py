@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-KEPT = 200  # single frames, binned, that are compared with one another
+KEPT = 120  # single frames, binned, that are compared with one another
 LINES = 600  # frames that a kymograph shows
 PREVIEW, PREVIEW_LENGTH = 40, 5  # moments of the preview, and frames averaged for each
 FLOW, FLOW_LENGTH = 4, 10  # moments at which residual flow is measured, and frames averaged for each

@@ -9,7 +9,7 @@ from moco_dl.rigid import RigidRegistration
 
 COMPONENTS = 10  # principal components that are looked at
 EXTREMES = 0.1  # share of the frames at each end of a component that are averaged
-FARNEBACK = {"levels": 3, "winsize": 100, "iterations": 15, "poly_n": 5, "poly_sigma": 1.2, "flags": 0}
+FARNEBACK = {"levels": 3, "winsize": 100, "iterations": 15, "poly_n": 5, "poly_sigma": 0.24, "flags": 0}
 
 
 def shifts(frames: np.ndarray, reference: np.ndarray, max_shift: float) -> np.ndarray:
