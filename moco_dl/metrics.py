@@ -62,15 +62,18 @@ def crispness(image: np.ndarray) -> float:
 
 
 def sharpness(first: np.ndarray, second: np.ndarray) -> float:
-    """Crispness that noise does not raise, over the contrast: 1/px; NaN where nothing is shared.
+    """Crispness that noise does not raise, over the contrast: 1/px; NaN where nothing is shared or known.
 
     `first` and `second` (H, W) are means of two halves of a movie's frames. The product of their gradients
     holds what both show, so that a movie whose noise was smoothed by interpolation is not called blurred;
     divided by the product of the images, it does not change with gain and offset.
     """
     part = inner(first.shape)
-    a, b = (image[part] - np.nanmean(image[part]) for image in (first.astype(float), second.astype(float)))
-    contrast, edges = float(np.nansum(a * b)), _gradient_product(first, second)
+    a, b = first[part].astype(np.float64), second[part].astype(np.float64)
+    if not (np.isfinite(a) & np.isfinite(b)).any():
+        return float("nan")
+    contrast = float(np.nansum((a - np.nanmean(a)) * (b - np.nanmean(b))))
+    edges = _gradient_product(first, second)
     return (edges / contrast) ** 0.5 if contrast > 0 and edges > 0 else float("nan")
 
 

@@ -16,6 +16,7 @@ SHARPER, BLURRED = (
     0.95,
 )  # times the raw movie's sharpness: more, or less, than interpolation and chance do
 BLURRED_STILL = 0.93  # the same for movies in which nothing moves, which can only lose
+AGREES = 0.003  # of correlation between frames
 LESS_MOTION, MORE_MOTION = 0.7, 1.15  # times the raw movie's motion
 LEFT = 0.33  # share of the raw movie's motion that may be left
 FOLDED, FOLDED_MUCH = 1e-4, 1e-2  # share of folded pixels
@@ -43,9 +44,14 @@ class Measured:
         return after / before if before > 0 else math.nan
 
     @property
+    def agrees(self) -> bool:
+        """Whether frames agree better than before: in dim movies, fitting noise raises all else."""
+        return not self.agreement[1] - self.agreement[0] < AGREES
+
+    @property
     def still(self) -> bool:
         """Whether nothing moves in the raw movie as far as can be told."""
-        return self.motion[0] < STILL and not self.gain > SHARPER
+        return self.motion[0] < STILL and not (self.gain > SHARPER and self.agrees)
 
 
 def judge(measured: Measured) -> Verdict:
@@ -75,10 +81,10 @@ def _judged(measured: Measured) -> tuple[str, str]:
             )
         how = "was blurred" if gain <= BLURRED_STILL else "moves now"
         return "worse", f"Nothing moved in the raw movie, and it {how}: keep the raw one."
-    return _moving(gain, before, after)
+    return _moving(gain, before, after, measured.agrees)
 
 
-def _moving(gain: float, before: float, after: float) -> tuple[str, str]:
+def _moving(gain: float, before: float, after: float, agrees: bool) -> tuple[str, str]:
     less = after < LESS_MOTION * before and before - after > STILL / 2
     more = after > MORE_MOTION * before and after - before > STILL / 2
     if gain < BLURRED:
@@ -94,6 +100,8 @@ def _moving(gain: float, before: float, after: float) -> tuple[str, str]:
         return "worse", "Frames move more than in the raw movie: keep the raw one."
     if gain <= SHARPER and not less:
         return "doubtful", f"Hardly anything changed, though frames move by {before:.1f} px."
+    if not agrees:
+        return "doubtful", "Shifts were found, but with them frames do not agree better: they may be noise."
     if min(after, before) > max(2 * STILL, LEFT * before):
         return (
             "doubtful",

@@ -34,6 +34,8 @@ STILL = replace(GOOD, sharpness=(0.40, 0.40), motion=(0.1, 0.1), fit=(0.7, 0.7),
         (replace(GOOD, sharpness=(0.30, 0.40), motion=(2.0, 3.0)), "doubtful", "sharper, but"),
         (replace(GOOD, sharpness=(0.40, 0.30)), "doubtful", "less motion, but"),
         (replace(GOOD, sharpness=(0.40, 0.40), motion=(2.0, 2.0)), "doubtful", "Hardly anything changed"),
+        (replace(GOOD, agreement=(0.4, 0.4)), "doubtful", "they may be noise"),
+        (replace(STILL, sharpness=(0.40, 0.43)), "no motion", "Nothing moves"),  # of noise
         (replace(GOOD, motion=(2.0, 1.2)), "doubtful", "1.2 px of motion are left of 2.0 px"),
         (replace(GOOD, scene=0.1), "worse", "do not show the same scene"),
         (replace(GOOD, folded=0.05), "worse", "fold"),
