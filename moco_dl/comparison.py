@@ -10,14 +10,14 @@ import numpy as np
 from moco_dl.batch import Motion
 from moco_dl.correction import checked_reference
 from moco_dl.errors import NrcorrectError
-from moco_dl.evaluate import Evaluator
 from moco_dl.evaluation import Evaluation
+from moco_dl.evaluator import Evaluator
 from moco_dl.fields import Fields, load_fields
 from moco_dl.job import Progress, describe
 from moco_dl.metrics import sharpness
 from moco_dl.moments import evenly
 from moco_dl.motion_table import write_motion_table
-from moco_dl.movie import Movie, open_movie
+from moco_dl.movie import ArrayMovie, Movie, open_movie
 from moco_dl.output import refuse_existing, staged
 from moco_dl.parallel import Workers
 from moco_dl.reference import load_image, usable
@@ -71,6 +71,7 @@ class Opened:
     fields: Fields | None
     truth: Truth | None
     reference: np.ndarray  # (H, W) float32
+    given: bool  # see `Evaluator`
 
 
 def compare_files(
@@ -84,19 +85,40 @@ def compare_files(
     refuse_existing(comparison.outputs, overwrite=comparison.overwrite)
     with ExitStack() as files:
         opened = _open(comparison, files)
-        fields, truth, movie = opened.fields, opened.truth, opened.raw
-        stride = fields.stride if fields else None
-        given = comparison.reference is not None or fields is not None
-        evaluator = Evaluator(movie.shape, opened.reference, stride, given=given)
-        for seen in Workers(threads).map(lambda part: evaluator.look(*part), _batches(opened)):
-            evaluator.add(seen)
-            progress(len(seen.look.reasons), movie.shape[0])
+        fields, truth = opened.fields, opened.truth
+        evaluator = _compared(opened, progress, threads)
         about = _provenance(comparison, opened) | provenance
         more = (lambda: score(fields.__getitem__, truth)) if truth else list
         evaluation = evaluator.finish(about, more)
     with staged(comparison.outputs) as parts:
         _write(comparison, evaluation, dict(zip(comparison.outputs, parts, strict=True)))
     return evaluation
+
+
+def evaluate(
+    raw: np.ndarray, corrected: np.ndarray, fields: Fields | None = None, reference: np.ndarray | None = None
+) -> Evaluation:
+    """How good a correction is, of movies in memory.
+
+    `raw` and `corrected` are (T, H, W), of any supported dtypes; `fields` what was applied, if that is known;
+    `reference` an image (H, W) that frames are compared with, else that of the fields, or the sharper of both
+    mean images. Raises NrcorrectError if they do not belong together.
+    """
+    movies = ArrayMovie(np.asarray(raw)), ArrayMovie(np.asarray(corrected))
+    _check(*movies, fields, ("corrected", "raw", "fields"))
+    opened = Opened(*movies, fields, None, *_reference(*movies, fields, reference))
+    return _compared(opened, lambda done, total: None, None).finish({})
+
+
+def _compared(opened: Opened, progress: Progress, threads: int | None) -> Evaluator:
+    """An evaluator that has seen both movies."""
+    shape, fields = opened.raw.shape, opened.fields
+    stride = fields.stride if fields else None
+    evaluator = Evaluator(shape, opened.reference, stride, given=opened.given)
+    for seen in Workers(threads).map(lambda part: evaluator.look(*part), _batches(opened)):
+        evaluator.add(seen)
+        progress(len(seen.look.reasons), shape[0])
+    return evaluator
 
 
 def _write(comparison: Comparison, evaluation: Evaluation, part: dict[Path, Path]) -> None:
@@ -114,21 +136,35 @@ def _open(comparison: Comparison, files: ExitStack) -> Opened:
         files.enter_context(closing(open_movie(path, key)))
         for path, key in zip(paths, comparison.datasets, strict=True)
     ]
-    raw, corrected = movies
+    fields = None if comparison.fields is None else load_fields(comparison.fields)
+    _check(*movies, fields, (comparison.corrected, comparison.raw, comparison.fields))
+    truth = None if comparison.truth is None else load_truth(comparison.truth, movies[0].shape)
+    image = None if comparison.reference is None else load_image(comparison.reference)
+    return Opened(*movies, fields, truth, *_reference(*movies, fields, image))
+
+
+def _check(raw: Movie, corrected: Movie, fields: Fields | None, names: tuple[object, ...]) -> None:
+    """Raise NrcorrectError unless all are of one shape. `names`: of the corrected and the raw movie, the fields."""
     if corrected.shape != raw.shape:
         raise NrcorrectError(
-            f"{comparison.corrected}: is {corrected.shape}, {comparison.raw} is {raw.shape}; wanted the same"
-            " number of frames and frame size: compare with the raw movie that was corrected"
+            f"{names[0]}: is {corrected.shape}, {names[1]} is {raw.shape}; wanted the same number of frames and"
+            " frame size: compare with the raw movie that was corrected"
         )
-    fields = None if comparison.fields is None else load_fields(comparison.fields)
     if fields is not None and fields.shape != raw.shape:
-        raise NrcorrectError(f"{comparison.fields}: fields of a movie {fields.shape}, this one is {raw.shape}")
-    truth = None if comparison.truth is None else load_truth(comparison.truth, raw.shape)
-    if comparison.reference is not None:
-        reference = checked_reference(load_image(comparison.reference), raw)
-    else:
-        reference = choose_reference(raw, corrected) if fields is None else fields.reference
-    return Opened(raw, corrected, fields, truth, reference)
+        raise NrcorrectError(
+            f"{names[2]}: of a movie {fields.shape}, this one is {raw.shape}; name the fields of this movie"
+        )
+
+
+def _reference(
+    raw: Movie, corrected: Movie, fields: Fields | None, image: np.ndarray | None
+) -> tuple[np.ndarray, bool]:
+    """The reference (H, W), and whether it was given."""
+    if image is not None:
+        return checked_reference(np.asarray(image), raw), True
+    if fields is not None:
+        return fields.reference, True
+    return choose_reference(raw, corrected), False
 
 
 def choose_reference(raw: Movie, corrected: Movie) -> np.ndarray:

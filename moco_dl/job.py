@@ -10,8 +10,8 @@ import numpy as np
 from moco_dl.batch import Batch
 from moco_dl.correction import Corrector, apply_batches, metadata
 from moco_dl.errors import NrcorrectError
-from moco_dl.evaluate import Evaluator
 from moco_dl.evaluation import Verdict
+from moco_dl.evaluator import Evaluator
 from moco_dl.fields import create_fields, load_fields
 from moco_dl.motion_table import write_motion_table
 from moco_dl.movie import Movie, open_movie

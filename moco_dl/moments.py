@@ -11,7 +11,7 @@ PREVIEW, PREVIEW_LENGTH = 40, 5  # moments of the preview, and frames averaged f
 FLOW, FLOW_LENGTH = 4, 10  # moments at which residual flow is measured, and frames averaged for each
 FIELDS = 24  # fields that are kept
 PAIRED = 1000  # frames of the correlation image
-SMALL = 128  # px, longer side of binned frames, at most
+SMALL, LEAST = 128, 16  # px, longer side of binned frames, at most, and shorter side, at least
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ def choose_moments(shape: tuple[int, int, int]) -> Moments:
         preview=_bins(frames, PREVIEW, PREVIEW_LENGTH),
         flow=_bins(frames, FLOW, FLOW_LENGTH),
         paired_step=-(-frames // PAIRED),
-        factor=-(-max(shape[1:]) // SMALL),
+        factor=max(1, min(-(-max(shape[1:]) // SMALL), min(shape[1:]) // LEAST)),
     )
 
 

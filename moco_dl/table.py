@@ -14,7 +14,7 @@ from moco_dl.tally import Tally
 from moco_dl.verdict import Measured
 
 if TYPE_CHECKING:
-    from moco_dl.evaluate import Evaluator
+    from moco_dl.evaluator import Evaluator
 
 MAX_SHIFT = 0.15  # of the shorter side
 FINE, COARSE = 1.0, 25  # binned px, sigma and side: what lies between tells of motion, not of noise or shading

@@ -38,9 +38,7 @@ class Watch:
 
     def look(self, start: int, raw: np.ndarray, corrected: np.ndarray, motion: Motion | None) -> Look:
         """Frames `start`... before and after, (n, H, W), and what was applied to them."""
-        # What the correction could judge need not be looked at again.
-        suspect = np.ones(len(raw), bool) if motion is None else motion.flagged
-        reasons = tuple(reason(frame) if check else "" for frame, check in zip(raw, suspect, strict=True))
+        reasons = tuple(_reason(*pair) for pair in zip(raw, corrected, strict=True))
         values = {name: np.full(len(raw), np.nan, np.float32) for name in self.values}
         for i, word in enumerate(reasons):
             if not word:
@@ -89,3 +87,11 @@ class Watch:
         )
         nonrigid = [self.values.get(f"nonrigid_{name}") for name in ("mean", "max")]
         return Traces(before, after, rigid, *nonrigid, flags)
+
+
+def _reason(raw: np.ndarray, corrected: np.ndarray) -> str:
+    """Why a frame cannot be compared, or ""."""
+    word = reason(raw)
+    if not word and (lost := reason(corrected)):
+        return f"{lost} when corrected"
+    return word

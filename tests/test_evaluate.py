@@ -11,12 +11,11 @@ from click.testing import CliRunner
 from scipy.ndimage import gaussian_filter, shift
 
 import moco_dl
+from moco_dl import evaluate
 from moco_dl.batch import Motion
 from moco_dl.cli import main
-from moco_dl.comparison import choose_reference
-from moco_dl.evaluate import Evaluator
+from moco_dl.evaluator import Evaluator
 from moco_dl.fields import Fields
-from moco_dl.movie import ArrayMovie
 from moco_dl.summary import summary
 from moco_dl.synth import MotionOptions, MovieOptions, SyntheticMovie
 
@@ -54,17 +53,11 @@ def _fields(truth):
     )
 
 
-def evaluate(raw, corrected, fields=None, batch=16):
-    movies = ArrayMovie(raw), ArrayMovie(corrected)
-    reference = choose_reference(*movies) if fields is None else fields.reference
-    evaluator = Evaluator(raw.shape, reference, fields.stride if fields else None, given=fields is not None)
+def in_batches(raw, corrected, fields, batch):
+    evaluator = Evaluator(raw.shape, fields.reference, fields.stride)
     for start in range(0, len(raw), batch):
         part = slice(start, start + batch)
-        motion = None
-        if fields is not None:
-            motion = Motion(
-                fields.rigid[part], fields.flow[part], fields.flagged[part], misfit=fields.misfit[part]
-            )
+        motion = Motion(fields.rigid[part], fields.flow[part], fields.flagged[part], misfit=fields.misfit[part])
         evaluator.add(evaluator.look(start, raw[part], corrected[part], motion))
     return evaluator.finish({})
 
@@ -177,7 +170,7 @@ def test_frames_that_cannot_be_judged_are_flagged_and_do_no_harm(movie):
 def test_the_batch_size_changes_nothing(movie):
     raw, fields = movie
     corrected = moco_dl.apply(raw, fields)
-    one, other = (evaluate(raw, corrected, fields, batch) for batch in (1, 23))
+    one, other = (in_batches(raw, corrected, fields, batch) for batch in (1, 23))
     assert summary(one) == summary(other)
     for kind in ("traces", "pictures", "samples"):
         for name, array in vars(getattr(one, kind)).items():
@@ -210,6 +203,31 @@ def test_memory_does_not_grow_with_the_movie():
 
     short, long = held(2000), held(200_000)
     assert long[0] == short[0] and long[1] <= 36 * 200_000
+
+
+@pytest.mark.parametrize("shape", [(4, 16, 16), (5, 16, 300), (3, 301, 17)])
+def test_small_and_oblong_frames(shape):
+    frames = gaussian_filter(np.random.default_rng(0).random(shape), (0, 1, 1)).astype(np.float32)
+    found = evaluate(frames, frames[:, ::-1].copy(), reference=frames[0])
+    assert found.samples.preview_before.shape[0] == shape[0]
+    json.dumps(summary(found), allow_nan=False)
+
+
+def test_frames_that_a_tool_lost(movie):
+    raw, fields = movie
+    corrected = moco_dl.apply(raw, fields).astype(np.float32)
+    corrected[5], corrected[6] = 0, np.nan
+    flags = evaluate(raw, corrected, fields).traces.flags
+    assert flags[5] == ("empty when corrected",) and flags[6] == ("not finite when corrected",)
+    assert not any(flags[t] for t in range(40) if t not in (5, 6))
+
+
+def test_movies_that_do_not_belong_together(movie):
+    raw, fields = movie
+    with pytest.raises(moco_dl.NrcorrectError, match=r"corrected: is \(39, .*raw is \(40, "):
+        evaluate(raw, raw[:39])
+    with pytest.raises(moco_dl.NrcorrectError, match="name the fields of this movie"):
+        evaluate(raw[:39], raw[:39], fields)
 
 
 # The command line
