@@ -144,7 +144,7 @@ def _open(comparison: Comparison, files: ExitStack) -> Opened:
 
 
 def _check(raw: Movie, corrected: Movie, fields: Fields | None, names: tuple[object, ...]) -> None:
-    """Raise NrcorrectError unless all are of one shape; `names`: of corrected and raw movie, and of the fields."""
+    """Raise NrcorrectError unless all are of one shape; `names` of corrected, raw and fields."""
     if corrected.shape != raw.shape:
         raise NrcorrectError(
             f"{names[0]}: is {corrected.shape}, {names[1]} is {raw.shape}; wanted the same number of frames and"

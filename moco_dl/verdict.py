@@ -21,6 +21,7 @@ LESS_MOTION, MORE_MOTION = 0.7, 1.15  # times the raw movie's motion
 LEFT = 0.33  # share of the raw movie's motion that may be left
 FOLDED, FOLDED_MUCH = 1e-4, 1e-2  # share of folded pixels
 FLAGGED = 0.25  # share of flagged frames
+COSTLY = 0.98  # the same where it is worth telling
 FITS_BETTER = 0.1  # of correlation with the reference: all frames were moved onto it
 SAME_SCENE = 0.5  # correlation of the two mean images, finely aligned
 
@@ -75,9 +76,10 @@ def _judged(measured: Measured) -> tuple[str, str]:
         if measured.fit[1] - measured.fit[0] > FITS_BETTER and gain > BLURRED_STILL:
             return "better", "Frames hardly move against one another, but fit the reference better than before."
         if after < max(STILL, MORE_MOTION * before) and gain > BLURRED_STILL:
+            cost = f"; interpolation cost {100 * (1 - gain):.0f} % of its sharpness" if gain < COSTLY else ""
             return (
                 "no motion",
-                "Nothing moves in the raw movie as far as can be told, nor in the corrected one.",
+                f"Nothing moves in the raw movie as far as can be told, nor when corrected{cost}.",
             )
         how = "was blurred" if gain <= BLURRED_STILL else "moves now"
         return "worse", f"Nothing moved in the raw movie, and it {how}: keep the raw one."

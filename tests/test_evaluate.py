@@ -205,6 +205,13 @@ def test_memory_does_not_grow_with_the_movie():
     assert long[0] == short[0] and long[1] <= 36 * 200_000
 
 
+def test_without_opencv_the_line_says_how_to_get_it(movie, monkeypatch):
+    raw = movie[0][:6]
+    monkeypatch.setattr("moco_dl.table.flow_possible", lambda: False)
+    row = next(row for row in evaluate(raw, raw).table if row.key == "residual_flow")
+    assert row.before is None and row.after is None and "pip install 'nrcorrect[report]'" in row.note
+
+
 @pytest.mark.parametrize("shape", [(4, 16, 16), (5, 16, 300), (3, 301, 17)])
 def test_small_and_oblong_frames(shape):
     frames = gaussian_filter(np.random.default_rng(0).random(shape), (0, 1, 1)).astype(np.float32)
