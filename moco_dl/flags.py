@@ -31,9 +31,21 @@ def drops(correlation: np.ndarray) -> np.ndarray:
     """`(T,)` bool: frames whose correlation is far below the usual; never those where it is NaN."""
     if not np.isfinite(correlation).any():
         return np.zeros(len(correlation), bool)
-    typical = float(np.nanmedian(correlation))
-    spread = 1.4826 * float(np.nanmedian(np.abs(correlation - typical)))
+    typical, spread = _usual(correlation)
     return correlation < typical - OUTLIER * spread - LEAST
+
+
+def rescued(before: np.ndarray, after: np.ndarray) -> np.ndarray:
+    """`(T,)` bool: frames far below the usual correlation before, and among the usual ones after."""
+    if not np.isfinite(after).any():
+        return np.zeros(len(after), bool)
+    typical, spread = _usual(after)
+    return drops(before) & (after >= typical - 3 * spread - LEAST)
+
+
+def _usual(correlation: np.ndarray) -> tuple[float, float]:
+    typical = float(np.nanmedian(correlation))
+    return typical, 1.4826 * float(np.nanmedian(np.abs(correlation - typical)))
 
 
 def jumps(rigid: np.ndarray, before: np.ndarray, after: np.ndarray) -> np.ndarray:

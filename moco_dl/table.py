@@ -8,6 +8,7 @@ import numpy as np
 from scipy.ndimage import gaussian_filter, uniform_filter
 
 from moco_dl.evaluation import Row, Traces
+from moco_dl.flags import rescued
 from moco_dl.metrics import correlation, correlation_with_others, crispness, inner, sharpness
 from moco_dl.residual import component_shifts, flow_possible, residual_flow, shifts
 from moco_dl.tally import Tally
@@ -142,6 +143,7 @@ def measure(evaluator: "Evaluator", traces: Traces) -> Figures:
         agreement=_pair(_agreement, kept),
         scene=_same_scene(*kept),
         folded=_mean(watch.values["folded"]) if watch.stride else 0.0,
+        rescued=int(rescued(traces.correlation_before, traces.correlation_after).sum()),
         flagged=float(np.mean([bool(words) for words in traces.flags])),
     )
     images = [tally.pairs.image() for tally in evaluator.tallies]

@@ -37,6 +37,7 @@ class Measured:
     scene: float  # correlation of the two mean images
     folded: float  # share of pixels
     flagged: float  # share of frames
+    rescued: int = 0  # frames that stood out before and fit like the others after
 
     @property
     def gain(self) -> float:
@@ -75,6 +76,8 @@ def _judged(measured: Measured) -> tuple[str, str]:
     if measured.still:
         if measured.fit[1] - measured.fit[0] > FITS_BETTER and gain > BLURRED_STILL:
             return "better", "Frames hardly move against one another, but fit the reference better than before."
+        if measured.rescued and gain > BLURRED_STILL:
+            return "better", "Most frames do not move; those that stood out before fit like the others now."
         if after < max(STILL, MORE_MOTION * before) and gain > BLURRED_STILL:
             cost = f"; interpolation cost {100 * (1 - gain):.0f} % of its sharpness" if gain < COSTLY else ""
             return (

@@ -133,6 +133,20 @@ def test_a_still_movie_has_no_motion(photons):
     assert evaluate(frames, shaken).verdict.kind == "worse"
 
 
+def test_a_movie_that_seldom_moves():
+    still = MotionOptions(rigid=0, amplitude=0, rows=0)
+    frames = np.stack(
+        [f for f, _ in SyntheticMovie(8, MovieOptions(shape=(150, 64, 72), photons=5, motion=still))]
+    )
+    raw = frames.copy()
+    for t in (30, 31, 90):
+        raw[t] = np.roll(frames[t], (3, -4), axis=(0, 1))
+    verdict = evaluate(raw, frames).verdict
+    assert verdict.kind == "better" and "stood out" in verdict.sentence
+    assert evaluate(frames, frames).verdict.kind == "no motion"
+    assert evaluate(frames, raw).verdict.kind != "better"
+
+
 def test_another_tool_with_gain_offset_and_place_of_its_own(movie):
     raw, fields = movie
     rigid = np.stack([shift(f.astype(np.float32), -r, order=1) for f, r in zip(raw, fields.rigid, strict=True)])

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from moco_dl.flags import drops, jumps, reason
+from moco_dl.flags import drops, jumps, reason, rescued
 from moco_dl.reference import usable
 
 FRAMES = {
@@ -39,3 +39,12 @@ def test_jumps_are_flagged_unless_the_frame_then_fits():
     np.testing.assert_array_equal(np.flatnonzero(jumps(rigid, before, after)), [20])
     slow = np.stack([np.linspace(0, 30, 60), np.zeros(60)], axis=1)
     assert not jumps(slow, after, before).any()
+
+
+def test_frames_that_a_correction_rescued():
+    before = 0.6 + 0.02 * np.sin(np.arange(100.0))
+    after = before.copy()
+    before[[7, 30]], after[30] = 0.2, 0.3
+    before[50] = after[50] = np.nan
+    np.testing.assert_array_equal(np.flatnonzero(rescued(before, after)), [7])
+    assert not rescued(before, np.full(100, np.nan)).any()
