@@ -193,7 +193,7 @@ def _banded(frames: np.ndarray) -> np.ndarray:
 
 
 def _agreement(kept: np.ndarray) -> float:
-    return np.nanmean(correlation_with_others(_banded(kept))) if len(kept) > 1 else np.nan
+    return _mean(correlation_with_others(_banded(kept))) if len(kept) > 1 else np.nan
 
 
 def _same_scene(before: np.ndarray, after: np.ndarray) -> float:

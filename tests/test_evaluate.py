@@ -234,6 +234,15 @@ def test_small_and_oblong_frames(shape):
     json.dumps(summary(found), allow_nan=False)
 
 
+def test_movies_in_which_nothing_can_be_seen():
+    image = np.random.default_rng(0).random((40, 50))
+    for value in (0, 255):
+        black = np.full((6, 40, 50), value, np.uint8)
+        found = evaluate(black, black, reference=image)
+        assert found.verdict.kind == "doubtful" and "Too little" in found.verdict.sentence
+        json.dumps(summary(found), allow_nan=False)
+
+
 def test_frames_that_a_tool_lost(movie):
     raw, fields = movie
     corrected = moco_dl.apply(raw, fields).astype(np.float32)
