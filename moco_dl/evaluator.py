@@ -8,7 +8,7 @@ import numpy as np
 from moco_dl.batch import Motion
 from moco_dl.evaluation import Evaluation, Pictures, Row, Samples
 from moco_dl.metrics import inner
-from moco_dl.moments import choose_moments, contains, line_of_most_detail, shrink
+from moco_dl.moments import choose_moments, contains, lines_of_most_detail, shrink
 from moco_dl.tally import Tally, filled
 from moco_dl.verdict import judge
 from moco_dl.watch import Look, Watch
@@ -47,8 +47,8 @@ class Evaluator:
         """
         self.given = given
         self.watch, self.moments = Watch(shape, reference, stride), choose_moments(shape)
-        self.line = line_of_most_detail(self.watch.reference, inner(shape[1:]))
-        self.tallies = tuple(Tally(shape, self.moments, self.line) for _ in range(2))
+        self.places = lines_of_most_detail(self.watch.reference, inner(shape[1:]))
+        self.tallies = tuple(Tally(shape, self.moments, self.places) for _ in range(2))
         self.fields: dict[int, np.ndarray] = {}
         self.pool = max(1, -(-max(shape[1:]) // ((stride or 1) * FIELD_SIDE)))
 
@@ -101,18 +101,29 @@ class Evaluator:
         before, after = self.tallies
         numbers = np.array(sorted(self.fields), int)
         fields = [self.fields[t] for t in numbers.tolist()]
+        name = "row" if _gain(before.rows, after.rows) > _gain(before.columns, after.columns) else "column"
+        lines = [tally.rows if name == "row" else tally.columns for tally in self.tallies]
         return Samples(
             preview_frames=self.moments.preview.starts,
             preview_before=before.preview_means,
             preview_after=after.preview_means,
-            line=self.line,
+            line=(name, self.places[name]),
             line_frames=self.moments.lines,
-            line_before=before.lines,
-            line_after=after.lines,
+            line_before=lines[0],
+            line_after=lines[1],
             field_frames=numbers,
             fields=np.stack(fields) if fields else np.zeros((0, 2, 1, 1), np.float32),
             field_step=float(self.pool * (self.watch.stride or 1)),
         )
+
+
+def _gain(before: np.ndarray, after: np.ndarray) -> float:
+    """By how much of its variance a line (n, L) became steadier over time; 0 if that is unknown."""
+    known = np.isfinite(before).all(axis=1) & np.isfinite(after).all(axis=1)
+    if not known.any():
+        return 0.0
+    unsteady = [lines[known].var(axis=0).mean() / max(lines[known].var(), 1e-12) for lines in (before, after)]
+    return float(unsteady[0] - unsteady[1])
 
 
 def _pooled(field: np.ndarray, factor: int) -> np.ndarray:

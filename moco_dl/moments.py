@@ -84,15 +84,14 @@ def shrink(frame: np.ndarray, factor: int) -> np.ndarray:
     return sum(rows[:, i::factor] for i in range(factor)) * np.float32(factor**-2)
 
 
-def line_of_most_detail(image: np.ndarray, border: Sequence[slice]) -> tuple[str, int]:
-    """The row or column of an image (H, W) with most changes of brightness: ("row", y) or ("column", x)."""
+def lines_of_most_detail(image: np.ndarray, border: Sequence[slice]) -> dict[str, int]:
+    """The "row" y and the "column" x of an image (H, W) along which its brightness changes most."""
     known = np.nan_to_num(image, nan=float(np.nanmean(image)))
-    found = []
+    found = {}
     for name, axis in (("row", 1), ("column", 0)):
         # Averaged over three neighbours, so that noise does not choose.
         smooth = sum(np.roll(known, by, axis=1 - axis) for by in (-1, 0, 1))
         detail = np.square(np.diff(smooth, axis=axis)).mean(axis=axis)
         part = border[1 - axis]
-        found.append((float(detail[part].max()), name, int(detail[part].argmax()) + part.start))
-    _, name, place = max(found)
-    return name, place
+        found[name] = int(detail[part].argmax()) + part.start
+    return found

@@ -17,19 +17,20 @@ def filled(frame: np.ndarray) -> np.ndarray:
 class Tally:
     """Sums over a movie (T, H, W), fed frame by frame, in order."""
 
-    def __init__(self, shape: tuple[int, int, int], moments: Moments, line: tuple[str, int]):
-        """`line` of the kymograph: ("row", y) or ("column", x)."""
+    def __init__(self, shape: tuple[int, int, int], moments: Moments, places: dict[str, int]):
+        """`places` of the kymographs: a "row" y and a "column" x."""
         size = shape[1:]
         small = tuple(side // moments.factor for side in size)
-        self.moments, self.line = moments, line
+        self.moments, self.places = moments, places
         self.halves, self.counts = np.zeros((2, *size)), [0, 0]  # even and odd frames
         self.kept = np.full((len(moments.kept), *small), np.nan, np.float32)
         self.preview = np.zeros((len(moments.preview.starts), *small), np.float32)
         self.preview_counts = np.zeros(len(self.preview), int)
         self.flow = np.zeros((len(moments.flow.starts), *size), np.float32)
         self.flow_counts = np.zeros(len(self.flow), int)
-        length = size[1] if line[0] == "row" else size[0]
-        self.lines = np.full((len(moments.lines), length), np.nan, np.float32)
+        count = len(moments.lines)
+        self.rows = np.full((count, size[1]), np.nan, np.float32)
+        self.columns = np.full((count, size[0]), np.nan, np.float32)
         self.pairs = PairSums(size)
 
     def add(self, t: int, image: np.ndarray, small: np.ndarray | None) -> None:
@@ -42,9 +43,8 @@ class Tally:
             self.flow[i] += image
             self.flow_counts[i] += 1
         if contains(self.moments.lines, t):
-            name, place = self.line
-            at = image[place] if name == "row" else image[:, place]
-            self.lines[np.searchsorted(self.moments.lines, t)] = at
+            i = np.searchsorted(self.moments.lines, t)
+            self.rows[i], self.columns[i] = image[self.places["row"]], image[:, self.places["column"]]
         if small is None:
             return
         if contains(self.moments.kept, t):

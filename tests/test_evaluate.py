@@ -81,6 +81,9 @@ def test_a_good_correction_is_better(movie):
         assert table[key][1] < 0.3 * table[key][0], key
     assert table["folded"] == (None, 0) and table["flagged"] == (None, 0)
     np.testing.assert_allclose(found.traces.rigid, fields.rigid, atol=1e-5)
+    name, place = found.samples.line
+    line = np.s_[:, place] if name == "row" else np.s_[:, :, place]
+    np.testing.assert_array_equal(found.samples.line_before, raw[line])
     assert 0 < table["edge"][1] < 20 and 50 < table["valid"][1] < 100
 
 
@@ -145,6 +148,13 @@ def test_a_movie_that_seldom_moves():
     assert verdict.kind == "better" and "stood out" in verdict.sentence
     assert evaluate(frames, frames).verdict.kind == "no motion"
     assert evaluate(frames, raw).verdict.kind != "better"
+
+
+@pytest.mark.parametrize(("axis", "name"), [(0, "column"), (1, "row")])
+def test_the_kymograph_lies_along_the_motion(known_movie, axis, name):
+    still = moco_dl.apply(known_movie[0], _fields(known_movie[1]))
+    moving = np.stack([np.roll(frame, t % 5, axis=axis) for t, frame in enumerate(still)])
+    assert evaluate(moving, still).samples.line[0] == name
 
 
 def test_another_tool_with_gain_offset_and_place_of_its_own(movie):
