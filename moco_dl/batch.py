@@ -44,6 +44,7 @@ class Batch:
     start: int
     frames: np.ndarray
     motion: Motion
+    seen: object = None  # what was noted of corrected frames, see `Corrector.batches`
 
     @property
     def stop(self) -> int:

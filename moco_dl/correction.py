@@ -1,6 +1,6 @@
 """The main job: reference, estimator, and the stream of corrected chunks."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -112,14 +112,17 @@ class Corrector:
     def _motion(self, frames: np.ndarray, estimator: Estimator) -> np.ndarray:
         return np.concatenate([motion.total() for motion in self.workers.map(estimator, _chunks(frames))])
 
-    def batches(self, movie: Movie, plan: Plan) -> Iterator[Batch]:
-        """Correct `movie` batch by batch, in order: corrected frames and what was applied to them."""
+    def batches(self, movie: Movie, plan: Plan, look: Callable[..., object] | None = None) -> Iterator[Batch]:
+        """Correct `movie` batch by batch, in order: corrected frames and what was applied to them.
+
+        `look(start, raw, corrected, motion)` is called by the threads; what it returns is the batch's `seen`.
+        """
         dtype = np.dtype(self.options.dtype or movie.dtype)
 
         def applied(batch: Batch) -> Batch:
             motion = batch.motion.merged(FLOW_DTYPE)
-            moved = move(batch.frames, motion, STRIDE, self.options.interpolation)
-            return Batch(batch.start, to_dtype(moved, dtype), motion)
+            moved = to_dtype(move(batch.frames, motion, STRIDE, self.options.interpolation), dtype)
+            return Batch(batch.start, moved, motion, look and look(batch.start, batch.frames, moved, motion))
 
         frames = read_batches(movie, self.options.batch_size)
         yield from self.workers.map(applied, plan.motion(frames, self.workers.map))

@@ -10,44 +10,62 @@ import numpy as np
 from moco_dl.batch import Batch
 from moco_dl.correction import Corrector, apply_batches, metadata
 from moco_dl.errors import NrcorrectError
+from moco_dl.evaluation import Verdict
+from moco_dl.evaluator import Evaluator
 from moco_dl.fields import create_fields, load_fields
+from moco_dl.motion_table import write_motion_table
 from moco_dl.movie import Movie, open_movie
 from moco_dl.network import STRIDE
 from moco_dl.output import create_movie, movie_format, refuse_existing, staged
 from moco_dl.plan import Plan
+from moco_dl.summary import write_page
+from moco_dl.watch import Watch
 
 Progress = Callable[[int, int], None]  # (frames just done, frames in all)
 
 
 @dataclass(frozen=True)
 class Job:
-    """A movie and where its results go."""
+    """A movie and where its results go; None: not wanted."""
 
     movie: Path
     corrected: Path
-    fields: Path | None = None  # None: not kept
+    fields: Path | None = None
+    table: Path | None = None  # what happened to each frame, see `motion_table.py`
+    page: Path | None = None  # the evaluation, to look at
+    picture: Path | None = None  # the page's main figure
     dataset: str | None = None  # HDF5 dataset of the movie
     overwrite: bool = False
 
     @property
     def outputs(self) -> list[Path]:
-        return [path for path in (self.corrected, self.fields) if path is not None]
+        paths = (self.corrected, self.fields, self.table, self.page, self.picture)
+        return [path for path in paths if path is not None]
+
+
+NAMES = {"fields": "fields.h5", "table": "motion.csv", "page": "report.html", "picture": "report.png"}
 
 
 def plan(
-    movies: Sequence[Path], out: Path | None, outdir: Path | None, *, fields: bool, **more: object
+    movies: Sequence[Path], out: Path | None, outdir: Path | None, *, kinds: Sequence[str], **more: object
 ) -> list[Job]:
-    """Jobs for `movies`: NAME_corrected.EXT and NAME_fields.h5 beside each, in `outdir`, or named after `out`.
+    """Jobs for `movies`: NAME_corrected.EXT and `kinds` beside each, in `outdir`, or named after `out`.
 
-    Raises NrcorrectError if two movies would have the same output, or an output is one of the movies.
+    `kinds` are keys of NAMES. Raises NrcorrectError if two movies would have the same output, or an output is
+    one of the movies.
     """
     jobs = []
     for movie in movies:
         folder = outdir or movie.parent
         corrected = out or folder / f"{movie.stem}_corrected{movie.suffix}"
         stem = corrected.stem if out else movie.stem
-        jobs.append(Job(movie, corrected, corrected.parent / f"{stem}_fields.h5" if fields else None, **more))
-    inputs = {movie.resolve() for movie in movies}
+        beside = {kind: corrected.parent / f"{stem}_{NAMES[kind]}" for kind in kinds}
+        jobs.append(Job(movie, corrected, **beside, **more))
+    _refuse_clashes(jobs, {movie.resolve() for movie in movies})
+    return jobs
+
+
+def _refuse_clashes(jobs: Sequence[Job], inputs: set[Path]) -> None:
     seen: dict[Path, Path] = {}
     for job in jobs:
         for path in job.outputs:
@@ -59,13 +77,20 @@ def plan(
                     " different directories"
                 )
             seen[path.resolve()] = job.movie
-    return jobs
+
+
+@dataclass(frozen=True)
+class Done:
+    """What is told of a corrected movie."""
+
+    rigid: np.ndarray  # (T, 2) px
+    verdict: Verdict | None  # None: no page was wanted
 
 
 def correct_file(
     job: Job, corrector: Corrector, reference: np.ndarray | None, progress: Progress, **provenance: object
-) -> np.ndarray:
-    """Correct one movie file; returns its rigid shifts (T, 2). `provenance` goes into the field file.
+) -> Done:
+    """Correct one movie file. `provenance` goes into the field file and the page.
 
     Raises NrcorrectError and leaves no output behind if anything is wrong with the movie or the disk.
     """
@@ -73,17 +98,48 @@ def correct_file(
     with closing(open_movie(job.movie, job.dataset)) as movie:
         found = corrector.prepare(movie, reference)
         about = metadata(corrector, found, input=describe(job.movie, movie), **provenance)
-        dtype = corrector.options.dtype or movie.dtype
-        with _writers(job, movie, np.dtype(dtype), found, about) as write:
-            return _drain(corrector.batches(movie, found), write, movie.shape[0], progress)
+        watch = _watch(job, movie, found)
+        look = None if watch is None else watch.look
+        with staged(job.outputs) as parts:
+            part = dict(zip(job.outputs, parts, strict=True))
+            dtype = np.dtype(corrector.options.dtype or movie.dtype)
+            with _writers(job, part, (movie, dtype), found, about) as write:
+                batches = corrector.batches(movie, found, look)
+                rigid = _drain(batches, write, watch, movie.shape[0], progress)
+            verdict = None if watch is None else _conclude(job, part, watch, about)
+    return Done(rigid, verdict)
+
+
+def _watch(job: Job, movie: Movie, found: Plan) -> Watch | Evaluator | None:
+    if job.page is not None:
+        return Evaluator(movie.shape, found.reference, STRIDE)
+    return Watch(movie.shape, found.reference, STRIDE) if job.table is not None else None
+
+
+def _conclude(job: Job, part: dict[Path, Path], watch: Watch | Evaluator, about: dict) -> Verdict | None:
+    """Write what is known once all frames have been seen."""
+    if isinstance(watch, Watch):
+        write_motion_table(part[job.table], watch.traces())
+        return None
+    evaluation = watch.finish(about | {"inputs": [about["input"]]})
+    if job.table is not None:
+        write_motion_table(part[job.table], evaluation.traces)
+    write_page(evaluation, part[job.page], part.get(job.picture))
+    return evaluation.verdict
 
 
 def _drain(
-    batches: Iterator[Batch], write: Callable[[Batch], None], total: int, progress: Progress
+    batches: Iterator[Batch],
+    write: Callable[[Batch], None],
+    watch: Watch | Evaluator | None,
+    total: int,
+    progress: Progress,
 ) -> np.ndarray:
     rigid = []
     for batch in batches:
         write(batch)
+        if watch is not None:
+            watch.add(batch.seen)
         rigid.append(batch.motion.rigid)
         progress(len(batch.frames), total)
     return np.concatenate(rigid)
@@ -91,15 +147,17 @@ def _drain(
 
 @contextmanager
 def _writers(
-    job: Job, movie: Movie, dtype: np.dtype, plan: Plan, about: dict
+    job: Job, part: dict[Path, Path], source: tuple[Movie, np.dtype], plan: Plan, about: dict
 ) -> Iterator[Callable[[Batch], None]]:
-    """A function that stores a batch in all of the job's outputs, which appear when the block succeeds."""
-    with staged(job.outputs) as parts, ExitStack() as streams:
+    """A function that stores a batch in the job's movie and field file; `part`: where each is written."""
+    movie, dtype = source
+    with ExitStack() as streams:
         kind = movie_format(job.corrected, movie.format)
-        corrected = streams.enter_context(closing(create_movie(parts[0], kind, movie.shape, dtype)))
+        stream = create_movie(part[job.corrected], kind, movie.shape, dtype)
+        corrected = streams.enter_context(closing(stream))
         fields = None
         if job.fields is not None:
-            fields = create_fields(parts[1], movie.shape[0], STRIDE, plan.reference, about)
+            fields = create_fields(part[job.fields], movie.shape[0], STRIDE, plan.reference, about)
             streams.enter_context(closing(fields)).write(0, expected_error=plan.expected_error)
 
         def write(batch: Batch) -> None:

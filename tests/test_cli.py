@@ -17,7 +17,7 @@ from click.testing import CliRunner
 import moco_dl
 from moco_dl.cli import main
 
-COMMANDS = ["correct", "apply", "synth", "train"]
+COMMANDS = ["correct", "apply", "evaluate", "synth", "train"]
 
 
 def run(*arguments, code=0):
@@ -35,7 +35,7 @@ def test_correct_writes_movie_and_fields_beside_the_input(movie_file):
     before = digest(movie_file)
     result = run("correct", movie_file)
     corrected, fields = movie_file.with_name("movie_corrected.tif"), movie_file.with_name("movie_fields.h5")
-    assert result.stdout == f"{corrected}\t{fields}\n"
+    assert result.stdout == f"{corrected}\t{fields}\t{movie_file.with_name('movie_motion.csv')}\n"
     assert "9 frames, rigid shifts up to" in result.stderr
     raw, moved = tifffile.imread(movie_file), tifffile.imread(corrected)
     assert moved.shape == raw.shape and moved.dtype == raw.dtype
@@ -83,7 +83,8 @@ def test_many_movies_and_one_failure(movie_file, tmp_path):
     result = run("correct", tmp_path / "bad.tif", movie_file, "--outdir", tmp_path / "out", code=1)
     assert (tmp_path / "out" / "movie_corrected.tif").exists()
     assert "bad.tif: neither TIFF nor HDF5" in result.stderr and "1 of 2 movies failed: " in result.stderr
-    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["movie_corrected.tif", "movie_fields.h5"]
+    names = ["movie_corrected.tif", "movie_fields.h5", "movie_motion.csv"]
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == names
 
 
 def test_shared_reference(movie_file, tmp_path, known_movie):

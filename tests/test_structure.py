@@ -26,6 +26,16 @@ FIELDS_OF_WORK = {
     "refine": {"network", "template", "warp"},
     "prior": {"batch", "refine"},
     "track": {"batch", "prior", "refine"},
+    "metrics": set(),
+    "moments": set(),
+    "flags": set(),
+    "residual": {"metrics", "rigid"},
+    "tally": {"moments"},
+    "watch": {"batch", "evaluation", "flags", "metrics"},
+    "verdict": {"evaluation"},
+    "summary": {"evaluation", "report"},
+    "motion_table": {"evaluation"},
+    "truth": {"errors", "evaluation", "fields", "metrics"},
 }
 
 
@@ -64,6 +74,15 @@ def test_imports_point_one_way(name):
         "batch",
         "smooth",
         "template",
+        "metrics",
+        "moments",
+        "flags",
+        "tally",
+        "watch",
+        "verdict",
+        "summary",
+        "motion_table",
+        "truth",
     ],
 )
 def test_input_and_output_know_no_torch(name):

@@ -7,6 +7,7 @@ import click
 
 from moco_dl import __version__
 from moco_dl.cli.correct import apply, correct
+from moco_dl.cli.evaluate import evaluate
 from moco_dl.cli.learn import synth, train
 
 
@@ -38,5 +39,5 @@ def main() -> None:
     """Remove motion from calcium-imaging movies with a pretrained pyramid flow network."""
 
 
-for command in (correct, apply, synth, train):
+for command in (correct, apply, evaluate, synth, train):
     main.add_command(command)

@@ -67,6 +67,9 @@ outdir = click.option("--outdir", type=PATH, help="Directory for the outputs [be
 @click.option("--interpolation", default="bicubic", type=click.Choice(["bilinear", "bicubic"]))
 @click.option("--dtype", help="Pixel type of the corrected movie [that of the input].")
 @click.option("--no-fields", is_flag=True, help="Do not keep the fields.")
+@click.option("--no-csv", is_flag=True, help="Do not write the table of frames.")
+@click.option("--report", is_flag=True, help="Also write NAME_report.html: how good is it?")
+@click.option("--png", is_flag=True, help="Also NAME_report.png, the page's main figure; needs matplotlib.")
 @overwrite
 @quiet
 def correct(
@@ -74,8 +77,9 @@ def correct(
 ) -> None:
     """Correct MOVIES (TIFF or HDF5), each with its own reference.
 
-    Writes NAME_corrected.EXT and NAME_fields.h5 beside each movie and prints their paths. The exit status is
-    0 if all movies were corrected, 1 if some failed (the others are still done), 2 for wrong usage.
+    Writes NAME_corrected.EXT, NAME_fields.h5 and NAME_motion.csv (shifts, correlations and flags of each frame)
+    beside each movie and prints their paths. The exit status is 0 if all movies were corrected, 1 if some
+    failed (the others are still done), 2 for wrong usage.
     """
     share_memory()
     from moco_dl.correction import Corrector
@@ -83,7 +87,7 @@ def correct(
     from moco_dl.options import CorrectOptions
     from moco_dl.reference import load_image
 
-    jobs = _plan(movies, out, outdir, options, fields=not options.pop("no_fields"))
+    jobs = _plan(movies, out, outdir, options, kinds=_kinds(options))
     shared = None if ref in ("median", "mean") else Path(ref)
     with reported(usage=True):
         choices = CorrectOptions(**options, ref="median" if shared else ref)
@@ -92,8 +96,9 @@ def correct(
         corrector = Corrector(choices)
 
     def run(job: "Job", progress: Callable[[int, int], None]) -> str:  # noqa: F821 (imported lazily)
-        rigid = correct_file(job, corrector, reference, progress, command=shlex.join(sys.argv))
-        return f"{len(rigid)} frames, rigid shifts up to {abs(rigid).max():.1f} px"
+        done = correct_file(job, corrector, reference, progress, command=shlex.join(sys.argv))
+        verdict = "" if done.verdict is None else f"; {done.verdict.kind}: {done.verdict.sentence}"
+        return f"{len(done.rigid)} frames, rigid shifts up to {abs(done.rigid).max():.1f} px{verdict}"
 
     _run_all(jobs, run, quiet)
 
@@ -117,14 +122,29 @@ def apply(
 
     if options["dtype"] not in (None, *DTYPES):
         raise click.UsageError(f"--dtype: got {options['dtype']!r}; wanted one of {', '.join(DTYPES)}")
-    jobs = _plan((movie,), out, outdir, options, fields=False)
+    jobs = _plan((movie,), out, outdir, options, kinds=())
     _run_all(
         jobs, lambda job, progress: apply_file(job, fields, progress, **options) or "fields applied", quiet
     )
 
 
+def _kinds(options: dict) -> list[str]:
+    """What is wanted beside the corrected movie; takes the options that say so out of `options`."""
+    from moco_dl import figures
+
+    unwanted = {"fields": options.pop("no_fields"), "table": options.pop("no_csv")}
+    report, png = options.pop("report"), options.pop("png")
+    if png and not report:
+        raise click.UsageError("--png puts the figure beside the page; add --report")
+    if png:
+        with reported():
+            figures.require()
+    wanted = {name: not left_out for name, left_out in unwanted.items()} | {"page": report, "picture": png}
+    return [name for name, yes in wanted.items() if yes]
+
+
 def _plan(
-    movies: tuple[Path, ...], out: Path | None, outdir: Path | None, options: dict, *, fields: bool
+    movies: tuple[Path, ...], out: Path | None, outdir: Path | None, options: dict, *, kinds: list[str]
 ) -> list:
     """Jobs of a command; takes the options that concern files out of `options`."""
     from moco_dl.job import plan
@@ -135,7 +155,7 @@ def _plan(
         raise click.UsageError(f"--outdir {outdir}: no such directory; make it first")
     with reported(usage=True):
         more = {name: options.pop(name) for name in ("dataset", "overwrite")}
-        return plan(movies, out, outdir, fields=fields, **more)
+        return plan(movies, out, outdir, kinds=kinds, **more)
 
 
 def _run_all(jobs: list, run: Callable, quiet: bool) -> None:

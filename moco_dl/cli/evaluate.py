@@ -1,0 +1,75 @@
+"""`nrcorrect evaluate`."""
+
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from moco_dl.cli.common import PATH, bar, overwrite, quiet, reported, share_memory
+
+if TYPE_CHECKING:
+    from moco_dl.evaluation import Evaluation
+
+dataset = click.option("--dataset", metavar="KEY", help="Dataset of RAW in an HDF5 file.")
+corrected_dataset = click.option("--corrected-dataset", metavar="KEY", help="The same of CORRECTED.")
+
+
+@click.command()
+@click.argument("raw", type=PATH)
+@click.argument("corrected", type=PATH)
+@click.option("--fields", type=PATH, help="What was applied: the NAME_fields.h5 of nrcorrect correct.")
+@click.option(
+    "--reference",
+    type=PATH,
+    help="Image that frames are compared with [that of the fields, or the sharper mean].",
+)
+@click.option(
+    "--truth", type=PATH, metavar="DIR|FILE", help="True fields of a synthetic movie; needs --fields."
+)
+@click.option("-o", "--output", "page", type=PATH, metavar="REPORT.html", help="Write a page to look at.")
+@click.option("--png", is_flag=True, help="Also the page's main figure, REPORT.png; needs -o and matplotlib.")
+@click.option("--json", "summary", type=PATH, metavar="OUT.json", help="Write the figures for programs.")
+@click.option("--csv", "table", type=PATH, metavar="OUT.csv", help="Write the values of each frame.")
+@dataset
+@corrected_dataset
+@click.option("--threads", type=click.IntRange(1), help="Frames looked at at a time [one for each processor].")
+@overwrite
+@quiet
+def evaluate(raw: Path, corrected: Path, page: Path | None, png: bool, quiet: bool, **options: object) -> None:
+    """Tell how good a correction is: RAW and CORRECTED movie, whichever tool corrected it.
+
+    Prints a verdict (better, no motion, doubtful or worse; tab; a sentence) and a table (key, before, after,
+    unit). The exit status is 0 whatever the verdict, 1 if the movies cannot be compared, 2 for wrong usage.
+    """
+    share_memory()
+    from moco_dl import figures
+    from moco_dl.comparison import Comparison, compare_files
+
+    if png and page is None:
+        raise click.UsageError("--png puts the figure beside the page; name the page with -o REPORT.html")
+    threads, keys = options.pop("threads"), [options.pop(name) for name in ("dataset", "corrected_dataset")]
+    picture = page.with_suffix(".png") if png else None
+    with reported(usage=True):
+        wanted = Comparison(raw, corrected, page=page, picture=picture, datasets=tuple(keys), **options)
+    with reported(), bar(corrected.name, quiet) as progress:
+        if png:
+            figures.require()
+        found = compare_files(wanted, progress, threads=threads, command=shlex.join(sys.argv))
+    click.echo("\n".join(lines(found)))
+    if not quiet:
+        for path in wanted.outputs:
+            click.echo(f"wrote {path}", err=True)
+
+
+def lines(evaluation: "Evaluation") -> list[str]:
+    """The verdict, then a line a metric."""
+    table = [
+        "\t".join((row.key, _number(row.before), _number(row.after), row.unit)) for row in evaluation.table
+    ]
+    return [f"{evaluation.verdict.kind}\t{evaluation.verdict.sentence}", *table]
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4g}"

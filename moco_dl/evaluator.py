@@ -1,0 +1,135 @@
+"""Raw and corrected frames in, batch by batch; an `Evaluation` out. Memory does not grow with the movie."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from moco_dl.batch import Motion
+from moco_dl.evaluation import Evaluation, Pictures, Row, Samples
+from moco_dl.metrics import inner
+from moco_dl.moments import choose_moments, contains, lines_of_most_detail, shrink
+from moco_dl.tally import Tally, filled
+from moco_dl.verdict import judge
+from moco_dl.watch import Look, Watch
+
+FIELD_SIDE = 32  # samples on the longer side of fields that are kept
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A batch that was looked at, on its way to the sums."""
+
+    look: Look
+    images: tuple[np.ndarray, np.ndarray]  # before, after: (n, H, W)
+    small: dict[int, tuple[np.ndarray, np.ndarray]]  # frame number -> binned frame before, after
+    fields: dict[int, np.ndarray]  # frame number -> (2, h, w) px
+
+
+class Evaluator:
+    """Streaming comparison of a movie (T, H, W) with its correction.
+
+    `look` changes nothing and may run in any thread; `add` takes what it returns, in order.
+    """
+
+    def __init__(
+        self,
+        shape: tuple[int, int, int],
+        reference: np.ndarray,
+        stride: int | None,
+        *,
+        given: bool = True,
+    ):
+        """`reference` (H, W): what frames are compared with; `stride` px of the fields' grid, None without.
+
+        `given` says that the reference is what frames were brought onto, or should have been; else it is only
+        one of the mean images.
+        """
+        self.given = given
+        self.watch, self.moments = Watch(shape, reference, stride), choose_moments(shape)
+        self.places = lines_of_most_detail(self.watch.reference, inner(shape[1:]))
+        self.tallies = tuple(Tally(shape, self.moments, self.places) for _ in range(2))
+        self.fields: dict[int, np.ndarray] = {}
+        self.pool = max(1, -(-max(shape[1:]) // ((stride or 1) * FIELD_SIDE)))
+
+    def look(self, start: int, raw: np.ndarray, corrected: np.ndarray, motion: Motion | None = None) -> Seen:
+        """Frames `start`... before and after, (n, H, W), and what was applied, if that is known."""
+        look = self.watch.look(start, raw, corrected, motion)
+        small, fields = {}, {}
+        for i, word in enumerate(look.reasons):
+            if not word and self.moments.binned(start + i):
+                pair = (filled(frames[i]) for frames in (raw, corrected))
+                small[start + i] = tuple(shrink(frame, self.moments.factor) for frame in pair)
+            if motion is not None and contains(self.moments.fields, start + i):
+                field = motion.flow[i].astype(np.float32) + motion.rigid[i][:, None, None]
+                fields[start + i] = _pooled(field, self.pool)
+        return Seen(look, (raw, corrected), small, fields)
+
+    def add(self, seen: Seen) -> None:
+        """Add what was seen to the sums; batches come in order."""
+        self.watch.add(seen.look)
+        self.fields |= seen.fields
+        for tally, images, which in zip(self.tallies, seen.images, (0, 1), strict=True):
+            for i, word in enumerate(seen.look.reasons):
+                t = seen.look.start + i
+                if not word:
+                    tally.add(t, filled(images[i]), seen.small[t][which] if t in seen.small else None)
+
+    def finish(self, provenance: dict, more: Callable[[], list[Row]] = list) -> Evaluation:
+        """The evaluation. `provenance`: see `Evaluation`; `more` gives further lines of the table."""
+        from moco_dl.table import build_table, measure
+
+        traces = self.watch.traces()
+        figures = measure(self, traces)
+        return Evaluation(
+            shape=self.watch.shape,
+            traces=traces,
+            pictures=self._pictures(),
+            samples=self._samples(),
+            table=tuple(build_table(self, figures, traces) + more()),
+            verdict=judge(figures.measured),
+            provenance=provenance,
+        )
+
+    def _pictures(self) -> Pictures:
+        before, after = self.tallies
+        return Pictures(
+            self.watch.reference, before.mean, after.mean, before.pairs.image(), after.pairs.image()
+        )
+
+    def _samples(self) -> Samples:
+        before, after = self.tallies
+        numbers = np.array(sorted(self.fields), int)
+        fields = [self.fields[t] for t in numbers.tolist()]
+        name = "row" if _gain(before.rows, after.rows) > _gain(before.columns, after.columns) else "column"
+        lines = [tally.rows if name == "row" else tally.columns for tally in self.tallies]
+        return Samples(
+            preview_frames=self.moments.preview.starts,
+            preview_before=before.preview_means,
+            preview_after=after.preview_means,
+            line=(name, self.places[name]),
+            line_frames=self.moments.lines,
+            line_before=lines[0],
+            line_after=lines[1],
+            field_frames=numbers,
+            fields=np.stack(fields) if fields else np.zeros((0, 2, 1, 1), np.float32),
+            field_step=float(self.pool * (self.watch.stride or 1)),
+        )
+
+
+def _gain(before: np.ndarray, after: np.ndarray) -> float:
+    """By how much of its variance a line (n, L) became steadier over time; 0 if that is unknown."""
+    known = np.isfinite(before).all(axis=1) & np.isfinite(after).all(axis=1)
+    if not known.any():
+        return 0.0
+    unsteady = [lines[known].var(axis=0).mean() / max(lines[known].var(), 1e-12) for lines in (before, after)]
+    return float(unsteady[0] - unsteady[1])
+
+
+def _pooled(field: np.ndarray, factor: int) -> np.ndarray:
+    """Means of (2, h, w) over `factor` x `factor` samples; the last ones over what there is, repeated."""
+    rest = [(0, -size % factor) for size in field.shape[1:]]
+    padded = np.pad(field, ((0, 0), *rest), mode="edge")
+    _, height, width = padded.shape
+    blocks = padded.reshape(2, height // factor, factor, width // factor, factor)
+    return blocks.mean(axis=(2, 4), dtype=np.float32)

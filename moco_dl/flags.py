@@ -1,0 +1,60 @@
+"""Frames that should not be trusted, and why."""
+
+import numpy as np
+from scipy.ndimage import median_filter
+
+OUTLIER = 8.0  # robust standard deviations below the usual correlation; activity alone makes 5
+LEAST = 0.02  # of correlation; smaller drops are never flagged
+JUMP = 8.0  # times the usual distance from the neighbours' shift
+LEAST_JUMP = 2.0  # px
+NEIGHBOURS = 11  # frames, among them the frame itself
+POOR_FIT = 2.5  # misfit, as the correction itself judges
+
+
+def reason(frame: np.ndarray) -> str:
+    """Why nothing can be told from a frame (H, W): "not finite", "saturated", "empty", "constant", or ""."""
+    if frame.dtype.kind == "f":
+        finite = frame[np.isfinite(frame)]
+        if finite.size <= frame.size / 2:
+            return "not finite"
+        low, high, top = finite.min(), finite.max(), np.inf
+    else:
+        low, high, top = frame.min(), frame.max(), np.iinfo(frame.dtype).max
+    if high == top and np.count_nonzero(frame == high) > frame.size / 2:
+        return "saturated"
+    if low == high:
+        return "empty" if low == 0 else "constant"
+    return ""
+
+
+def drops(correlation: np.ndarray) -> np.ndarray:
+    """`(T,)` bool: frames whose correlation is far below the usual; never those where it is NaN."""
+    if not np.isfinite(correlation).any():
+        return np.zeros(len(correlation), bool)
+    typical, spread = _usual(correlation)
+    return correlation < typical - OUTLIER * spread - LEAST
+
+
+def rescued(before: np.ndarray, after: np.ndarray) -> np.ndarray:
+    """`(T,)` bool: frames far below the usual correlation before, and among the usual ones after."""
+    if not np.isfinite(after).any():
+        return np.zeros(len(after), bool)
+    typical, spread = _usual(after)
+    return drops(before) & (after >= typical - 3 * spread - LEAST)
+
+
+def _usual(correlation: np.ndarray) -> tuple[float, float]:
+    typical = float(np.nanmedian(correlation))
+    return typical, 1.4826 * float(np.nanmedian(np.abs(correlation - typical)))
+
+
+def jumps(rigid: np.ndarray, before: np.ndarray, after: np.ndarray) -> np.ndarray:
+    """`(T,)` bool: shifts (T, 2) px far from those of the frames around after which the frame does not fit.
+
+    `before`, `after` (T,): correlation with the reference. A jump that makes the frame fit is what the animal
+    did; one that makes it fit worse, or leaves it far below the usual, is a mistake.
+    """
+    around = np.stack([median_filter(part, NEIGHBOURS, mode="nearest") for part in rigid.T], axis=1)
+    distance = np.hypot(*(rigid - around).T)
+    far = distance > max(LEAST_JUMP, JUMP * float(np.median(distance)))
+    return far & ((after <= before) | drops(after))

@@ -1,0 +1,137 @@
+"""How good a correction is, in numbers: pure functions of images, frames and fields.
+
+Fields are backward, in pixels, (dy, dx). A border of a sixteenth of the shorter side is left out wherever
+images are compared: corrected frames have no data there.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+BORDER = 16  # parts of the shorter side, one of which is left out at each edge
+
+
+def inner(shape: Sequence[int]) -> tuple[slice, slice]:
+    """Slices of an image (H, W) without its border."""
+    margin = max(1, min(shape) // BORDER)
+    return slice(margin, shape[0] - margin), slice(margin, shape[1] - margin)
+
+
+def correlation(frame: np.ndarray, image: np.ndarray) -> float:
+    """Pearson's correlation of `frame` and `image`, both (H, W), over the inner pixels that both show; or NaN.
+
+    The measure that NoRMCorre and CaImAn report for each frame and the template (Pnevmatikakis and Giovannucci,
+    J. Neurosci. Methods 291, 2017).
+    """
+    part = inner(image.shape)
+    a, b = frame[part].astype(np.float32), image[part].astype(np.float32)
+    known = np.isfinite(a) & np.isfinite(b)
+    if not known.all():
+        a, b = a[known], b[known]
+    if a.size < 2:
+        return float("nan")
+    # Products are summed by numpy, not by a linear-algebra library: those round by where arrays lie in memory.
+    a, b = a - a.mean(), b - b.mean()
+    power = float((a * a).sum()) * float((b * b).sum())
+    return float((a * b).sum()) / power**0.5 if power > 0 else float("nan")
+
+
+def correlation_with_others(frames: np.ndarray) -> np.ndarray:
+    """Correlation of each frame with the mean of all other frames: (n, h, w) finite float -> (n,) float64.
+
+    Leaving the frame out makes the measure fair: no frame is compared with its own noise, and no movie with an
+    image that was made from another. NaN for fewer than two frames, and for constant ones.
+    """
+    flat = frames.reshape(len(frames), -1).astype(np.float64)
+    flat -= flat.mean(axis=1, keepdims=True)
+    total = flat.sum(axis=0)
+    own = np.einsum("np,np->n", flat, flat)
+    shared = flat @ total
+    others = total @ total - 2 * shared + own
+    power = np.where((own > 0) & (others > 1e-9 * own), own * others, np.nan)
+    return (shared - own) / np.sqrt(power)
+
+
+def crispness(image: np.ndarray) -> float:
+    """Frobenius norm of the gradient of an image (H, W), border left out; pixels without data count nothing.
+
+    As NoRMCorre defines it for the mean and the correlation image: motion blurs them (Pnevmatikakis and
+    Giovannucci, J. Neurosci. Methods 291, 2017).
+    """
+    return _gradient_product(image, image) ** 0.5
+
+
+def sharpness(first: np.ndarray, second: np.ndarray) -> float:
+    """Crispness that noise does not raise, over the contrast: 1/px; NaN where nothing is shared or known.
+
+    `first` and `second` (H, W) are means of two halves of a movie's frames. The product of their gradients
+    holds what both show, so that a movie whose noise was smoothed by interpolation is not called blurred;
+    divided by the product of the images, it does not change with gain and offset.
+    """
+    part = inner(first.shape)
+    a, b = first[part].astype(np.float64), second[part].astype(np.float64)
+    if not (np.isfinite(a) & np.isfinite(b)).any():
+        return float("nan")
+    contrast = float(np.nansum((a - np.nanmean(a)) * (b - np.nanmean(b))))
+    edges = _gradient_product(first, second)
+    return (edges / contrast) ** 0.5 if contrast > 0 and edges > 0 else float("nan")
+
+
+def _gradient_product(first: np.ndarray, second: np.ndarray) -> float:
+    part = inner(first.shape)
+    pairs = zip(*(np.gradient(image[part].astype(np.float64)) for image in (first, second)), strict=True)
+    return float(sum(np.nansum(a * b) for a, b in pairs))
+
+
+def lengths(field: np.ndarray) -> np.ndarray:
+    """Length of each vector: (..., 2, h, w) px -> (..., h, w) px."""
+    return np.hypot(field[..., 0, :, :], field[..., 1, :, :])
+
+
+def jacobian(field: np.ndarray, step: float) -> np.ndarray:
+    """Determinant of the Jacobian of `x -> x + field(x)`: (2, h, w) px, samples `step` px apart -> (h, w).
+
+    1: areas are kept; 0 or less: the field folds the image over itself, which tissue cannot do. The usual check
+    of deformable registration (for instance in learn2reg and VoxelMorph).
+    """
+    (yy, yx), (xy, xx) = (_slopes(part, step) for part in field)
+    return (1 + yy) * (1 + xx) - yx * xy
+
+
+def _slopes(part: np.ndarray, step: float) -> list[np.ndarray]:
+    return [np.gradient(part, step, axis=i) if part.shape[i] > 1 else np.zeros_like(part) for i in (0, 1)]
+
+
+def has_data(field: np.ndarray, step: float, size: tuple[int, int]) -> np.ndarray:
+    """Where a frame of `size` holds data for the corrected image: (2, h, w) px -> (h, w) bool.
+
+    Sample i of the field lies at `(i + 0.5) * step - 0.5` px; samples beyond the edge stand for the edge.
+    """
+    y, x = (
+        np.minimum((np.arange(count) + 0.5) * step - 0.5, full - 1)
+        for count, full in zip(field.shape[1:], size, strict=True)
+    )
+    rows, columns = y[:, None] + field[0], x + field[1]
+    return (rows >= 0) & (rows <= size[0] - 1) & (columns >= 0) & (columns <= size[1] - 1)
+
+
+def interpolated(field: np.ndarray) -> float:
+    """Share of vectors (2, h, w) that are not whole pixels: values there are interpolated, not copied."""
+    return float((field != np.rint(field)).any(axis=0).mean())
+
+
+def end_point_errors(field: np.ndarray, truth: np.ndarray, border: int = 16) -> dict[str, np.ndarray]:
+    """Mean length of the error of each frame's field, px: "whole", "interior", "border", (n,) float64.
+
+    `field` and `truth` (n, 2, H, W) px; "border" is the strip of `border` px at the edges, "interior" the rest
+    (NaN if there is none). The usual measure of optical flow (Baker et al., IJCV 92, 2011).
+    """
+    error = lengths(field - truth)
+    height, width = error.shape[1:]
+    edge = np.ones((height, width), bool)
+    edge[border : max(border, height - border), border : max(border, width - border)] = False
+    chosen = {"whole": np.ones_like(edge), "interior": ~edge, "border": edge}
+    return {
+        name: error[:, mask].mean(axis=1, dtype=np.float64) if mask.any() else np.full(len(error), np.nan)
+        for name, mask in chosen.items()
+    }

@@ -1,0 +1,53 @@
+"""An evaluation as files: JSON with stable keys, numbers as numbers, null for what is not known; the page."""
+
+import json
+import math
+from collections import Counter
+from pathlib import Path
+
+from moco_dl.evaluation import Evaluation
+
+FORMAT = "nrcorrect-evaluation-1"
+
+
+def summary(evaluation: Evaluation) -> dict:
+    """Everything but the pictures and the value of each frame, as a JSON-like dictionary."""
+    flags = evaluation.traces.flags
+    return {
+        "format": FORMAT,
+        "frames": evaluation.shape[0],
+        "height": evaluation.shape[1],
+        "width": evaluation.shape[2],
+        "verdict": {"kind": evaluation.verdict.kind, "sentence": evaluation.verdict.sentence},
+        "metrics": {
+            row.key: {
+                "before": _finite(row.before),
+                "after": _finite(row.after),
+                "unit": row.unit,
+                "better": row.better,
+            }
+            for row in evaluation.table
+        },
+        "flags": dict(sorted(Counter(word for words in flags for word in words).items())),
+        "flagged_frames": [t for t, words in enumerate(flags) if words],
+        "provenance": evaluation.provenance,
+    }
+
+
+def as_json(evaluation: Evaluation) -> str:
+    """The summary as text, the same for the same evaluation."""
+    return json.dumps(summary(evaluation), indent=2, ensure_ascii=False, allow_nan=False, default=str) + "\n"
+
+
+def write_page(evaluation: Evaluation, page: Path, picture: Path | None = None) -> None:
+    """Write the page (HTML) and its main figure (PNG)."""
+    from moco_dl.report import report_page, report_picture
+
+    page.write_text(report_page(evaluation), encoding="utf-8")
+    if picture is not None:
+        report_picture(evaluation, picture, "png")
+
+
+def _finite(value: float | None) -> float | None:
+    """Six digits: the last ones depend on how a linear-algebra library adds up."""
+    return float(f"{value:.6g}") if value is not None and math.isfinite(value) else None

@@ -1,0 +1,129 @@
+"""What is summed over the frames of one movie: images and a few small frames, whatever its length."""
+
+import numpy as np
+
+from moco_dl.moments import Moments, contains
+
+
+def filled(frame: np.ndarray) -> np.ndarray:
+    """Frame (H, W) as float32, with its mean where it is not finite."""
+    image = frame.astype(np.float32)
+    known = np.isfinite(image)
+    if not known.all():
+        image[~known] = image[known].mean(dtype=np.float64) if known.any() else 0
+    return image
+
+
+class Tally:
+    """Sums over a movie (T, H, W), fed frame by frame, in order."""
+
+    def __init__(self, shape: tuple[int, int, int], moments: Moments, places: dict[str, int]):
+        """`places` of the kymographs: a "row" y and a "column" x."""
+        size = shape[1:]
+        small = tuple(side // moments.factor for side in size)
+        self.moments, self.places = moments, places
+        self.halves, self.counts = np.zeros((2, *size)), [0, 0]  # even and odd frames
+        self.kept = np.full((len(moments.kept), *small), np.nan, np.float32)
+        self.preview = np.zeros((len(moments.preview.starts), *small), np.float32)
+        self.preview_counts = np.zeros(len(self.preview), int)
+        self.flow = np.zeros((len(moments.flow.starts), *size), np.float32)
+        self.flow_counts = np.zeros(len(self.flow), int)
+        count = len(moments.lines)
+        self.rows = np.full((count, size[1]), np.nan, np.float32)
+        self.columns = np.full((count, size[0]), np.nan, np.float32)
+        self.pairs = PairSums(size)
+
+    def add(self, t: int, image: np.ndarray, small: np.ndarray | None) -> None:
+        """Frame t, (H, W) finite float32, and its binned form if `moments` wants it."""
+        self.halves[t % 2] += image
+        self.counts[t % 2] += 1
+        if t % self.moments.paired_step == 0:
+            self.pairs.add(image)
+        if (i := self.moments.flow.of(t)) is not None:
+            self.flow[i] += image
+            self.flow_counts[i] += 1
+        if contains(self.moments.lines, t):
+            i = np.searchsorted(self.moments.lines, t)
+            self.rows[i], self.columns[i] = image[self.places["row"]], image[:, self.places["column"]]
+        if small is None:
+            return
+        if contains(self.moments.kept, t):
+            self.kept[np.searchsorted(self.moments.kept, t)] = small
+        if (i := self.moments.preview.of(t)) is not None:
+            self.preview[i] += small
+            self.preview_counts[i] += 1
+
+    @property
+    def mean(self) -> np.ndarray:
+        """(H, W) float32; NaN if no frame could be judged."""
+        return _divide(self.halves.sum(axis=0), sum(self.counts)).astype(np.float32)
+
+    @property
+    def half_means(self) -> tuple[np.ndarray, np.ndarray]:
+        """Means of the even and of the odd frames, (H, W)."""
+        return tuple(_divide(half, count) for half, count in zip(self.halves, self.counts, strict=True))
+
+    @property
+    def preview_means(self) -> np.ndarray:
+        """(k, h, w) float32."""
+        return np.stack([_divide(*pair) for pair in zip(self.preview, self.preview_counts, strict=True)])
+
+    @property
+    def flow_means(self) -> list[np.ndarray]:
+        """Means (H, W) of those moments of residual flow that can be judged."""
+        pairs = zip(self.flow, self.flow_counts, strict=True)
+        return [image / np.float32(count) for image, count in pairs if count]
+
+
+class PairSums:
+    """Sums from which each pixel's correlation with its neighbours in time follows."""
+
+    def __init__(self, size: tuple[int, int]):
+        height, width = size
+        self.first: np.ndarray | None = None  # taken off, so that float32 holds the sums
+        self.count = 0
+        self.total, self.squares = (np.zeros(size, np.float32) for _ in range(2))
+        self.down = np.zeros((height - 1, width), np.float32)
+        self.right = np.zeros((height, width - 1), np.float32)
+
+    def add(self, image: np.ndarray) -> None:
+        """Another frame (H, W), finite float32."""
+        self.first = image.copy() if self.first is None else self.first
+        change = image - self.first
+        self.count += 1
+        self.total += change
+        self.squares += change * change
+        self.down += change[1:] * change[:-1]
+        self.right += change[:, 1:] * change[:, :-1]
+
+    def image(self) -> np.ndarray | None:
+        """Mean correlation of each pixel with those above, below, left and right: (H, W) float32, or None.
+
+        The correlation image of CaImAn and Suite2p with 4 neighbours (Smith and Häusser, Nat. Neurosci. 13,
+        2010); NaN where a pixel does not change. None for fewer than 3 frames.
+        """
+        if self.count < 3:
+            return None
+        mean = self.total.astype(np.float64) / self.count
+        deviation = np.sqrt((self.squares / self.count - mean * mean).clip(0))
+        sums, counts = np.zeros(mean.shape), np.zeros(mean.shape)
+        for products, axis in ((self.down, 0), (self.right, 1)):
+            first, second = _neighbours(axis)
+            power = deviation[first] * deviation[second]
+            known = power > 1e-6 * deviation.mean() ** 2
+            covariance = products / self.count - mean[first] * mean[second]
+            value = np.divide(covariance, power, out=np.zeros_like(power), where=known).clip(-1, 1)
+            for part in (first, second):
+                sums[part] += value
+                counts[part] += known
+        return np.divide(sums, counts, out=np.full(mean.shape, np.nan), where=counts > 0).astype(np.float32)
+
+
+def _neighbours(axis: int) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
+    whole = slice(None)
+    first, second = slice(1, None), slice(None, -1)
+    return ((first, whole), (second, whole)) if axis == 0 else ((whole, first), (whole, second))
+
+
+def _divide(total: np.ndarray, count: int) -> np.ndarray:
+    return total / count if count else np.full(total.shape, np.nan, total.dtype)

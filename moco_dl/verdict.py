@@ -1,0 +1,136 @@
+"""Can the correction be trusted? An answer in plain words, from measured figures alone.
+
+The thresholds were set on synthetic movies of known motion at 0.5 to 10 photons a pixel and on real recordings
+of 64 to 256 px, corrected well, not at all, in part, and wrongly (signs turned, fields of another movie, random
+shifts, smoothed instead of corrected).
+"""
+
+import math
+from dataclasses import dataclass
+
+from moco_dl.evaluation import Verdict
+
+STILL = 0.25  # px, motion that cannot be told from none
+SHARPER, BLURRED = (
+    1.03,
+    0.95,
+)  # times the raw movie's sharpness: more, or less, than interpolation and chance do
+BLURRED_STILL = 0.93  # the same for movies in which nothing moves, which can only lose
+AGREES = 0.003  # of correlation between frames
+LESS_MOTION, MORE_MOTION = 0.7, 1.15  # times the raw movie's motion
+LEFT = 0.33  # share of the raw movie's motion that may be left
+FOLDED, FOLDED_MUCH = 1e-4, 1e-2  # share of folded pixels
+FLAGGED = 0.25  # share of flagged frames
+COSTLY = 0.98  # the same where it is worth telling
+FITS_BETTER = 0.1  # of correlation with the reference: all frames were moved onto it
+SAME_SCENE = 0.5  # correlation of the two mean images, finely aligned
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a verdict rests on; NaN where something cannot be measured."""
+
+    sharpness: tuple[float, float]  # 1/px, before and after; see metrics.sharpness
+    motion: tuple[float, float]  # px of whole-frame motion, before and after
+    fit: tuple[float, float]  # correlation of frames with a reference that was given, else NaN
+    agreement: tuple[float, float]  # correlation of frames with the mean of the others
+    scene: float  # correlation of the two mean images
+    folded: float  # share of pixels
+    flagged: float  # share of frames
+    rescued: int = 0  # frames that stood out before and fit like the others after
+
+    @property
+    def gain(self) -> float:
+        """Sharpness after over before."""
+        before, after = self.sharpness
+        return after / before if before > 0 else math.nan
+
+    @property
+    def agrees(self) -> bool:
+        """Whether frames agree better than before: in dim movies, fitting noise raises all else."""
+        return not self.agreement[1] - self.agreement[0] < AGREES
+
+    @property
+    def still(self) -> bool:
+        """Whether nothing moves in the raw movie as far as can be told."""
+        return self.motion[0] < STILL and not (self.gain > SHARPER and self.agrees)
+
+
+def judge(measured: Measured) -> Verdict:
+    """The verdict; see `Verdict` for its kinds."""
+    kind, sentence = _judged(measured)
+    doubt = _doubt(measured) if kind in ("better", "no motion") else ""
+    if doubt:
+        kind, sentence = "doubtful", f"{sentence[:-1]}, but {doubt}."
+    return Verdict(kind, sentence, _figures(measured))
+
+
+def _judged(measured: Measured) -> tuple[str, str]:
+    gain, (before, after) = measured.gain, measured.motion
+    if not math.isfinite(gain) or not math.isfinite(before + after):
+        return "doubtful", "Too little can be seen in these movies to tell."
+    if measured.scene < SAME_SCENE:
+        return "worse", "The two movies do not show the same scene."
+    if measured.folded > FOLDED_MUCH:
+        return "worse", "The fields fold the image over itself, which tissue cannot do."
+    if measured.still:
+        if measured.fit[1] - measured.fit[0] > FITS_BETTER and gain > BLURRED_STILL:
+            return "better", "Frames hardly move against one another, but fit the reference better than before."
+        if measured.rescued and gain > BLURRED_STILL:
+            return "better", "Most frames do not move; those that stood out before fit like the others now."
+        if after < max(STILL, MORE_MOTION * before) and gain > BLURRED_STILL:
+            cost = f"; interpolation cost {100 * (1 - gain):.0f} % of its sharpness" if gain < COSTLY else ""
+            return (
+                "no motion",
+                f"Nothing moves in the raw movie as far as can be told, nor when corrected{cost}.",
+            )
+        how = "was blurred" if gain <= BLURRED_STILL else "moves now"
+        return "worse", f"Nothing moved in the raw movie, and it {how}: keep the raw one."
+    return _moving(gain, before, after, measured.agrees)
+
+
+def _moving(gain: float, before: float, after: float, agrees: bool) -> tuple[str, str]:
+    less = after < LESS_MOTION * before and before - after > STILL / 2
+    more = after > MORE_MOTION * before and after - before > STILL / 2
+    if gain < BLURRED:
+        if less:
+            return (
+                "doubtful",
+                f"There is less motion, but the mean image is blurrier than the raw one ({gain:.2f}).",
+            )
+        return "worse", "The mean image is blurrier than that of the raw movie: keep the raw one."
+    if more:
+        if gain > SHARPER:
+            return "doubtful", "The mean image is sharper, but whole frames move more than before."
+        return "worse", "Frames move more than in the raw movie: keep the raw one."
+    if gain <= SHARPER and not less:
+        return "doubtful", f"Hardly anything changed, though frames move by {before:.1f} px."
+    if not agrees:
+        return "doubtful", "Shifts were found, but with them frames do not agree better: they may be noise."
+    if min(after, before) > max(2 * STILL, LEFT * before):
+        return (
+            "doubtful",
+            f"Better than the raw movie, but {after:.1f} px of motion are left of {before:.1f} px.",
+        )
+    return "better", "The corrected movie is sharper and moves less than the raw one."
+
+
+def _doubt(measured: Measured) -> str:
+    if measured.folded > FOLDED:
+        return f"the fields fold {100 * measured.folded:.2f} % of the pixels over others"
+    if measured.flagged > FLAGGED:
+        return f"{100 * measured.flagged:.0f} % of the frames are flagged"
+    return ""
+
+
+def _figures(measured: Measured) -> tuple[tuple[str, str], ...]:
+    gain = f"{100 * (measured.gain - 1):+.0f} %" if math.isfinite(measured.gain) else "unknown"
+    before, after = measured.motion
+    motion = f"{before:.2f} → {after:.2f} px" if math.isfinite(before + after) else "unknown"
+    others = measured.agreement
+    agreement = f"{others[0]:.3f} → {others[1]:.3f}" if math.isfinite(sum(others)) else "unknown"
+    return (
+        ("Sharpness of the mean image", gain),
+        ("Motion of whole frames", motion),
+        ("Agreement of each frame with the others", agreement),
+    )

@@ -1,0 +1,97 @@
+"""What is noted of every frame while a movie is corrected or compared: a few numbers, in order."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from moco_dl.batch import Motion
+from moco_dl.evaluation import Traces
+from moco_dl.flags import POOR_FIT, drops, jumps, reason
+from moco_dl.metrics import correlation, has_data, interpolated, jacobian, lengths
+
+OF_FIELDS = ("dy", "dx", "nonrigid_mean", "nonrigid_max", "folded", "interpolated", "misfit")
+
+
+@dataclass(frozen=True)
+class Look:
+    """Frames `start`... as they were seen."""
+
+    start: int
+    values: dict[str, np.ndarray]  # (n,) float32 each
+    reasons: tuple[str, ...]  # n words, "" for frames that can be judged
+    covered: np.ndarray | None  # (h, w) number of frames with data, on the field's grid; None: no fields
+
+
+class Watch:
+    """Numbers of every frame of one movie, (T, H, W), beside its correction.
+
+    `look` changes nothing and may run in any thread; `add` takes what it returns.
+    """
+
+    def __init__(self, shape: tuple[int, int, int], reference: np.ndarray, stride: int | None):
+        """`reference` (H, W); `stride` px of the fields' grid, None if no fields are known."""
+        self.shape, self.reference, self.stride = shape, reference.astype(np.float32), stride
+        names = ("before", "after", *(OF_FIELDS if stride else ()))
+        self.values = {name: np.full(shape[0], np.nan, np.float32) for name in names}
+        self.reasons = [""] * shape[0]
+        self.covered: np.ndarray | int = 0  # frames with data at each point of the field's grid
+
+    def look(self, start: int, raw: np.ndarray, corrected: np.ndarray, motion: Motion | None) -> Look:
+        """Frames `start`... before and after, (n, H, W), and what was applied to them."""
+        reasons = tuple(_reason(*pair) for pair in zip(raw, corrected, strict=True))
+        values = {name: np.full(len(raw), np.nan, np.float32) for name in self.values}
+        for i, word in enumerate(reasons):
+            if not word:
+                values["before"][i] = correlation(raw[i], self.reference)
+                values["after"][i] = correlation(corrected[i], self.reference)
+        covered = None if motion is None else self._fields(motion, values)
+        return Look(start, values, reasons, covered)
+
+    def _fields(self, motion: Motion, values: dict[str, np.ndarray]) -> np.ndarray:
+        covered = np.zeros(motion.flow.shape[2:], np.int32)
+        for i, (rigid, flow) in enumerate(zip(motion.rigid, motion.flow.astype(np.float32), strict=True)):
+            mean = flow.mean(axis=(1, 2))
+            length = lengths(flow - mean[:, None, None])
+            field = flow + rigid[:, None, None]
+            values["dy"][i], values["dx"][i] = rigid + mean
+            values["nonrigid_mean"][i], values["nonrigid_max"][i] = length.mean(), length.max()
+            values["folded"][i] = (jacobian(field, self.stride) <= 0).mean()
+            values["interpolated"][i] = interpolated(field)
+            covered += has_data(field, self.stride, self.shape[1:])
+        if motion.misfit is not None:
+            values["misfit"][:] = motion.misfit
+        return covered
+
+    def add(self, look: Look) -> None:
+        """Keep what was seen."""
+        part = slice(look.start, look.start + len(look.reasons))
+        for name, values in look.values.items():
+            self.values[name][part] = values
+        self.reasons[part] = look.reasons
+        if look.covered is not None:
+            self.covered = self.covered + look.covered
+
+    def traces(self) -> Traces:
+        """All values, and flags for frames that stand out; see `flags.py`."""
+        before, after = self.values["before"], self.values["after"]
+        marked = {"low correlation": drops(after)}
+        rigid = None
+        if self.stride:
+            rigid = np.stack([self.values["dy"], self.values["dx"]], axis=1)
+            marked["implausible shift"] = jumps(rigid, before, after)
+            marked["poor fit"] = self.values["misfit"] > POOR_FIT
+            marked["folded field"] = self.values["folded"] > 0
+        flags = tuple(
+            ((word,) if word else ()) + tuple(name for name, where in marked.items() if where[t] and not word)
+            for t, word in enumerate(self.reasons)
+        )
+        nonrigid = [self.values.get(f"nonrigid_{name}") for name in ("mean", "max")]
+        return Traces(before, after, rigid, *nonrigid, flags)
+
+
+def _reason(raw: np.ndarray, corrected: np.ndarray) -> str:
+    """Why a frame cannot be compared, or ""."""
+    word = reason(raw)
+    if not word and (lost := reason(corrected)):
+        return f"{lost} when corrected"
+    return word

@@ -1,0 +1,182 @@
+"""Every measure against cases whose result is known by hand, and against other projects' own functions."""
+
+import numpy as np
+import pytest
+from scipy.ndimage import gaussian_filter, shift
+
+from moco_dl.metrics import (
+    correlation,
+    correlation_with_others,
+    crispness,
+    end_point_errors,
+    has_data,
+    inner,
+    interpolated,
+    jacobian,
+    lengths,
+    sharpness,
+)
+from moco_dl.residual import component_shifts, residual_flow, shifts
+from moco_dl.tally import PairSums
+
+
+@pytest.fixture(scope="module")
+def scene():
+    """A smooth image (96, 112) float32, mean 0, standard deviation 1."""
+    image = gaussian_filter(np.random.default_rng(0).standard_normal((96, 112)), 2.0)
+    return ((image - image.mean()) / image.std()).astype(np.float32)
+
+
+def moved(image, positions):
+    """The image at (dy, dx) positions, one frame each."""
+    return np.stack([shift(image, position, order=3, mode="mirror") for position in positions])
+
+
+def noisy(frames, sigma, seed=0):
+    return frames + sigma * np.random.default_rng(seed).standard_normal(frames.shape).astype(np.float32)
+
+
+def test_inner_leaves_a_sixteenth_out_at_each_edge():
+    assert inner((256, 512)) == (slice(16, 240), slice(16, 496))
+    assert inner((16, 20)) == (slice(1, 15), slice(1, 19))
+
+
+def test_correlation_ignores_gain_offset_and_border(scene):
+    frame = (1000 * scene + 5000).astype(np.uint16)
+    frame[:4], frame[:, -4:] = 65535, 0
+    assert correlation(frame, scene) == pytest.approx(1, abs=1e-5)
+    assert correlation(-scene, scene) == pytest.approx(-1, abs=1e-6)
+    part = inner(scene.shape)
+    expected = np.corrcoef(noisy(scene, 1)[part].ravel(), scene[part].ravel())[0, 1]
+    assert correlation(noisy(scene, 1), scene) == pytest.approx(expected, abs=1e-5)
+
+
+def test_correlation_of_missing_pixels_and_of_nothing(scene):
+    frame = scene.copy()
+    frame[20:40] = np.nan
+    assert correlation(frame, scene) == pytest.approx(1, abs=1e-6)
+    assert np.isnan(correlation(np.full_like(scene, np.nan), scene))
+    assert np.isnan(correlation(np.ones_like(scene), scene))
+
+
+def test_correlation_with_others_leaves_the_frame_itself_out(scene):
+    frames = noisy(np.repeat(scene[None], 5, axis=0), 0.5)
+    expected = [
+        np.corrcoef(frames[t].ravel(), np.delete(frames, t, axis=0).mean(0).ravel())[0, 1] for t in range(5)
+    ]
+    np.testing.assert_allclose(correlation_with_others(frames), expected, atol=1e-6)
+    noise = noisy(np.zeros((6, 90, 90), np.float32), 1)
+    assert abs(correlation_with_others(noise).mean()) < 0.01  # its own mean would give 0.41
+    assert np.isnan(correlation_with_others(frames[:1])).all()
+
+
+def test_crispness_by_hand():
+    ramp = np.broadcast_to(3.0 * np.arange(40), (48, 40))
+    inside = np.zeros((48, 40))[inner((48, 40))].size
+    assert crispness(ramp) == pytest.approx(3 * inside**0.5)
+    assert crispness(np.full((48, 40), 7.0)) == 0
+
+
+def test_sharpness_falls_with_motion_and_not_with_noise_gain_or_offset(scene):
+    still, blurred = scene, gaussian_filter(scene, 2)
+    assert sharpness(blurred, blurred) < 0.8 * sharpness(still, still)
+    pair = noisy(scene, 0.5, seed=1), noisy(scene, 0.5, seed=2)
+    assert sharpness(*pair) == pytest.approx(sharpness(still, still), rel=0.05)
+    assert crispness(pair[0]) > 1.5 * crispness(still)  # which is why crispness alone misleads
+    scaled = [40 * image + 400 for image in pair]
+    assert sharpness(*scaled) == pytest.approx(sharpness(*pair), rel=1e-5)
+    noise = noisy(np.zeros((2, 96, 112), np.float32), 1)
+    assert not sharpness(noise[0], -noise[0]) > 0
+
+
+def test_jacobian_of_known_fields():
+    y, x = np.mgrid[:24, :32] * 4.0
+    stretched = np.stack([0.1 * y, 0 * x])
+    np.testing.assert_allclose(jacobian(stretched, 4), 1.1)
+    turned = np.stack([-0.2 * x, 0.2 * y])
+    np.testing.assert_allclose(jacobian(turned, 4), 1.04)
+    folded = np.stack([0 * y, -1.5 * x])
+    assert (jacobian(folded, 4) < 0).all()
+    np.testing.assert_array_equal(jacobian(np.full((2, 1, 1), 3.0), 4), 1)  # a shift
+
+
+def test_where_there_is_data():
+    field = np.zeros((2, 16, 16))
+    assert has_data(field, 4, (64, 64)).all() and has_data(field, 4, (61, 62)).all()
+    field[0] = 8.0  # the lowest 8 rows show what is outside: the 2 lowest rows of samples
+    assert has_data(field, 4, (64, 64)).mean() == 14 / 16
+    assert not has_data(field, 4, (64, 64))[14:].any()
+
+
+def test_share_that_is_interpolated():
+    field = np.zeros((2, 10, 10))
+    field[0, :3] = 2.0
+    field[1, 3:5] = 0.5
+    assert interpolated(field) == 0.2
+
+
+def test_end_point_errors_by_place():
+    truth = np.zeros((2, 2, 64, 80), np.float32)
+    field = truth.copy()
+    field[0, :, 16:-16, 16:-16] = np.array([3, 4])[:, None, None]
+    errors = end_point_errors(field, truth, border=16)
+    inside = 32 * 48
+    np.testing.assert_allclose(errors["interior"], [5, 0])
+    np.testing.assert_allclose(errors["border"], [0, 0])
+    np.testing.assert_allclose(errors["whole"], [5 * inside / (64 * 80), 0])
+    assert np.isnan(end_point_errors(field[..., :20, :20], truth[..., :20, :20])["interior"]).all()
+
+
+def test_lengths_of_fields():
+    field = np.stack([np.full((4, 5), 3.0), np.full((4, 5), 4.0)])
+    np.testing.assert_array_equal(lengths(field), 5)
+    np.testing.assert_array_equal(lengths(np.stack([field, 2 * field]))[1], 10)
+
+
+def test_correlation_image_against_its_definition():
+    frames = gaussian_filter(np.random.default_rng(3).standard_normal((50, 20, 24)), (0, 1, 1)) + 1000
+    frames[:, 5, 5] = 7  # does not change
+    sums = PairSums((20, 24))
+    for frame in frames.astype(np.float32):
+        sums.add(frame)
+    image = sums.image()
+    neighbours = [(9, 10), (11, 10), (10, 9), (10, 11)]
+    expected = np.mean([np.corrcoef(frames[:, 10, 10], frames[:, y, x])[0, 1] for y, x in neighbours])
+    assert image[10, 10] == pytest.approx(expected, abs=1e-4)
+    corner = np.mean([np.corrcoef(frames[:, 0, 0], frames[:, y, x])[0, 1] for y, x in [(0, 1), (1, 0)]])
+    assert image[0, 0] == pytest.approx(corner, abs=1e-4) and np.isnan(image[5, 5])
+    assert PairSums((20, 24)).image() is None
+
+
+def test_residual_shift_by_hand(scene):
+    positions = [(0, 0), (2, -1), (-0.5, 0.25)]
+    found = shifts(moved(scene, positions), scene, 10)
+    np.testing.assert_allclose(found, positions, atol=0.1)
+
+
+def test_component_shifts_show_motion_and_not_activity(scene):
+    path = 2 * np.sin(np.linspace(0, 12, 60))
+    moving = noisy(moved(scene, [(p, 0) for p in path]), 0.3)
+    assert 3 < component_shifts(moving, 15)[0] < 4.5  # from one end to the other
+    flashing = np.repeat(scene[None], 60, axis=0)
+    flashing[:, 40:50, 50:60] += 3 * np.clip(path, 0, None)[:, None, None]
+    assert component_shifts(noisy(flashing, 0.3), 15).max() < 0.3
+    assert len(component_shifts(moving[:3], 15)) == 0 and len(component_shifts(moving[:4], 15)) == 2
+
+
+def test_component_shifts_agree_with_suite2p(scene):
+    metrics = pytest.importorskip("suite2p.registration.metrics")
+    torch = pytest.importorskip("torch")
+    path = 3 * np.sin(np.linspace(0, 12, 60))
+    moving = noisy(moved(scene, [(p, -p / 2) for p in path]), 0.3)
+    low, high, *_ = metrics.pclowhigh(moving.copy(), nlowhigh=6, nPC=3, random_state=0)
+    theirs = metrics.pc_register(torch.tensor(low).float(), torch.tensor(high).float(), block_size=(48, 48))
+    assert component_shifts(moving, 15)[0] == pytest.approx(theirs[0, 0], abs=0.75)  # theirs: whole pixels
+
+
+def test_residual_flow_of_a_known_shift(scene):
+    pytest.importorskip("cv2")
+    frame = moved(scene, [(1.5, 2.0)])[0]
+    assert residual_flow(frame, scene) == pytest.approx(2.5, abs=0.4)
+    assert residual_flow(40 * frame + 400, scene) == pytest.approx(residual_flow(frame, scene), abs=0.01)
+    assert residual_flow(scene, scene) < 0.01
