@@ -26,7 +26,7 @@ def magnification(largest: float, spacing: float) -> float:
     """How much longer than the motion to draw arrows: a round number; the longest spans about their spacing."""
     wanted = 1.15 * spacing / max(largest, 0.02)
     power = 10.0 ** np.floor(np.log10(wanted))
-    return float(max(m * power for m in (1, 2, 5) if m * power <= wanted))
+    return float(max(m * power for m in (1, 1.5, 2, 3, 5, 7) if m * power <= wanted))
 
 
 def arrow_path(field: np.ndarray, place: Lattice, times: float) -> str:

@@ -43,11 +43,11 @@ def binned(values: np.ndarray) -> Binned:
     return Binned(np.fmin.reduceat(values, starts), mean, np.fmax.reduceat(values, starts), False)
 
 
-def ticks(low: float, high: float, count: int = 4) -> np.ndarray:
+def ticks(low: float, high: float, count: int = 3) -> np.ndarray:
     """Round numbers from `low` to `high`, 1, 2 or 5 apart, about `count` of them."""
     raw = max((high - low) / count, 1e-9)
     power = 10.0 ** np.floor(np.log10(raw))
-    step = power * next(m for m in (1, 2, 5, 10) if m * power >= raw * 0.999)
+    step = power * min((1, 2, 5, 10), key=lambda multiple: abs(np.log(multiple * power / raw)))
     return np.arange(np.ceil(low / step - 1e-9), np.floor(high / step + 1e-9) + 1) * step
 
 

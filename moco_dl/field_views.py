@@ -8,8 +8,8 @@ from moco_dl.arrows import arrow_path, lattice, magnification
 from moco_dl.evaluation import Samples
 from moco_dl.raster import direction_colours, png, shrink_factor, shrunk
 
-MOST = 16  # frames shown
-FINEST = 64  # samples of the grid along its longer side
+MOST = 12  # frames shown
+FINEST = 56  # samples of the grid along its longer side
 LEAST_SCALE = 0.05  # px; what is smaller is not worth colours
 
 

@@ -17,14 +17,15 @@ def block_means(images: np.ndarray, block: tuple[int, int]) -> np.ndarray:
 
     Block i covers the pixels i * size to (i + 1) * size; the last one may overhang the image.
     """
+    if block == (1, 1):
+        return images
+    count = np.isfinite(images)
+    total = np.where(count, images, 0)
     for axis, size in zip((-2, -1), block, strict=True):
-        if size > 1:
-            starts = np.arange(0, images.shape[axis], size)
-            valid = np.isfinite(images)
-            count = np.add.reduceat(valid, starts, axis=axis, dtype=np.float32)
-            total = np.add.reduceat(np.where(valid, images, 0), starts, axis=axis, dtype=np.float32)
-            images = np.where(count > 0, total / np.maximum(count, 1), np.nan)
-    return images
+        starts = np.arange(0, images.shape[axis], size)
+        count = np.add.reduceat(count, starts, axis=axis, dtype=np.float32)
+        total = np.add.reduceat(total, starts, axis=axis, dtype=np.float32)
+    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
 
 
 def shrink_factor(shape: tuple[int, int], largest: int) -> int:
@@ -77,7 +78,7 @@ def png(pixels: np.ndarray) -> str:
     return _address("png", imagecodecs.png_encode(np.ascontiguousarray(pixels), level=6))
 
 
-def jpeg(pixels: np.ndarray, quality: int = 80) -> str:
+def jpeg(pixels: np.ndarray, quality: int = 75) -> str:
     """`pixels` (H, W) uint8 as a `data:` address, an eighth as large as `png` where they are noisy."""
     return _address("jpeg", imagecodecs.jpeg8_encode(np.ascontiguousarray(pixels), level=quality))
 

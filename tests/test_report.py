@@ -1,0 +1,313 @@
+import json
+import re
+from dataclasses import replace
+from importlib.resources import files
+
+import imagecodecs
+import numpy as np
+import pytest
+from evaluations import PROVENANCE, TABLE, evaluation_of
+
+from moco_dl import arrows, chart, raster, timeline
+from moco_dl.evaluation import Pictures, Samples, Traces, Verdict
+from moco_dl.report import report_page, report_picture
+from moco_dl.warp import warp
+
+KINDS = ("better", "no motion", "doubtful", "worse")
+
+
+@pytest.fixture(scope="module")
+def evaluation(known_movie):
+    import torch
+
+    frames, fields = known_movie
+    corrected = warp(torch.from_numpy(frames.astype(np.float32))[:, None], torch.from_numpy(fields))[
+        :, 0
+    ].numpy()
+    return evaluation_of(frames, corrected, fields)
+
+
+def data_of(page: str) -> dict:
+    return json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', page)[1])
+
+
+def picture_of(page: str, name: str) -> np.ndarray:
+    encoded = re.search(rf'id="{name}" href="data:image/png;base64,([^"]+)"', page)[1]
+    import base64
+
+    return imagecodecs.png_decode(base64.b64decode(encoded))
+
+
+def sections(page: str) -> list[str]:
+    return re.findall(r"<section.*?</section>", page, re.S)
+
+
+def test_page_stands_alone(evaluation):
+    page = report_page(evaluation)
+    assert page == report_page(evaluation)
+    assert not re.search(r"""(src|href)="(?!data:|#)""", page)
+    assert not re.search(r"\son[a-z]+=|\sstyle=|@import|url\((?!#)|https?:", page)
+    assert "default-src &#39;none&#39;" in page and "unsafe" not in page
+    for wanted in (
+        evaluation.verdict.sentence,
+        "2.71 → 0.08 px",
+        "crispness of the mean image",
+        "cannot be told",
+    ):
+        assert wanted in page
+
+
+def test_names_of_files_cannot_become_markup(evaluation):
+    page = report_page(evaluation)
+    assert "<movie>" not in page and "&lt;movie&gt; &amp; &#34;friends&#34;.tif" in page
+    assert "<b>this</b>" not in page
+    flags = (("</script><script>alert(1)</script>",), *evaluation.traces.flags[1:])
+    page = report_page(replace(evaluation, traces=replace(evaluation.traces, flags=flags)))
+    assert page.count("</script>") == 2
+    assert data_of(page)["flags"]["0"] == flags[0][0]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_verdict_leads(evaluation, kind):
+    page = report_page(replace(evaluation, verdict=Verdict(kind, "Nothing to see.", ())))
+    assert f'class="verdict {kind.replace(" ", "-")}"' in page
+    assert f"<title>&lt;movie&gt; &amp; &#34;friends&#34;.tif: {kind}</title>" in page
+
+
+def test_before_and_after_share_black_and_white(evaluation):
+    page = report_page(evaluation)
+    before, after = (picture_of(page, f"mean-{name}").astype(float) for name in ("before", "after"))
+    truth = evaluation.pictures
+    inside = (before > 0) & (before < 255) & (after > 0) & (after < 255)
+    slopes = [
+        np.polyfit(image[inside], shown[inside], 1)
+        for image, shown in ((truth.mean_before, before), (truth.mean_after, after))
+    ]
+    np.testing.assert_allclose(slopes[0], slopes[1], rtol=0.01)
+
+
+def test_readings_are_the_traces(evaluation):
+    data = data_of(report_page(evaluation))
+    assert data["frames"] == 40 and data["starts"] == list(range(40))
+    assert data["flags"] == {"5": "low correlation", "22": "low correlation", "39": "low correlation"}
+    np.testing.assert_allclose(data["curves"]["dy"]["low"], evaluation.traces.rigid[:, 0], rtol=5e-3, atol=1e-6)
+    np.testing.assert_allclose(data["curves"]["after"]["low"], evaluation.traces.correlation_after, rtol=5e-3)
+    assert [view["frame"] for view in data["fields"]] == evaluation.samples.field_frames.tolist()
+
+
+def without_fields(evaluation):
+    traces = replace(evaluation.traces, rigid=None, nonrigid_mean=None, nonrigid_max=None)
+    nothing = replace(evaluation.samples, field_frames=np.zeros(0, int), fields=np.zeros((0, 2, 0, 0)))
+    pictures = replace(evaluation.pictures, correlation_before=None, correlation_after=None)
+    return replace(evaluation, traces=traces, samples=nothing, pictures=pictures)
+
+
+def test_what_is_not_known_is_said(evaluation):
+    page = report_page(without_fields(evaluation))
+    assert "No fields are known for this movie, so that shifts cannot be shown." in page
+    assert "Whole-frame shift" not in page and "Correlation with the reference" in page
+    assert "when the correction&#39;s field file is given" in page or "field file is given" in page
+    assert "correlation image" not in page
+    assert all(len(re.sub(r"<[^>]*>|\s+", "", section)) > 60 for section in sections(page))
+
+
+def test_no_samples_and_no_figures(evaluation):
+    none, no_lines = np.zeros(0, int), np.zeros((0, 0), np.float32)
+    cells = np.zeros((0, 0, 0), np.float32)
+    samples = Samples(
+        none, cells, cells, ("row", 0), none, no_lines, no_lines, none, np.zeros((0, 2, 0, 0), np.float32), 4.0
+    )
+    page = report_page(replace(evaluation, samples=samples, table=(), provenance={}))
+    for sentence in (
+        "No frames were kept for a preview.",
+        "No line through the image",
+        "Nothing was measured.",
+    ):
+        assert sentence in page
+    assert "<h1>Motion correction</h1>" in page
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_shortest_movies(evaluation, count):
+    shape = (count, 30, 52)
+    rng = np.random.default_rng(0)
+    frames = rng.random(shape, np.float32)
+    page = report_page(evaluation_of(frames, frames, np.zeros((count, 2, 30, 52), np.float32)))
+    assert data_of(page)["frames"] == count
+    assert re.search(r'<path class="line" d="M\d', page)
+
+
+def test_nothing_but_nan(evaluation):
+    def emptied(values):
+        return np.full(np.shape(values), np.nan, np.float32)
+
+    traces, pictures, samples = evaluation.traces, evaluation.pictures, evaluation.samples
+    empty = replace(
+        evaluation,
+        traces=Traces(*(emptied(v) for v in list(vars(traces).values())[:5]), traces.flags),
+        pictures=Pictures(*(emptied(v) for v in vars(pictures).values())),
+        samples=replace(
+            samples,
+            **{
+                k: emptied(getattr(samples, k))
+                for k in ("preview_before", "line_before", "line_after", "fields")
+            },
+        ),
+    )
+    page = report_page(empty)
+    assert set(data_of(page)["curves"]["dy"]["low"]) == {None}
+    assert not re.search(r"[^a-z]nan[^a-z]", re.sub(r"base64,[^\"]*", "", page), re.I)
+
+
+def test_long_movie_of_large_frames_makes_a_small_page(evaluation):
+    frames, size = 100_000, 2048
+    rng = np.random.default_rng(1)
+    noise = rng.random((5, size, size), np.float32)
+    traces = Traces(
+        *rng.random((2, frames), np.float32),
+        rng.random((frames, 2), np.float32),
+        *rng.random((2, frames), np.float32),
+        tuple((f"reason {t % 3}",) if t % 2 else () for t in range(frames)),
+    )
+    moments = rng.random((60, 256, 256), np.float32)
+    lines = rng.random((2000, size), np.float32)
+    samples = Samples(
+        preview_frames=np.arange(60),
+        preview_before=moments,
+        preview_after=moments,
+        line=("column", 7),
+        line_frames=np.arange(2000) * 50,
+        line_before=lines,
+        line_after=lines,
+        field_frames=np.arange(40),
+        fields=rng.random((40, 2, 128, 128), np.float32),
+        field_step=16.0,
+    )
+    large = replace(
+        evaluation, shape=(frames, size, size), traces=traces, pictures=Pictures(*noise), samples=samples
+    )
+    page = report_page(large)
+    assert len(page.encode()) < 5_000_000
+    data = data_of(page)
+    assert len(data["starts"]) == chart.BINS and data["starts"][1] == 100
+    first = traces.correlation_before[:100]
+    curve = data["curves"]["before"]
+    np.testing.assert_allclose([curve["low"][0], curve["high"][0]], [first.min(), first.max()], rtol=5e-3)
+
+
+def test_bins_leave_out_what_is_not_finite():
+    values = np.arange(5000.0)
+    values[:5] = np.nan
+    values[7] = np.inf
+    trace = chart.binned(values)
+    assert np.isnan(trace.low[0]) and (trace.low[1], trace.high[1], trace.mean[1]) == (5, 9, 7)
+    assert not trace.exact and chart.binned(values[:100]).exact
+
+
+def test_line_breaks_where_there_is_no_value():
+    values = np.array([0.0, 1.0, np.nan, 0.5, np.nan])
+    assert chart.line(values, 0.0, 1.0) == "M100.0,1000L300.0,0M700.0,500h0"
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "wanted"),
+    [(-7.4, 5.2, [-5, 0, 5]), (0.1, 0.93, [0.2, 0.4, 0.6, 0.8]), (0, 1, [0, 0.5, 1]), (3, 3, [3])],
+)
+def test_ticks_are_round_numbers(low, high, wanted):
+    np.testing.assert_allclose(chart.ticks(low, high), wanted)
+
+
+def test_axis_of_a_still_movie_is_not_blown_up():
+    low, high = chart.limits([np.full(10, 0.01), np.full(10, -0.01)], least=1.0)
+    assert high - low == pytest.approx(1.0)
+
+
+def test_flags_of_neighbours_are_told_together():
+    flags = ((), ("empty",), ("empty",), ("empty", "low"), (), ("low",))
+    runs = timeline.flag_runs(flags)
+    assert [(run.first, run.last, run.words) for run in runs] == [
+        (1, 2, "empty"),
+        (3, 3, "empty, low"),
+        (5, 5, "low"),
+    ]
+
+
+def test_arrow_points_the_way_of_the_field():
+    field = np.zeros((2, 3, 3), np.float32)
+    field[:, 1, 1] = (2.0, -1.0)  # down and left
+    place = arrows.lattice((3, 3), 4.0)
+    path = arrows.arrow_path(field, place, 1.5)
+    assert path.startswith("M6.0,6.0l-1.5,3.0m") and path.count("M") == 1
+    tip, left, back, right = np.array(re.findall(r"(-?[\d.]+),(-?[\d.]+)", path)[1:], float)
+    np.testing.assert_allclose(left + back, 0, atol=0.01)
+    assert left @ tip < 0 and right @ tip < 0 and np.linalg.norm(left) < np.linalg.norm(tip)
+
+
+@pytest.mark.parametrize("largest", [0.0, 0.3, 2.0, 25.0])
+def test_arrows_do_not_reach_far_beyond_their_neighbours(largest):
+    times = arrows.magnification(largest, 10.0)
+    assert times * largest <= 12 and (largest == 0 or times * largest > 5)
+
+
+def test_colours_tell_direction_and_length():
+    field = np.zeros((2, 1, 5), np.float32)
+    field[:, 0] = [[0, 0, 1, 0, np.nan], [0, 1, 0, -1, 0]]
+    still, right, down, left, unknown = raster.direction_colours(field, 1.0)[0].astype(int)
+    assert still.tolist() == [255, 255, 255] and unknown.tolist() == [128, 128, 128]
+    assert right[0] > right[1:].max() and down[1] > down[[0, 2]].max() and left[0] < left[1:].min()
+
+
+def test_shrinking_leaves_out_what_is_unknown():
+    image = np.array([[1.0, 3.0, 5.0], [np.nan, 5.0, np.nan], [7.0, np.nan, np.nan]])
+    np.testing.assert_allclose(raster.shrunk(image, 2), [[3.0, 5.0], [7.0, np.nan]])
+    assert raster.shrunk(image, 3) is image
+
+
+def test_contact_sheet_holds_its_cells():
+    cells = np.arange(5 * 2 * 3, dtype=np.uint8).reshape(5, 2, 3)
+    sheet, columns = raster.contact_sheet(cells)
+    assert columns == 3 and sheet.shape == (4, 9)
+    for i, cell in enumerate(cells):
+        row, column = divmod(i, columns)
+        np.testing.assert_array_equal(sheet[2 * row : 2 * row + 2, 3 * column : 3 * column + 3], cell)
+
+
+def luminance(colour: str) -> float:
+    digits = colour.lstrip("#")
+    digits = "".join(2 * d for d in digits) if len(digits) == 3 else digits
+    values = np.array([int(digits[i : i + 2], 16) for i in (0, 2, 4)]) / 255
+    return float(
+        np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4)
+        @ [0.2126, 0.7152, 0.0722]
+    )
+
+
+@pytest.mark.parametrize("theme", [0, 1], ids=["light", "dark"])
+def test_text_stands_out(theme):
+    style = (files("moco_dl") / "assets" / "report.css").read_text()
+    colours = dict(re.findall(r"--([a-z]+): (#[0-9a-f]+)", re.findall(r":root \{(.*?)\}", style, re.S)[theme]))
+    assert len(colours) > 15
+    paper = luminance(colours["paper"])
+    for name in colours.keys() - {"paper", "raised", "rule"}:
+        dark, light = sorted((luminance(colours[name]), paper))
+        assert (light + 0.05) / (dark + 0.05) >= 4.5, name
+
+
+def test_figure_as_a_picture(evaluation, tmp_path):
+    pytest.importorskip("matplotlib")
+    for number, shown in enumerate((evaluation, without_fields(evaluation))):
+        path = tmp_path / f"{number}.png"
+        report_picture(shown, path, "png")
+        pixels = imagecodecs.png_decode(path.read_bytes())[..., :3]
+        assert pixels.shape[1] == 1350 and pixels.std() > 30
+        assert (pixels[..., 0].astype(int) - pixels[..., 2] > 100).any()  # the overlay's yellow
+    assert path.read_bytes() != (tmp_path / "0.png").read_bytes()
+
+
+def test_table_and_origin_are_all_there(evaluation):
+    page = report_page(evaluation)
+    for row in TABLE[:3]:
+        assert row.label in page and row.note in page
+    for text in (PROVENANCE["version"], PROVENANCE["weights_sha256"], "bicubic", "40, 96, 112"):
+        assert f"<dd>{text}</dd>" in page
+    assert "smooth" not in page.split('<h2 id="origin-title">')[1]
