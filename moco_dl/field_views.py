@@ -10,7 +10,7 @@ from moco_dl.raster import direction_colours, png, shrink_factor, shrunk
 
 MOST = 12  # frames shown
 FINEST = 56  # samples of the grid along its longer side
-LEAST_SCALE = 0.05  # px; what is smaller is not worth colours
+LEAST_SCALE = 0.5  # px; what is small should look small
 
 
 @dataclass(frozen=True)

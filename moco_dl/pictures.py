@@ -82,7 +82,7 @@ def _image(image: np.ndarray, limits: tuple[float, float], shape: tuple[int, int
 def preview(samples: Samples, shape: tuple[int, int]) -> Preview | None:
     """The moments of `samples` of a movie of frames of `shape` (H, W); None if there are none."""
     count = len(samples.preview_frames)
-    if not count:
+    if not count or not samples.preview_before.size:
         return None
     chosen = np.unique(np.linspace(0, count - 1, MOMENTS).round().astype(int))
     pair = [shrunk(cells[chosen], MOMENT) for cells in (samples.preview_before, samples.preview_after)]
@@ -103,7 +103,7 @@ def preview(samples: Samples, shape: tuple[int, int]) -> Preview | None:
 
 def kymographs(samples: Samples) -> Kymographs | None:
     """The lines of `samples` as pictures, position downwards; None if there are none."""
-    if not len(samples.line_frames):
+    if not len(samples.line_frames) or not samples.line_before.size:
         return None
     count, length = samples.line_before.shape
     block = (-(-count // LINES), -(-length // LINE))

@@ -3,7 +3,9 @@
 import base64
 import hashlib
 import math
+import re
 from collections.abc import Iterator
+from datetime import datetime, timezone
 from importlib.resources import files
 from pathlib import Path, PurePath
 
@@ -16,7 +18,8 @@ from moco_dl.raster import direction_colours, png
 from moco_dl.timeline import LISTED_FLAGS, charts, flag_marks, flag_runs, frame_ticks, readings
 
 KINDS = {"better": "Better", "no motion": "No motion", "doubtful": "Doubtful", "worse": "Worse"}
-TITLES = {"weights_sha256": "weights (SHA-256)", "input": "movie", "inputs": "movies"}
+ALIKE = 0.01  # of a value: smaller changes are neither better nor worse
+TITLES = {"weights_sha256": "weights (SHA-256)", "input": "movie", "inputs": "movies", "mtime": "modified"}
 
 
 def report_page(evaluation: Evaluation) -> str:
@@ -41,6 +44,7 @@ def report_page(evaluation: Evaluation) -> str:
         title=_title(evaluation.provenance),
         shape=evaluation.shape,
         verdict=evaluation.verdict,
+        figures=[(label, _typeset(value)) for label, value in evaluation.verdict.figures],
         kind=KINDS.get(evaluation.verdict.kind, evaluation.verdict.kind),
         images=images(evaluation.pictures),
         charts=charts(evaluation.traces),
@@ -110,8 +114,9 @@ def _table_row(row: Row) -> dict[str, str]:
     before, after = (_number(value, row.unit) for value in (row.before, row.after))
     change = ""
     if row.better and all(v is not None and math.isfinite(v) for v in (row.before, row.after)):
+        same = math.isclose(row.before, row.after, rel_tol=ALIKE)
         rose = row.after > row.before
-        change = "same" if before == after else "better" if rose == (row.better == "higher") else "worse"
+        change = "same" if same else "better" if rose == (row.better == "higher") else "worse"
     return {"label": row.label, "note": row.note, "before": before, "after": after, "change": change}
 
 
@@ -121,7 +126,12 @@ def _number(value: float | None, unit: str) -> str:
     if not math.isfinite(value):
         return "cannot be told"
     text = f"{value:,.0f}".replace(",", "\u202f") if abs(value) >= 1000 else f"{value:.3g}"
-    return text.replace("-", "\u2212") + (f"\u202f{unit}" if unit else "")
+    return _typeset(text) + (f"\u00a0{unit}" if unit else "")
+
+
+def _typeset(text: str) -> str:
+    """Minus signs before numbers instead of hyphens."""
+    return re.sub(r"(?<![\w-])-(?=[\d.])", "\u2212", text)
 
 
 def _flat(value: object, path: tuple[str, ...] = ()) -> Iterator[tuple[str, str]]:
@@ -134,4 +144,8 @@ def _flat(value: object, path: tuple[str, ...] = ()) -> Iterator[tuple[str, str]
             yield from _flat(inner, (*path, str(number)) if len(value) > 1 else path)
     elif value is not None:
         text = ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+        if isinstance(value, bool):
+            text = "yes" if value else "no"
+        if path[-1:] == (TITLES["mtime"],) and isinstance(value, float):
+            text = f"{datetime.fromtimestamp(value, timezone.utc):%Y-%m-%d %H:%M:%S} UTC"
         yield " \u203a ".join(path), text

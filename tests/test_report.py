@@ -9,7 +9,7 @@ import pytest
 from evaluations import PROVENANCE, TABLE, evaluation_of
 
 from moco_dl import arrows, chart, raster, timeline
-from moco_dl.evaluation import Pictures, Samples, Traces, Verdict
+from moco_dl.evaluation import Pictures, Row, Samples, Traces, Verdict
 from moco_dl.report import report_page, report_picture
 from moco_dl.warp import warp
 
@@ -117,6 +117,8 @@ def test_no_samples_and_no_figures(evaluation):
     samples = Samples(
         none, cells, cells, ("row", 0), none, no_lines, no_lines, none, np.zeros((0, 2, 0, 0), np.float32), 4.0
     )
+    flat = np.zeros((3, 0, 9), np.float32)  # frames too flat to be binned
+    report_page(replace(evaluation, samples=replace(samples, preview_frames=np.arange(3), preview_before=flat)))
     page = report_page(replace(evaluation, samples=samples, table=(), provenance={}))
     for sentence in (
         "No frames were kept for a preview.",
@@ -270,6 +272,28 @@ def test_contact_sheet_holds_its_cells():
     for i, cell in enumerate(cells):
         row, column = divmod(i, columns)
         np.testing.assert_array_equal(sheet[2 * row : 2 * row + 2, 3 * column : 3 * column + 3], cell)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "better", "said"),
+    [
+        (1.0, 2.0, "higher", "better"),
+        (1.0, 2.0, "lower", "worse"),
+        (1.0, 1.005, "higher", "same"),
+        (0.0, 0.0, "lower", "same"),
+        (1.0, 2.0, "", ""),
+        (None, 2.0, "lower", ""),
+    ],
+)
+def test_change_is_named(evaluation, before, after, better, said):
+    page = report_page(replace(evaluation, table=(Row("key", "measure", "px", before, after, better, ""),)))
+    assert f'<td class="change {said}">{said}</td>' in page
+
+
+def test_minus_signs_are_not_hyphens(evaluation):
+    figures = (("sharpness", "-5 %"), ("range", "t-2 -> -1.5 px"))
+    page = report_page(replace(evaluation, verdict=Verdict("worse", "Bad.", figures)))
+    assert "<dd>\u22125 %</dd>" in page and "<dd>t-2 -&gt; \u22121.5 px</dd>" in page
 
 
 def luminance(colour: str) -> float:

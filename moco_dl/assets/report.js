@@ -8,11 +8,12 @@
   const nearest = (frames, frame) =>
     frames.reduce((best, other, i) => (Math.abs(other - frame) < Math.abs(frames[best] - frame) ? i : best), 0);
 
-  // Calls `report` with the place of the pointer in `element`, 0 to 1 from the left, while it is pressed or hovers.
-  function follow(element, report, hover) {
+  // Calls `report` with the place of the pointer, 0 to 1 from the left of what `extent` gives as [left, width],
+  // while it is pressed in `element` or, with `hover`, above it.
+  function follow(element, extent, report, hover) {
     const place = (event) => {
-      const box = element.getBoundingClientRect();
-      report(Math.min(1, Math.max(0, (event.clientX - box.left) / box.width)));
+      const [left, width] = extent();
+      report(Math.min(1, Math.max(0, (event.clientX - left) / width)));
     };
     element.addEventListener("pointerdown", (event) => {
       if (!hover) element.setPointerCapture(event.pointerId);
@@ -34,10 +35,14 @@
       find("curtain-edge").setAttribute("x2", x);
     };
     divider.addEventListener("input", show);
-    follow(picture, (place) => {
+    const extent = () => { // of the image: the picture around it may be wider
+      const { a, e } = picture.getScreenCTM();
+      return [e, a * width];
+    };
+    follow(picture, extent, (place) => {
       divider.value = 100 * place;
       show();
-    });
+    }, false);
     show();
   }
 
@@ -54,12 +59,12 @@
       const box = `${(i % columns) * width} ${Math.floor(i / columns) * height} ${width} ${height}`;
       cells.forEach((cell) => cell.setAttribute("viewBox", box));
       find("moment-words").textContent = `from frame ${frames[i]}`;
+      slider.setAttribute("aria-valuetext", `from frame ${frames[i]}`);
     };
     const play = (on) => {
       clearInterval(timer);
       timer = on ? setInterval(() => { slider.value = (Number(slider.value) + 1) % frames.length; show(); }, 125) : null;
       button.textContent = on ? "Pause" : "Play";
-      button.setAttribute("aria-pressed", String(on));
     };
     slider.addEventListener("input", () => { play(false); show(); });
     button.addEventListener("click", () => play(timer === null));
@@ -80,6 +85,7 @@
       const view = data.fields[slider.value];
       uses.forEach((use) => use.setAttribute("href", `#${use.dataset.view}${view.frame}`));
       find("field-words").textContent = `frame ${view.frame}: ${view.words}`;
+      slider.setAttribute("aria-valuetext", `frame ${view.frame}`);
     };
     slider.addEventListener("input", () => {
       show();
@@ -119,10 +125,14 @@
       const end = bin + 1 < bins ? data.starts[bin + 1] : data.frames;
       const place = `${(100 * (frame + 0.5)) / data.frames}%`;
       cursors.forEach((cursor) => { cursor.setAttribute("x1", place); cursor.setAttribute("x2", place); });
-      outputs.forEach((output) => { output.textContent = reading(output.dataset.curve, bin); });
       const span = end - data.starts[bin] > 1 ? `frames ${data.starts[bin]}–${end - 1}` : `frame ${frame}`;
       const flag = data.flags[bin];
-      find("frame-words").textContent = flag ? `${span}, flagged: ${flag}` : span;
+      const words = flag ? `${span}, flagged: ${flag}` : span;
+      outputs.forEach((output) => { output.textContent = reading(output.dataset.curve, bin); });
+      time.querySelectorAll(".at").forEach((output) => { output.textContent = flag ? `${span}, flagged` : span; });
+      find("frame-words").textContent = words;
+      const values = [...outputs].map((output) => output.parentNode.textContent.trim());
+      slider.setAttribute("aria-valuetext", [words, ...values].join("; "));
       time.classList.add("reading");
     };
     const choose = (frame) => {
@@ -144,10 +154,14 @@
       find("previous-flag").addEventListener("click", () => jump(false));
       find("next-flag").addEventListener("click", () => jump(true));
     }
-    time.querySelectorAll(".plot").forEach((plot) => follow(plot, (place) => {
+    const point = (place) => {
       choose(Math.min(data.frames - 1, Math.floor(place * data.frames)));
       chooseField(Number(slider.value));
-    }, true));
+    };
+    time.querySelectorAll(".plot").forEach((plot) => {
+      const extent = () => [plot.getBoundingClientRect().left, plot.clientWidth];
+      follow(plot, extent, point, true);
+    });
   }
 
   setUpDivider();
