@@ -1,5 +1,6 @@
 """The main figure of a report as a picture; it needs matplotlib, which comes with the extra `figures`."""
 
+from textwrap import wrap
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,7 +24,7 @@ COLOURS = {
     "largest": "#6d479b",
     "mean": "#1a7a68",
 }
-SOFT = "#5b5e63"
+LETTERS = 100  # of a line of the heading
 
 
 def poster(evaluation: Evaluation, title: str) -> "Figure":
@@ -39,9 +40,11 @@ def poster(evaluation: Evaluation, title: str) -> "Figure":
     lines = 2 if len(evaluation.samples.line_frames) else 0
     _, height, width = evaluation.shape
     above, beneath = 0.3 + min(6.0, 3 * height / width), 1.15 * (len(shown) + lines)  # inches
-    figure = Figure(figsize=(9, 0.8 + above + beneath), layout="constrained")
+    head = _head(evaluation, title)
+    heading = 0.25 * (1 + head.count("\n"))
+    figure = Figure(figsize=(9, heading + above + beneath), layout="constrained")
     top, below = figure.subfigures(2, 1, height_ratios=(above, beneath))
-    _head(figure, evaluation, title)
+    figure.suptitle(head, x=0.01, ha="left", fontsize=10.5, linespacing=1.6, parse_math=False)
     _draw_images(top.subplots(1, 3), evaluation)
     axes = below.subplots(len(shown) + lines, 1, sharex=True, squeeze=False)[:, 0]
     starts = bin_starts(evaluation.shape[0])
@@ -55,18 +58,20 @@ def poster(evaluation: Evaluation, title: str) -> "Figure":
     if lines:
         _draw_kymographs(axes[-2:], evaluation.samples, evaluation.shape[0])
     _mark_flags(axes[0], starts[list(flags_by_bin(evaluation.traces.flags))])
+    axes[-1].xaxis.get_major_locator().set_params(integer=True)
     axes[-1].set(xlim=(-0.5, evaluation.shape[0] - 0.5), xlabel="frame")
     return figure
 
 
-def _head(figure: "Figure", evaluation: Evaluation, title: str) -> None:
-    from textwrap import fill
-
+def _head(evaluation: Evaluation, title: str) -> str:
     frames, height, width = evaluation.shape
-    values = "      ".join(f"{label}: {value}" for label, value in evaluation.verdict.figures)
-    kind = f"{evaluation.verdict.kind.capitalize()}. {evaluation.verdict.sentence}"
-    text = f"{title}, {frames} frames of {height} × {width}\n{fill(kind, 100)}\n{values}"  # noqa: RUF001
-    figure.suptitle(text, x=0.01, ha="left", fontsize=10.5, linespacing=1.6, parse_math=False)
+    verdict = evaluation.verdict
+    lines = [
+        f"{title}, {frames} frames of {height} \u00d7 {width}",
+        *wrap(f"{verdict.kind.capitalize()}. {verdict.sentence}", LETTERS),
+        *wrap(";  ".join(f"{label} {value}" for label, value in verdict.figures), LETTERS),
+    ]
+    return "\n".join(lines)
 
 
 def _draw_images(axes: "np.ndarray", evaluation: Evaluation) -> None:

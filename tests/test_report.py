@@ -139,7 +139,9 @@ def test_shortest_movies(evaluation, count):
     assert re.search(r'<path class="line" d="M\d', page)
 
 
-def test_nothing_but_nan(evaluation):
+def test_nothing_but_nan(evaluation, tmp_path):
+    pytest.importorskip("matplotlib")
+
     def emptied(values):
         return np.full(np.shape(values), np.nan, np.float32)
 
@@ -158,6 +160,8 @@ def test_nothing_but_nan(evaluation):
     )
     page = report_page(empty)
     assert set(data_of(page)["curves"]["dy"]["low"]) == {None}
+    report_picture(empty, tmp_path / "empty.png", "png")
+    assert (tmp_path / "empty.png").stat().st_size > 10_000
     assert not re.search(r"[^a-z]nan[^a-z]", re.sub(r"base64,[^\"]*", "", page), re.I)
 
 
@@ -335,3 +339,14 @@ def test_table_and_origin_are_all_there(evaluation):
     for text in (PROVENANCE["version"], PROVENANCE["weights_sha256"], "bicubic", "40, 96, 112"):
         assert f"<dd>{text}</dd>" in page
     assert "smooth" not in page.split('<h2 id="origin-title">')[1]
+
+
+def test_heading_of_the_picture_is_not_cut_off(evaluation):
+    pytest.importorskip("matplotlib")
+    from moco_dl.poster import poster
+
+    figures = tuple((f"a measure with a long name, number {i}", "0.123 → 0.456 px") for i in range(3))
+    figure = poster(replace(evaluation, verdict=Verdict("doubtful", "It is long. " * 20, figures)), "$movie$")
+    figure.draw_without_rendering()
+    heading = figure._suptitle.get_window_extent()
+    assert heading.x0 > 0 and heading.x1 < figure.bbox.x1 and heading.y1 <= figure.bbox.y1
