@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from datetime import datetime, timezone
 from importlib.resources import files
 from pathlib import Path, PurePath
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,6 +17,9 @@ from moco_dl.field_views import field_views
 from moco_dl.pictures import images, kymographs, preview
 from moco_dl.raster import direction_colours, png
 from moco_dl.timeline import LISTED_FLAGS, charts, flag_marks, flag_runs, frame_ticks, readings
+
+if TYPE_CHECKING:
+    from jinja2 import Template
 
 KINDS = {"better": "Better", "no motion": "No motion", "doubtful": "Doubtful", "worse": "Worse"}
 ALIKE = 0.01  # of a value: smaller changes are neither better nor worse
@@ -37,7 +41,7 @@ def report_page(evaluation: Evaluation) -> str:
         data["fields"] = [{"frame": view.frame, "words": view.words} for view in fields.views]
     if moments:
         data["moments"] = {"frames": moments.frames, "columns": moments.columns, "size": moments.size}
-    return _template().render(
+    page = _template().render(
         style=style,
         script=script,
         policy=_policy(style, script),
@@ -63,6 +67,7 @@ def report_page(evaluation: Evaluation) -> str:
         provenance=list(_flat(evaluation.provenance)),
         data=data,
     )
+    return _writable(page)
 
 
 def report_picture(evaluation: Evaluation, path: Path, kind: str) -> None:
@@ -79,7 +84,7 @@ def _asset(name: str) -> str:
     return (files("moco_dl") / "assets" / name).read_text(encoding="utf-8")
 
 
-def _template():
+def _template() -> "Template":
     from jinja2 import Environment, StrictUndefined  # slow to import; the command line starts without it
 
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
@@ -100,7 +105,12 @@ def _title(provenance: dict) -> str:
     inputs = provenance.get("inputs")
     while isinstance(inputs, dict | list | tuple) and inputs:
         inputs = inputs.get("name", next(iter(inputs.values()))) if isinstance(inputs, dict) else inputs[0]
-    return PurePath(inputs).name if isinstance(inputs, str) and inputs else "Motion correction"
+    return _writable(PurePath(inputs).name) if isinstance(inputs, str) and inputs else "Motion correction"
+
+
+def _writable(text: str) -> str:
+    """Without the parts of file names that are not text."""
+    return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def _wheel(size: int = 96) -> str:

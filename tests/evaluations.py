@@ -1,5 +1,7 @@
 """Evaluations to draw, made of arrays in the plainest way."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from moco_dl.evaluation import Evaluation, Pictures, Row, Samples, Traces, Verdict
@@ -95,3 +97,11 @@ def evaluation_of(raw: np.ndarray, corrected: np.ndarray, fields: np.ndarray | N
         verdict=BETTER,
         provenance=PROVENANCE,
     )
+
+
+def without_fields(evaluation: Evaluation) -> Evaluation:
+    """The same where no fields and no correlation images are known."""
+    traces = replace(evaluation.traces, rigid=None, nonrigid_mean=None, nonrigid_max=None)
+    nothing = replace(evaluation.samples, field_frames=np.zeros(0, int), fields=np.zeros((0, 2, 0, 0)))
+    pictures = replace(evaluation.pictures, correlation_before=None, correlation_after=None)
+    return replace(evaluation, traces=traces, samples=nothing, pictures=pictures)

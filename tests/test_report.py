@@ -6,25 +6,13 @@ from dataclasses import replace
 import imagecodecs
 import numpy as np
 import pytest
-from evaluations import PROVENANCE, TABLE, evaluation_of
+from evaluations import PROVENANCE, TABLE, evaluation_of, without_fields
 
 from moco_dl import chart
 from moco_dl.evaluation import Pictures, Row, Samples, Traces, Verdict
 from moco_dl.report import report_page, report_picture
-from moco_dl.warp import warp
 
 KINDS = ("better", "no motion", "doubtful", "worse")
-
-
-@pytest.fixture(scope="module")
-def evaluation(known_movie):
-    import torch
-
-    frames, fields = known_movie
-    corrected = warp(torch.from_numpy(frames.astype(np.float32))[:, None], torch.from_numpy(fields))[
-        :, 0
-    ].numpy()
-    return evaluation_of(frames, corrected, fields)
 
 
 def data_of(page: str) -> dict:
@@ -64,6 +52,8 @@ def test_names_of_files_cannot_become_markup(evaluation):
     page = report_page(replace(evaluation, traces=replace(evaluation.traces, flags=flags)))
     assert page.count("</script>") == 2
     assert data_of(page)["flags"]["0"] == flags[0][0]
+    page = report_page(replace(evaluation, provenance={"inputs": "not utf-8 \udcff.tif"}))
+    assert "<h1>not utf-8 ?.tif</h1>" in page and page.encode()
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -92,13 +82,6 @@ def test_readings_are_the_traces(evaluation):
     np.testing.assert_allclose(data["curves"]["dy"]["low"], evaluation.traces.rigid[:, 0], rtol=5e-3, atol=1e-6)
     np.testing.assert_allclose(data["curves"]["after"]["low"], evaluation.traces.correlation_after, rtol=5e-3)
     assert [view["frame"] for view in data["fields"]] == evaluation.samples.field_frames.tolist()
-
-
-def without_fields(evaluation):
-    traces = replace(evaluation.traces, rigid=None, nonrigid_mean=None, nonrigid_max=None)
-    nothing = replace(evaluation.samples, field_frames=np.zeros(0, int), fields=np.zeros((0, 2, 0, 0)))
-    pictures = replace(evaluation.pictures, correlation_before=None, correlation_after=None)
-    return replace(evaluation, traces=traces, samples=nothing, pictures=pictures)
 
 
 def test_what_is_not_known_is_said(evaluation):
@@ -222,17 +205,6 @@ def test_minus_signs_are_not_hyphens(evaluation):
     assert "<dd>\u22125 %</dd>" in page and "<dd>t-2 -&gt; \u22121.5 px</dd>" in page
 
 
-def test_figure_as_a_picture(evaluation, tmp_path):
-    pytest.importorskip("matplotlib")
-    for number, shown in enumerate((evaluation, without_fields(evaluation))):
-        path = tmp_path / f"{number}.png"
-        report_picture(shown, path, "png")
-        pixels = imagecodecs.png_decode(path.read_bytes())[..., :3]
-        assert pixels.shape[1] == 1350 and pixels.std() > 30
-        assert (pixels[..., 0].astype(int) - pixels[..., 2] > 100).any()  # the overlay's yellow
-    assert path.read_bytes() != (tmp_path / "0.png").read_bytes()
-
-
 def test_table_and_origin_are_all_there(evaluation):
     page = report_page(evaluation)
     for row in TABLE[:3]:
@@ -240,14 +212,3 @@ def test_table_and_origin_are_all_there(evaluation):
     for text in (PROVENANCE["version"], PROVENANCE["weights_sha256"], "bicubic", "40, 96, 112"):
         assert f"<dd>{text}</dd>" in page
     assert "smooth" not in page.split('<h2 id="origin-title">')[1]
-
-
-def test_heading_of_the_picture_is_not_cut_off(evaluation):
-    pytest.importorskip("matplotlib")
-    from moco_dl.poster import poster
-
-    figures = tuple((f"a measure with a long name, number {i}", "0.123 → 0.456 px") for i in range(3))
-    figure = poster(replace(evaluation, verdict=Verdict("doubtful", "It is long. " * 20, figures)), "$movie$")
-    figure.draw_without_rendering()
-    heading = figure._suptitle.get_window_extent()
-    assert heading.x0 > 0 and heading.x1 < figure.bbox.x1 and heading.y1 <= figure.bbox.y1
