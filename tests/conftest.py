@@ -3,8 +3,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
+import torch
+from evaluations import evaluation_of
 
+from moco_dl.evaluation import Evaluation
 from moco_dl.synth import MotionOptions, MovieOptions, SyntheticMovie
+from moco_dl.warp import warp
 
 REAL = Path(__file__).resolve().parents[2] / "shared" / "data"
 
@@ -16,6 +20,15 @@ def known_movie() -> tuple[np.ndarray, np.ndarray]:
     options = MovieOptions(shape=(40, 96, 112), photons=10.0, motion=motion)
     frames, fields = zip(*SyntheticMovie(5, options), strict=True)
     return np.stack(frames), np.stack(fields)
+
+
+@pytest.fixture(scope="session")
+def evaluation(known_movie: tuple[np.ndarray, np.ndarray]) -> Evaluation:
+    """Of `known_movie`, corrected by its true field."""
+    frames, fields = known_movie
+    moving = torch.from_numpy(frames.astype(np.float32))[:, None]
+    corrected = warp(moving, torch.from_numpy(fields))[:, 0].numpy()
+    return evaluation_of(frames, corrected, fields)
 
 
 @pytest.fixture

@@ -36,6 +36,15 @@ FIELDS_OF_WORK = {
     "summary": {"evaluation", "report"},
     "motion_table": {"evaluation"},
     "truth": {"errors", "evaluation", "fields", "metrics"},
+    "evaluation": set(),
+    "raster": set(),
+    "chart": set(),
+    "arrows": set(),
+    "timeline": {"chart", "evaluation"},
+    "pictures": {"evaluation", "raster"},
+    "field_views": {"arrows", "evaluation", "raster"},
+    "poster": {"chart", "evaluation", "figures", "raster", "timeline"},
+    "report": {"evaluation", "field_views", "pictures", "poster", "raster", "timeline"},
 }
 
 
@@ -83,6 +92,15 @@ def test_imports_point_one_way(name):
         "summary",
         "motion_table",
         "truth",
+        "evaluation",
+        "raster",
+        "chart",
+        "arrows",
+        "timeline",
+        "pictures",
+        "field_views",
+        "poster",
+        "report",
     ],
 )
 def test_input_and_output_know_no_torch(name):
@@ -126,3 +144,13 @@ def test_public_functions_are_documented():
         for node in tree.body:
             if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_"):
                 assert ast.get_docstring(node), f"{path.name}: {node.name}"
+
+
+def test_the_page_is_made_without_matplotlib():
+    for name in ("raster", "chart", "arrows", "timeline", "pictures", "field_views", "report"):
+        assert not any("matplotlib" in i for i in imports(ast.parse((PACKAGE / f"{name}.py").read_text())))
+
+
+def test_script_of_the_page_stays_small():
+    script = (PACKAGE / "assets" / "report.js").read_text()
+    assert script.startswith('"use strict";') and len(script.splitlines()) <= 300
