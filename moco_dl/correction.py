@@ -10,7 +10,7 @@ import torch
 
 from moco_dl import checkpoint
 from moco_dl.batch import Batch, Motion
-from moco_dl.device import choose_device
+from moco_dl.device import choose_device, own_stream
 from moco_dl.errors import NrcorrectError
 from moco_dl.fields import FLOW_DTYPE, Fields
 from moco_dl.infer import Estimator, binned, enlarged, move, move_known
@@ -18,7 +18,7 @@ from moco_dl.movie import ArrayMovie, Movie
 from moco_dl.network import STRIDE, PyramidFlowNet
 from moco_dl.options import CorrectOptions
 from moco_dl.output import to_dtype
-from moco_dl.parallel import Workers
+from moco_dl.parallel import Workers, one_torch_thread
 from moco_dl.plan import Plan, refining
 from moco_dl.reference import Samples, build_reference, draw_samples, sample_runs
 
@@ -45,7 +45,7 @@ class Corrector:
         options = options or CorrectOptions()
         self.options, self.device = options, choose_device(options.device)
         self.network, self.weights_sha256 = None, None
-        self.workers = Workers(options.threads)
+        self.workers = Workers(options.threads, partial(own_stream, self.device))
         if not options.rigid_only:
             loaded = checkpoint.load(Path(options.weights or checkpoint.default_weights()))
             self.network = loaded.network.to(self.device, memory_format=torch.channels_last)
@@ -121,7 +121,8 @@ class Corrector:
 
         def applied(batch: Batch) -> Batch:
             motion = batch.motion.merged(FLOW_DTYPE)
-            moved = to_dtype(move(batch.frames, motion, STRIDE, self.options.interpolation), dtype)
+            moved = move(batch.frames, motion, STRIDE, self.options.interpolation, plan.computing)
+            moved = to_dtype(moved, dtype)
             return Batch(batch.start, moved, motion, look and look(batch.start, batch.frames, moved, motion))
 
         frames = read_batches(movie, self.options.batch_size)
@@ -169,8 +170,9 @@ def correct(frames: np.ndarray, reference: np.ndarray | None = None, **options: 
     """
     movie = ArrayMovie(np.asarray(frames))
     corrector = Corrector(CorrectOptions(**options))
-    plan = corrector.prepare(movie, None if reference is None else np.asarray(reference))
-    batches = list(corrector.batches(movie, plan))
+    with one_torch_thread():
+        plan = corrector.prepare(movie, None if reference is None else np.asarray(reference))
+        batches = list(corrector.batches(movie, plan))
     parts = [batch.motion.stored() for batch in batches]
     fields = Fields(
         **{name: np.concatenate([part[name] for part in parts]) for name in parts[0]},

@@ -1,7 +1,7 @@
 """Frames in, motion out: the rigid stage, then the network on what is left."""
 
-import math
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 
 import numpy as np
 import torch
@@ -9,6 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from moco_dl.batch import Batch, Equations, Motion
+from moco_dl.device import CPU, frames_that_fit, sent, settle
+from moco_dl.errors import NrcorrectError
 from moco_dl.intensity import network_input
 from moco_dl.network import STRIDE, PyramidFlowNet
 from moco_dl.reference import usable
@@ -16,7 +18,7 @@ from moco_dl.refine import Refiner
 from moco_dl.rigid import RigidRegistration
 from moco_dl.warp import inside, shift_whole, upsample, warp
 
-GROUP, GPU_GROUP = 4, 16  # frames per network call on the CPU and on an accelerator
+GROUP = 4  # frames per network call on the CPU
 EXACT_IN_FLOAT32 = ("uint8", "int8", "uint16", "int16", "float16", "float32")
 
 
@@ -31,18 +33,24 @@ class Estimator:
         max_shift: float,
         device: torch.device,
         binning: int = 1,
+        precision: torch.dtype | None = None,
     ):
         """`reference` (H, W) float32 counts; without a network only rigid shifts are found.
 
         Frames and reference are averaged over `binning` x `binning` pixels first; `max_shift` is in full px.
+        `precision` of the network's products: None for float32, on a CUDA device float16.
         """
         self.network, self.device, self.binning = network, device, binning
-        image = torch.from_numpy(binned(reference[None], binning)).to(device)
+        cuda = device.type == "cuda"
+        self.precision = precision or (torch.float16 if cuda else torch.float32)
+        self.group = frames_that_fit(device, reference.shape) if cuda else GROUP
+        image = sent(binned(reference[None], binning), device)
         self.rigid = RigidRegistration(image[0], max_shift / binning)
         self.coarse = tuple(-(-size // STRIDE) for size in reference.shape)
         if network is not None:
-            with torch.inference_mode():
+            with torch.inference_mode(), self._autocast():
                 self.features = network.encode(_channels_last(network_input(image)))
+        settle(device)
 
     @torch.inference_mode()
     def __call__(self, frames: np.ndarray) -> Motion:
@@ -51,9 +59,7 @@ class Estimator:
         rigid = np.zeros((len(frames), 2), np.float32)
         flow = np.zeros((len(frames), 2, *self.coarse), np.float32)
         if good.any():
-            shift, residual = self._estimate(
-                torch.from_numpy(binned(frames[good], self.binning)).to(self.device)
-            )
+            shift, residual = self._estimate(sent(binned(frames[good], self.binning), self.device))
             rigid[good] = self.binning * shift.cpu().numpy()
             flow[good] = enlarged(residual, self.binning, self.coarse).cpu().numpy()
         return Motion(rigid, flow, ~good)
@@ -64,25 +70,45 @@ class Estimator:
         if self.network is None:
             return shift, torch.zeros(len(images), 2, 1, 1)
         whole = shift.round()
-        # Always groups of one size: convolutions round differently in batches of another size.
-        size = GROUP if self.device.type == "cpu" else GPU_GROUP
-        moved = shift_whole(images, whole.int()).split(size)
-        flow = torch.cat([self._network_flow(group, size) for group in moved])
-        return _split(whole, flow)
+        return _split(whole, self._network_flow(shift_whole(images, whole.int())))
 
-    def _network_flow(self, images: Tensor, size: int) -> Tensor:
-        """Residual flow (n, 2, h, w) of at most `size` images (n, H, W)."""
+    def _network_flow(self, images: Tensor) -> Tensor:
+        """Residual flow (n, 2, h, w) of images (n, H, W), in groups; smaller ones if memory runs out."""
+        while True:
+            size = self.group
+            try:
+                return torch.cat([self._group_flow(group, size) for group in images.split(size)])
+            except torch.cuda.OutOfMemoryError as error:
+                if size == 1:
+                    raise NrcorrectError(
+                        f"no memory left on {self.device} for a frame of {images.shape[1]}x{images.shape[2]};"
+                        " end what else runs there, or choose --device cpu"
+                    ) from error
+            self.group = min(self.group, size // 2)
+            if self.device.type == "cuda":
+                torch.cuda.empty_cache()
+
+    def _group_flow(self, images: Tensor, size: int) -> Tensor:
+        """Residual flow of at most `size` images, always computed for so many: rounding depends on it."""
         count, (height, width) = len(images), images.shape[1:]
         if count < size:
             images = torch.cat((images, images[-1:].expand(size - count, -1, -1)))
-        features = self.network.encode(_channels_last(network_input(images)))
-        flow = self.network([f.expand(size, -1, -1, -1) for f in self.features], features)[0][-1]
-        return flow[:count, :, : -(-height // STRIDE), : -(-width // STRIDE)]
+        with self._autocast():
+            features = self.network.encode(_channels_last(network_input(images)))
+            flow = self.network([f.expand(size, -1, -1, -1) for f in self.features], features)[0][-1]
+        return flow[:count, :, : -(-height // STRIDE), : -(-width // STRIDE)].float()
+
+    def _autocast(self) -> AbstractContextManager:
+        if self.precision == torch.float32:
+            return nullcontext()
+        return torch.autocast(self.device.type, dtype=self.precision)
 
 
 def binned(frames: np.ndarray, factor: int) -> np.ndarray:
     """Frames (n, H, W) averaged over `factor` x `factor` pixels, float32; where one is not finite, none is."""
     height, width = (-(-size // factor) for size in frames.shape[1:])
+    if factor == 1:
+        return frames.astype(np.float32)
     small = np.empty((len(frames), height, width), np.float32)
     for image, frame in zip(small, frames, strict=True):
         whole = torch.from_numpy(frame.astype(np.float32))
@@ -108,35 +134,34 @@ def _split(rigid: Tensor, flow: Tensor) -> tuple[Tensor, Tensor]:
 
 
 @torch.inference_mode()
-def linearise(
-    batch: Batch, refiner: Refiner, sampled: Mapping[int, np.ndarray], limit: float = math.inf
-) -> Equations:
+def linearise(batch: Batch, refiner: Refiner, sampled: Mapping[int, np.ndarray]) -> Equations:
     """Normal equations of the frames of a batch, at its motion so far; zero for flagged frames.
 
-    `sampled` holds the motion (2, h, w) of the frames in the refiner's template, by number; `limit` in standard
-    deviations of brightness, see `Refiner.equations`.
+    `sampled` holds the motion (2, h, w) of the frames in the refiner's template, by number.
     """
     merged = batch.motion.merged(np.float32)
     left = np.zeros((len(batch.frames), len(refiner.matrix)))
     seen, misfit = np.zeros_like(left), np.zeros(len(left), np.float32)
     for i in np.flatnonzero(~batch.motion.flagged):
-        frame = torch.from_numpy(batch.frames[i].astype(np.float32))
-        field = displacement(merged.rigid[i : i + 1], merged.flow[i : i + 1], STRIDE, frame.shape)[0]
+        frame = binned(batch.frames[i : i + 1], refiner.binning)
+        rigid, flow = (part[i : i + 1] / refiner.binning for part in (merged.rigid, merged.flow))
+        field = displacement(rigid, flow, refiner.cell, frame.shape[1:], refiner.device)[0]
         rows = (
             np.zeros_like(batch.motion.flow[i, ..., 0]) if batch.motion.rows is None else batch.motion.rows[i]
         )
         # Copies, because products of matrices round by how their operands are aligned in memory.
         rows, tissue = refiner.unknowns_of(torch.tensor(rows), torch.tensor(batch.motion.flow[i]))
         put = sampled.get(batch.start + int(i))
-        put = None if put is None else torch.from_numpy(move_known(batch.frames[i : i + 1], put[None])[0])
-        equations, misfit[i] = refiner.equations(frame, field, limit=limit, sampled=put)
+        if put is not None:
+            put = move_known(frame, put[None] / refiner.binning, refiner.cell)[0]
+        equations, misfit[i] = refiner.equations(sent(frame[0], refiner.device), field, put)
         left[i] = equations + refiner.matrix @ rows
         seen[i] = left[i] + (refiner.matrix @ tissue).numpy()
     return Equations(left, seen, misfit)
 
 
 @torch.inference_mode()
-def move(frames: np.ndarray, motion: Motion, stride: int, mode: str) -> np.ndarray:
+def move(frames: np.ndarray, motion: Motion, stride: int, mode: str, device: torch.device = CPU) -> np.ndarray:
     """Warp frames (n, H, W) once by their motion; returns float values (n, H, W), unrounded.
 
     Frames whose motion is exactly zero come back exactly. Pixels from outside the frame repeat its edge.
@@ -148,29 +173,32 @@ def move(frames: np.ndarray, motion: Motion, stride: int, mode: str) -> np.ndarr
     for i, frame in enumerate(frames):  # one by one, so that what is needed for it stays in the cache
         moved[i] = torch.from_numpy(frame.astype(np.float64)).to(precise)
         if not still[i]:
-            field = displacement(motion.rigid[i : i + 1], motion.flow[i : i + 1], stride, frame.shape)
-            moved[i] = warp(moved[i : i + 1, None], field.to(precise), mode=mode)[0, 0]
+            field = displacement(motion.rigid[i : i + 1], motion.flow[i : i + 1], stride, frame.shape, device)
+            image = sent(moved[i].numpy(), device)[None, None]
+            moved[i] = warp(image, field.to(precise), mode=mode)[0, 0]
     return moved.numpy()
 
 
-def displacement(rigid: np.ndarray, flow: np.ndarray, stride: int, size: tuple[int, int]) -> Tensor:
+def displacement(
+    rigid: np.ndarray, flow: np.ndarray, stride: int, size: tuple[int, int], device: torch.device = CPU
+) -> Tensor:
     """Full-resolution displacement (n, 2, H, W) float32 of rigid (n, 2) and coarse flow (n, 2, h, w)."""
-    full = upsample(torch.from_numpy(flow.astype(np.float32)), stride, size)
-    return full + torch.from_numpy(rigid)[:, :, None, None]
+    full = upsample(sent(flow.astype(np.float32), device), stride, size)
+    return full + sent(rigid, device)[:, :, None, None]
 
 
 @torch.inference_mode()
-def move_known(frames: np.ndarray, motion: np.ndarray) -> np.ndarray:
+def move_known(frames: np.ndarray, motion: np.ndarray, stride: int = STRIDE) -> np.ndarray:
     """Like `move`, but bilinear, float32, and NaN where the frame has no data.
 
-    `motion` is a coarse field (n, 2, h, w) of the network's stride, or a shift (n, 2, 1, 1).
+    `motion` is a coarse field (n, 2, h, w) of this stride, or a shift (n, 2, 1, 1).
     """
     moved = torch.empty(frames.shape)
     for i, frame in enumerate(frames):
         if motion.shape[2:] == (1, 1):
             field = torch.from_numpy(motion[i : i + 1]).expand(-1, -1, *frame.shape)
         else:
-            field = displacement(np.zeros((1, 2), np.float32), motion[i : i + 1], STRIDE, frame.shape)
+            field = displacement(np.zeros((1, 2), np.float32), motion[i : i + 1], stride, frame.shape)
         image = torch.from_numpy(frame.astype(np.float32))[None, None]
         moved[i] = torch.where(inside(field), warp(image, field)[:, 0], torch.nan)[0]
     return moved.numpy()

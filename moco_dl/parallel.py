@@ -8,6 +8,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import TypeVar
 
 import torch
@@ -21,13 +22,29 @@ def available() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+@contextmanager
+def one_torch_thread() -> Iterator[None]:
+    """Torch's operations in this thread start no threads, see above."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 class Workers:
     """Threads that map functions over streams."""
 
-    def __init__(self, threads: int | None = None):
-        """`threads`: None for as many as the process may use."""
+    def __init__(self, threads: int | None = None, start: Callable[[], None] = lambda: None):
+        """`threads`: None for as many as the process may use. Each calls `start` first."""
+
+        def prepared() -> None:
+            torch.set_num_threads(1)
+            start()
+
         self.threads = threads or available()
-        self._pool = ThreadPoolExecutor(self.threads, initializer=torch.set_num_threads, initargs=(1,))
+        self._pool = ThreadPoolExecutor(self.threads, initializer=prepared)
 
     def map(self, function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
         """`function` of each item, in order; a few items are taken ahead."""

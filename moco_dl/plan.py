@@ -1,14 +1,15 @@
 """How the motion of one movie is found: everything that is measured on samples before the stream starts."""
 
-import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
 
 import numpy as np
+import torch
 
 from moco_dl.batch import Batch, Equations, Motion, joined, runs_apart
-from moco_dl.infer import Estimator, linearise, move_known
+from moco_dl.device import full_device
+from moco_dl.infer import Estimator, binned, linearise, move_known
 from moco_dl.prior import measure_prior
 from moco_dl.reference import Samples
 from moco_dl.refine import Refiner
@@ -16,10 +17,15 @@ from moco_dl.smooth import choose_width, smooth_in_time
 from moco_dl.template import Template, build_template
 from moco_dl.track import DOUBTFUL, Tracker, tracked
 
-FLASH = 3.0  # standard deviations at which a change of brightness counts half: activity is not motion
-# Of each Gauss-Newton step. What is not trusted stays as it was, and the network's field follows activity.
-LIMITS = (math.inf, FLASH)
 LEAST_MISFIT = 0.01  # of the expected variance; frames that are all alike leave next to nothing
+
+
+@dataclass(frozen=True)
+class Step:
+    """A Gauss-Newton step."""
+
+    refiner: Refiner  # on the CPU: not every accelerator has float64
+    tracker: Tracker
 
 
 @dataclass(frozen=True)
@@ -28,18 +34,22 @@ class Plan:
 
     reference: np.ndarray  # (H, W) float32
     estimator: Estimator
-    refiner: Refiner | None = None  # None: rigid only
-    trackers: tuple[Tracker, ...] = ()  # of each Gauss-Newton step
+    steps: tuple[Step, ...] = ()  # none: rigid only
     sampled: dict[int, np.ndarray] = field(default_factory=dict)  # motion (2, h, w) px of the template's frames
     width: float = 0.0  # frames, sigma of the smoothing of the network's fields in time
     constant: np.ndarray | float = 0.0  # px (2, h, w), taken off all flows: what the movie's own have in common
 
     @property
+    def computing(self) -> torch.device:
+        """Where frames are compared with the reference, and moved."""
+        return full_device(self.estimator.device)
+
+    @property
     def expected_error(self) -> np.ndarray:
         """(h, w) float32 px, see `Tracker.expected_error`; NaN for rigid motion only."""
-        if self.refiner is None:
+        if not self.steps:
             return np.full(self.estimator.coarse, np.nan, np.float32)
-        return self.trackers[-1].expected_error(self.refiner)
+        return self.steps[-1].tracker.expected_error(self.steps[-1].refiner)
 
     def motion(self, frames: Iterator[tuple[int, np.ndarray]], mapping: Callable = map) -> Iterator[Batch]:
         """(number of the first frame, frames) -> frames with their motion, a few frames late.
@@ -47,13 +57,13 @@ class Plan:
         `mapping` is `map`, or does the same with several threads.
         """
         batches = mapping(self._estimated, frames)
-        if self.refiner is None:
+        if not self.steps:
             yield from batches
             return
         batches = smooth_in_time(batches, self.width, split=True)
-        for step, tracker in enumerate(self.trackers):
-            linearised = mapping(partial(_linearised, self.refiner, self.sampled, LIMITS[step]), batches)
-            batches = tracked(linearised, self.refiner, tracker)
+        for step in self.steps:
+            linearised = mapping(partial(_linearised, step.refiner, self.sampled), batches)
+            batches = tracked(linearised, step.refiner, step.tracker)
         for batch in batches:
             judged = ~batch.motion.flagged[:, None, None, None]
             flow = np.where(judged, batch.motion.flow - self.constant, 0)
@@ -64,10 +74,8 @@ class Plan:
         return Batch(start, frames, self.estimator(frames))
 
 
-def _linearised(
-    refiner: Refiner, sampled: dict[int, np.ndarray], limit: float, batch: Batch
-) -> tuple[Batch, Equations]:
-    return batch, linearise(batch, refiner, sampled, limit)
+def _linearised(refiner: Refiner, sampled: dict[int, np.ndarray], batch: Batch) -> tuple[Batch, Equations]:
+    return batch, linearise(batch, refiner, sampled)
 
 
 def refining(plan: Plan, samples: Samples, smooth: float | None, *, own: bool, mapping: Callable = map) -> Plan:
@@ -79,29 +87,35 @@ def refining(plan: Plan, samples: Samples, smooth: float | None, *, own: bool, m
     runs, width = _smoothed(samples, smooth)
     samples = replace(samples, motion=np.concatenate([run.motion.total() for run in runs]))
     trusted = np.ones(len(samples.runs), bool)
+    binning = plan.estimator.binning
     for _ in range(2):  # again without the frames that do not fit, so that they do no harm
         template = build_template(_some(samples, trusted), plan.reference, move_known, own=own, mapping=mapping)
-        refiner = Refiner(template)  # on the CPU: not every accelerator has float64
+        rough = Refiner(_binned(template, binning), binning, device=plan.computing)
         numbers = np.concatenate([np.arange(run.start, run.stop) for run in runs])
-        how = refiner, _in_template(template, numbers, samples.motion, trusted)
-        parts = list(mapping(partial(_linearised, *how, LIMITS[0]), runs))
+        within = _in_template(template, numbers, samples.motion, trusted)
+        parts = list(mapping(partial(_linearised, rough, within), runs))
         before, trusted = trusted, _fits(parts)
         if trusted.all() or (trusted == before).all():
             break
-    trackers, found = [], runs
-    for limit in LIMITS:
-        if trackers:
-            parts = list(mapping(partial(_linearised, *how, limit), found))
+    steps, found = [], runs
+    for refiner in (rough, Refiner(template, device=plan.computing)):
+        if steps:
+            parts = list(mapping(partial(_linearised, refiner, within), found))
         prior = measure_prior(refiner, joined(part for _, part in parts), samples.runs, trusted)
         prior = prior.about_zero() if own else prior
         prior = prior if smooth is None else prior.with_motion_lasting(smooth)
-        trackers.append(Tracker(refiner, prior, _usual(parts)))
-        found = list(tracked(iter(parts), refiner, trackers[-1]))
+        steps.append(Step(refiner, Tracker(refiner, prior, _usual(parts))))
+        found = list(tracked(iter(parts), refiner, steps[-1].tracker))
     constant = np.concatenate([batch.motion.flow for batch in found]).mean(axis=0) if own else 0.0
     sampled = _in_template(template, samples.numbers, samples.motion, trusted)
-    return replace(
-        plan, refiner=refiner, trackers=tuple(trackers), sampled=sampled, width=width, constant=constant
-    )
+    return replace(plan, steps=tuple(steps), sampled=sampled, width=width, constant=constant)
+
+
+def _binned(template: Template, factor: int) -> Template:
+    """The template for frames averaged over `factor` x `factor` pixels."""
+    image, variance = binned(np.stack((template.image, template.variance)), factor)
+    share = None if template.share is None else template.share.binned(factor)
+    return Template(image, variance / factor**2, template.count, share)
 
 
 def _smoothed(samples: Samples, smooth: float | None) -> tuple[list[Batch], float]:

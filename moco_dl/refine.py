@@ -7,13 +7,12 @@ scanner takes row after row; smooth functions of both coordinates, for the tissu
 the normal equations for the unknown factors; what is expected of these is in `prior`, the solution in `track`.
 """
 
-import math
-
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from moco_dl.device import CPU, settle
 from moco_dl.network import STRIDE
 from moco_dl.template import Template
 from moco_dl.warp import inside, upsample, warp
@@ -23,6 +22,7 @@ ROWS = 10.0  # px, the same for what differs from row to row
 KEPT = 0.995  # share of the variance of smooth functions that their basis holds
 SPECTRUM = 6  # steps in which the tissue's displacement may fall off from long waves to short ones
 CELL = 5.0  # px, sigma of the Gaussian over which a change of brightness is averaged
+FLASH = 2.0  # standard deviations at which such a change counts half: activity is not motion
 BACKGROUND = 8.0  # px, sigma of the local mean that is removed: neuropil and bleaching are not motion
 GAIN_PRIOR = 0.5  # expected departure of a frame's brightness from the reference's
 
@@ -33,11 +33,16 @@ class Refiner:
     The 2 m unknowns are those of dy, then those of dx: m factors of products of a function of y and one of x.
     """
 
-    def __init__(self, template: Template):
-        """The template's variance holds photon noise and activity alike: pixels which flash weigh little."""
+    def __init__(self, template: Template, binning: int = 1, limit: float = FLASH, device: torch.device = CPU):
+        """The template's variance holds photon noise and activity alike: pixels which flash weigh little.
+
+        Template and frames may have been averaged over `binning` x `binning` pixels; the unknowns stay px.
+        Places whose brightness differs from the reference's by `limit` standard deviations count half.
+        """
         reference, variance = torch.from_numpy(template.image), torch.from_numpy(template.variance)
         self.template, self.reference, self.weight = template, reference, 1 / variance
-        self.grid = tuple(-(-size // STRIDE) for size in reference.shape)
+        self.binning, self.cell, self.limit = binning, STRIDE // binning, limit
+        self.grid = tuple(-(-size // self.cell) for size in reference.shape)
         self.background = [
             torch.from_numpy(_correlation(n, BACKGROUND / STRIDE)).to(reference) for n in self.grid
         ]
@@ -47,6 +52,18 @@ class Refiner:
         self._choose_basis()
         gy, gx = gy.double(), gx.double()
         self.matrix = self._normal_matrix(torch.stack((gy * gy, gy * gx, gx * gx)))
+        self._send(device)  # only now: not every accelerator has float64
+
+    def _send(self, device: torch.device) -> None:
+        """Have frames compared with the reference on this device; the unknowns stay on the CPU."""
+        self.device = device
+        self.reference, self.weight, self.gradient, *tables = (
+            table.to(device)
+            for table in (self.reference, self.weight, self.gradient, *self.background, *self.around)
+        )
+        self.background, self.around = tables[:2], tables[2:]
+        self.functions = self.y.T.to(device), self.x.to(device)
+        settle(device)
 
     def _choose_basis(self) -> None:
         """Functions of y and of x, and which products of them the field is made of."""
@@ -81,7 +98,7 @@ class Refiner:
         """Products of gradients (3, H, W) -> (2 m, 2 m) float64; unknowns of dy, then those of dx."""
         (i, j), y, x = self.pairs, self.y.double(), self.x.double()
         # In float64 throughout: rounding in float32 can make the matrix indefinite.
-        sums = STRIDE**2 * self._coarse(self.weight.double() * products)
+        sums = self.cell**2 * self._coarse(self.weight.double() * products)
         yy, xx = ((f[:, :, None] * f[:, None]).flatten(1) for f in (y, x))  # (h, a b), (w, c d)
         shape = (y.shape[1], y.shape[1], x.shape[1], x.shape[1])
         blocks = [(yy.T @ cells @ xx).view(shape) for cells in sums]
@@ -89,21 +106,20 @@ class Refiner:
         return torch.cat((torch.cat((yy, yx), dim=1), torch.cat((yx, xx), dim=1)))
 
     def _gradient(self, reference: Tensor) -> Tensor:
-        return _without_stripes(torch.stack(torch.gradient(reference)), self.weight)
+        return _without_stripes(torch.stack(torch.gradient(reference)) / self.binning, self.weight)
 
     def equations(
-        self, frame: Tensor, field: Tensor, *, limit: float = math.inf, sampled: Tensor | None = None
+        self, frame: Tensor, field: Tensor, sampled: np.ndarray | None = None
     ) -> tuple[Tensor, float]:
-        """Right-hand side (2 m,) of the normal equations: frame (H, W) moved by `field` (2, H, W).
+        """Right-hand side (2 m,) of the normal equations: frame (H, W) moved by `field` (2, H, W), in its px.
 
-        Where the mean over a cell differs from the reference by `limit` standard deviations, things count half.
         `sampled` (H, W) is the frame as it was put into the template, if it was.
 
         And the mean square of the moved frame's difference from the reference, over the expected variance.
         """
         reference, gradient = self.reference, self.gradient
         if sampled is not None:
-            reference = torch.from_numpy(self.template.without(sampled.numpy()))
+            reference = torch.from_numpy(self.template.without(sampled)).to(self.device)
             gradient = self._gradient(reference)
         moved = warp(frame[None, None], field[None])[0, 0]
         known = inside(field[None])[0]
@@ -117,13 +133,13 @@ class Refiner:
         gain = ((weighted * moved).sum() + GAIN_PRIOR**-2) / ((weighted * fixed).sum() + GAIN_PRIOR**-2)
         difference = fixed - moved / gain
         change = weight * difference
-        sums = STRIDE**2 * self._coarse(change * gradient)
-        if math.isfinite(limit):
-            sums = sums * self._trust(self._coarse(change[None])[0], scale, limit)
+        trust = self._trust(self._coarse(change[None])[0], scale)
+        sums = self.cell**2 * self._coarse(change * gradient) * trust
         misfit = float((change * difference).sum() / known.sum().clamp_min(1))
-        return (self.y.T @ sums @ self.x)[self.unknowns].flatten().double(), misfit
+        y, x = self.functions
+        return (y @ sums @ x).cpu()[self.unknowns].flatten().double(), misfit
 
-    def _trust(self, change: Tensor, scale: Tensor, limit: float) -> Tensor:
+    def _trust(self, change: Tensor, scale: Tensor) -> Tensor:
         """(h, w) how much each place of the coarse grid counts: little where noise does not explain its
         brightness.
 
@@ -131,8 +147,8 @@ class Refiner:
         """
         rows, columns = self.around
         change, scale = rows @ change @ columns.T, rows.square() @ scale @ columns.square().T
-        deviations = STRIDE * change / scale.clamp_min(1e-30).sqrt()
-        trust = 1 / (1 + (deviations / limit).square())
+        deviations = self.cell * change / scale.clamp_min(1e-30).sqrt()
+        trust = 1 / (1 + (deviations / self.limit).square())
         return trust / trust.mean()  # noise takes a little from all of them
 
     def kinds(self) -> dict[str, np.ndarray]:
@@ -167,13 +183,13 @@ class Refiner:
         rows, columns = self.background
         total = rows @ self._coarse((image * weight)[None])[0] @ columns.T
         local = total / (rows @ scale @ columns.T).clamp_min(1e-30)
-        return _without_stripes(image - upsample(local[None, None], STRIDE, image.shape)[0, 0], weight)
+        return _without_stripes(image - upsample(local[None, None], self.cell, image.shape)[0, 0], weight)
 
     def _coarse(self, images: Tensor) -> Tensor:
         """Images (n, H, W) -> means over the cells of the coarse grid (n, h, w); outside counts as zero."""
-        pad = [n * STRIDE - size for n, size in zip(self.grid, self.reference.shape, strict=True)]
+        pad = [n * self.cell - size for n, size in zip(self.grid, self.reference.shape, strict=True)]
         padded = F.pad(images, (0, pad[1], 0, pad[0])) if any(pad) else images
-        return F.avg_pool2d(padded[None], STRIDE)[0]
+        return F.avg_pool2d(padded[None], self.cell)[0]
 
 
 def _without_stripes(images: Tensor, weight: Tensor) -> Tensor:

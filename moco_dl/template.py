@@ -4,7 +4,8 @@ A gradient is a difference of neighbours, so noise that does no harm in the refe
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from scipy import fft
@@ -23,7 +24,7 @@ class Template:
     image: np.ndarray
     variance: np.ndarray
     count: int = 0  # frames of which the image is the mean; 0: made of something else
-    gain: np.ndarray | None = None  # (H + 2 MARGIN, (W + 2 MARGIN) // 2 + 1) of its spatial frequencies
+    share: "Share | None" = None  # of the mean's spatial frequencies that is in the image
 
     def without(self, moved: np.ndarray) -> np.ndarray:
         """The image if `moved` (H, W), registered and NaN where unknown, were not among its frames.
@@ -35,8 +36,30 @@ class Template:
             return self.image
         known = np.isfinite(moved)
         offset = np.mean(moved - self.image, where=known)
-        share = filtered(np.where(known, moved - offset, self.image), self.gain)
-        return ((self.count * self.image - share) / (self.count - 1)).astype(np.float32)
+        part = filtered(np.where(known, moved - offset, self.image), self._gain)
+        return ((self.count * self.image - part) / (self.count - 1)).astype(np.float32)
+
+    @cached_property
+    def _gain(self) -> np.ndarray:
+        return self.share.gain(self.image.shape)
+
+
+@dataclass(frozen=True)
+class Share:
+    """What is let through of each spatial frequency."""
+
+    values: np.ndarray  # (k,), from low frequencies to high
+    density: float  # values per cycle/px
+
+    def gain(self, size: tuple[int, int]) -> np.ndarray:
+        """(H + 2 MARGIN, (W + 2 MARGIN) // 2 + 1) float32, for `filtered` of images of `size` (H, W)."""
+        frequency = _frequency(*(n + 2 * MARGIN for n in size))
+        places = np.arange(len(self.values)) + 0.5
+        return np.interp(frequency * self.density, places, self.values).astype(np.float32)
+
+    def binned(self, factor: int) -> "Share":
+        """The same for images averaged over `factor` x `factor` pixels."""
+        return replace(self, density=self.density / factor)
 
 
 def build_template(
@@ -62,8 +85,9 @@ def build_template(
     smooth[binary_dilation(unknown, iterations=2)] = np.inf
     if own and (count > 0).all(axis=0).mean() > 0.5:
         halves = np.divide(total, count, where=count > 0, out=np.broadcast_to(mean, total.shape).copy())
-        image, gain = shared_signal(*(reference + half for half in halves))
-        return Template(image.astype(np.float32), smooth, len(samples.frames), gain.astype(np.float32))
+        share = shared_signal(*(reference + half for half in halves))
+        image = filtered(reference + halves.mean(axis=0), share.gain(reference.shape))
+        return Template(image.astype(np.float32), smooth, len(samples.frames), share)
     centred = reference[seen].astype(np.float64) - reference[seen].mean(dtype=np.float64)
     slope = centred @ (reference[seen] + mean[seen]) / max(centred @ centred, 1e-12)
     return Template((slope * reference).astype(np.float32), smooth)
@@ -91,31 +115,31 @@ def _statistics(
     return sums
 
 
-def shared_signal(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The mean of two images (H, W) of one scene, freed of the noise in which they differ; and how: the gain.
+def shared_signal(first: np.ndarray, second: np.ndarray) -> Share:
+    """What is signal in the mean of two images (H, W) of one scene: not the noise in which they differ.
 
     A Wiener filter: at each spatial frequency the share of the mean that is signal follows from the correlation
     of the two images there (Fourier ring correlation; Saxton and Baumeister, J. Microscopy 127, 1982).
     """
-    a, b = (_spectrum(image) for image in (first, second))
-    height, width = (n + 2 * MARGIN for n in first.shape)
-    frequency = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width))
-    ring = np.minimum((frequency * min(height, width) / 2).astype(int), min(height, width) // 4)
+    size = [n + 2 * MARGIN for n in first.shape]
+    a, b = (fft.rfft2(np.pad(image, MARGIN, mode="symmetric")) for image in (first, second))
+    density = min(size) / 2
+    ring = np.minimum((_frequency(*size) * density).astype(int), min(size) // 4)
     both, power = (
         np.bincount(ring.ravel(), values.ravel())
         for values in ((a * b.conj()).real, (np.abs(a) ** 2 + np.abs(b) ** 2) / 2)
     )
     correlation = np.minimum.accumulate((both / np.maximum(power, 1e-30)).clip(0, 1))
-    share = 2 * correlation / (1 + correlation)
-    gain = np.interp(frequency * min(height, width) / 2, np.arange(len(share)) + 0.5, share)
-    return filtered((first + second) / 2, gain), gain
+    return Share(2 * correlation / (1 + correlation), density)
 
 
 def filtered(image: np.ndarray, gain: np.ndarray) -> np.ndarray:
-    """Image (H, W) with its spatial frequencies multiplied by `gain`, as `shared_signal` returns it."""
-    size = [n + 2 * MARGIN for n in image.shape]
-    return fft.irfft2(gain * _spectrum(image), s=size)[MARGIN:-MARGIN, MARGIN:-MARGIN]
+    """Image (H, W) with its spatial frequencies multiplied by `gain`, see `Share`."""
+    spectrum = fft.rfft2(np.pad(image, MARGIN, mode="symmetric"))
+    spectrum *= gain
+    return fft.irfft2(spectrum, s=[n + 2 * MARGIN for n in image.shape])[MARGIN:-MARGIN, MARGIN:-MARGIN]
 
 
-def _spectrum(image: np.ndarray) -> np.ndarray:
-    return fft.rfft2(np.pad(image, MARGIN, mode="symmetric"))
+def _frequency(height: int, width: int) -> np.ndarray:
+    """(height, width // 2 + 1) cycles/px."""
+    return np.hypot(fft.fftfreq(height)[:, None], fft.rfftfreq(width))

@@ -2,10 +2,11 @@ import time
 
 import numpy as np
 import pytest
+import torch
 
 import moco_dl
 from moco_dl.infer import binned
-from moco_dl.parallel import Workers, available
+from moco_dl.parallel import Workers, available, one_torch_thread
 from moco_dl.synth import SyntheticMovie, movie_options
 
 
@@ -74,3 +75,11 @@ def test_binning_averages_and_keeps_missing_pixels_missing():
     assert small.shape == (1, 3, 3) and small.dtype == np.float32
     assert np.isnan(small[0, 0, 0]) and small[0, 0, 1] == frames[0, :2, 2:4].mean()
     assert small[0, 2, 2] == frames[0, 4, 4:].mean()
+
+
+def test_torch_gets_its_threads_back():
+    before = torch.get_num_threads()
+    with pytest.raises(ValueError), one_torch_thread():
+        assert torch.get_num_threads() == 1
+        raise ValueError
+    assert torch.get_num_threads() == before

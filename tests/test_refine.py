@@ -3,7 +3,9 @@ import math
 import numpy as np
 import pytest
 import torch
+from scipy.ndimage import gaussian_filter
 
+from moco_dl.infer import binned
 from moco_dl.motion import MotionOptions, draw_field
 from moco_dl.network import STRIDE
 from moco_dl.refine import Refiner, _smooth_functions
@@ -26,7 +28,11 @@ def scene():
 @pytest.fixture(scope="module")
 def refiner(scene):
     """Contrast of a bright movie: noise of 2 counts on a mean of 100."""
-    return Refiner(Template((100 * scene)[INNER].numpy(), np.full(SIZE, 4.0, np.float32)))
+    return refiner_of(scene, limit=math.inf)
+
+
+def refiner_of(scene, **options):
+    return Refiner(Template((100 * scene)[INNER].numpy(), np.full(SIZE, 4.0, np.float32)), **options)
 
 
 def seen(scene, truth):
@@ -53,9 +59,9 @@ def solution(refiner, equations):
     return tuple(map(torch.from_numpy, found))
 
 
-def solve(refiner, frame, start=NOWHERE, gain=100.0, limit=math.inf):
+def solve(refiner, frame, start=NOWHERE, gain=100.0):
     """What the step adds at every pixel."""
-    equations, _ = refiner.equations((gain * frame)[INNER].contiguous(), start, limit=limit)
+    equations, _ = refiner.equations((gain * frame)[INNER].contiguous(), start)
     shift, rows, tissue = solution(refiner, equations)
     return upsample((shift[:, None, None] + rows[..., None] + tissue)[None], STRIDE, SIZE)[0]
 
@@ -89,9 +95,10 @@ def test_brightness_and_background_are_not_motion(scene, refiner):
 def test_a_flashing_cell_hardly_moves(scene, refiner):
     flash = scene.clone()
     flash[50:57, 60:67] *= 2
-    assert size(solve(refiner, flash, limit=5.0)) < 0.5 * size(solve(refiner, flash))
+    limited = refiner_of(scene, limit=5.0)
+    assert size(solve(limited, flash)) < 0.5 * size(solve(refiner, flash))
     truth = tissue_field(0, 0.2)  # px, more than an earlier step leaves
-    assert size(solve(refiner, seen(scene, truth), limit=5.0) - truth[INNER]) < 0.35 * size(truth[INNER])
+    assert size(solve(limited, seen(scene, truth)) - truth[INNER]) < 0.35 * size(truth[INNER])
 
 
 def test_stripes_along_rows_are_not_motion(scene, refiner):
@@ -178,3 +185,16 @@ def test_smooth_functions_make_the_covariance():
     truth = torch.exp(-0.5 * ((position[:, None] - position) / 6.0).square())
     assert (functions @ functions.T - truth).abs().max() < 0.05
     assert functions.shape[1] < 20
+
+
+def test_binned_frames_tell_of_the_same_field(scene):
+    scene = torch.from_numpy(gaussian_filter(scene.numpy(), 2.0))  # no detail that binning would lose
+    template = Template((100 * scene)[INNER].numpy(), np.full(SIZE, 4.0, np.float32))
+    small = Template(*binned(np.stack((template.image, template.variance / 4)), 2))
+    rough = Refiner(small, 2, limit=math.inf)
+    truth = tissue_field(0, 0.5)
+    frame = binned((100 * seen(scene, truth))[INNER].numpy()[None], 2)[0]
+    equations, _ = rough.equations(torch.from_numpy(frame), torch.zeros(2, *frame.shape))
+    shift, rows, tissue = solution(rough, equations)
+    found = upsample((shift[:, None, None] + rows[..., None] + tissue)[None], STRIDE, SIZE)[0]
+    assert size(found - truth[INNER]) < 0.3 * size(truth[INNER])

@@ -3,7 +3,7 @@ import pytest
 
 from moco_dl.reference import Samples
 from moco_dl.scenes import draw_scene
-from moco_dl.template import Template, build_template, shared_signal
+from moco_dl.template import Template, build_template, filtered, shared_signal
 
 
 def stay(frames, motion):
@@ -47,14 +47,16 @@ def test_filter_helps_when_it_is_dim_and_leaves_what_is_bright(noise):
     rng = np.random.default_rng(0)
     scene = draw_scene((97, 120), np.random.default_rng(4))[0].astype(float)
     halves = scene + noise * scene.std() * rng.standard_normal((2, *scene.shape))
-    plain, filtered = slope_error(halves.mean(axis=0), scene), slope_error(shared_signal(*halves)[0], scene)
-    assert filtered < {0.01: 1.5, 0.1: 1.0, 0.5: 0.35}[noise] * plain + 1e-3
-    assert shared_signal(*halves)[0].mean() == pytest.approx(halves.mean(), rel=1e-3)
+    signal = filtered(halves.mean(axis=0), shared_signal(*halves).gain(scene.shape))
+    plain, freed = slope_error(halves.mean(axis=0), scene), slope_error(signal, scene)
+    assert freed < {0.01: 1.5, 0.1: 1.0, 0.5: 0.35}[noise] * plain + 1e-3
+    assert signal.mean() == pytest.approx(halves.mean(), rel=1e-3)
 
 
 def test_equal_images_are_returned():
     scene = draw_scene((64, 70), np.random.default_rng(1))[0].astype(float)
-    np.testing.assert_allclose(shared_signal(scene, scene)[0], scene, atol=1e-9)
+    gain = shared_signal(scene, scene).gain(scene.shape)
+    np.testing.assert_allclose(filtered(scene, gain), scene, atol=1e-6)
 
 
 def test_own_template_is_the_mean_of_the_samples_freed_of_noise():

@@ -1,6 +1,7 @@
 """What the commands share: options, the progress bar, how failures are told."""
 
 import ctypes
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,8 +20,15 @@ overwrite = click.option("--overwrite", is_flag=True, help="Replace outputs that
 quiet = click.option("--quiet", is_flag=True, help="No progress bar, no summary; errors are still shown.")
 
 
-def share_memory() -> None:
-    """Have the threads share what they free; by default, glibc keeps it for each of them alone."""
+def leave_threads_to_workers() -> None:
+    """For commands that compute frames in threads of their own; to be called before numpy or torch is imported.
+
+    Numerical libraries start threads for every product of matrices, and these wait for more by spinning: they
+    take processors from those who work. And the workers shall share what memory they free; by default, glibc
+    keeps it for each of them alone.
+    """
+    for library in ("OMP", "OPENBLAS", "MKL"):
+        os.environ.setdefault(f"{library}_NUM_THREADS", "1")
     try:
         mallopt = ctypes.CDLL(None).mallopt
     except (AttributeError, OSError, TypeError):  # another C library

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from moco_dl.cli.common import PATH, bar, device, overwrite, quiet, reported, share_memory
+from moco_dl.cli.common import PATH, bar, device, leave_threads_to_workers, overwrite, quiet, reported
 from moco_dl.errors import NrcorrectError
 
 
@@ -81,7 +81,7 @@ def correct(
     beside each movie and prints their paths. The exit status is 0 if all movies were corrected, 1 if some
     failed (the others are still done), 2 for wrong usage.
     """
-    share_memory()
+    leave_threads_to_workers()
     from moco_dl.correction import Corrector
     from moco_dl.job import correct_file
     from moco_dl.options import CorrectOptions

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from moco_dl.cli.common import PATH, bar, overwrite, quiet, reported, share_memory
+from moco_dl.cli.common import PATH, bar, leave_threads_to_workers, overwrite, quiet, reported
 
 if TYPE_CHECKING:
     from moco_dl.evaluation import Evaluation
@@ -43,7 +43,7 @@ def evaluate(raw: Path, corrected: Path, page: Path | None, png: bool, quiet: bo
     Prints a verdict (better, no motion, doubtful or worse; tab; a sentence) and a table (key, before, after,
     unit). The exit status is 0 whatever the verdict, 1 if the movies cannot be compared, 2 for wrong usage.
     """
-    share_memory()
+    leave_threads_to_workers()
     from moco_dl import figures
     from moco_dl.comparison import Comparison, compare_files
 

@@ -1,0 +1,87 @@
+"""The path of an accelerator, on the CPU: half precision, and memory that runs out."""
+
+import numpy as np
+import pytest
+import torch
+
+import moco_dl
+from moco_dl import checkpoint
+from moco_dl.correction import Corrector
+from moco_dl.device import CPU, choose_device, full_device, own_stream, sent
+from moco_dl.errors import NrcorrectError
+from moco_dl.infer import Estimator
+from moco_dl.movie import ArrayMovie
+from moco_dl.parallel import Workers
+
+
+@pytest.fixture(scope="module")
+def network():
+    return checkpoint.load(checkpoint.default_weights()).network
+
+
+@pytest.fixture()
+def estimator(network, known_movie):
+    return Estimator(known_movie[0].mean(axis=0, dtype=np.float32), network, max_shift=10.0, device=CPU)
+
+
+def out_of_memory_above(estimator, most, monkeypatch):
+    """Have the network fail as a full GPU does, given more than `most` frames; returns the numbers given."""
+    given, encode = [], estimator.network.encode
+
+    def failing(images):
+        given.append(len(images))
+        if len(images) > most:
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory.")
+        return encode(images)
+
+    monkeypatch.setattr(estimator.network, "encode", failing)
+    return given
+
+
+def test_groups_are_halved_until_memory_suffices(estimator, known_movie, monkeypatch):
+    frames = known_movie[0][:6]
+    expected = estimator(frames).total()
+    given = out_of_memory_above(estimator, 1, monkeypatch)
+    np.testing.assert_allclose(estimator(frames).total(), expected, atol=0.02)
+    assert given == [4, 2, 1, 1, 1, 1, 1, 1]
+    estimator(frames[:2])
+    assert given[8:] == [1, 1]  # it does not try again what failed
+
+
+def test_too_little_memory_for_one_frame_is_told(estimator, known_movie, monkeypatch):
+    out_of_memory_above(estimator, 0, monkeypatch)
+    with pytest.raises(NrcorrectError, match=r"no memory left on cpu for a frame of .* choose --device cpu"):
+        estimator(known_movie[0][:2])
+
+
+def test_half_precision_of_the_network_hardly_shows(known_movie, monkeypatch):
+    frames = known_movie[0]
+    expected = moco_dl.correct(frames)
+    make = Corrector._estimator
+
+    def half(self, *arguments):
+        estimator = make(self, *arguments)
+        options = {"max_shift": 10.0, "device": CPU, "binning": estimator.binning}
+        return Estimator(arguments[0], estimator.network, precision=torch.bfloat16, **options)
+
+    monkeypatch.setattr(Corrector, "_estimator", half)
+    corrector = Corrector()
+    movie = ArrayMovie(frames)
+    batches = list(corrector.batches(movie, corrector.prepare(movie)))
+    found = np.concatenate([batch.motion.total() for batch in batches])
+    difference = found - (expected.fields.rigid[:, :, None, None] + expected.fields.flow)
+    assert 0 < np.abs(difference).mean() < 0.02
+
+
+def test_only_cuda_does_everything():
+    assert full_device(torch.device("cuda")).type == "cuda" and full_device(torch.device("mps")) == CPU
+    own_stream(CPU)
+    values = np.arange(6.0).reshape(2, 3)
+    np.testing.assert_array_equal(sent(values, CPU).numpy(), values)
+    assert choose_device("cpu") == CPU
+
+
+def test_each_worker_starts_with_what_it_is_given():
+    started = []
+    assert list(Workers(2, lambda: started.append(True)).map(lambda i: i, range(8))) == list(range(8))
+    assert 1 <= len(started) <= 2
