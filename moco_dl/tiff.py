@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -10,6 +11,8 @@ import tifffile
 
 from moco_dl.errors import NrcorrectError
 from moco_dl.movie import check_movie, closed_on_error
+
+DECODERS = 4  # threads that decode compressed frames
 
 
 class TiffMovie:
@@ -21,6 +24,8 @@ class TiffMovie:
         self.path = path
         with _damage_reported(path):
             self._file = tifffile.TiffFile(path)
+        self._file.filehandle.set_lock(True)
+        self._decoders = ThreadPoolExecutor(DECODERS)
         with closed_on_error(self._file):
             self._inspect()
 
@@ -64,13 +69,17 @@ class TiffMovie:
     def read(self, indices: Sequence[int]) -> np.ndarray:
         frames = np.empty((len(indices), *self.shape[1:]), self.dtype)
         with _damage_reported(self.path):
-            for frame, index in zip(frames, indices, strict=True):
-                frame[...] = self._frame(*self._frames[index])
+            # Compressed frames are decoded by several threads; finding pages is not for more than one.
+            places = [self._place(*self._frames[index]) for index in indices]
+            for frame, image in zip(frames, self._decoders.map(_decoded, places), strict=True):
+                frame[...] = image
         return frames
 
+    def _place(self, series: tifffile.TiffPageSeries, index: int) -> np.ndarray | tifffile.TiffPage:
+        """The frame, or the page that it is to be decoded from."""
+        return series.pages[index] if series.dataoffset is None else self._frame(series, index)
+
     def _frame(self, series: tifffile.TiffPageSeries, index: int) -> np.ndarray:
-        if series.dataoffset is None:
-            return series.pages[index].asarray()
         # Read rather than mapped: mapped pages would count as memory of the process.
         height, width = self.shape[1:]
         dtype = series.dtype.newbyteorder(self._file.byteorder)
@@ -80,7 +89,12 @@ class TiffMovie:
         return data.reshape(height, width)
 
     def close(self) -> None:
+        self._decoders.shutdown()
         self._file.close()
+
+
+def _decoded(place: np.ndarray | tifffile.TiffPage) -> np.ndarray:
+    return place if isinstance(place, np.ndarray) else place.asarray()
 
 
 def _looks_like(series: tifffile.TiffPageSeries, first: tifffile.TiffPageSeries) -> bool:
