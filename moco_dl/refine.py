@@ -22,7 +22,7 @@ ROWS = 10.0  # px, the same for what differs from row to row
 KEPT = 0.995  # share of the variance of smooth functions that their basis holds
 SPECTRUM = 6  # steps in which the tissue's displacement may fall off from long waves to short ones
 CELL = 5.0  # px, sigma of the Gaussian over which a change of brightness is averaged
-FLASH = 2.0  # standard deviations at which such a change counts half: activity is not motion
+FLASH = 3.0  # standard deviations at which such a change counts half: activity is not motion
 BACKGROUND = 8.0  # px, sigma of the local mean that is removed: neuropil and bleaching are not motion
 GAIN_PRIOR = 0.5  # expected departure of a frame's brightness from the reference's
 
