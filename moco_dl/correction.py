@@ -18,11 +18,11 @@ from moco_dl.movie import ArrayMovie, Movie
 from moco_dl.network import STRIDE, PyramidFlowNet
 from moco_dl.options import CorrectOptions
 from moco_dl.output import to_dtype
-from moco_dl.parallel import Workers, one_torch_thread
+from moco_dl.parallel import Workers, workers_first
 from moco_dl.plan import Plan, refining
 from moco_dl.reference import Samples, build_reference, draw_samples, sample_runs
 
-SAMPLED = 64 * 2**20  # bytes of sampled frames that are kept in memory
+SAMPLED = 40 * 2**20  # bytes of sampled frames that are kept in memory
 CHUNK = 8  # frames that a thread takes at a time while samples are looked at
 BINNED = 240  # px, shorter side from which on binned frames show enough
 RIGID_PASSES = 2  # the reference is estimated this often from rigidly registered samples
@@ -170,7 +170,7 @@ def correct(frames: np.ndarray, reference: np.ndarray | None = None, **options: 
     """
     movie = ArrayMovie(np.asarray(frames))
     corrector = Corrector(CorrectOptions(**options))
-    with one_torch_thread():
+    with workers_first():
         plan = corrector.prepare(movie, None if reference is None else np.asarray(reference))
         batches = list(corrector.batches(movie, plan))
     parts = [batch.motion.stored() for batch in batches]

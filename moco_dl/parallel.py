@@ -5,6 +5,7 @@ threads would split small operations and spend more time waiting for one another
 """
 
 import os
+import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -12,6 +13,8 @@ from contextlib import contextmanager
 from typing import TypeVar
 
 import torch
+
+TURN = 5e-4  # s
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -23,14 +26,19 @@ def available() -> int:
 
 
 @contextmanager
-def one_torch_thread() -> Iterator[None]:
-    """Torch's operations in this thread start no threads, see above."""
-    before = torch.get_num_threads()
+def workers_first() -> Iterator[None]:
+    """Torch's operations in this thread start no threads, see above, and threads take turns quickly.
+
+    Workers need the interpreter for moments only, between long operations that do without it.
+    """
+    threads, interval = torch.get_num_threads(), sys.getswitchinterval()
     torch.set_num_threads(1)
+    sys.setswitchinterval(TURN)
     try:
         yield
     finally:
-        torch.set_num_threads(before)
+        torch.set_num_threads(threads)
+        sys.setswitchinterval(interval)
 
 
 class Workers:

@@ -1,3 +1,4 @@
+import sys
 import time
 
 import numpy as np
@@ -6,7 +7,7 @@ import torch
 
 import moco_dl
 from moco_dl.infer import binned
-from moco_dl.parallel import Workers, available, one_torch_thread
+from moco_dl.parallel import Workers, available, workers_first
 from moco_dl.synth import SyntheticMovie, movie_options
 
 
@@ -77,9 +78,9 @@ def test_binning_averages_and_keeps_missing_pixels_missing():
     assert small[0, 2, 2] == frames[0, 4, 4:].mean()
 
 
-def test_torch_gets_its_threads_back():
-    before = torch.get_num_threads()
-    with pytest.raises(ValueError), one_torch_thread():
-        assert torch.get_num_threads() == 1
+def test_what_the_process_had_set_comes_back():
+    before = torch.get_num_threads(), sys.getswitchinterval()
+    with pytest.raises(ValueError), workers_first():
+        assert torch.get_num_threads() == 1 and sys.getswitchinterval() < 0.002
         raise ValueError
-    assert torch.get_num_threads() == before
+    assert (torch.get_num_threads(), sys.getswitchinterval()) == before

@@ -160,10 +160,12 @@ def _plan(
 
 def _run_all(jobs: list, run: Callable, quiet: bool) -> None:
     """Run each job, print its outputs, go on after failures, and exit with 1 if there were any."""
+    from moco_dl.parallel import workers_first
+
     failed = []
     for job in jobs:
         try:
-            with bar(job.movie.name, quiet) as progress:
+            with bar(job.movie.name, quiet) as progress, workers_first():
                 summary = run(job, progress)
         except NrcorrectError as error:
             failed.append(job.movie)
