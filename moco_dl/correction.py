@@ -22,7 +22,8 @@ from moco_dl.parallel import Workers, workers_first
 from moco_dl.plan import Plan, refining
 from moco_dl.reference import Samples, build_reference, draw_samples, sample_runs
 
-SAMPLED = 40 * 2**20  # bytes of sampled frames that are kept in memory
+SAMPLED = 40 * 2**20  # bytes of sampled frames that are kept in memory: 60 to 200 frames
+BATCH = 4 * 2**20  # bytes of frames that are computed at a time by a thread: 4 to 16 frames
 CHUNK = 8  # frames that a thread takes at a time while samples are looked at
 BINNED = 240  # px, shorter side from which on binned frames show enough
 RIGID_PASSES = 2  # the reference is estimated this often from rigidly registered samples
@@ -54,7 +55,7 @@ class Corrector:
     def prepare(self, movie: Movie, reference: np.ndarray | None = None) -> Plan:
         """Look at samples of `movie`: build the reference (H, W) unless given, and what else is needed."""
         reference = None if reference is None else checked_reference(reference, movie)
-        runs = sample_runs(movie.shape[0], self.options.ref_frames or frames_to_sample(movie))
+        runs = sample_runs(movie.shape[0], self.options.ref_frames or frames_in(SAMPLED, movie, 60, 200))
         samples = draw_samples(movie.read, runs)
         own = reference is None
         if own:
@@ -125,14 +126,14 @@ class Corrector:
             moved = to_dtype(moved, dtype)
             return Batch(batch.start, moved, motion, look and look(batch.start, batch.frames, moved, motion))
 
-        frames = read_batches(movie, self.options.batch_size)
+        frames = read_batches(movie, self.options.batch_size or frames_in(BATCH, movie, 4, 16))
         yield from self.workers.map(applied, plan.motion(frames, self.workers.map))
 
 
-def frames_to_sample(movie: Movie) -> int:
-    """200 frames, or as many as SAMPLED bytes hold, but at least 60."""
+def frames_in(size: int, movie: Movie, least: int, most: int) -> int:
+    """How many frames of `movie` so many bytes hold, from `least` to `most`."""
     frame = movie.shape[1] * movie.shape[2] * movie.dtype.itemsize
-    return min(200, max(60, SAMPLED // frame))
+    return min(most, max(least, size // frame))
 
 
 def _chunks(frames: np.ndarray) -> Iterator[np.ndarray]:

@@ -12,7 +12,7 @@ class CorrectOptions:
     """How to correct."""
 
     ref: str = "median"  # or "mean": how registered samples are combined
-    ref_frames: int | None = None  # frames sampled for the reference; None: see `frames_to_sample`
+    ref_frames: int | None = None  # frames sampled for the reference; None: 200, fewer if large
     quality: str = (
         "fast"  # the network sees frames binned 2x2, if they are large enough; or "best": it never does
     )
@@ -21,7 +21,7 @@ class CorrectOptions:
     max_shift: float | None = None  # px, largest rigid shift; None: 15 % of the frame's shorter side
     interpolation: str = "bicubic"  # or "bilinear"
     dtype: str | None = None  # of the corrected movie; None: as it came in
-    batch_size: int = 16  # frames read, corrected and written at a time; does not change the result
+    batch_size: int | None = None  # frames computed at a time by a thread; None: 16, fewer if large
     device: str = "auto"  # auto, cpu, cuda, mps
     threads: int | None = None  # frames computed at a time; None: as many as there are processors
     weights: Path | None = None  # None: the shipped ones

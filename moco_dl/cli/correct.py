@@ -53,7 +53,9 @@ outdir = click.option("--outdir", type=PATH, help="Directory for the outputs [be
     help="fast: the network sees large frames binned 2x2; best: never, at twice the time.",
 )
 @click.option("--threads", type=click.IntRange(1), help="Frames computed at a time [one for each processor].")
-@click.option("--batch-size", default=16, type=click.IntRange(1), help="Frames in memory at a time.")
+@click.option(
+    "--batch-size", type=click.IntRange(1), help="Frames a thread takes at a time [16; fewer if large]."
+)
 @click.option(
     "--smooth",
     default="auto",
