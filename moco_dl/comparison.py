@@ -11,19 +11,19 @@ from moco_dl.batch import Motion
 from moco_dl.correction import checked_reference
 from moco_dl.errors import NrcorrectError
 from moco_dl.evaluation import Evaluation
-from moco_dl.evaluator import Evaluator
+from moco_dl.evaluation.evaluator import Evaluator
+from moco_dl.evaluation.metrics import sharpness
+from moco_dl.evaluation.moments import evenly
+from moco_dl.evaluation.motion_table import write_motion_table
+from moco_dl.evaluation.summary import as_json, write_page
+from moco_dl.evaluation.tally import filled
+from moco_dl.evaluation.truth import Truth, load_truth, score
 from moco_dl.fields import Fields, load_fields
 from moco_dl.job import Progress, describe
-from moco_dl.metrics import sharpness
-from moco_dl.moments import evenly
-from moco_dl.motion_table import write_motion_table
 from moco_dl.movie import ArrayMovie, Movie, open_movie
 from moco_dl.output import refuse_existing, staged
 from moco_dl.parallel import Workers
 from moco_dl.reference import load_image, usable
-from moco_dl.summary import as_json, write_page
-from moco_dl.tally import filled
-from moco_dl.truth import Truth, load_truth, score
 
 BATCH = 16  # frames of each movie in memory at a time
 SAMPLED = 60  # frames that a reference is made of

@@ -11,15 +11,15 @@ from moco_dl.batch import Batch
 from moco_dl.correction import Corrector, apply_batches, metadata
 from moco_dl.errors import NrcorrectError
 from moco_dl.evaluation import Verdict
-from moco_dl.evaluator import Evaluator
+from moco_dl.evaluation.evaluator import Evaluator
+from moco_dl.evaluation.motion_table import write_motion_table
+from moco_dl.evaluation.summary import write_page
+from moco_dl.evaluation.watch import Watch
 from moco_dl.fields import create_fields, load_fields
-from moco_dl.motion_table import write_motion_table
 from moco_dl.movie import Movie, open_movie
 from moco_dl.network import STRIDE
 from moco_dl.output import create_movie, movie_format, refuse_existing, staged
 from moco_dl.plan import Plan
-from moco_dl.summary import write_page
-from moco_dl.watch import Watch
 
 Progress = Callable[[int, int], None]  # (frames just done, frames in all)
 

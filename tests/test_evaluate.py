@@ -14,9 +14,9 @@ import moco_dl
 from moco_dl import evaluate
 from moco_dl.batch import Motion
 from moco_dl.cli import main
-from moco_dl.evaluator import Evaluator
+from moco_dl.evaluation.evaluator import Evaluator
+from moco_dl.evaluation.summary import summary
 from moco_dl.fields import Fields
-from moco_dl.summary import summary
 from moco_dl.synth import MotionOptions, MovieOptions, SyntheticMovie
 
 
@@ -231,7 +231,7 @@ def test_memory_does_not_grow_with_the_movie():
 
 def test_without_opencv_the_line_says_how_to_get_it(movie, monkeypatch):
     raw = movie[0][:6]
-    monkeypatch.setattr("moco_dl.table.flow_possible", lambda: False)
+    monkeypatch.setattr("moco_dl.evaluation.table.flow_possible", lambda: False)
     row = next(row for row in evaluate(raw, raw).table if row.key == "residual_flow")
     assert row.before is None and row.after is None and "pip install 'nrcorrect[report]'" in row.note
 

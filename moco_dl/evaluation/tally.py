@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from moco_dl.moments import Moments, contains
+from moco_dl.evaluation.moments import Moments, contains
 
 
 def filled(frame: np.ndarray) -> np.ndarray:

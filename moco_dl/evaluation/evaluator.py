@@ -6,12 +6,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from moco_dl.batch import Motion
-from moco_dl.evaluation import Evaluation, Pictures, Row, Samples
-from moco_dl.metrics import inner
-from moco_dl.moments import choose_moments, contains, lines_of_most_detail, shrink
-from moco_dl.tally import Tally, filled
-from moco_dl.verdict import judge
-from moco_dl.watch import Look, Watch
+from moco_dl.evaluation.metrics import inner
+from moco_dl.evaluation.moments import choose_moments, contains, lines_of_most_detail, shrink
+from moco_dl.evaluation.results import Evaluation, Pictures, Row, Samples
+from moco_dl.evaluation.tally import Tally, filled
+from moco_dl.evaluation.verdict import judge
+from moco_dl.evaluation.watch import Look, Watch
 
 FIELD_SIDE = 32  # samples on the longer side of fields that are kept
 
@@ -77,7 +77,7 @@ class Evaluator:
 
     def finish(self, provenance: dict, more: Callable[[], list[Row]] = list) -> Evaluation:
         """The evaluation. `provenance`: see `Evaluation`; `more` gives further lines of the table."""
-        from moco_dl.table import build_table, measure
+        from moco_dl.evaluation.table import build_table, measure
 
         traces = self.watch.traces()
         figures = measure(self, traces)

@@ -8,7 +8,7 @@ shifts, smoothed instead of corrected).
 import math
 from dataclasses import dataclass
 
-from moco_dl.evaluation import Verdict
+from moco_dl.evaluation.results import Verdict
 
 STILL = 0.25  # px, motion that cannot be told from none
 SHARPER, BLURRED = (

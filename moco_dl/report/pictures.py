@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from moco_dl.evaluation import Pictures, Samples
-from moco_dl.raster import (
+from moco_dl.report.raster import (
     block_means,
     common_limits,
     contact_sheet,

@@ -5,7 +5,7 @@ import math
 from collections import Counter
 from pathlib import Path
 
-from moco_dl.evaluation import Evaluation
+from moco_dl.evaluation.results import Evaluation
 
 FORMAT = "nrcorrect-evaluation-1"
 

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.ndimage import gaussian_filter, uniform_filter
 
-from moco_dl.evaluation import Row, Traces
-from moco_dl.flags import rescued
-from moco_dl.metrics import correlation, correlation_with_others, crispness, inner, sharpness
-from moco_dl.residual import component_shifts, flow_possible, residual_flow, shifts
-from moco_dl.tally import Tally
-from moco_dl.verdict import Measured
+from moco_dl.evaluation.flags import rescued
+from moco_dl.evaluation.metrics import correlation, correlation_with_others, crispness, inner, sharpness
+from moco_dl.evaluation.residual import component_shifts, flow_possible, residual_flow, shifts
+from moco_dl.evaluation.results import Row, Traces
+from moco_dl.evaluation.tally import Tally
+from moco_dl.evaluation.verdict import Measured
 
 if TYPE_CHECKING:
-    from moco_dl.evaluator import Evaluator
+    from moco_dl.evaluation.evaluator import Evaluator
 
 MAX_SHIFT = 0.15  # of the shorter side
 FINE, COARSE = 1.0, 25  # binned px, sigma and side: what lies between tells of motion, not of noise or shading

@@ -1,0 +1,11 @@
+"""How good a correction is: both movies in, batch by batch; figures, flags, pictures and a verdict out.
+
+`results` says what is known in the end; its classes are named here. `evaluator` sees the frames: `watch` notes
+a few numbers of each, `tally` sums images at the `moments` chosen. `metrics` and `residual` hold the measures,
+`table` and `verdict` what follows from them; `motion_table` and `summary` write it down for spreadsheets and
+programs. `truth` compares fields with those of synthetic movies.
+"""
+
+from moco_dl.evaluation.results import Evaluation, Pictures, Row, Samples, Traces, Verdict
+
+__all__ = ["Evaluation", "Pictures", "Row", "Samples", "Traces", "Verdict"]
