@@ -17,7 +17,7 @@ except PackageNotFoundError:  # a checkout that is not installed
 _HOME = {
     "correct": "moco_dl.correction",
     "apply": "moco_dl.correction",
-    "evaluate": "moco_dl.comparison",
+    "evaluate": "moco_dl.evaluation.pair",
     "Corrector": "moco_dl.correction",
     "CorrectOptions": "moco_dl.correction",
     "load_fields": "moco_dl.fields",

@@ -41,7 +41,21 @@ ROOMS = {  # every module of a room stands here
         "verdict": {".results"},
         "table": {".evaluator", ".flags", ".metrics", ".residual", ".results", ".tally", ".verdict"},
         "evaluator": {".metrics", ".moments", ".results", ".table", ".tally", ".verdict", ".watch", "batch"},
-        "summary": {".results", "report"},
+        "summary": {".results"},
+        "pair": {
+            ".evaluator",
+            ".metrics",
+            ".moments",
+            ".results",
+            ".tally",
+            "batch",
+            "correction",
+            "errors",
+            "fields",
+            "movie",
+            "parallel",
+            "reference",
+        },
         "motion_table": {".results"},
         "truth": {".metrics", ".results", "errors", "fields"},
     },
@@ -62,7 +76,7 @@ LISTED = CORE | {
 }
 ENTER_ROOMS = {"job", "comparison"}  # modules of the core that use rooms: files in, files out
 KNOW_TORCH = {"warp", "network", "losses", "refine", "prior", "track", "evaluation.residual"}
-LOAD_TORCH = {"evaluation.table"}  # by what they import
+LOAD_TORCH = {"evaluation.table", "evaluation.pair"}  # by what they import
 TORCH_FREE = [name for name in LISTED if name not in KNOW_TORCH | LOAD_TORCH]
 
 

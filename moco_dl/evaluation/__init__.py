@@ -3,7 +3,8 @@
 `results` says what is known in the end; its classes are named here. `evaluator` sees the frames: `watch` notes
 a few numbers of each, `tally` sums images at the `moments` chosen. `metrics` and `residual` hold the measures,
 `table` and `verdict` what follows from them; `motion_table` and `summary` write it down for spreadsheets and
-programs. `truth` compares fields with those of synthetic movies.
+programs. `pair` is the way in for two movies, whoever corrected one of them; `truth` compares fields with
+those of synthetic movies.
 """
 
 from moco_dl.evaluation.results import Evaluation, Pictures, Row, Samples, Traces, Verdict

@@ -5,6 +5,6 @@
 template, style and script. `poster` draws the picture, with matplotlib.
 """
 
-from moco_dl.report.page import report_page, report_picture
+from moco_dl.report.page import report_page, report_picture, write_page
 
-__all__ = ["report_page", "report_picture"]
+__all__ = ["report_page", "report_picture", "write_page"]

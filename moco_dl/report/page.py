@@ -80,6 +80,13 @@ def report_picture(evaluation: Evaluation, path: Path, kind: str) -> None:
     poster(evaluation, _title(evaluation.provenance)).savefig(path, format=kind, dpi=150)
 
 
+def write_page(evaluation: Evaluation, page: Path, picture: Path | None = None) -> None:
+    """Write the report to `page` (HTML), and its main figure to `picture` (PNG) if that is wanted."""
+    page.write_text(report_page(evaluation), encoding="utf-8")
+    if picture is not None:
+        report_picture(evaluation, picture, "png")
+
+
 def _asset(name: str) -> str:
     return (files("moco_dl.report") / "assets" / name).read_text(encoding="utf-8")
 
