@@ -231,7 +231,7 @@ def test_memory_does_not_grow_with_the_movie():
 
 def test_without_opencv_the_line_says_how_to_get_it(movie, monkeypatch):
     raw = movie[0][:6]
-    monkeypatch.setattr("moco_dl.evaluation.table.flow_possible", lambda: False)
+    monkeypatch.setattr("moco_dl.evaluation.residual.find_spec", lambda name: None)
     row = next(row for row in evaluate(raw, raw).table if row.key == "residual_flow")
     assert row.before is None and row.after is None and "pip install 'nrcorrect[report]'" in row.note
 
@@ -260,6 +260,44 @@ def test_frames_that_a_tool_lost(movie):
     flags = evaluate(raw, corrected, fields).traces.flags
     assert flags[5] == ("empty when corrected",) and flags[6] == ("not finite when corrected",)
     assert not any(flags[t] for t in range(40) if t not in (5, 6))
+
+
+def bordered(frames, width):
+    """The frames with NaN at the border, as tools leave it that mark what they have no data for."""
+    framed = np.full(frames.shape, np.nan, np.float32)
+    part = np.s_[:, width:-width, width:-width]
+    framed[part] = frames[part]
+    return framed
+
+
+def test_a_border_without_data_is_not_sharpness(movie):
+    raw, fields = movie
+    corrected = moco_dl.apply(raw, fields)
+    whole, framed = evaluate(raw, corrected), evaluate(raw, bordered(corrected, 14))
+    gains = [after / before for before, after in (values(found)["sharpness"] for found in (whole, framed))]
+    assert framed.verdict.kind == "better" and gains[1] == pytest.approx(gains[0], rel=0.1)
+    assert np.isnan(framed.pictures.mean_after[:14]).all() and np.isfinite(framed.pictures.mean_before).all()
+    for pair in ((raw, bordered(raw, 14)), (bordered(raw, 14), raw)):
+        found = evaluate(*pair)
+        assert found.verdict.kind == "doubtful" and "Hardly anything changed" in found.verdict.sentence
+        for key in ("agreement", "sharpness", "crispness", "residual_shift", "correlation"):
+            assert values(found)[key][0] == pytest.approx(values(found)[key][1], rel=0.02), key
+
+
+def test_a_still_movie_stays_still_when_it_gets_a_border():
+    still = MotionOptions(rigid=0, amplitude=0, rows=0)
+    frames = [f for f, _ in SyntheticMovie(8, MovieOptions(shape=(40, 96, 112), photons=10, motion=still))]
+    frames = np.stack(frames)
+    assert evaluate(bordered(frames, 14), frames).verdict.kind == "no motion"
+    assert evaluate(frames, bordered(frames, 14)).verdict.kind == "no motion"
+
+
+def test_fields_without_values(movie):
+    raw, fields = movie
+    nothing = replace(fields, rigid=np.nan * fields.rigid, flow=np.nan * fields.flow)
+    found = evaluate(raw, raw, nothing)
+    assert values(found)["rigid_max"] == (None, None) and values(found)["nonrigid_mean"] == (None, None)
+    json.dumps(summary(found), allow_nan=False)
 
 
 def test_movies_that_do_not_belong_together(movie):

@@ -39,11 +39,23 @@ ROOMS = {  # every module of a room stands here
         "tally": {".moments"},
         "watch": {".flags", ".metrics", ".results", "batch"},
         "verdict": {".results"},
-        "table": {".evaluator", ".flags", ".metrics", ".residual", ".results", ".tally", ".verdict"},
-        "evaluator": {".metrics", ".moments", ".results", ".table", ".tally", ".verdict", ".watch", "batch"},
+        "measure": {".evaluator", ".flags", ".metrics", ".residual", ".results", ".tally", ".verdict"},
+        "table": {".evaluator", ".measure", ".residual", ".results"},
+        "evaluator": {
+            ".measure",
+            ".metrics",
+            ".moments",
+            ".results",
+            ".table",
+            ".tally",
+            ".verdict",
+            ".watch",
+            "batch",
+        },
         "summary": {".results"},
         "pair": {
             ".evaluator",
+            ".flags",
             ".metrics",
             ".moments",
             ".results",
@@ -54,7 +66,6 @@ ROOMS = {  # every module of a room stands here
             "fields",
             "movie",
             "parallel",
-            "reference",
         },
         "motion_table": {".results"},
         "truth": {".metrics", ".results", "errors", "fields"},
@@ -76,7 +87,7 @@ LISTED = CORE | {
 }
 ENTER_ROOMS = {"job", "comparison"}  # modules of the core that use rooms: files in, files out
 KNOW_TORCH = {"warp", "network", "losses", "refine", "prior", "track", "evaluation.residual"}
-LOAD_TORCH = {"evaluation.table", "evaluation.pair"}  # by what they import
+LOAD_TORCH = {"evaluation.measure", "evaluation.table", "evaluation.pair"}  # by what they import
 TORCH_FREE = [name for name in LISTED if name not in KNOW_TORCH | LOAD_TORCH]
 
 

@@ -9,7 +9,7 @@ from moco_dl.batch import Motion
 from moco_dl.evaluation.metrics import inner
 from moco_dl.evaluation.moments import choose_moments, contains, lines_of_most_detail, shrink
 from moco_dl.evaluation.results import Evaluation, Pictures, Row, Samples
-from moco_dl.evaluation.tally import Tally, filled
+from moco_dl.evaluation.tally import Tally, filled, without
 from moco_dl.evaluation.verdict import judge
 from moco_dl.evaluation.watch import Look, Watch
 
@@ -73,11 +73,12 @@ class Evaluator:
             for i, word in enumerate(seen.look.reasons):
                 t = seen.look.start + i
                 if not word:
-                    tally.add(t, filled(images[i]), seen.small[t][which] if t in seen.small else None)
+                    tally.add(t, images[i], seen.small[t][which] if t in seen.small else None)
 
     def finish(self, provenance: dict, more: Callable[[], list[Row]] = list) -> Evaluation:
         """The evaluation. `provenance`: see `Evaluation`; `more` gives further lines of the table."""
-        from moco_dl.evaluation.table import build_table, measure
+        from moco_dl.evaluation.measure import measure
+        from moco_dl.evaluation.table import build_table
 
         traces = self.watch.traces()
         figures = measure(self, traces)
@@ -92,10 +93,11 @@ class Evaluator:
         )
 
     def _pictures(self) -> Pictures:
-        before, after = self.tallies
-        return Pictures(
-            self.watch.reference, before.mean, after.mean, before.pairs.image(), after.pairs.image()
-        )
+        means, pairs = [], []
+        for tally in self.tallies:
+            means.append(without(tally.gaps, tally.mean))
+            pairs.append(without(tally.gaps, tally.pairs.image()))
+        return Pictures(self.watch.reference, *means, *pairs)
 
     def _samples(self) -> Samples:
         before, after = self.tallies

@@ -9,6 +9,7 @@ from moco_dl.batch import Motion
 from moco_dl.correction import checked_reference
 from moco_dl.errors import NrcorrectError
 from moco_dl.evaluation.evaluator import Evaluator
+from moco_dl.evaluation.flags import reason
 from moco_dl.evaluation.metrics import sharpness
 from moco_dl.evaluation.moments import evenly
 from moco_dl.evaluation.results import Evaluation
@@ -16,7 +17,6 @@ from moco_dl.evaluation.tally import filled
 from moco_dl.fields import Fields
 from moco_dl.movie import ArrayMovie, Movie, Progress
 from moco_dl.parallel import Workers
-from moco_dl.reference import usable
 
 BATCH = 16  # frames of each movie in memory at a time
 SAMPLED = 60  # frames that a reference is made of
@@ -83,22 +83,27 @@ def paired(
 
 
 def choose_reference(raw: Movie, corrected: Movie) -> np.ndarray:
-    """The sharper of two mean images (H, W) float32, of frames sampled from both movies.
+    """The sharper of two mean images (H, W) float32, of frames sampled from both; NaN where either has gaps.
 
     So that neither movie is favoured: what a good correction made is sharper than the raw mean, what a bad one
     made is not. Raises NrcorrectError if no frame can be judged.
     """
-    numbers, size = evenly(raw.shape[0], SAMPLED).tolist(), raw.shape[1:]
-    sums, counts = np.zeros((2, 2, *size)), [0, 0]  # [before, after][even, odd]
-    for t in numbers:
+    size = raw.shape[1:]
+    sums, missing = np.zeros((2, 2, *size)), np.zeros((2, *size), int)  # [before, after][even, odd]
+    counts = [0, 0]
+    for t in evenly(raw.shape[0], SAMPLED).tolist():
         pair = [movie.read([t])[0] for movie in (raw, corrected)]
-        if all(usable(frame[None])[0] for frame in pair):
-            half = sum(counts) % 2
-            counts[half] += 1
-            for which, frame in enumerate(pair):
-                sums[which, half] += filled(frame)
-    if counts[0] == 0:
+        if any(reason(frame) for frame in pair):
+            continue
+        half = sum(counts) % 2
+        counts[half] += 1
+        for which, frame in enumerate(pair):
+            sums[which, half] += filled(frame)
+            missing[which] += ~np.isfinite(frame)
+    gaps = (missing > sum(counts) / 2).any(axis=0)
+    if counts[0] == 0 or gaps.all():
         raise NrcorrectError("no frame can be judged in both movies: all are empty, constant or saturated")
+    sums[:, :, gaps] = np.nan
     means = [(both / np.maximum(counts, 1)[:, None, None]) for both in sums]
     before, after = (np.nan_to_num(sharpness(*halves)) for halves in means)
     return (sums[0 if before > after else 1].sum(axis=0) / sum(counts)).astype(np.float32)

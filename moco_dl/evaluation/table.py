@@ -1,25 +1,16 @@
-"""The figures of an evaluation: measured once from the sums, shown as a table, judged by the verdict."""
+"""The figures of an evaluation as a table: what each is called, whose measure it is, what is better."""
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.ndimage import gaussian_filter, uniform_filter
 
-from moco_dl.evaluation.flags import rescued
-from moco_dl.evaluation.metrics import correlation, correlation_with_others, crispness, inner, sharpness
-from moco_dl.evaluation.residual import component_shifts, flow_possible, residual_flow, shifts
+from moco_dl.evaluation.measure import Figures, finite_mean
+from moco_dl.evaluation.residual import flow_possible
 from moco_dl.evaluation.results import Row, Traces
-from moco_dl.evaluation.tally import Tally
-from moco_dl.evaluation.verdict import Measured
 
 if TYPE_CHECKING:
     from moco_dl.evaluation.evaluator import Evaluator
-
-MAX_SHIFT = 0.15  # of the shorter side
-FINE, COARSE = 1.0, 25  # binned px, sigma and side: what lies between tells of motion, not of noise or shading
-
 
 INSTALL = "pip install 'nrcorrect[report]'"
 
@@ -115,97 +106,6 @@ VALID = Line("valid", "Pixels with data in every frame", "%", HIGH, "What can be
 FLAGGED = Line("flagged", "Flagged frames", "%", LOW, "See the flags of single frames.")
 
 
-@dataclass(frozen=True)
-class Figures:
-    """Single figures of both movies, (before, after)."""
-
-    correlation: tuple[float, float]  # with the reference
-    crispness: tuple[float, float]
-    correlation_image: tuple[float, float]
-    shift: tuple[float, float]  # px
-    components: tuple[float, float]  # px
-    flow: tuple[float, float]  # px
-    measured: Measured
-
-
-def measure(evaluator: "Evaluator", traces: Traces) -> Figures:
-    """Figures of both movies from what an `Evaluator` has summed up."""
-    known = [np.isfinite(tally.kept).all(axis=(1, 2)) for tally in evaluator.tallies]
-    kept = [tally.kept[known[0] & known[1]] for tally in evaluator.tallies]
-    shift = _pair(_rigid_motion, kept, evaluator.moments.factor)
-    components = _pair(_component_motion, kept, evaluator.moments.factor)
-    watch, fit = evaluator.watch, _pair(_mean, (traces.correlation_before, traces.correlation_after))
-    measured = Measured(
-        sharpness=_pair(lambda tally: sharpness(*tally.half_means), evaluator.tallies),
-        # What is less: noise adds to either, activity to the components.
-        motion=tuple(float(np.fmin(*both)) for both in zip(shift, components, strict=True)),
-        fit=fit if evaluator.given else (np.nan, np.nan),
-        agreement=_pair(_agreement, kept),
-        scene=_same_scene(*kept),
-        folded=_mean(watch.values["folded"]) if watch.stride else 0.0,
-        rescued=int(rescued(traces.correlation_before, traces.correlation_after).sum()),
-        flagged=float(np.mean([bool(words) for words in traces.flags])),
-    )
-    images = [tally.pairs.image() for tally in evaluator.tallies]
-    return Figures(
-        fit,
-        _pair(lambda tally: crispness(tally.mean), evaluator.tallies),
-        _pair(lambda image: np.nan if image is None else crispness(image), images),
-        shift,
-        components,
-        _pair(_flow, evaluator.tallies, watch.reference),
-        measured,
-    )
-
-
-def _mean(values: np.ndarray) -> float:
-    """Mean of what is finite, or NaN."""
-    return np.mean(values[np.isfinite(values)]) if np.isfinite(values).any() else np.nan
-
-
-def _pair(function: Callable, both: Sequence, *more: object) -> tuple[float, float]:
-    return tuple(float(function(one, *more)) for one in both)
-
-
-def _rigid_motion(kept: np.ndarray, factor: int) -> float:
-    """Mean distance of frames (n, h, w) from their middle position, in full px, against their own mean."""
-    if len(kept) < 2:
-        return np.nan
-    found = factor * shifts(kept, kept.mean(axis=0), MAX_SHIFT * min(kept.shape[1:]))
-    return np.hypot(*(found - np.median(found, axis=0)).T).mean()
-
-
-def _component_motion(kept: np.ndarray, factor: int) -> float:
-    found = component_shifts(kept, MAX_SHIFT * min(kept.shape[1:]))
-    return factor * found.mean() if len(found) else np.nan
-
-
-def _flow(tally: Tally, reference: np.ndarray) -> float:
-    if not flow_possible() or not tally.flow_means:
-        return np.nan
-    image = np.nan_to_num(reference, nan=float(np.nanmean(reference)))
-    return np.mean([residual_flow(mean, image) for mean in tally.flow_means])
-
-
-def _banded(frames: np.ndarray) -> np.ndarray:
-    filtered = [gaussian_filter(frame, FINE) - uniform_filter(frame, COARSE) for frame in frames]
-    return np.stack(filtered)[(slice(None), *inner(frames.shape[1:]))]
-
-
-def _agreement(kept: np.ndarray) -> float:
-    return _mean(correlation_with_others(_banded(kept))) if len(kept) > 1 else np.nan
-
-
-def _same_scene(before: np.ndarray, after: np.ndarray) -> float:
-    """Correlation of the mean images of frames (n, h, w), the second shifted onto the first by whole px."""
-    if len(before) == 0:
-        return np.nan
-    means = [frames.mean(axis=0) for frames in (before, after)]
-    dy, dx = shifts(means[1][None], means[0], MAX_SHIFT * min(means[0].shape))[0].round().astype(int)
-    first, second = _banded(np.stack([means[0], np.roll(means[1], (-dy, -dx), (0, 1))]))
-    return correlation(first, second)
-
-
 def build_table(evaluator: "Evaluator", figures: Figures, traces: Traces) -> list[Row]:
     """The table's lines: how well frames agree, how sharp images are, what moves, what was applied."""
     measured, watch = figures.measured, evaluator.watch
@@ -226,12 +126,12 @@ def build_table(evaluator: "Evaluator", figures: Figures, traces: Traces) -> lis
         length = np.hypot(*traces.rigid.T)
         covered = watch.covered / watch.shape[0]
         applied = {
-            RIGID: np.nanmean(length),
-            RIGID_MAX: np.nanmax(length),
-            NONRIGID: np.nanmean(traces.nonrigid_mean),
-            NONRIGID_MAX: np.nanmax(traces.nonrigid_max),
+            RIGID: finite_mean(length),
+            RIGID_MAX: np.fmax.reduce(length),
+            NONRIGID: finite_mean(traces.nonrigid_mean),
+            NONRIGID_MAX: np.fmax.reduce(traces.nonrigid_max),
             FOLDED: 100 * measured.folded,
-            INTERPOLATED: 100 * np.nanmean(watch.values["interpolated"]),
+            INTERPOLATED: 100 * finite_mean(watch.values["interpolated"]),
             EDGE: 100 * (1 - covered.mean()),
             VALID: 100 * (covered == 1).mean(),
         }
