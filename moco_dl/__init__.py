@@ -4,6 +4,7 @@ import moco_dl
 result = moco_dl.correct(frames)            # (T, H, W) -> .corrected, .fields, .reference
 other = moco_dl.apply(channel_2, result.fields)
 fields = moco_dl.load_fields("movie_fields.h5")
+found = moco_dl.evaluate(frames, result.corrected, fields)  # -> .verdict, .table, .traces, ...
 """
 
 from importlib import import_module

@@ -89,7 +89,10 @@ def _open(comparison: Comparison, files: ExitStack) -> tuple[Pair, Truth | None]
     fields = None if comparison.fields is None else load_fields(comparison.fields)
     truth = None if comparison.truth is None else load_truth(comparison.truth, movies[0].shape)
     image = None if comparison.reference is None else load_image(comparison.reference)
-    names = (comparison.corrected, comparison.raw, comparison.fields)
+    raw, corrected = (
+        path if key is None else f"{path}: {key}" for path, key in zip(paths, comparison.datasets, strict=True)
+    )
+    names = (corrected, raw, comparison.fields)
     return paired(movies, fields, image, names), truth
 
 

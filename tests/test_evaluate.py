@@ -4,6 +4,7 @@ import csv
 import json
 from dataclasses import replace
 
+import h5py
 import numpy as np
 import pytest
 import tifffile
@@ -415,6 +416,55 @@ def test_what_cannot_be_compared_is_told_in_one_line(files, monkeypatch, movie, 
     result = run("evaluate", *arguments, code=code)
     assert message in result.stderr.splitlines()[-1]
     assert sorted(files.rglob("*")) == before
+
+
+def test_datasets_of_one_file_are_told_apart(tmp_path, movie):
+    path = tmp_path / "both.h5"
+    with h5py.File(path, "w") as file:
+        file["raw"], file["moved"], file["cut"] = movie[0], moco_dl.apply(*movie), movie[0][:, :50]
+    result = run("evaluate", path, path, "--dataset", "raw", "--corrected-dataset", "moved")
+    assert result.stdout.startswith("better\t")
+    result = run("evaluate", path, path, "--dataset", "raw", "--corrected-dataset", "cut", code=1)
+    assert (
+        "both.h5: cut: is (40, 50, 112)" in result.stderr and "both.h5: raw is (40, 96, 112)" in result.stderr
+    )
+
+
+def test_names_of_files_that_are_not_text(files):
+    name = files / "\udcff.tif"
+    try:
+        (files / "raw.tif").rename(name)
+    except (OSError, UnicodeError):
+        pytest.skip("the file system wants text")
+    outputs = [files / f"e.{kind}" for kind in ("json", "csv", "html")]
+    run("evaluate", name, files / "corrected.tif", "--json", outputs[0], "--csv", outputs[1], "-o", outputs[2])
+    stored = json.loads(outputs[0].read_text(encoding="utf-8"))
+    assert stored["provenance"]["inputs"][0]["name"] == "?.tif" and all(path.exists() for path in outputs)
+
+
+def test_a_picture_without_matplotlib(files, monkeypatch):
+    monkeypatch.setattr("moco_dl.figures.find_spec", lambda name: None)
+    for command in (
+        ["evaluate", files / "raw.tif", files / "corrected.tif", "-o", files / "page.html"],
+        ["correct", files / "raw.tif", "--report"],
+    ):
+        assert "pip install 'nrcorrect[figures]'" in run(*command, "--png", code=1).stderr
+    assert sorted(path.name for path in files.iterdir()) == ["corrected.tif", "known", "raw.tif"]
+
+
+def test_report_of_several_movies_without_fields(movie_file, tmp_path):
+    frames = tifffile.imread(movie_file)
+    tifffile.imwrite(tmp_path / "first.tif", frames[:1].astype(np.uint8), photometric="minisblack")
+    long = np.tile(frames[:, 40:56], (1, 1, 10)).astype(np.float32)  # 16x1120
+    tifffile.imwrite(tmp_path / "long.tif", long, photometric="minisblack")
+    tifffile.imwrite(tmp_path / "black.tif", 0 * frames, photometric="minisblack")
+    names = [tmp_path / f"{name}.tif" for name in ("first", "long", "black")]
+    (tmp_path / "out").mkdir()
+    arguments = [*names, "--outdir", tmp_path / "out", "--report", "--no-fields", "--no-csv"]
+    result = run("correct", *arguments, code=1)
+    assert "1 of 3 movies failed" in result.stderr and "doubtful: " in result.stderr
+    written = sorted(path.name for path in (tmp_path / "out").iterdir())
+    assert written == ["first_corrected.tif", "first_report.html", "long_corrected.tif", "long_report.html"]
 
 
 def test_reference_given(files, movie):

@@ -34,8 +34,9 @@ def summary(evaluation: Evaluation) -> dict:
 
 
 def as_json(evaluation: Evaluation) -> str:
-    """The summary as text, the same for the same evaluation."""
-    return json.dumps(summary(evaluation), indent=2, ensure_ascii=False, allow_nan=False, default=str) + "\n"
+    """The summary as text, the same for the same evaluation; file names that are not text lose what is none."""
+    text = json.dumps(summary(evaluation), indent=2, ensure_ascii=False, allow_nan=False, default=str)
+    return text.encode("utf-8", "replace").decode("utf-8") + "\n"
 
 
 def _finite(value: float | None) -> float | None:
