@@ -4,6 +4,8 @@ import numpy as np
 
 from moco_dl.evaluation.moments import LEAST, Moments, contains
 
+UNCHANGED = 20  # frames over which a pixel that does not change holds no data; noise does not leave it alone
+
 
 def filled(frame: np.ndarray) -> np.ndarray:
     """Frame (H, W) as float32, with its mean where it is not finite."""
@@ -77,8 +79,9 @@ class Tally:
 
     @property
     def gaps(self) -> np.ndarray:
-        """(H, W) bool: pixels without data in most frames."""
-        return self.missing > sum(self.counts) / 2
+        """(H, W) bool: pixels without data in most frames, or that never change, as borders that tools fill."""
+        unchanged = (self.pairs.squares == 0) & (self.pairs.count >= UNCHANGED)
+        return unchanged | (self.missing > sum(self.counts) / 2)
 
     @property
     def mean(self) -> np.ndarray:
