@@ -88,7 +88,7 @@ LISTED = CORE | {
     f"{room}.{name}": allowed for room, modules in ROOMS.items() for name, allowed in modules.items()
 }
 ENTER_ROOMS = {"job", "comparison"}  # modules of the core that use rooms: files in, files out
-KNOW_TORCH = {"warp", "network", "losses", "refine", "prior", "track", "evaluation.residual"}
+KNOW_TORCH = {"device", "warp", "network", "losses", "refine", "prior", "track", "evaluation.residual"}
 LOAD_TORCH = {"evaluation.measure", "evaluation.table", "evaluation.pair"}  # by what they import
 TORCH_FREE = [name for name in LISTED if name not in KNOW_TORCH | LOAD_TORCH]
 
