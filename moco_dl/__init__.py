@@ -4,6 +4,7 @@ import moco_dl
 result = moco_dl.correct(frames)            # (T, H, W) -> .corrected, .fields, .reference
 other = moco_dl.apply(channel_2, result.fields)
 fields = moco_dl.load_fields("movie_fields.h5")
+found = moco_dl.evaluate(frames, result.corrected, fields)  # -> .verdict, .table, .traces, ...
 """
 
 from importlib import import_module
@@ -17,7 +18,7 @@ except PackageNotFoundError:  # a checkout that is not installed
 _HOME = {
     "correct": "moco_dl.correction",
     "apply": "moco_dl.correction",
-    "evaluate": "moco_dl.comparison",
+    "evaluate": "moco_dl.evaluation.pair",
     "Corrector": "moco_dl.correction",
     "CorrectOptions": "moco_dl.correction",
     "load_fields": "moco_dl.fields",

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
@@ -16,7 +16,7 @@ from torch.utils.data import Dataset
 from moco_dl import figures
 from moco_dl.errors import NrcorrectError
 from moco_dl.fields import CONVENTION, create_fields
-from moco_dl.movie import SMALLEST, open_movie
+from moco_dl.movie import SMALLEST, Progress, open_movie
 from moco_dl.output import create_hdf5, create_movie, movie_format, refuse_existing, staged
 from moco_dl.reference import draw_samples, load_image, sample_runs
 from moco_dl.synth import PairOptions, Pairs, ScenePool, SyntheticMovie, draw_pairs
@@ -24,7 +24,6 @@ from moco_dl.synth import PairOptions, Pairs, ScenePool, SyntheticMovie, draw_pa
 if TYPE_CHECKING:
     from moco_dl.train import TrainOptions
 
-Progress = Callable[[int, int], None]  # (just done, in all)
 
 FORMAT = "nrcorrect-pairs-1"
 BATCH = 16

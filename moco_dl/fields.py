@@ -91,6 +91,8 @@ def load_fields(path: str | Path) -> Fields:
         with h5py.File(path, "r", locking="best-effort") as file:
             if file.attrs.get("format") != FORMAT:
                 raise NrcorrectError(f"{path}: not a field file; {way_out}")
+            if len({len(file[name]) for name in ("rigid", "flow", "flagged", "misfit")}) > 1:
+                raise ValueError("its datasets are of different numbers of frames")
             return Fields(
                 rigid=file["rigid"][:],
                 flow=StoredFlow(path, file["flow"].shape),

@@ -11,17 +11,14 @@ from moco_dl.batch import Batch
 from moco_dl.correction import Corrector, apply_batches, metadata
 from moco_dl.errors import NrcorrectError
 from moco_dl.evaluation import Verdict
-from moco_dl.evaluator import Evaluator
+from moco_dl.evaluation.evaluator import Evaluator
+from moco_dl.evaluation.motion_table import write_motion_table
+from moco_dl.evaluation.watch import Watch
 from moco_dl.fields import create_fields, load_fields
-from moco_dl.motion_table import write_motion_table
-from moco_dl.movie import Movie, open_movie
+from moco_dl.movie import Movie, Progress, describe, open_movie
 from moco_dl.network import STRIDE
 from moco_dl.output import create_movie, movie_format, refuse_existing, staged
 from moco_dl.plan import Plan
-from moco_dl.summary import write_page
-from moco_dl.watch import Watch
-
-Progress = Callable[[int, int], None]  # (frames just done, frames in all)
 
 
 @dataclass(frozen=True)
@@ -124,6 +121,8 @@ def _conclude(job: Job, part: dict[Path, Path], watch: Watch | Evaluator, about:
     evaluation = watch.finish(about | {"inputs": [about["input"]]})
     if job.table is not None:
         write_motion_table(part[job.table], evaluation.traces)
+    from moco_dl.report import write_page
+
     write_page(evaluation, part[job.page], part.get(job.picture))
     return evaluation.verdict
 
@@ -184,15 +183,3 @@ def apply_file(job: Job, fields_path: Path, progress: Progress, **options: str |
                 for start, frames in batches:
                     corrected.write(start, mov=frames)
                     progress(len(frames), movie.shape[0])
-
-
-def describe(path: Path, movie: Movie) -> dict:
-    """What identifies an input file: name, shape, dtype, size in bytes, time of last change."""
-    stat = path.stat()
-    return {
-        "name": path.name,
-        "shape": list(movie.shape),
-        "dtype": movie.dtype.name,
-        "bytes": stat.st_size,
-        "mtime": stat.st_mtime,
-    }

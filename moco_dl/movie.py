@@ -1,6 +1,6 @@
 """Reading movies frame by frame, whatever their length: TIFF, HDF5, or an array."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
@@ -11,6 +11,7 @@ from moco_dl.errors import NrcorrectError
 
 SMALLEST = 16  # px, shortest side the network can see anything in
 DTYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "float16", "float32", "float64")
+Progress = Callable[[int, int], None]  # (frames just done, frames in all)
 
 
 class Closable(Protocol):
@@ -88,6 +89,18 @@ class ArrayMovie:
 
     def close(self) -> None:
         pass
+
+
+def describe(path: Path, movie: Movie) -> dict:
+    """What identifies an input file: name, shape, dtype, size in bytes, time of last change."""
+    stat = path.stat()
+    return {
+        "name": path.name,
+        "shape": list(movie.shape),
+        "dtype": movie.dtype.name,
+        "bytes": stat.st_size,
+        "mtime": stat.st_mtime,
+    }
 
 
 @contextmanager

@@ -35,7 +35,7 @@ def refuse_existing(paths: Sequence[Path], *, overwrite: bool) -> None:
         if not path.parent.is_dir():
             raise NrcorrectError(f"{path}: no directory {path.parent}; make it first")
         if not os.access(path.parent, os.W_OK):
-            raise NrcorrectError(f"{path}: no permission to write in {path.parent}; choose another --outdir")
+            raise NrcorrectError(f"{path}: no permission to write in {path.parent}; choose another directory")
         for existing in (path, part_of(path)):
             if existing.exists() and not overwrite:
                 rest = " (left by a run that was killed, or still goes on)" if existing != path else ""
@@ -61,7 +61,7 @@ def staged(paths: Sequence[Path]) -> Iterator[list[Path]]:
     except OSError as error:
         reason = error.strerror or str(error).splitlines()[0]
         raise NrcorrectError(
-            f"{paths[0]}: cannot write: {reason}; free some space or choose another --outdir"
+            f"{paths[0]}: cannot write: {reason}; free some space or choose another directory"
         ) from error
     finally:
         for part in parts:

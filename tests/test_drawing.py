@@ -6,7 +6,7 @@ from importlib.resources import files
 import numpy as np
 import pytest
 
-from moco_dl import arrows, chart, raster, timeline
+from moco_dl.report import arrows, chart, raster, timeline
 
 
 def test_bins_leave_out_what_is_not_finite():
@@ -98,7 +98,7 @@ def luminance(colour: str) -> float:
 
 @pytest.mark.parametrize("theme", [0, 1], ids=["light", "dark"])
 def test_text_stands_out(theme):
-    style = (files("moco_dl") / "assets" / "report.css").read_text()
+    style = (files("moco_dl.report") / "assets" / "report.css").read_text()
     colours = dict(re.findall(r"--([a-z]+): (#[0-9a-f]+)", re.findall(r":root \{(.*?)\}", style, re.S)[theme]))
     assert len(colours) > 15
     paper = luminance(colours["paper"])

@@ -4,6 +4,7 @@ import csv
 import json
 from dataclasses import replace
 
+import h5py
 import numpy as np
 import pytest
 import tifffile
@@ -14,9 +15,9 @@ import moco_dl
 from moco_dl import evaluate
 from moco_dl.batch import Motion
 from moco_dl.cli import main
-from moco_dl.evaluator import Evaluator
+from moco_dl.evaluation.evaluator import Evaluator
+from moco_dl.evaluation.summary import summary
 from moco_dl.fields import Fields
-from moco_dl.summary import summary
 from moco_dl.synth import MotionOptions, MovieOptions, SyntheticMovie
 
 
@@ -231,7 +232,7 @@ def test_memory_does_not_grow_with_the_movie():
 
 def test_without_opencv_the_line_says_how_to_get_it(movie, monkeypatch):
     raw = movie[0][:6]
-    monkeypatch.setattr("moco_dl.table.flow_possible", lambda: False)
+    monkeypatch.setattr("moco_dl.evaluation.residual.find_spec", lambda name: None)
     row = next(row for row in evaluate(raw, raw).table if row.key == "residual_flow")
     assert row.before is None and row.after is None and "pip install 'nrcorrect[report]'" in row.note
 
@@ -260,6 +261,46 @@ def test_frames_that_a_tool_lost(movie):
     flags = evaluate(raw, corrected, fields).traces.flags
     assert flags[5] == ("empty when corrected",) and flags[6] == ("not finite when corrected",)
     assert not any(flags[t] for t in range(40) if t not in (5, 6))
+
+
+def bordered(frames, width, value=np.nan):
+    """The frames with one value at the border, as tools leave it that mark what they have no data for."""
+    framed = np.full(frames.shape, value, np.float32)
+    part = np.s_[:, width:-width, width:-width]
+    framed[part] = frames[part]
+    return framed
+
+
+@pytest.mark.parametrize("value", [np.nan, 0])
+def test_a_border_without_data_is_not_sharpness(movie, value):
+    raw, fields = movie
+    corrected = moco_dl.apply(raw, fields)
+    whole, framed = evaluate(raw, corrected), evaluate(raw, bordered(corrected, 14, value))
+    gains = [after / before for before, after in (values(found)["sharpness"] for found in (whole, framed))]
+    assert framed.verdict.kind == "better" and gains[1] == pytest.approx(gains[0], rel=0.1)
+    assert np.isnan(framed.pictures.mean_after[:14]).all() and np.isfinite(framed.pictures.mean_before).all()
+    for pair in ((raw, bordered(raw, 14, value)), (bordered(raw, 14, value), raw)):
+        found = evaluate(*pair)
+        assert found.verdict.kind == "doubtful" and "Hardly anything changed" in found.verdict.sentence
+        for key in ("agreement", "sharpness", "crispness", "residual_shift"):
+            assert values(found)[key][0] == pytest.approx(values(found)[key][1], rel=0.02), key
+
+
+def test_a_still_movie_stays_still_when_it_gets_a_border():
+    still = MotionOptions(rigid=0, amplitude=0, rows=0)
+    frames = [f for f, _ in SyntheticMovie(8, MovieOptions(shape=(40, 96, 112), photons=10, motion=still))]
+    frames = np.stack(frames)
+    for value in (np.nan, 0):
+        assert evaluate(bordered(frames, 14, value), frames).verdict.kind == "no motion"
+        assert evaluate(frames, bordered(frames, 14, value)).verdict.kind == "no motion"
+
+
+def test_fields_without_values(movie):
+    raw, fields = movie
+    nothing = replace(fields, rigid=np.nan * fields.rigid, flow=np.nan * fields.flow)
+    found = evaluate(raw, raw, nothing)
+    assert values(found)["rigid_max"] == (None, None) and values(found)["nonrigid_mean"] == (None, None)
+    json.dumps(summary(found), allow_nan=False)
 
 
 def test_movies_that_do_not_belong_together(movie):
@@ -377,6 +418,55 @@ def test_what_cannot_be_compared_is_told_in_one_line(files, monkeypatch, movie, 
     result = run("evaluate", *arguments, code=code)
     assert message in result.stderr.splitlines()[-1]
     assert sorted(files.rglob("*")) == before
+
+
+def test_datasets_of_one_file_are_told_apart(tmp_path, movie):
+    path = tmp_path / "both.h5"
+    with h5py.File(path, "w") as file:
+        file["raw"], file["moved"], file["cut"] = movie[0], moco_dl.apply(*movie), movie[0][:, :50]
+    result = run("evaluate", path, path, "--dataset", "raw", "--corrected-dataset", "moved")
+    assert result.stdout.startswith("better\t")
+    result = run("evaluate", path, path, "--dataset", "raw", "--corrected-dataset", "cut", code=1)
+    assert (
+        "both.h5: cut: is (40, 50, 112)" in result.stderr and "both.h5: raw is (40, 96, 112)" in result.stderr
+    )
+
+
+def test_names_of_files_that_are_not_text(files):
+    name = files / "\udcff.tif"
+    try:
+        (files / "raw.tif").rename(name)
+    except (OSError, UnicodeError):
+        pytest.skip("the file system wants text")
+    outputs = [files / f"e.{kind}" for kind in ("json", "csv", "html")]
+    run("evaluate", name, files / "corrected.tif", "--json", outputs[0], "--csv", outputs[1], "-o", outputs[2])
+    stored = json.loads(outputs[0].read_text(encoding="utf-8"))
+    assert stored["provenance"]["inputs"][0]["name"] == "?.tif" and all(path.exists() for path in outputs)
+
+
+def test_a_picture_without_matplotlib(files, monkeypatch):
+    monkeypatch.setattr("moco_dl.figures.find_spec", lambda name: None)
+    for command in (
+        ["evaluate", files / "raw.tif", files / "corrected.tif", "-o", files / "page.html"],
+        ["correct", files / "raw.tif", "--report"],
+    ):
+        assert "pip install 'nrcorrect[figures]'" in run(*command, "--png", code=1).stderr
+    assert sorted(path.name for path in files.iterdir()) == ["corrected.tif", "known", "raw.tif"]
+
+
+def test_report_of_several_movies_without_fields(movie_file, tmp_path):
+    frames = tifffile.imread(movie_file)
+    tifffile.imwrite(tmp_path / "first.tif", frames[:1].astype(np.uint8), photometric="minisblack")
+    long = np.tile(frames[:, 40:56], (1, 1, 10)).astype(np.float32)  # 16x1120
+    tifffile.imwrite(tmp_path / "long.tif", long, photometric="minisblack")
+    tifffile.imwrite(tmp_path / "black.tif", 0 * frames, photometric="minisblack")
+    names = [tmp_path / f"{name}.tif" for name in ("first", "long", "black")]
+    (tmp_path / "out").mkdir()
+    arguments = [*names, "--outdir", tmp_path / "out", "--report", "--no-fields", "--no-csv"]
+    result = run("correct", *arguments, code=1)
+    assert "1 of 3 movies failed" in result.stderr and "doubtful: " in result.stderr
+    written = sorted(path.name for path in (tmp_path / "out").iterdir())
+    assert written == ["first_corrected.tif", "first_report.html", "long_corrected.tif", "long_report.html"]
 
 
 def test_reference_given(files, movie):

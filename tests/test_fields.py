@@ -67,3 +67,13 @@ def test_other_files_are_refused(tmp_path):
         file["mov"] = 1
     with pytest.raises(NrcorrectError, match="not a field file; wanted"):
         load_fields(tmp_path / "other.h5")
+
+
+def test_a_field_file_whose_parts_do_not_fit_is_refused(tmp_path):
+    path = tmp_path / "m_fields.h5"
+    create_fields(path, 5, 4, np.ones((16, 16), np.float32), {}).close()
+    with h5py.File(path, "r+") as file:
+        del file["flow"]
+        file["flow"] = np.zeros((3, 2, 4, 4), np.float16)
+    with pytest.raises(NrcorrectError, match=r"damaged, .*different numbers of frames"):
+        load_fields(path)

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from moco_dl.flags import drops, jumps, reason, rescued
+from moco_dl.evaluation.flags import drops, jumps, reason, rescued
 from moco_dl.reference import usable
 
 FRAMES = {

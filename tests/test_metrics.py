@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter, shift
 
-from moco_dl.metrics import (
+from moco_dl.evaluation.metrics import (
     correlation,
     correlation_with_others,
     crispness,
@@ -16,8 +16,8 @@ from moco_dl.metrics import (
     lengths,
     sharpness,
 )
-from moco_dl.residual import component_shifts, residual_flow, shifts
-from moco_dl.tally import PairSums
+from moco_dl.evaluation.residual import component_shifts, residual_flow, shifts
+from moco_dl.evaluation.tally import PairSums
 
 
 @pytest.fixture(scope="module")

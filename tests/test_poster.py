@@ -21,7 +21,7 @@ def test_figure_as_a_picture(evaluation, tmp_path):
 
 def test_heading_of_the_picture_is_not_cut_off(evaluation):
     pytest.importorskip("matplotlib")
-    from moco_dl.poster import poster
+    from moco_dl.report.poster import poster
 
     figures = tuple((f"a measure with a long name, number {i}", "0.123 → 0.456 px") for i in range(3))
     figure = poster(replace(evaluation, verdict=Verdict("doubtful", "It is long. " * 20, figures)), "$movie$")

@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 from evaluations import PROVENANCE, TABLE, evaluation_of, without_fields
 
-from moco_dl import chart
 from moco_dl.evaluation import Pictures, Row, Samples, Traces, Verdict
-from moco_dl.report import report_page, report_picture
+from moco_dl.report import chart, report_page, report_picture
 
 KINDS = ("better", "no motion", "doubtful", "worse")
 

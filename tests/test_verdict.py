@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from moco_dl.verdict import Measured, judge
+from moco_dl.evaluation.verdict import Measured, judge
 
 GOOD = Measured(
     sharpness=(0.30, 0.40),

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from moco_dl.evaluation import Evaluation, Row
-from moco_dl.field_views import field_views
-from moco_dl.pictures import images, kymographs, preview
-from moco_dl.raster import direction_colours, png
-from moco_dl.timeline import LISTED_FLAGS, charts, flag_marks, flag_runs, frame_ticks, readings
+from moco_dl.report.field_views import field_views
+from moco_dl.report.pictures import images, kymographs, preview
+from moco_dl.report.raster import direction_colours, png
+from moco_dl.report.timeline import LISTED_FLAGS, charts, flag_marks, flag_runs, frame_ticks, readings
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -75,13 +75,20 @@ def report_picture(evaluation: Evaluation, path: Path, kind: str) -> None:
 
     Raises NrcorrectError if matplotlib is missing.
     """
-    from moco_dl.poster import poster
+    from moco_dl.report.poster import poster
 
     poster(evaluation, _title(evaluation.provenance)).savefig(path, format=kind, dpi=150)
 
 
+def write_page(evaluation: Evaluation, page: Path, picture: Path | None = None) -> None:
+    """Write the report to `page` (HTML), and its main figure to `picture` (PNG) if that is wanted."""
+    page.write_text(report_page(evaluation), encoding="utf-8")
+    if picture is not None:
+        report_picture(evaluation, picture, "png")
+
+
 def _asset(name: str) -> str:
-    return (files("moco_dl") / "assets" / name).read_text(encoding="utf-8")
+    return (files("moco_dl.report") / "assets" / name).read_text(encoding="utf-8")
 
 
 def _template() -> "Template":

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from moco_dl.errors import NrcorrectError
-from moco_dl.evaluation import Row
+from moco_dl.evaluation.metrics import end_point_errors
+from moco_dl.evaluation.results import Row
 from moco_dl.fields import load_fields
-from moco_dl.metrics import end_point_errors
 
 BORDER = 16  # px that count as border
 PROBED = 100  # frames, and every so many pixels, from which the constant vector is taken

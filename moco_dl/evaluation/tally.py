@@ -2,7 +2,9 @@
 
 import numpy as np
 
-from moco_dl.moments import Moments, contains
+from moco_dl.evaluation.moments import LEAST, Moments, contains
+
+UNCHANGED = 20  # frames over which a pixel that does not change holds no data; noise does not leave it alone
 
 
 def filled(frame: np.ndarray) -> np.ndarray:
@@ -14,6 +16,24 @@ def filled(frame: np.ndarray) -> np.ndarray:
     return image
 
 
+def without(gaps: np.ndarray, image: np.ndarray | None) -> np.ndarray | None:
+    """The image (H, W) with NaN where `gaps` (H, W) says that there is no data; None stays None."""
+    return image if image is None or not gaps.any() else np.where(gaps, np.float32(np.nan), image)
+
+
+def shared_part(gaps: np.ndarray, factor: int) -> tuple[slice, slice]:
+    """Slices of frames binned by `factor` that leave out rows and columns at the edges that are mostly gaps.
+
+    `gaps` (H, W) bool, of frames before binning. Everything, if little would be left.
+    """
+    found = []
+    for axis, size in enumerate(gaps.shape):
+        shown = np.flatnonzero(gaps.mean(axis=1 - axis) < 0.5)
+        first, last = (shown[0], shown[-1] + 1) if len(shown) else (0, size)
+        found.append(slice(int(-(-first // factor)), int(last // factor)))
+    return tuple(found) if min(part.stop - part.start for part in found) >= LEAST else (slice(None),) * 2
+
+
 class Tally:
     """Sums over a movie (T, H, W), fed frame by frame, in order."""
 
@@ -23,6 +43,7 @@ class Tally:
         small = tuple(side // moments.factor for side in size)
         self.moments, self.places = moments, places
         self.halves, self.counts = np.zeros((2, *size)), [0, 0]  # even and odd frames
+        self.missing = np.zeros(size, np.int32)  # frames in which a pixel has no data
         self.kept = np.full((len(moments.kept), *small), np.nan, np.float32)
         self.preview = np.zeros((len(moments.preview.starts), *small), np.float32)
         self.preview_counts = np.zeros(len(self.preview), int)
@@ -33,8 +54,11 @@ class Tally:
         self.columns = np.full((count, size[0]), np.nan, np.float32)
         self.pairs = PairSums(size)
 
-    def add(self, t: int, image: np.ndarray, small: np.ndarray | None) -> None:
-        """Frame t, (H, W) finite float32, and its binned form if `moments` wants it."""
+    def add(self, t: int, frame: np.ndarray, small: np.ndarray | None) -> None:
+        """Frame t, (H, W), and its binned form if `moments` wants it."""
+        image = filled(frame)
+        if frame.dtype.kind == "f":
+            self.missing += ~np.isfinite(frame)
         self.halves[t % 2] += image
         self.counts[t % 2] += 1
         if t % self.moments.paired_step == 0:
@@ -52,6 +76,12 @@ class Tally:
         if (i := self.moments.preview.of(t)) is not None:
             self.preview[i] += small
             self.preview_counts[i] += 1
+
+    @property
+    def gaps(self) -> np.ndarray:
+        """(H, W) bool: pixels without data in most frames, or that never change, as borders that tools fill."""
+        unchanged = (self.pairs.squares == 0) & (self.pairs.count >= UNCHANGED)
+        return unchanged | (self.missing > sum(self.counts) / 2)
 
     @property
     def mean(self) -> np.ndarray:

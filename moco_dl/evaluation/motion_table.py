@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from moco_dl.evaluation import Traces
+from moco_dl.evaluation.results import Traces
 
 COLUMNS = (
     "frame",

@@ -1,11 +1,10 @@
-"""An evaluation as files: JSON with stable keys, numbers as numbers, null for what is not known; the page."""
+"""An evaluation as JSON with stable keys, numbers as numbers, null for what is not known."""
 
 import json
 import math
 from collections import Counter
-from pathlib import Path
 
-from moco_dl.evaluation import Evaluation
+from moco_dl.evaluation.results import Evaluation
 
 FORMAT = "nrcorrect-evaluation-1"
 
@@ -35,17 +34,9 @@ def summary(evaluation: Evaluation) -> dict:
 
 
 def as_json(evaluation: Evaluation) -> str:
-    """The summary as text, the same for the same evaluation."""
-    return json.dumps(summary(evaluation), indent=2, ensure_ascii=False, allow_nan=False, default=str) + "\n"
-
-
-def write_page(evaluation: Evaluation, page: Path, picture: Path | None = None) -> None:
-    """Write the page (HTML) and its main figure (PNG)."""
-    from moco_dl.report import report_page, report_picture
-
-    page.write_text(report_page(evaluation), encoding="utf-8")
-    if picture is not None:
-        report_picture(evaluation, picture, "png")
+    """The summary as text, the same for the same evaluation; file names that are not text lose what is none."""
+    text = json.dumps(summary(evaluation), indent=2, ensure_ascii=False, allow_nan=False, default=str)
+    return text.encode("utf-8", "replace").decode("utf-8") + "\n"
 
 
 def _finite(value: float | None) -> float | None:

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from moco_dl.blocks import block_means
 from moco_dl.evaluation import Pictures, Samples
-from moco_dl.raster import (
-    block_means,
+from moco_dl.report.raster import (
     common_limits,
     contact_sheet,
     grey,

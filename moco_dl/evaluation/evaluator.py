@@ -6,12 +6,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from moco_dl.batch import Motion
-from moco_dl.evaluation import Evaluation, Pictures, Row, Samples
-from moco_dl.metrics import inner
-from moco_dl.moments import choose_moments, contains, lines_of_most_detail, shrink
-from moco_dl.tally import Tally, filled
-from moco_dl.verdict import judge
-from moco_dl.watch import Look, Watch
+from moco_dl.blocks import block_means, shrink
+from moco_dl.evaluation.metrics import inner
+from moco_dl.evaluation.moments import choose_moments, contains, lines_of_most_detail
+from moco_dl.evaluation.results import Evaluation, Pictures, Row, Samples
+from moco_dl.evaluation.tally import Tally, filled, without
+from moco_dl.evaluation.verdict import judge
+from moco_dl.evaluation.watch import Look, Watch
 
 FIELD_SIDE = 32  # samples on the longer side of fields that are kept
 
@@ -62,7 +63,7 @@ class Evaluator:
                 small[start + i] = tuple(shrink(frame, self.moments.factor) for frame in pair)
             if motion is not None and contains(self.moments.fields, start + i):
                 field = motion.flow[i].astype(np.float32) + motion.rigid[i][:, None, None]
-                fields[start + i] = _pooled(field, self.pool)
+                fields[start + i] = block_means(field, (self.pool, self.pool))
         return Seen(look, (raw, corrected), small, fields)
 
     def add(self, seen: Seen) -> None:
@@ -73,11 +74,12 @@ class Evaluator:
             for i, word in enumerate(seen.look.reasons):
                 t = seen.look.start + i
                 if not word:
-                    tally.add(t, filled(images[i]), seen.small[t][which] if t in seen.small else None)
+                    tally.add(t, images[i], seen.small[t][which] if t in seen.small else None)
 
     def finish(self, provenance: dict, more: Callable[[], list[Row]] = list) -> Evaluation:
         """The evaluation. `provenance`: see `Evaluation`; `more` gives further lines of the table."""
-        from moco_dl.table import build_table, measure
+        from moco_dl.evaluation.measure import measure
+        from moco_dl.evaluation.table import build_table
 
         traces = self.watch.traces()
         figures = measure(self, traces)
@@ -92,10 +94,11 @@ class Evaluator:
         )
 
     def _pictures(self) -> Pictures:
-        before, after = self.tallies
-        return Pictures(
-            self.watch.reference, before.mean, after.mean, before.pairs.image(), after.pairs.image()
-        )
+        means, pairs = [], []
+        for tally in self.tallies:
+            means.append(without(tally.gaps, tally.mean))
+            pairs.append(without(tally.gaps, tally.pairs.image()))
+        return Pictures(self.watch.reference, *means, *pairs)
 
     def _samples(self) -> Samples:
         before, after = self.tallies
@@ -124,12 +127,3 @@ def _gain(before: np.ndarray, after: np.ndarray) -> float:
         return 0.0
     unsteady = [lines[known].var(axis=0).mean() / max(lines[known].var(), 1e-12) for lines in (before, after)]
     return float(unsteady[0] - unsteady[1])
-
-
-def _pooled(field: np.ndarray, factor: int) -> np.ndarray:
-    """Means of (2, h, w) over `factor` x `factor` samples; the last ones over what there is, repeated."""
-    rest = [(0, -size % factor) for size in field.shape[1:]]
-    padded = np.pad(field, ((0, 0), *rest), mode="edge")
-    _, height, width = padded.shape
-    blocks = padded.reshape(2, height // factor, factor, width // factor, factor)
-    return blocks.mean(axis=(2, 4), dtype=np.float32)

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from moco_dl.arrows import arrow_path, lattice, magnification
 from moco_dl.evaluation import Samples
-from moco_dl.raster import direction_colours, png, shrink_factor, shrunk
+from moco_dl.report.arrows import arrow_path, lattice, magnification
+from moco_dl.report.raster import direction_colours, png, shrink_factor, shrunk
 
 MOST = 12  # frames shown
 FINEST = 56  # samples of the grid along its longer side

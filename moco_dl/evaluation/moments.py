@@ -75,15 +75,6 @@ def _bins(frames: int, count: int, length: int) -> Bins:
     return Bins(np.linspace(0, frames - length, count).round().astype(int), length)
 
 
-def shrink(frame: np.ndarray, factor: int) -> np.ndarray:
-    """Frame (H, W) averaged over `factor` x `factor` pixels, float32; the rest at the far edges is cut off."""
-    height, width = (size // factor for size in frame.shape)
-    cut = frame[: height * factor, : width * factor].astype(np.float32)
-    # Sums of strided parts are several times faster than a mean over two axes.
-    rows = sum(cut[i::factor] for i in range(factor))
-    return sum(rows[:, i::factor] for i in range(factor)) * np.float32(factor**-2)
-
-
 def lines_of_most_detail(image: np.ndarray, border: Sequence[slice]) -> dict[str, int]:
     """The "row" y and the "column" x of an image (H, W) along which its brightness changes most."""
     known = np.nan_to_num(image, nan=float(np.nanmean(image)))

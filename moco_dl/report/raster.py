@@ -5,27 +5,13 @@ import base64
 import imagecodecs
 import numpy as np
 
+from moco_dl.blocks import block_means
+
 
 def shrunk(images: np.ndarray, largest: int) -> np.ndarray:
     """Block means of `images` (..., H, W), so that neither side exceeds `largest` px."""
     factor = shrink_factor(images.shape[-2:], largest)
     return block_means(images, (factor, factor))
-
-
-def block_means(images: np.ndarray, block: tuple[int, int]) -> np.ndarray:
-    """Means of `images` (..., H, W) over blocks of (rows, columns), NaN pixels left out.
-
-    Block i covers the pixels i * size to (i + 1) * size; the last one may overhang the image.
-    """
-    if block == (1, 1):
-        return images
-    count = np.isfinite(images)
-    total = np.where(count, images, 0)
-    for axis, size in zip((-2, -1), block, strict=True):
-        starts = np.arange(0, images.shape[axis], size)
-        count = np.add.reduceat(count, starts, axis=axis, dtype=np.float32)
-        total = np.add.reduceat(total, starts, axis=axis, dtype=np.float32)
-    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
 
 
 def shrink_factor(shape: tuple[int, int], largest: int) -> int:

@@ -8,20 +8,17 @@ shifts, smoothed instead of corrected).
 import math
 from dataclasses import dataclass
 
-from moco_dl.evaluation import Verdict
+from moco_dl.evaluation.results import Verdict
 
 STILL = 0.25  # px, motion that cannot be told from none
-SHARPER, BLURRED = (
-    1.03,
-    0.95,
-)  # times the raw movie's sharpness: more, or less, than interpolation and chance do
+SHARPER, BLURRED = 1.03, 0.95  # times the raw movie's sharpness: more, less than interpolation and chance do
 BLURRED_STILL = 0.93  # the same for movies in which nothing moves, which can only lose
 AGREES = 0.003  # of correlation between frames
 LESS_MOTION, MORE_MOTION = 0.7, 1.15  # times the raw movie's motion
 LEFT = 0.33  # share of the raw movie's motion that may be left
 FOLDED, FOLDED_MUCH = 1e-4, 1e-2  # share of folded pixels
 FLAGGED = 0.25  # share of flagged frames
-COSTLY = 0.98  # the same where it is worth telling
+COSTLY = 0.98  # times the raw movie's sharpness, from which on a loss is worth telling
 FITS_BETTER = 0.1  # of correlation with the reference: all frames were moved onto it
 SAME_SCENE = 0.5  # correlation of the two mean images, finely aligned
 

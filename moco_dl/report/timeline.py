@@ -6,8 +6,8 @@ from itertools import groupby
 
 import numpy as np
 
-from moco_dl.chart import BOX, Binned, band, bin_starts, binned, limits, line, ticks
 from moco_dl.evaluation import Traces
+from moco_dl.report.chart import BOX, Binned, band, bin_starts, binned, limits, line, ticks
 
 LISTED_FLAGS = 60  # runs of flagged frames in the page's list
 

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from moco_dl.batch import Motion
-from moco_dl.evaluation import Traces
-from moco_dl.flags import POOR_FIT, drops, jumps, reason
-from moco_dl.metrics import correlation, has_data, interpolated, jacobian, lengths
+from moco_dl.evaluation.flags import POOR_FIT, drops, jumps, reason
+from moco_dl.evaluation.metrics import correlation, has_data, interpolated, jacobian, lengths
+from moco_dl.evaluation.results import Traces
 
 OF_FIELDS = ("dy", "dx", "nonrigid_mean", "nonrigid_max", "folded", "interpolated", "misfit")
 

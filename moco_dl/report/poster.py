@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from moco_dl.chart import Binned, bin_starts, binned
 from moco_dl.evaluation import Evaluation, Samples
 from moco_dl.figures import require
-from moco_dl.raster import common_limits, grey, shrunk
-from moco_dl.timeline import CHARTS, LABELS, curves_of, flags_by_bin
+from moco_dl.report.chart import Binned, bin_starts, binned
+from moco_dl.report.raster import common_limits, grey, shrunk
+from moco_dl.report.timeline import CHARTS, LABELS, curves_of, flags_by_bin
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -57,7 +57,7 @@ def residual_flow(frame: np.ndarray, reference: np.ndarray) -> float:
     """
     import cv2
 
-    from moco_dl.metrics import inner, lengths
+    from moco_dl.evaluation.metrics import inner, lengths
 
     pair = (_grey(reference), _grey(frame))
     flow = cv2.calcOpticalFlowFarneback(*pair, None, pyr_scale=0.5, **FARNEBACK)  # (H, W, 2), (dx, dy)

@@ -1,0 +1,120 @@
+"""Figures of both movies, measured once from what was summed up; a table shows, the verdict judges them."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy.ndimage import gaussian_filter, uniform_filter
+
+from moco_dl.evaluation.flags import rescued
+from moco_dl.evaluation.metrics import correlation, correlation_with_others, crispness, inner, sharpness
+from moco_dl.evaluation.residual import component_shifts, flow_possible, residual_flow, shifts
+from moco_dl.evaluation.results import Traces
+from moco_dl.evaluation.tally import Tally, filled, shared_part, without
+from moco_dl.evaluation.verdict import Measured
+
+if TYPE_CHECKING:
+    from moco_dl.evaluation.evaluator import Evaluator
+
+MAX_SHIFT = 0.15  # of the shorter side
+FINE, COARSE = 1.0, 25  # binned px, sigma and side: what lies between tells of motion, not of noise or shading
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Single figures of both movies, (before, after)."""
+
+    correlation: tuple[float, float]  # with the reference
+    crispness: tuple[float, float]
+    correlation_image: tuple[float, float]
+    shift: tuple[float, float]  # px
+    components: tuple[float, float]  # px
+    flow: tuple[float, float]  # px
+    measured: Measured
+
+
+def measure(evaluator: "Evaluator", traces: Traces) -> Figures:
+    """Figures of both movies from what an `Evaluator` has summed up.
+
+    Images are compared where both movies have data: the edge of a gap would count as sharp.
+    """
+    tallies, watch, factor = evaluator.tallies, evaluator.watch, evaluator.moments.factor
+    gaps = tallies[0].gaps | tallies[1].gaps
+    known = [np.isfinite(tally.kept).all(axis=(1, 2)) for tally in tallies]
+    part = (known[0] & known[1], *shared_part(gaps, factor))
+    kept = [tally.kept[part] for tally in tallies]
+    shift, components = _pair(_rigid_motion, kept, factor), _pair(_component_motion, kept, factor)
+    fit = _pair(finite_mean, (traces.correlation_before, traces.correlation_after))
+    measured = Measured(
+        sharpness=_pair(lambda tally: sharpness(*(without(gaps, half) for half in tally.half_means)), tallies),
+        # What is less: noise adds to either, activity to the components.
+        motion=tuple(float(np.fmin(*both)) for both in zip(shift, components, strict=True)),
+        fit=fit if evaluator.given else (np.nan, np.nan),
+        agreement=_pair(_agreement, kept),
+        scene=_same_scene(*kept),
+        folded=finite_mean(watch.values["folded"]) if watch.stride else 0.0,
+        rescued=int(rescued(traces.correlation_before, traces.correlation_after).sum()),
+        flagged=float(np.mean([bool(words) for words in traces.flags])),
+    )
+    return Figures(
+        fit,
+        _pair(_crispness, [tally.mean for tally in tallies], gaps),
+        _pair(_crispness, [tally.pairs.image() for tally in tallies], gaps),
+        shift,
+        components,
+        _pair(_flow, tallies, watch.reference, shared_part(gaps, 1)),
+        measured,
+    )
+
+
+def finite_mean(values: np.ndarray) -> float:
+    """Mean of what is finite, or NaN."""
+    return np.mean(values[np.isfinite(values)]) if np.isfinite(values).any() else np.nan
+
+
+def _pair(function: Callable, both: Sequence, *more: object) -> tuple[float, float]:
+    return tuple(float(function(one, *more)) for one in both)
+
+
+def _rigid_motion(kept: np.ndarray, factor: int) -> float:
+    """Mean distance of frames (n, h, w) from their middle position, in full px, against their own mean."""
+    if len(kept) < 2:
+        return np.nan
+    found = factor * shifts(kept, kept.mean(axis=0), MAX_SHIFT * min(kept.shape[1:]))
+    return np.hypot(*(found - np.median(found, axis=0)).T).mean()
+
+
+def _component_motion(kept: np.ndarray, factor: int) -> float:
+    found = component_shifts(kept, MAX_SHIFT * min(kept.shape[1:]))
+    return factor * found.mean() if len(found) else np.nan
+
+
+def _crispness(image: np.ndarray | None, gaps: np.ndarray) -> float:
+    return np.nan if image is None else crispness(without(gaps, image))
+
+
+def _flow(tally: Tally, reference: np.ndarray, part: tuple[slice, slice]) -> float:
+    if not flow_possible() or not tally.flow_means:
+        return np.nan
+    image = filled(reference)[part]
+    return np.mean([residual_flow(mean[part], image) for mean in tally.flow_means])
+
+
+def _banded(frames: np.ndarray) -> np.ndarray:
+    filtered = [gaussian_filter(frame, FINE) - uniform_filter(frame, COARSE) for frame in frames]
+    return np.stack(filtered)[(slice(None), *inner(frames.shape[1:]))]
+
+
+def _agreement(kept: np.ndarray) -> float:
+    return finite_mean(correlation_with_others(_banded(kept))) if len(kept) > 1 else np.nan
+
+
+def _same_scene(before: np.ndarray, after: np.ndarray) -> float:
+    """Correlation of the mean images of frames (n, h, w), the second shifted onto the first by whole px."""
+    if len(before) == 0:
+        return np.nan
+    means = [frames.mean(axis=0) for frames in (before, after)]
+    dy, dx = shifts(means[1][None], means[0], MAX_SHIFT * min(means[0].shape))[0].round().astype(int)
+    first, second = _banded(np.stack([means[0], np.roll(means[1], (-dy, -dx), (0, 1))]))
+    return correlation(first, second)

@@ -1,0 +1,147 @@
+"""The figures of an evaluation as a table: what each is called, whose measure it is, what is better."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from moco_dl.evaluation.measure import Figures, finite_mean
+from moco_dl.evaluation.residual import flow_possible
+from moco_dl.evaluation.results import Row, Traces
+
+if TYPE_CHECKING:
+    from moco_dl.evaluation.evaluator import Evaluator
+
+INSTALL = "pip install 'nrcorrect[report]'"
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line of the table, without its values: see `Row`."""
+
+    key: str
+    label: str
+    unit: str
+    better: str
+    note: str
+
+
+HIGH, LOW = "higher", "lower"
+CORRELATION = Line(
+    "correlation",
+    "Correlation with the reference",
+    "",
+    HIGH,
+    "Mean over the frames; as NoRMCorre and CaImAn report it.",
+)
+AGREEMENT = Line(
+    "agreement",
+    "Agreement with the other frames",
+    "",
+    HIGH,
+    "Mean correlation of each frame with the mean of the others, noise and slow shading filtered out.",
+)
+SHARPNESS = Line(
+    "sharpness",
+    "Sharpness of the mean image",
+    "1/px",
+    HIGH,
+    "Gradients that the means of even and odd frames share, over the contrast they share; free of noise.",
+)
+CRISPNESS = Line(
+    "crispness",
+    "Crispness of the mean image",
+    "counts/px",
+    HIGH,
+    "Norm of the gradient, after NoRMCorre; noise counts, so that in dim movies interpolation lowers it.",
+)
+CRISPNESS_CORRELATION = Line(
+    "crispness_correlation_image",
+    "Crispness of the correlation image",
+    "1/px",
+    HIGH,
+    "The same of each pixel's correlation with its neighbours in time; interpolation makes neighbours alike.",
+)
+FLOW = Line(
+    "residual_flow",
+    "Residual optical flow",
+    "px",
+    LOW,
+    "Mean length of Farneback's flow from the reference to frames averaged over time; CaImAn's protocol.",
+)
+SHIFT = Line(
+    "residual_shift",
+    "Residual shift",
+    "px",
+    LOW,
+    "Mean distance of whole frames from their middle position; noise adds to it.",
+)
+COMPONENTS = Line(
+    "component_shift",
+    "Shift along principal components",
+    "px",
+    LOW,
+    "Mean shift between the frames at both ends of the first components, after Suite2p.",
+)
+RIGID = Line("rigid_mean", "Whole-frame shift, mean", "px", "", "Length of each frame's mean displacement.")
+RIGID_MAX = Line("rigid_max", "Whole-frame shift, largest", "px", "", "The longest of them.")
+NONRIGID = Line(
+    "nonrigid_mean", "Non-rigid displacement, mean", "px", "", "What is left of the field without its mean."
+)
+NONRIGID_MAX = Line(
+    "nonrigid_max", "Non-rigid displacement, largest", "px", "", "The longest anywhere in the movie."
+)
+FOLDED = Line(
+    "folded",
+    "Folded pixels",
+    "%",
+    LOW,
+    "Where the Jacobian determinant of the field is not positive; should be none.",
+)
+INTERPOLATED = Line(
+    "interpolated", "Interpolated pixels", "%", "", "Displaced by other than whole pixels; the rest was copied."
+)
+EDGE = Line("edge", "Pixels from outside the frame", "%", LOW, "They repeat the frame's edge.")
+VALID = Line("valid", "Pixels with data in every frame", "%", HIGH, "What can be analysed without gaps.")
+FLAGGED = Line("flagged", "Flagged frames", "%", LOW, "See the flags of single frames.")
+
+
+def build_table(evaluator: "Evaluator", figures: Figures, traces: Traces) -> list[Row]:
+    """The table's lines: how well frames agree, how sharp images are, what moves, what was applied."""
+    measured, watch = figures.measured, evaluator.watch
+    rows = [
+        _row(line, pair)
+        for line, pair in (
+            (CORRELATION, figures.correlation),
+            (AGREEMENT, measured.agreement),
+            (SHARPNESS, measured.sharpness),
+            (CRISPNESS, figures.crispness),
+            (CRISPNESS_CORRELATION, figures.correlation_image),
+            (FLOW, figures.flow),
+            (SHIFT, figures.shift),
+            (COMPONENTS, figures.components),
+        )
+    ]
+    if watch.stride:
+        length = np.hypot(*traces.rigid.T)
+        covered = watch.covered / watch.shape[0]
+        applied = {
+            RIGID: finite_mean(length),
+            RIGID_MAX: np.fmax.reduce(length),
+            NONRIGID: finite_mean(traces.nonrigid_mean),
+            NONRIGID_MAX: np.fmax.reduce(traces.nonrigid_max),
+            FOLDED: 100 * measured.folded,
+            INTERPOLATED: 100 * finite_mean(watch.values["interpolated"]),
+            EDGE: 100 * (1 - covered.mean()),
+            VALID: 100 * (covered == 1).mean(),
+        }
+        rows += [_row(line, (np.nan, value)) for line, value in applied.items()]
+    return [*rows, _row(FLAGGED, (np.nan, 100 * measured.flagged))]
+
+
+def _row(line: Line, pair: tuple[float, float]) -> Row:
+    before, after = (float(value) if np.isfinite(value) else None for value in pair)
+    note = line.note
+    if line is FLOW and not flow_possible():
+        note += f" Left out: it needs OpenCV, {INSTALL}."
+    return Row(line.key, line.label, line.unit, before, after, line.better, note)
