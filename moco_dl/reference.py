@@ -14,6 +14,7 @@ import tifffile
 from moco_dl.errors import NrcorrectError
 
 RUN = 10  # consecutive frames of a run, averaged before the median, so that dim movies keep their light
+SHORT = 5  # the same if not all frames are taken: the middle position needs many places
 SPREAD = (1e-4, 1e12)  # standard deviations within a frame that float32 can be trusted with
 OUTLIER = 4.0  # scaled deviations below the median correlation at which a sample is left out
 
@@ -26,10 +27,10 @@ Move = Callable[[np.ndarray, np.ndarray], np.ndarray]
 def sample_runs(frames: int, count: int) -> list[range]:
     """About `count` frame numbers of a movie of `frames`: runs of consecutive ones, spread evenly.
 
-    All frames, cut into runs, if the movie is not longer than `count`. Runs shorten from 10 frames to single
-    ones if `count` is small.
+    All frames, cut into runs of 10, if the movie is not longer than `count`; else runs of 5. Runs shorten to
+    single frames if `count` is small.
     """
-    length = min(RUN, max(1, count // 10))
+    length = min(RUN if frames <= count else SHORT, max(1, count // 10))
     if frames <= count:
         return [range(start, min(start + length, frames)) for start in range(0, frames, length)]
     starts = np.linspace(0, frames - length, max(1, count // length)).round().astype(int)

@@ -19,7 +19,7 @@ def test_samples_are_runs_spread_evenly():
     assert sample_runs(25, 200) == [range(0, 10), range(10, 20), range(20, 25)]
     assert sample_runs(1001, 11) == [range(t, t + 1) for t in range(0, 1001, 100)]
     runs = sample_runs(10_000, 200)
-    assert len(runs) == 20 and all(len(run) == 10 for run in runs)
+    assert len(runs) == 40 and all(len(run) == 5 for run in runs)
     assert runs[0].start == 0 and runs[-1].stop == 10_000
     assert np.ptp(np.diff([run.start for run in runs])) <= 1
 
