@@ -1,4 +1,4 @@
-"""One Gauss-Newton step on the network's field, at the full resolution of the frames.
+"""Gauss-Newton steps on the network's field: what a frame tells of its motion.
 
 The registered frame differs from the reference by noise, by activity, and by what displacement is left. The
 last is read off the reference's gradients (Lucas and Kanade, IJCAI 1981), for the whole field at once, as a sum
