@@ -13,9 +13,7 @@ class CorrectOptions:
 
     ref: str = "median"  # or "mean": how registered samples are combined
     ref_frames: int | None = None  # frames sampled for the reference; None: 200, fewer if large
-    quality: str = (
-        "fast"  # the network sees frames binned 2x2, if they are large enough; or "best": it never does
-    )
+    quality: str = "fast"  # the network sees large frames binned 2x2; or "best": it never does
     smooth: float | None = None  # frames over which non-rigid motion is taken to be alike; None: measured
     rigid_only: bool = False  # whole-frame shifts, no network
     max_shift: float | None = None  # px, largest rigid shift; None: 15 % of the frame's shorter side

@@ -24,7 +24,7 @@ LEAST_MISFIT = 0.01  # of the expected variance; frames that are all alike leave
 class Step:
     """A Gauss-Newton step."""
 
-    refiner: Refiner  # on the CPU: not every accelerator has float64
+    refiner: Refiner
     tracker: Tracker
 
 
@@ -86,12 +86,12 @@ def refining(plan: Plan, samples: Samples, smooth: float | None, *, own: bool, m
     """
     runs, width = _smoothed(samples, smooth)
     samples = replace(samples, motion=np.concatenate([run.motion.total() for run in runs]))
+    numbers = np.concatenate([np.arange(run.start, run.stop) for run in runs])
     trusted = np.ones(len(samples.runs), bool)
     binning = plan.estimator.binning
     for _ in range(2):  # again without the frames that do not fit, so that they do no harm
         template = build_template(_some(samples, trusted), plan.reference, move_known, own=own, mapping=mapping)
         rough = Refiner(_binned(template, binning), binning, device=plan.computing)
-        numbers = np.concatenate([np.arange(run.start, run.stop) for run in runs])
         within = _in_template(template, numbers, samples.motion, trusted)
         parts = list(mapping(partial(_linearised, rough, within), runs))
         before, trusted = trusted, _fits(parts)
