@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+DOUBTFUL = 2.5  # times the usual misfit: a corrupt frame; unusual motion or activity stays far below
 GAP = 10_000  # frames, farther than anything reaches
 
 

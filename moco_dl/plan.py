@@ -7,7 +7,7 @@ from functools import partial
 import numpy as np
 import torch
 
-from moco_dl.batch import Batch, Equations, Motion, joined, runs_apart
+from moco_dl.batch import DOUBTFUL, Batch, Equations, Motion, joined, runs_apart
 from moco_dl.device import full_device
 from moco_dl.infer import Estimator, binned, linearise, move_known
 from moco_dl.prior import measure_prior
@@ -15,7 +15,7 @@ from moco_dl.reference import Samples
 from moco_dl.refine import Refiner
 from moco_dl.smooth import choose_width, smooth_in_time
 from moco_dl.template import Template, build_template
-from moco_dl.track import DOUBTFUL, Tracker, tracked
+from moco_dl.track import Tracker, tracked
 
 LEAST_MISFIT = 0.01  # of the expected variance; frames that are all alike leave next to nothing
 

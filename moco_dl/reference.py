@@ -39,16 +39,23 @@ def sample_runs(frames: int, count: int) -> list[range]:
 
 def usable(frames: np.ndarray) -> np.ndarray:
     """`(n,)` bool: False for frames (n, H, W) that are empty, constant, saturated or mostly not finite."""
-    return np.array([_usable(frame) for frame in frames], bool)
+    return np.array([not why_unusable(frame) for frame in frames], bool)
 
 
-def _usable(frame: np.ndarray) -> bool:
+def why_unusable(frame: np.ndarray) -> str:
+    """Why nothing can be told from a frame (H, W): "not finite", "saturated", "empty", "constant", or ""."""
     if frame.dtype.kind == "f":
         finite = frame[np.isfinite(frame)]
-        return finite.size > frame.size / 2 and bool(finite.min() < finite.max())
-    low, high = frame.min(), frame.max()
-    saturated = high == np.iinfo(frame.dtype).max and np.count_nonzero(frame == high) > frame.size / 2
-    return bool(low < high and not saturated)
+        if finite.size <= frame.size / 2:
+            return "not finite"
+        low, high, top = finite.min(), finite.max(), np.inf
+    else:
+        low, high, top = frame.min(), frame.max(), np.iinfo(frame.dtype).max
+    if high == top and np.count_nonzero(frame == high) > frame.size / 2:
+        return "saturated"
+    if low == high:
+        return "empty" if low == 0 else "constant"
+    return ""
 
 
 def load_image(path: Path) -> np.ndarray:

@@ -14,12 +14,11 @@ from functools import lru_cache
 import numpy as np
 from scipy.linalg import eigh
 
-from moco_dl.batch import Batch, Equations
+from moco_dl.batch import DOUBTFUL, Batch, Equations
 from moco_dl.prior import Prior, TissueAlone
 from moco_dl.refine import Refiner
 
 REACHES = (0, 1, 2, 4, 8, 16, 32)  # frames looked at on either side
-DOUBTFUL = 2.5  # times the usual misfit: a corrupt frame; unusual motion or activity stays far below
 ENOUGH = 1.01  # a reach suffices when the expected squared error is at most this times that of the farthest
 
 

@@ -6,7 +6,9 @@ import tifffile
 import torch
 from evaluations import evaluation_of
 
+import moco_dl
 from moco_dl.evaluation import Evaluation
+from moco_dl.fields import Fields
 from moco_dl.synth import MotionOptions, MovieOptions, SyntheticMovie
 from moco_dl.warp import warp
 
@@ -44,3 +46,29 @@ def real_data() -> Path:
     if not REAL.is_dir():
         pytest.skip("no folder of real movies")
     return REAL
+
+
+@pytest.fixture(scope="session")
+def movie(known_movie):
+    """Raw frames, and their true fields."""
+    frames, truth = known_movie
+    rigid = truth.mean(axis=(2, 3))
+    return frames, Fields(
+        rigid=rigid,
+        flow=truth - rigid[:, :, None, None],
+        flagged=np.zeros(len(truth), bool),
+        misfit=np.ones(len(truth), np.float32),
+        expected_error=np.full(truth.shape[2:], np.nan, np.float32),
+        stride=1,
+        reference=moco_dl.apply(frames, _fields(truth)).mean(axis=0, dtype=np.float32),
+        metadata={"options": {}},
+    )
+
+
+def _fields(truth):
+    empty = np.zeros(len(truth))
+    shape = truth.shape[2:]
+    blank = np.zeros(shape, np.float32)
+    return Fields(
+        np.zeros((len(truth), 2), np.float32), truth, empty > 0, empty, blank, 1, blank, {"options": {}}
+    )

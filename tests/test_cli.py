@@ -13,18 +13,12 @@ import numpy as np
 import pytest
 import tifffile
 from click.testing import CliRunner
+from commands import run
 
 import moco_dl
 from moco_dl.cli import main
 
 COMMANDS = ["correct", "apply", "evaluate", "synth", "train"]
-
-
-def run(*arguments, code=0):
-    result = CliRunner().invoke(main, [str(a) for a in arguments], catch_exceptions=False)
-    assert result.exit_code == code, result.output
-    assert "Traceback" not in result.output
-    return result
 
 
 def digest(path):

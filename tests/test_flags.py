@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from moco_dl.evaluation.flags import drops, jumps, reason, rescued
-from moco_dl.reference import usable
+from moco_dl.evaluation.flags import drops, jumps, rescued
+from moco_dl.reference import usable, why_unusable
 
 FRAMES = {
     "": np.arange(400).reshape(20, 20).astype(np.uint16),
@@ -14,13 +14,13 @@ FRAMES = {
 
 
 @pytest.mark.parametrize("word", FRAMES)
-def test_reasons_agree_with_what_the_correction_leaves_out(word):
-    assert reason(FRAMES[word]) == word
+def test_frames_that_cannot_be_used_and_why(word):
+    assert why_unusable(FRAMES[word]) == word
     assert usable(FRAMES[word][None])[0] == (word == "")
 
 
 def test_a_constant_frame_of_the_highest_value_is_saturated():
-    assert reason(np.full((20, 20), 255, np.uint8)) == "saturated"
+    assert why_unusable(np.full((20, 20), 255, np.uint8)) == "saturated"
 
 
 def test_frames_that_fit_far_worse_than_the_others():

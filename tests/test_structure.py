@@ -39,7 +39,7 @@ ROOMS = {  # every module of a room stands here
         "flags": set(),
         "residual": {".metrics", "rigid"},
         "tally": {".moments"},
-        "watch": {".flags", ".metrics", ".results", "batch"},
+        "watch": {".flags", ".metrics", ".results", "batch", "reference"},
         "verdict": {".results"},
         "measure": {".evaluator", ".flags", ".metrics", ".residual", ".results", ".tally", ".verdict"},
         "table": {".evaluator", ".measure", ".residual", ".results"},
@@ -58,7 +58,7 @@ ROOMS = {  # every module of a room stands here
         "summary": {".results"},
         "pair": {
             ".evaluator",
-            ".flags",
+            "reference",
             ".metrics",
             ".moments",
             ".results",

@@ -8,23 +8,6 @@ LEAST = 0.02  # of correlation; smaller drops are never flagged
 JUMP = 8.0  # times the usual distance from the neighbours' shift
 LEAST_JUMP = 2.0  # px
 NEIGHBOURS = 11  # frames, among them the frame itself
-POOR_FIT = 2.5  # misfit, as the correction itself judges
-
-
-def reason(frame: np.ndarray) -> str:
-    """Why nothing can be told from a frame (H, W): "not finite", "saturated", "empty", "constant", or ""."""
-    if frame.dtype.kind == "f":
-        finite = frame[np.isfinite(frame)]
-        if finite.size <= frame.size / 2:
-            return "not finite"
-        low, high, top = finite.min(), finite.max(), np.inf
-    else:
-        low, high, top = frame.min(), frame.max(), np.iinfo(frame.dtype).max
-    if high == top and np.count_nonzero(frame == high) > frame.size / 2:
-        return "saturated"
-    if low == high:
-        return "empty" if low == 0 else "constant"
-    return ""
 
 
 def drops(correlation: np.ndarray) -> np.ndarray:

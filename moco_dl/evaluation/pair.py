@@ -9,7 +9,6 @@ from moco_dl.batch import Motion
 from moco_dl.correction import checked_reference
 from moco_dl.errors import NrcorrectError
 from moco_dl.evaluation.evaluator import Evaluator
-from moco_dl.evaluation.flags import reason
 from moco_dl.evaluation.metrics import sharpness
 from moco_dl.evaluation.moments import evenly
 from moco_dl.evaluation.results import Evaluation
@@ -17,6 +16,7 @@ from moco_dl.evaluation.tally import filled
 from moco_dl.fields import Fields
 from moco_dl.movie import ArrayMovie, Movie, Progress
 from moco_dl.parallel import Workers
+from moco_dl.reference import why_unusable
 
 BATCH = 16  # frames of each movie in memory at a time
 SAMPLED = 60  # frames that a reference is made of
@@ -93,7 +93,7 @@ def choose_reference(raw: Movie, corrected: Movie) -> np.ndarray:
     counts = [0, 0]
     for t in evenly(raw.shape[0], SAMPLED).tolist():
         pair = [movie.read([t])[0] for movie in (raw, corrected)]
-        if any(reason(frame) for frame in pair):
+        if any(why_unusable(frame) for frame in pair):
             continue
         half = sum(counts) % 2
         counts[half] += 1

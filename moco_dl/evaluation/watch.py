@@ -4,10 +4,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from moco_dl.batch import Motion
-from moco_dl.evaluation.flags import POOR_FIT, drops, jumps, reason
+from moco_dl.batch import DOUBTFUL, Motion
+from moco_dl.evaluation.flags import drops, jumps
 from moco_dl.evaluation.metrics import correlation, has_data, interpolated, jacobian, lengths
 from moco_dl.evaluation.results import Traces
+from moco_dl.reference import why_unusable
 
 OF_FIELDS = ("dy", "dx", "nonrigid_mean", "nonrigid_max", "folded", "interpolated", "misfit")
 
@@ -79,7 +80,7 @@ class Watch:
         if self.stride:
             rigid = np.stack([self.values["dy"], self.values["dx"]], axis=1)
             marked["implausible shift"] = jumps(rigid, before, after)
-            marked["poor fit"] = self.values["misfit"] > POOR_FIT
+            marked["poor fit"] = self.values["misfit"] > DOUBTFUL
             marked["folded field"] = self.values["folded"] > 0
         flags = tuple(
             ((word,) if word else ()) + tuple(name for name, where in marked.items() if where[t] and not word)
@@ -91,7 +92,7 @@ class Watch:
 
 def _reason(raw: np.ndarray, corrected: np.ndarray) -> str:
     """Why a frame cannot be compared, or ""."""
-    word = reason(raw)
-    if not word and (lost := reason(corrected)):
+    word = why_unusable(raw)
+    if not word and (lost := why_unusable(corrected)):
         return f"{lost} when corrected"
     return word
