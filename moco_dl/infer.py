@@ -134,10 +134,10 @@ def _split(rigid: Tensor, flow: Tensor) -> tuple[Tensor, Tensor]:
 
 
 @torch.inference_mode()
-def linearise(batch: Batch, refiner: Refiner, sampled: Mapping[int, np.ndarray]) -> Equations:
+def linearise(batch: Batch, refiner: Refiner, groups: Mapping[int, int]) -> Equations:
     """Normal equations of the frames of a batch, at its motion so far; zero for flagged frames.
 
-    `sampled` holds the motion (2, h, w) of the frames in the refiner's template, by number.
+    `groups` are those of the frames in the refiner's template, by number.
     """
     merged = batch.motion.merged(np.float32)
     left = np.zeros((len(batch.frames), len(refiner.matrix)))
@@ -151,10 +151,8 @@ def linearise(batch: Batch, refiner: Refiner, sampled: Mapping[int, np.ndarray])
         )
         # Copies, because products of matrices round by how their operands are aligned in memory.
         rows, tissue = refiner.unknowns_of(torch.tensor(rows), torch.tensor(batch.motion.flow[i]))
-        put = sampled.get(batch.start + int(i))
-        if put is not None:
-            put = move_known(frame, put[None] / refiner.binning, refiner.cell)[0]
-        equations, misfit[i] = refiner.equations(sent(frame[0], refiner.device), field, put)
+        group = groups.get(batch.start + int(i))
+        equations, misfit[i] = refiner.equations(sent(frame[0], refiner.device), field, group)
         left[i] = equations + refiner.matrix @ rows
         seen[i] = left[i] + (refiner.matrix @ tissue).numpy()
     return Equations(left, seen, misfit)

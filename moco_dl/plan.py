@@ -35,7 +35,7 @@ class Plan:
     reference: np.ndarray  # (H, W) float32
     estimator: Estimator
     steps: tuple[Step, ...] = ()  # none: rigid only
-    sampled: dict[int, np.ndarray] = field(default_factory=dict)  # motion (2, h, w) px of the template's frames
+    groups: dict[int, int] = field(default_factory=dict)  # of the template's frames, by number
     width: float = 0.0  # frames, sigma of the smoothing of the network's fields in time
     constant: np.ndarray | float = 0.0  # px (2, h, w), taken off all flows: what the movie's own have in common
 
@@ -62,7 +62,7 @@ class Plan:
             return
         batches = smooth_in_time(batches, self.width, split=True)
         for step in self.steps:
-            linearised = mapping(partial(_linearised, step.refiner, self.sampled), batches)
+            linearised = mapping(partial(_linearised, step.refiner, self.groups), batches)
             batches = tracked(linearised, step.refiner, step.tracker)
         for batch in batches:
             judged = ~batch.motion.flagged[:, None, None, None]
@@ -74,8 +74,8 @@ class Plan:
         return Batch(start, frames, self.estimator(frames))
 
 
-def _linearised(refiner: Refiner, sampled: dict[int, np.ndarray], batch: Batch) -> tuple[Batch, Equations]:
-    return batch, linearise(batch, refiner, sampled)
+def _linearised(refiner: Refiner, groups: dict[int, int], batch: Batch) -> tuple[Batch, Equations]:
+    return batch, linearise(batch, refiner, groups)
 
 
 def refining(plan: Plan, samples: Samples, smooth: float | None, *, own: bool, mapping: Callable = map) -> Plan:
@@ -92,14 +92,17 @@ def refining(plan: Plan, samples: Samples, smooth: float | None, *, own: bool, m
     for _ in range(2):  # again without the frames that do not fit, so that they do no harm
         template = build_template(_some(samples, trusted), plan.reference, move_known, own=own, mapping=mapping)
         rough = Refiner(_binned(template, binning), binning, device=plan.computing)
-        within = _in_template(template, numbers, samples.motion, trusted)
+        within = _groups(samples, numbers, trusted)
         parts = list(mapping(partial(_linearised, rough, within), runs))
         before, trusted = trusted, _fits(parts)
         if trusted.all() or (trusted == before).all():
             break
     steps, found = [], runs
-    for refiner in (rough, Refiner(template, device=plan.computing)):
-        if steps:
+    for refiner in (rough, None):
+        if refiner is None:
+            samples = replace(samples, motion=np.concatenate([run.motion.total() for run in found]))
+            template = build_template(_some(samples, trusted), plan.reference, move_known, own=own, mapping=mapping)
+            refiner = Refiner(template, device=plan.computing)
             parts = list(mapping(partial(_linearised, refiner, within), found))
         prior = measure_prior(refiner, joined(part for _, part in parts), samples.runs, trusted)
         prior = prior.about_zero() if own else prior
@@ -107,15 +110,16 @@ def refining(plan: Plan, samples: Samples, smooth: float | None, *, own: bool, m
         steps.append(Step(refiner, Tracker(refiner, prior, _usual(parts))))
         found = list(tracked(iter(parts), refiner, steps[-1].tracker))
     constant = np.concatenate([batch.motion.flow for batch in found]).mean(axis=0) if own else 0.0
-    sampled = _in_template(template, samples.numbers, samples.motion, trusted)
-    return replace(plan, steps=tuple(steps), sampled=sampled, width=width, constant=constant)
+    groups = _groups(samples, samples.numbers, trusted)
+    return replace(plan, steps=tuple(steps), groups=groups, width=width, constant=constant)
 
 
 def _binned(template: Template, factor: int) -> Template:
     """The template for frames averaged over `factor` x `factor` pixels."""
-    image, variance = binned(np.stack((template.image, template.variance)), factor)
-    share = None if template.share is None else template.share.binned(factor)
-    return Template(image, variance / factor**2, template.count, share)
+    image, noise = binned(np.stack((template.image, template.noise)), factor)
+    activity = None if template.activity is None else binned(template.activity[None], factor)[0]
+    others = None if template.others is None else binned(template.others, factor)
+    return Template(image, noise / factor**2, activity, others)
 
 
 def _smoothed(samples: Samples, smooth: float | None) -> tuple[list[Batch], float]:
@@ -134,11 +138,11 @@ def _some(samples: Samples, chosen: np.ndarray) -> Samples:
     return Samples(*(values[chosen] for values in vars(samples).values()))
 
 
-def _in_template(
-    template: Template, numbers: np.ndarray, motion: np.ndarray, trusted: np.ndarray
-) -> dict[int, np.ndarray]:
-    """Motion (2, h, w) by which frames, by number, were put into the template."""
-    return dict(zip(numbers[trusted].tolist(), motion[trusted], strict=True)) if template.count else {}
+def _groups(samples: Samples, numbers: np.ndarray, trusted: np.ndarray) -> dict[int, int]:
+    """Groups of those samples that are in the template, by `numbers` (n,) of their frames."""
+    places = np.flatnonzero(trusted)
+    members = enumerate(_some(samples, trusted).groups())
+    return {int(numbers[places[i]]): number for number, group in members for i in group}
 
 
 def _usual(parts: list[tuple[Batch, Equations]]) -> float:

@@ -15,6 +15,7 @@ from moco_dl.errors import NrcorrectError
 
 RUN = 10  # consecutive frames of a run, averaged before the median, so that dim movies keep their light
 SHORT = 5  # the same if not all frames are taken: the middle position needs many places
+LEAST_RUNS = 4  # for a median over runs
 SPREAD = (1e-4, 1e12)  # standard deviations within a frame that float32 can be trusted with
 OUTLIER = 4.0  # scaled deviations below the median correlation at which a sample is left out
 
@@ -83,6 +84,11 @@ class Samples:
     numbers: np.ndarray  # (n,) of the frames in the movie
     motion: np.ndarray | None = None  # (n, 2, h, w) float32 px relative to the reference
 
+    def groups(self) -> list[np.ndarray]:
+        """Places of the samples of each run; of each sample alone, if there are few runs."""
+        runs = self.runs if len(np.unique(self.runs)) >= LEAST_RUNS else np.arange(len(self.runs))
+        return [np.flatnonzero(runs == run) for run in np.unique(runs)]
+
 
 def draw_samples(read: Callable[[list[int]], np.ndarray], runs: Sequence[range]) -> Samples:
     """Read the frames of `runs` and keep those that are usable.
@@ -125,9 +131,7 @@ def build_reference(
     `first` is a reference (H, W) to begin with, else it is the mean of samples that agree. `mapping` is `map`,
     or does the same with several threads.
     """
-    frames = samples.frames
-    runs = samples.runs if len(np.unique(samples.runs)) >= 4 else np.arange(len(samples.runs))
-    groups = [np.flatnonzero(runs == run) for run in np.unique(runs)]
+    frames, groups = samples.frames, samples.groups()
     reference, motion = seed(frames) if first is None else first, np.zeros((len(frames), 2, 1, 1), np.float32)
     for estimate in estimates:
         motion = _centred(estimate(frames, reference))

@@ -7,6 +7,8 @@ scanner takes row after row; smooth functions of both coordinates, for the tissu
 the normal equations for the unknown factors; what is expected of these is in `prior`, the solution in `track`.
 """
 
+from functools import lru_cache
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -22,7 +24,10 @@ ROWS = 10.0  # px, the same for what differs from row to row
 KEPT = 0.995  # share of the variance of smooth functions that their basis holds
 SPECTRUM = 6  # steps in which the tissue's displacement may fall off from long waves to short ones
 CELL = 5.0  # px, sigma of the Gaussian over which a change of brightness is averaged
-FLASH = 3.0  # standard deviations at which such a change counts half: activity is not motion
+FLASH = 4.0  # standard deviations at which such a change counts half: activity is not motion
+PATTERN = 4.0  # px, sigma of the Gaussian within which activity has one brightness
+UNLIKE = 2.0  # of activity's variance: what differs from its pattern, counted as noise
+GROUPS = 4  # of the template's, kept ready to compare their frames with
 BACKGROUND = 8.0  # px, sigma of the local mean that is removed: neuropil and bleaching are not motion
 GAIN_PRIOR = 0.5  # expected departure of a frame's brightness from the reference's
 
@@ -34,19 +39,24 @@ class Refiner:
     """
 
     def __init__(self, template: Template, binning: int = 1, limit: float = FLASH, device: torch.device = CPU):
-        """The template's variance holds photon noise and activity alike: pixels which flash weigh little.
+        """Pixels weigh by how little they vary: those which flash weigh little.
 
         Template and frames may have been averaged over `binning` x `binning` pixels; the unknowns stay px.
         Places whose brightness differs from the reference's by `limit` standard deviations count half.
         """
-        reference, variance = torch.from_numpy(template.image), torch.from_numpy(template.variance)
-        self.template, self.reference, self.weight = template, reference, 1 / variance
+        activity = np.zeros_like(template.noise) if template.activity is None else template.activity
+        variance = template.noise + UNLIKE * np.square(activity)
+        reference, self.weight = torch.from_numpy(template.image), torch.from_numpy(1 / variance)
+        self.reference, self.activity, self.others = reference, torch.from_numpy(activity), template.others
+        self.against = lru_cache(maxsize=GROUPS)(self._against)
         self.binning, self.cell, self.limit = binning, STRIDE // binning, limit
         self.grid = tuple(-(-size // self.cell) for size in reference.shape)
         self.background = [
             torch.from_numpy(_correlation(n, BACKGROUND / STRIDE)).to(reference) for n in self.grid
         ]
         self.around = [torch.from_numpy(_correlation(n, CELL / STRIDE)).to(reference) for n in self.grid]
+        self.near = [torch.from_numpy(_correlation(n, PATTERN / STRIDE)).to(reference) for n in self.grid]
+        self.bright = self._nearby(self.weight * self.activity.square()) + 1
         self.gradient = self._gradient(reference)
         gy, gx = self.gradient
         self._choose_basis()
@@ -57,11 +67,10 @@ class Refiner:
     def _send(self, device: torch.device) -> None:
         """Have frames compared with the reference on this device; the unknowns stay on the CPU."""
         self.device = device
-        self.reference, self.weight, self.gradient, *tables = (
-            table.to(device)
-            for table in (self.reference, self.weight, self.gradient, *self.background, *self.around)
-        )
-        self.background, self.around = tables[:2], tables[2:]
+        for name in ("reference", "weight", "gradient", "activity", "bright"):
+            setattr(self, name, getattr(self, name).to(device))
+        for name in ("background", "around", "near"):
+            setattr(self, name, [table.to(device) for table in getattr(self, name)])
         self.functions = self.y.T.to(device), self.x.to(device)
         settle(device)
 
@@ -106,21 +115,24 @@ class Refiner:
         return torch.cat((torch.cat((yy, yx), dim=1), torch.cat((yx, xx), dim=1)))
 
     def _gradient(self, reference: Tensor) -> Tensor:
-        return _without_stripes(torch.stack(torch.gradient(reference)) / self.binning, self.weight)
+        gradient = _without_stripes(torch.stack(torch.gradient(reference)) / self.binning, self.weight)
+        return torch.stack([self._without_activity(component) for component in gradient])
 
-    def equations(
-        self, frame: Tensor, field: Tensor, sampled: np.ndarray | None = None
-    ) -> tuple[Tensor, float]:
+    def _against(self, group: int | None) -> tuple[Tensor, Tensor]:
+        """Reference and its gradient for the frames of a group of the template's; None: for all others."""
+        if group is None or self.others is None:
+            return self.reference, self.gradient
+        reference = torch.from_numpy(self.others[group]).to(self.device)
+        return reference, self._gradient(reference)
+
+    def equations(self, frame: Tensor, field: Tensor, group: int | None = None) -> tuple[Tensor, float]:
         """Right-hand side (2 m,) of the normal equations: frame (H, W) moved by `field` (2, H, W), in its px.
 
-        `sampled` (H, W) is the frame as it was put into the template, if it was.
+        `group` is that of the template's to which the frame belongs, if any.
 
         And the mean square of the moved frame's difference from the reference, over the expected variance.
         """
-        reference, gradient = self.reference, self.gradient
-        if sampled is not None:
-            reference = torch.from_numpy(self.template.without(sampled)).to(self.device)
-            gradient = self._gradient(reference)
+        reference, gradient = self.against(group)
         moved = warp(frame[None, None], field[None])[0, 0]
         known = inside(field[None])[0]
         if not bool(torch.isfinite(frame).all()):
@@ -131,13 +143,23 @@ class Refiner:
         moved, fixed = (self._without_background(image, weight, scale) for image in (moved, reference))
         weighted = weight * fixed
         gain = ((weighted * moved).sum() + GAIN_PRIOR**-2) / ((weighted * fixed).sum() + GAIN_PRIOR**-2)
-        difference = fixed - moved / gain
+        difference = self._without_activity(fixed - moved / gain)
         change = weight * difference
         trust = self._trust(self._coarse(change[None])[0], scale)
         sums = self.cell**2 * self._coarse(change * gradient) * trust
         misfit = float((change * difference).sum() / known.sum().clamp_min(1))
         y, x = self.functions
         return (y @ sums @ x).cpu()[self.unknowns].flatten().double(), misfit
+
+    def _without_activity(self, image: Tensor) -> Tensor:
+        """Image (H, W) less what, around each place, has the pattern of activity: cells of some brightness."""
+        level = self._nearby(self.weight * self.activity * image) / self.bright
+        return image - self.activity * upsample(level[None, None], self.cell, image.shape)[0, 0]
+
+    def _nearby(self, image: Tensor) -> Tensor:
+        """Image (H, W) -> sums over a Gaussian window around each place (h, w)."""
+        rows, columns = self.near
+        return self.cell**2 * (rows @ self._coarse(image[None])[0] @ columns.T)
 
     def _trust(self, change: Tensor, scale: Tensor) -> Tensor:
         """(h, w) how much each place of the coarse grid counts: little where noise does not explain its

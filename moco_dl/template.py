@@ -3,9 +3,8 @@
 A gradient is a difference of neighbours, so noise that does no harm in the reference drowns it in dim movies.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from functools import cached_property
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
 import numpy as np
 from scipy import fft
@@ -13,35 +12,22 @@ from scipy.ndimage import binary_dilation, gaussian_filter
 
 from moco_dl.reference import Move, Samples
 
-PART = 4  # frames that are in memory at full precision at a time; even, so that halves stay halves
 MARGIN = 16  # px of mirror image around the frame, so that its edges do not show in its spectrum
+BLUR = 2.0  # px, sigma of the Gaussian that variances are averaged with
+SURE = 5.0  # standard errors by which a variance must exceed that of what is new in each frame: activity
+PAIRED = 0.25  # least share of the samples that another follows, for the two to be told apart
 
 
 @dataclass(frozen=True)
 class Template:
-    """Image, and variance of registered frames about it, both (H, W) float32, in the movie's units."""
+    """What frames are compared with; all (H, W) float32, in the movie's units."""
 
     image: np.ndarray
-    variance: np.ndarray
-    count: int = 0  # frames of which the image is the mean; 0: made of something else
-    share: "Share | None" = None  # of the mean's spatial frequencies that is in the image
-
-    def without(self, moved: np.ndarray) -> np.ndarray:
-        """The image if `moved` (H, W), registered and NaN where unknown, were not among its frames.
-
-        What a frame has brought into the image agrees with the frame's own noise, and would draw any estimate
-        of its motion to where it was put.
-        """
-        if self.count < 2:
-            return self.image
-        known = np.isfinite(moved)
-        offset = np.mean(moved - self.image, where=known)
-        part = filtered(np.where(known, moved - offset, self.image), self._gain)
-        return ((self.count * self.image - part) / (self.count - 1)).astype(np.float32)
-
-    @cached_property
-    def _gain(self) -> np.ndarray:
-        return self.share.gain(self.image.shape)
+    noise: np.ndarray  # variance of registered frames about it: of what is new in each
+    activity: np.ndarray | None = None  # standard deviation of what lasts for some frames; None: part of noise
+    # (groups, H, W): the image without the frames of each group. What a frame has brought into the image agrees
+    # with the frame's own noise, and would draw any estimate of its motion to where it was put.
+    others: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -57,62 +43,109 @@ class Share:
         places = np.arange(len(self.values)) + 0.5
         return np.interp(frequency * self.density, places, self.values).astype(np.float32)
 
-    def binned(self, factor: int) -> "Share":
-        """The same for images averaged over `factor` x `factor` pixels."""
-        return replace(self, density=self.density / factor)
-
 
 def build_template(
     samples: Samples, reference: np.ndarray, move: Move, *, own: bool, mapping: Callable = map
 ) -> Template:
-    """Image and variance of registered samples.
+    """Image and variances of registered samples.
 
     If the reference is the movie's `own`, the image is the mean of its registered samples, freed of noise; else
-    the reference scaled to the movie's contrast. The variance holds noise and activity, not changes of the
-    whole frame's brightness; it is smoothed by 2 px. Pixels that no sample shows have the mean variance; where
-    the reference is not finite it is infinite.
+    the reference scaled to the movie's contrast. Changes of the whole frame's brightness are neither noise nor
+    activity. Variances are smoothed by 2 px. Pixels that no sample shows have the mean variance; where the
+    reference is not finite it is infinite.
     """
     unknown = ~np.isfinite(reference)
-    reference = np.where(unknown, np.nanmean(reference), reference)
-    total, count, squares = _statistics(samples, reference.astype(np.float32), move, mapping)
-    seen = count.sum(axis=0) > 0
-    mean = np.divide(total.sum(axis=0), count.sum(axis=0), where=seen, out=np.zeros(reference.shape))
-    variance = np.divide(squares, count.sum(axis=0), where=seen, out=np.zeros(reference.shape))
-    variance = (variance - np.square(mean)).clip(0)
-    variance[~seen] = variance[seen].mean()
-    least = 1e-3 * variance.mean() + 1e-12 * reference.var()
-    smooth = gaussian_filter(variance, 2).clip(least).astype(np.float32)
-    smooth[binary_dilation(unknown, iterations=2)] = np.inf
+    reference = np.where(unknown, np.nanmean(reference), reference).astype(np.float32)
+    groups, of_runs = samples.groups(), [np.flatnonzero(samples.runs == run) for run in np.unique(samples.runs)]
+    membership = np.repeat(np.arange(len(groups)), [len(group) for group in groups])
+    parts = mapping(lambda run: _statistics(samples, run, membership, reference, move), of_runs)
+    sums, groups = _added(parts)
+    noise, activity = _variances(sums, len(samples.frames), 1e-12 * reference.var())
+    noise[binary_dilation(unknown, iterations=2)] = np.inf
+    total, count = sums["total"], sums["count"]
+    mean = _divided(total.sum(axis=0), count.sum(axis=0))
     if own and (count > 0).all(axis=0).mean() > 0.5:
-        halves = np.divide(total, count, where=count > 0, out=np.broadcast_to(mean, total.shape).copy())
-        share = shared_signal(*(reference + half for half in halves))
-        image = filtered(reference + halves.mean(axis=0), share.gain(reference.shape))
-        return Template(image.astype(np.float32), smooth, len(samples.frames), share)
+        halves = np.where(count > 0, _divided(total, count), mean)
+        gain = shared_signal(*(reference + half for half in halves)).gain(reference.shape)
+        totals = (total.sum(axis=0), *(total.sum(axis=0) - part for part, _ in groups))
+        counts = (count.sum(axis=0), *(count.sum(axis=0) - part for _, part in groups))
+        pairs = zip(totals, counts, strict=True)
+        image, *others = mapping(lambda pair: filtered(reference + _divided(*pair), gain), pairs)
+        return Template(image, noise, activity, np.stack(others) if len(others) > 1 else None)
+    seen = count.sum(axis=0) > 0
     centred = reference[seen].astype(np.float64) - reference[seen].mean(dtype=np.float64)
     slope = centred @ (reference[seen] + mean[seen]) / max(centred @ centred, 1e-12)
-    return Template((slope * reference).astype(np.float32), smooth)
+    return Template((slope * reference).astype(np.float32), noise, activity)
+
+
+def _divided(total: np.ndarray, count: np.ndarray) -> np.ndarray:
+    """Means; zero where nothing was counted."""
+    return np.divide(total, count, where=count > 0, out=np.zeros(np.broadcast(total, count).shape))
 
 
 def _statistics(
-    samples: Samples, reference: np.ndarray, move: Move, mapping: Callable
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Of registered samples less `reference`: sums, counts (2, H, W) of even and odd ones; squares (H, W)."""
+    samples: Samples, run: np.ndarray, membership: np.ndarray, reference: np.ndarray, move: Move
+) -> tuple[dict[str, np.ndarray], dict[int, tuple[np.ndarray, np.ndarray]]]:
+    """Sums over the samples of a run, registered, less `reference` and the brightness of the frame.
 
-    def of_part(part: slice) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        difference = move(samples.frames[part], samples.motion[part]) - reference
+    total, count (2, H, W): of even and odd ones. moments (2, H, W): of what is not the frame's contrast either,
+    first and second. anew, pairs (H, W): squared differences of that between consecutive frames, and how many.
+    And total and count (H, W) of each group, by its number, that the run's samples are members of.
+    """
+    size, centred = reference.shape, reference - reference.mean()
+    sums = {name: np.zeros((2, *size)) for name in ("total", "moments")} | {"anew": np.zeros(size)}
+    sums |= {"count": np.zeros((2, *size), np.int32), "pairs": np.zeros(size, np.int32)}
+    groups = {number: (np.zeros(size), np.zeros(size, np.int32)) for number in np.unique(membership[run])}
+    before = None
+    for i in run:  # one by one, so that few images are in memory
+        difference = move(samples.frames[i : i + 1], samples.motion[i : i + 1])[0] - reference
         known = np.isfinite(difference)
-        offset = np.mean(difference, axis=(1, 2), keepdims=True, where=known)
-        difference -= offset
-        difference[~known] = 0
-        sums = [difference[half::2].sum(axis=0, dtype=np.float64) for half in (0, 1)]
-        counts = [known[half::2].sum(axis=0, dtype=np.int32) for half in (0, 1)]
-        return np.stack(sums), np.stack(counts), np.square(difference).sum(axis=0, dtype=np.float64)
+        difference = np.where(known, difference - np.mean(difference, where=known), 0)
+        contrast = known * centred
+        steady = difference - (difference * contrast).sum() / max(np.square(contrast).sum(), 1e-30) * contrast
+        for total, count in (groups[membership[i]], (sums["total"][i % 2], sums["count"][i % 2])):
+            total += difference
+            count += known
+        sums["moments"] += (steady, np.square(steady))
+        if before is not None and samples.numbers[i] == samples.numbers[i - 1] + 1:
+            both = known & before[1]
+            sums["anew"] += both * np.square(steady - before[0])
+            sums["pairs"] += both
+        before = steady, known
+    return sums, groups
 
-    parts = mapping(of_part, (slice(start, start + PART) for start in range(0, len(samples.frames), PART)))
-    sums = next(parts)
-    for part in parts:
-        sums = tuple(one + other for one, other in zip(sums, part, strict=True))
-    return sums
+
+def _added(
+    parts: Iterable[tuple[dict, dict]],
+) -> tuple[dict[str, np.ndarray], list[tuple[np.ndarray, np.ndarray]]]:
+    """Sums over all runs; totals and counts of all groups."""
+    parts = iter(parts)
+    sums, groups = next(parts)
+    for more, others in parts:
+        groups |= others
+        for name, values in more.items():
+            sums[name] += values
+    return sums, list(groups.values())
+
+
+def _variances(sums: dict[str, np.ndarray], frames: int, least: float) -> tuple[np.ndarray, np.ndarray | None]:
+    """Variance of what is new in each frame, standard deviation of what lasts, both (H, W) float32.
+
+    Photons are new in each frame, activity is not. `least`: no variance is smaller.
+    """
+    count = sums["count"].sum(axis=0)
+    first, second = (_divided(moment, count) for moment in sums["moments"])
+    variance = (second - np.square(first)).clip(0)
+    variance[count == 0] = variance[count > 0].mean()
+    least += 1e-3 * variance.mean()
+    smooth = gaussian_filter(variance, BLUR).clip(least)
+    if sums["pairs"].mean() < PAIRED * frames:
+        return smooth.astype(np.float32), None
+    noise = np.where(sums["pairs"] > 0, _divided(sums["anew"], 2 * sums["pairs"]), variance)
+    noise = np.minimum(gaussian_filter(noise, BLUR).clip(least), smooth)
+    chance = noise * np.sqrt(2 / (frames * 4 * np.pi * BLUR**2))  # standard error of an average so wide
+    activity = np.sqrt((smooth - noise - SURE * chance).clip(0))
+    return noise.astype(np.float32), activity.astype(np.float32)
 
 
 def shared_signal(first: np.ndarray, second: np.ndarray) -> Share:
@@ -134,10 +167,11 @@ def shared_signal(first: np.ndarray, second: np.ndarray) -> Share:
 
 
 def filtered(image: np.ndarray, gain: np.ndarray) -> np.ndarray:
-    """Image (H, W) with its spatial frequencies multiplied by `gain`, see `Share`."""
+    """Image (H, W) with its spatial frequencies multiplied by `gain`, see `Share`; float32."""
     spectrum = fft.rfft2(np.pad(image, MARGIN, mode="symmetric"))
     spectrum *= gain
-    return fft.irfft2(spectrum, s=[n + 2 * MARGIN for n in image.shape])[MARGIN:-MARGIN, MARGIN:-MARGIN]
+    whole = fft.irfft2(spectrum, s=[n + 2 * MARGIN for n in image.shape])
+    return whole[MARGIN:-MARGIN, MARGIN:-MARGIN].astype(np.float32)
 
 
 def _frequency(height: int, width: int) -> np.ndarray:
