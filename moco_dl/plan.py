@@ -97,21 +97,33 @@ def refining(plan: Plan, samples: Samples, smooth: float | None, *, own: bool, m
         before, trusted = trusted, _fits(parts)
         if trusted.all() or (trusted == before).all():
             break
-    steps, found = [], runs
-    for refiner in (rough, None):
-        if refiner is None:
-            samples = replace(samples, motion=np.concatenate([run.motion.total() for run in found]))
-            template = build_template(_some(samples, trusted), plan.reference, move_known, own=own, mapping=mapping)
-            refiner = Refiner(template, device=plan.computing)
-            parts = list(mapping(partial(_linearised, refiner, within), found))
-        prior = measure_prior(refiner, joined(part for _, part in parts), samples.runs, trusted)
-        prior = prior.about_zero() if own else prior
-        prior = prior if smooth is None else prior.with_motion_lasting(smooth)
-        steps.append(Step(refiner, Tracker(refiner, prior, _usual(parts))))
-        found = list(tracked(iter(parts), refiner, steps[-1].tracker))
+    first, found = _step(rough, parts, samples.runs, trusted, own=own, smooth=smooth)
+    # Samples lie closer to one another now, so that what is made of them is sharper.
+    samples = replace(samples, motion=np.concatenate([run.motion.total() for run in found]))
+    template = build_template(_some(samples, trusted), plan.reference, move_known, own=own, mapping=mapping)
+    fine = Refiner(template, device=plan.computing)
+    parts = list(mapping(partial(_linearised, fine, within), found))
+    second, found = _step(fine, parts, samples.runs, trusted, own=own, smooth=smooth)
     constant = np.concatenate([batch.motion.flow for batch in found]).mean(axis=0) if own else 0.0
     groups = _groups(samples, samples.numbers, trusted)
-    return replace(plan, steps=tuple(steps), groups=groups, width=width, constant=constant)
+    return replace(plan, steps=(first, second), groups=groups, width=width, constant=constant)
+
+
+def _step(
+    refiner: Refiner,
+    parts: list[tuple[Batch, Equations]],
+    runs: np.ndarray,
+    trusted: np.ndarray,
+    *,
+    own: bool,
+    smooth: float | None,
+) -> tuple[Step, list[Batch]]:
+    """A step with the prior that is measured on linearised samples; these with what it finds."""
+    prior = measure_prior(refiner, joined(part for _, part in parts), runs, trusted)
+    prior = prior.about_zero() if own else prior
+    prior = prior if smooth is None else prior.with_motion_lasting(smooth)
+    tracker = Tracker(refiner, prior, _usual(parts))
+    return Step(refiner, tracker), list(tracked(iter(parts), refiner, tracker))
 
 
 def _binned(template: Template, factor: int) -> Template:

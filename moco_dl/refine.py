@@ -28,7 +28,7 @@ FLASH = 4.0  # standard deviations at which such a change counts half: activity 
 PATTERN = 4.0  # px, sigma of the Gaussian within which activity has one brightness
 UNLIKE = 2.0  # of activity's variance: what differs from its pattern, counted as noise
 GROUPS = 4  # of the template's, kept ready to compare their frames with
-BACKGROUND = 8.0  # px, sigma of the local mean that is removed: neuropil and bleaching are not motion
+BACKGROUND = 14.0  # px, sigma of the local mean that is removed: neuropil and bleaching are not motion
 GAIN_PRIOR = 0.5  # expected departure of a frame's brightness from the reference's
 
 
@@ -115,8 +115,11 @@ class Refiner:
         return torch.cat((torch.cat((yy, yx), dim=1), torch.cat((yx, xx), dim=1)))
 
     def _gradient(self, reference: Tensor) -> Tensor:
-        gradient = _without_stripes(torch.stack(torch.gradient(reference)) / self.binning, self.weight)
-        return torch.stack([self._without_activity(component) for component in gradient])
+        # Less all that is taken off a frame's difference from the reference, else displacements seem smaller.
+        scale = self._coarse(self.weight[None])[0]
+        components = [_slope(reference, axis) / self.binning for axis in (0, 1)]
+        components = [self._without_background(part, self.weight, scale) for part in components]
+        return torch.stack([self._without_activity(part) for part in components])
 
     def _against(self, group: int | None) -> tuple[Tensor, Tensor]:
         """Reference and its gradient for the frames of a group of the template's; None: for all others."""
@@ -218,6 +221,16 @@ def _without_stripes(images: Tensor, weight: Tensor) -> Tensor:
     """Images (n, H, W) less the mean of each row: stripes of a humming detector do not tell of motion."""
     means = (images * weight).sum(dim=-1, keepdim=True) / weight.sum(dim=-1, keepdim=True).clamp_min(1e-30)
     return images - means
+
+
+def _slope(image: Tensor, axis: int) -> Tensor:
+    """Derivative of an image (H, W) along an axis: differences of fourth order, which fit fine detail, too."""
+    size, padded = image.shape[axis], F.pad(image[None], (2, 2, 2, 2), mode="replicate")[0]
+    padded = padded.narrow(1 - axis, 2, image.shape[1 - axis])
+    near, far = (
+        padded.narrow(axis, 2 + reach, size) - padded.narrow(axis, 2 - reach, size) for reach in (1, 2)
+    )
+    return (8 * near - far) / 12
 
 
 def _correlation(size: int, length: float) -> np.ndarray:

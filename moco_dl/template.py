@@ -69,8 +69,8 @@ def build_template(
         gain = shared_signal(*(reference + half for half in halves)).gain(reference.shape)
         totals = (total.sum(axis=0), *(total.sum(axis=0) - part for part, _ in groups))
         counts = (count.sum(axis=0), *(count.sum(axis=0) - part for _, part in groups))
-        pairs = zip(totals, counts, strict=True)
-        image, *others = mapping(lambda pair: filtered(reference + _divided(*pair), gain), pairs)
+        means = (reference + _divided(*pair) for pair in zip(totals, counts, strict=True))
+        image, *others = mapping(lambda mean: filtered(mean, gain).astype(np.float32), means)
         return Template(image, noise, activity, np.stack(others) if len(others) > 1 else None)
     seen = count.sum(axis=0) > 0
     centred = reference[seen].astype(np.float64) - reference[seen].mean(dtype=np.float64)
@@ -95,7 +95,8 @@ def _statistics(
     size, centred = reference.shape, reference - reference.mean()
     sums = {name: np.zeros((2, *size)) for name in ("total", "moments")} | {"anew": np.zeros(size)}
     sums |= {"count": np.zeros((2, *size), np.int32), "pairs": np.zeros(size, np.int32)}
-    groups = {number: (np.zeros(size), np.zeros(size, np.int32)) for number in np.unique(membership[run])}
+    numbers = np.unique(membership[run])
+    groups = {number: (np.zeros(size, np.float32), np.zeros(size, np.uint16)) for number in numbers}
     before = None
     for i in run:  # one by one, so that few images are in memory
         difference = move(samples.frames[i : i + 1], samples.motion[i : i + 1])[0] - reference
@@ -167,11 +168,10 @@ def shared_signal(first: np.ndarray, second: np.ndarray) -> Share:
 
 
 def filtered(image: np.ndarray, gain: np.ndarray) -> np.ndarray:
-    """Image (H, W) with its spatial frequencies multiplied by `gain`, see `Share`; float32."""
+    """Image (H, W) with its spatial frequencies multiplied by `gain`, see `Share`."""
     spectrum = fft.rfft2(np.pad(image, MARGIN, mode="symmetric"))
     spectrum *= gain
-    whole = fft.irfft2(spectrum, s=[n + 2 * MARGIN for n in image.shape])
-    return whole[MARGIN:-MARGIN, MARGIN:-MARGIN].astype(np.float32)
+    return fft.irfft2(spectrum, s=[n + 2 * MARGIN for n in image.shape])[MARGIN:-MARGIN, MARGIN:-MARGIN]
 
 
 def _frequency(height: int, width: int) -> np.ndarray:

@@ -101,6 +101,33 @@ def test_a_flashing_cell_hardly_moves(scene, refiner):
     assert size(solve(limited, seen(scene, truth)) - truth[INNER]) < 0.35 * size(truth[INNER])
 
 
+def test_brightness_in_the_pattern_of_activity_is_not_motion(scene):
+    """Two cells, one beside the other, that flash differently, at places of known activity."""
+    image, cells = (100 * scene)[INNER].numpy(), np.zeros((2, *SIZE), np.float32)
+    for cell, (y, x) in zip(cells, ((40, 50), (40, 72)), strict=True):
+        cell[y - 5 : y + 5, x - 5 : x + 5] = 1
+        cell[y - 2 : y + 2, x - 2 : x + 2] = 0.3
+    cells = gaussian_filter(cells, (0, 1, 1))
+    noise = np.full(SIZE, 4.0, np.float32)
+    template = Template(image, noise, 20 * cells.sum(axis=0))
+    knowing, naive = (Refiner(made, limit=math.inf) for made in (template, Template(image, noise)))
+    frame = torch.from_numpy(image + 30 * cells[0] - 10 * cells[1])
+    found, fooled = (
+        torch.cat([part.flatten() for part in solution(made, made.equations(frame, NOWHERE)[0])]).abs().mean()
+        for made in (knowing, naive)
+    )
+    assert found < 0.1 * fooled
+
+
+def test_frames_of_a_group_are_compared_with_the_image_without_them(scene):
+    image, noise = (100 * scene)[INNER].numpy(), np.full(SIZE, 4.0, np.float32)
+    others = np.stack([np.roll(image, shift, axis=1) for shift in (1, 2)])
+    refiner = Refiner(Template(image, noise, others=others))
+    frame = torch.from_numpy(np.roll(image, 2, axis=1))
+    for group, alike in ((None, False), (0, False), (1, True)):
+        assert (refiner.equations(frame, NOWHERE, group)[1] < 1e-6) == alike
+
+
 def test_stripes_along_rows_are_not_motion(scene, refiner):
     stripes = torch.randn(len(scene), 1, generator=torch.Generator().manual_seed(0))
     assert size(solve(refiner, scene + stripes)) < 0.02
@@ -190,7 +217,7 @@ def test_smooth_functions_make_the_covariance():
 def test_binned_frames_tell_of_the_same_field(scene):
     scene = torch.from_numpy(gaussian_filter(scene.numpy(), 2.0))  # no detail that binning would lose
     template = Template((100 * scene)[INNER].numpy(), np.full(SIZE, 4.0, np.float32))
-    small = Template(*binned(np.stack((template.image, template.variance / 4)), 2))
+    small = Template(*binned(np.stack((template.image, template.noise / 4)), 2))
     rough = Refiner(small, 2, limit=math.inf)
     truth = tissue_field(0, 0.5)
     frame = binned((100 * seen(scene, truth))[INNER].numpy()[None], 2)[0]

@@ -3,25 +3,45 @@ import pytest
 
 from moco_dl.reference import Samples
 from moco_dl.scenes import draw_scene
-from moco_dl.template import Template, build_template, filtered, shared_signal
+from moco_dl.template import build_template, filtered, shared_signal
 
 
 def stay(frames, motion):
     return frames.astype(np.float32)
 
 
-def test_variance_shows_noise_and_activity():
+def flashing(every, last):
+    """50 frames of which a cell lights up `every` so many, for `last` frames; noise of variance 25."""
     rng = np.random.default_rng(0)
     scene = rng.uniform(50, 150, (40, 60)).astype(np.float32)
     frames = scene + rng.normal(0, 5, (50, 40, 60)).astype(np.float32)
-    frames[::3, 10:20, 10:20] += 60  # a cell flashes
+    frames[np.arange(50) % every < last, 10:20, 10:20] += 60
     frames += rng.normal(0, 20, (50, 1, 1)).astype(np.float32)  # the lamp flickers
+    frames += rng.normal(0, 0.1, (50, 1, 1)).astype(np.float32) * scene  # and the tissue bleaches
+    return scene, frames
+
+
+def test_noise_holds_activity_if_no_sample_follows_another():
+    scene, frames = flashing(3, 1)
     samples = Samples(frames, np.arange(50), np.arange(50), np.zeros((50, 2, 1, 1), np.float32))
     template = build_template(samples, 0.01 * scene - 7, stay, own=False)
-    variance = template.variance
     assert np.abs(np.diff(template.image - frames.mean(axis=0))).mean() < 5
-    assert np.median(variance) == pytest.approx(25, rel=0.2)
-    assert variance[13:17, 13:17].min() > 20 * np.median(variance)
+    assert np.median(template.noise) == pytest.approx(25, rel=0.2)
+    assert template.noise[13:17, 13:17].min() > 20 * np.median(template.noise)
+    assert template.activity is None and template.others is None
+
+
+def test_activity_is_what_lasts():
+    scene, frames = flashing(25, 12)
+    samples = Samples(frames, np.arange(50) // 10, np.arange(50), np.zeros((50, 2, 1, 1), np.float32))
+    template = build_template(samples, 0.01 * scene - 7, stay, own=False)
+    lit = template.activity[13:17, 13:17]
+    assert 22 < lit.min() and lit.max() < 31  # half of 60, less what the blur takes away
+    assert template.noise[13:17, 13:17].mean() < 0.2 * np.square(template.activity[13:17, 13:17]).mean()
+    away = np.ones(scene.shape, bool)
+    away[3:27, 3:27] = False
+    assert (template.activity[away] < 2).all() and np.median(template.activity[away]) == 0
+    assert template.noise[away].mean() == pytest.approx(25, rel=0.05)
 
 
 def test_variance_where_nothing_was_seen_is_the_mean():
@@ -32,8 +52,8 @@ def test_variance_where_nothing_was_seen_is_the_mean():
 
     frames = np.random.default_rng(0).normal(0, 3, (30, 40, 40)).astype(np.float32)
     samples = Samples(frames, np.arange(30), np.arange(30), np.zeros((30, 2, 1, 1), np.float32))
-    variance = build_template(samples, frames.mean(axis=0), hide, own=True).variance
-    assert np.isfinite(variance).all() and variance[:4] == pytest.approx(9, rel=0.2)
+    noise = build_template(samples, frames.mean(axis=0), hide, own=True).noise
+    assert np.isfinite(noise).all() and noise[:4] == pytest.approx(9, rel=0.2)
 
 
 def slope_error(image, truth):
@@ -69,27 +89,23 @@ def test_own_template_is_the_mean_of_the_samples_freed_of_noise():
     assert slope_error(template.image, scene / 20) < 0.7 * slope_error(mean, scene / 20)
 
 
-def test_a_frame_is_taken_out_of_the_template():
-    """Its noise stays out of what it is compared with; what the other frames show remains."""
+@pytest.mark.parametrize(("length", "group"), [(1, 3), (6, 3), (2, 1)])
+def test_frames_are_taken_out_of_the_template(length, group):
+    """Their noise stays out of what they are compared with; what the other frames show remains."""
     rng = np.random.default_rng(0)
     scene = 100 * draw_scene((64, 80), np.random.default_rng(4))[0]
     frames = rng.poisson(scene / 5, (12, 64, 80)).astype(np.float32)
-    samples = Samples(frames, np.arange(12), np.arange(12), np.zeros((12, 2, 1, 1), np.float32))
+    runs = np.arange(12) // length
+    samples = Samples(frames, runs, np.arange(12), np.zeros((12, 2, 1, 1), np.float32))
+    members = samples.groups()[group]
+    assert len(members) == (1 if length == 6 else length)  # two runs are too few to do without one
     template = build_template(samples, frames.mean(axis=0), stay, own=True)
-    noise = (frames[3] - scene / 5).ravel()
-    without = template.without(frames[3])
+    noise = (frames[members[0]] - scene / 5).ravel()
+    without = template.others[group]
     assert np.corrcoef(noise, (template.image - scene / 5).ravel())[0, 1] > 0.2
     assert abs(np.corrcoef(noise, (without - scene / 5).ravel())[0, 1]) < 0.04
+    rest = ~np.isin(np.arange(12), members)
     others = build_template(
-        Samples(*(values[np.arange(12) != 3] for values in vars(samples).values())),
-        template.image,
-        stay,
-        own=True,
+        Samples(*(values[rest] for values in vars(samples).values())), template.image, stay, own=True
     )
     assert slope_error(without, others.image) < 0.1
-
-
-def test_a_template_made_of_something_else_holds_no_frame():
-    image = draw_scene((40, 40), np.random.default_rng(1))[0]
-    template = Template(image, np.ones_like(image))
-    assert template.without(image + 1) is template.image
