@@ -15,20 +15,20 @@ from torch import Tensor, nn
 
 from moco_dl.warp import warp
 
-STRIDE = 4  # of the finest level, and of the field
+STRIDE = 4  # of the field
 COARSEST = 16
 
 
 @dataclass(frozen=True)
 class NetworkConfig:
-    """Widths of PyramidFlowNet; lists run from stride 4 to stride 16."""
+    """Widths of PyramidFlowNet; lists end with stride 16, each entry before has half the stride."""
 
-    stem: int = 16  # channels at stride 2
-    widths: tuple[int, ...] = (32, 48, 64)  # encoder channels
-    match: tuple[int, ...] = (16, 24, 32)  # channels that are correlated
-    radius: tuple[int, ...] = (2, 3, 4)  # of the cost volume, in pixels of the level
-    hidden: tuple[int, ...] = (32, 48, 64)  # first decoder layer
-    state: tuple[int, ...] = (24, 32, 32)  # second decoder layer, handed on to the next level
+    stem: int = 8  # channels at stride 2
+    widths: tuple[int, ...] = (20, 40, 96)  # encoder channels, from stride 4
+    match: tuple[int, ...] = (16, 24)  # channels that are correlated: one entry a level of the decoder
+    radius: tuple[int, ...] = (3, 4)  # of the cost volume, in pixels of the level
+    hidden: tuple[int, ...] = (48, 80)  # first decoder layer
+    state: tuple[int, ...] = (24, 40)  # second decoder layer, handed on to the next level
 
     def as_dict(self) -> dict:
         return {name: list(v) if isinstance(v, tuple) else v for name, v in asdict(self).items()}
@@ -52,11 +52,11 @@ class PyramidFlowNet(nn.Module):
         states = (*config.state[1:], 0)  # what comes down from the coarser level
         self.levels = nn.ModuleList(
             Level(config.match[i], config.radius[i], config.hidden[i], config.state[i], states[i])
-            for i in range(len(config.widths))
+            for i in range(len(config.match))
         )
 
     def encode(self, images: Tensor) -> list[Tensor]:
-        """Network inputs (B, 2, H, W), any size -> features at strides 4, 8, 16, each (B, C, h, w).
+        """Network inputs (B, 2, H, W), any size -> features of each level, fine to coarse, each (B, C, h, w).
 
         The image is padded at the bottom and right to a multiple of 16 with invalid pixels.
         """
@@ -66,8 +66,8 @@ class PyramidFlowNet(nn.Module):
     def forward(self, reference: list[Tensor], frames: list[Tensor]) -> tuple[list[Tensor], Tensor]:
         """Features of reference and frames -> flows and the error expected of the last.
 
-        Flows (B, 2, h, w) at strides 16, 8, 4 and the mean end-point error (B, h, w) that the network expects
-        of the finest, all in pixels of the full frame.
+        Flows (B, 2, h, w) of each level, from stride 16 on, the last enlarged to stride 4, and the mean
+        end-point error (B, h, w) that the network expects of this; all in pixels of the full frame.
         """
         flow, state, flows = None, None, []
         stride = COARSEST
@@ -81,6 +81,8 @@ class PyramidFlowNet(nn.Module):
             flow, log_error, state = level(fixed.expand_as(moving), moving, flow, state)
             flows.append(flow * stride)
             stride //= 2
+        while flows[-1].shape[-1] * STRIDE < COARSEST * flows[0].shape[-1]:
+            flows[-1], log_error = _double(flows[-1]), _double(log_error[:, None])[:, 0]
         return flows, log_error.exp()
 
 
@@ -95,6 +97,8 @@ class Encoder(nn.Module):
             nn.Sequential(_convolution(before, after, 3, 2), _convolution(after, after))
             for before, after in zip((config.stem, *widths), widths, strict=False)
         )
+        self.finest = len(widths) - len(config.match)  # that is correlated
+        widths = widths[self.finest :]
         self.lateral = nn.ModuleList(nn.Conv2d(above, here, 1) for here, above in pairwise(widths))
         self.project = nn.ModuleList(
             nn.Conv2d(here, match, 1) for here, match in zip(widths, config.match, strict=True)
@@ -105,6 +109,7 @@ class Encoder(nn.Module):
         for down in self.down:
             x = down(x)
             pyramid.append(x)
+        pyramid = pyramid[self.finest :]
         for i in reversed(range(len(self.lateral))):
             pyramid[i] = pyramid[i] + _double(self.lateral[i](pyramid[i + 1]))
         return [_contrast(project(x)) for project, x in zip(self.project, pyramid, strict=True)]

@@ -22,7 +22,7 @@ from moco_dl.network import STRIDE, NetworkConfig, PyramidFlowNet
 from moco_dl.synth import PairOptions, Pairs, ScenePool, draw_pairs
 from moco_dl.warp import upsample
 
-LEVEL_WEIGHTS = (0.1, 0.2, 1.0)  # strides 16, 8, 4
+LEVEL_WEIGHTS = (0.1, 0.2)  # of the loss of coarser levels, from stride 16 on; the last level's is 1
 ERROR_WEIGHT = 0.03  # of the likelihood that teaches the network to state its error
 VALIDATION_PHOTONS = (0.5, 2.0, 10.0)
 VALIDATION_SEED = 1_000_003
@@ -117,7 +117,7 @@ class Trainer:
     def _loss(self, flows: list[Tensor], truth: Tensor, reference: Tensor, frame: Tensor) -> Tensor:
         total = torch.zeros((), device=self.device)
         size = truth.shape[-2:]
-        for flow, weight in zip(flows, LEVEL_WEIGHTS, strict=True):
+        for flow, weight in zip(flows, (*LEVEL_WEIGHTS[: len(flows) - 1], 1.0), strict=True):
             stride = STRIDE * flows[-1].shape[-1] // flow.shape[-1]
             full = upsample(flow, stride, size)
             total = total + weight * mixed_loss(self.options.loss, full, truth, reference, frame)
