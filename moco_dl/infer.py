@@ -5,10 +5,10 @@ from contextlib import AbstractContextManager, nullcontext
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from moco_dl.batch import Batch, Equations, Motion
+from moco_dl.blocks import shrink
 from moco_dl.device import CPU, frames_that_fit, sent, settle
 from moco_dl.errors import NrcorrectError
 from moco_dl.intensity import network_input
@@ -16,7 +16,7 @@ from moco_dl.network import STRIDE, PyramidFlowNet
 from moco_dl.reference import usable
 from moco_dl.refine import Refiner
 from moco_dl.rigid import RigidRegistration
-from moco_dl.warp import inside, shift_whole, upsample, warp
+from moco_dl.warp import inside, places, places_coarse, sample, shift_whole, upsample
 
 GROUP = 4  # frames per network call on the CPU
 EXACT_IN_FLOAT32 = ("uint8", "int8", "uint16", "int16", "float16", "float32")
@@ -105,14 +105,18 @@ class Estimator:
 
 
 def binned(frames: np.ndarray, factor: int) -> np.ndarray:
-    """Frames (n, H, W) averaged over `factor` x `factor` pixels, float32; where one is not finite, none is."""
+    """Frames (n, H, W) averaged over `factor` x `factor` pixels, float32; where one is not finite, none is.
+
+    What is missing at the far edges repeats the last pixel.
+    """
     height, width = (-(-size // factor) for size in frames.shape[1:])
     if factor == 1:
         return frames.astype(np.float32)
     small = np.empty((len(frames), height, width), np.float32)
+    pad = [(0, n * factor - size) for n, size in zip((height, width), frames.shape[1:], strict=True)]
     for image, frame in zip(small, frames, strict=True):
-        whole = torch.from_numpy(frame.astype(np.float32))
-        image[...] = F.avg_pool2d(whole[None, None], factor, ceil_mode=True)[0, 0].numpy()
+        whole = np.pad(frame, pad, mode="edge") if any(map(any, pad)) else frame
+        image[...] = shrink(whole, factor)
     return small
 
 
@@ -139,23 +143,31 @@ def linearise(batch: Batch, refiner: Refiner, groups: Mapping[int, int]) -> Equa
 
     `groups` are those of the frames in the refiner's template, by number.
     """
-    merged = batch.motion.merged(np.float32)
+    total = batch.motion.total().astype(np.float32) / refiner.binning
     left = np.zeros((len(batch.frames), len(refiner.matrix)))
     seen, misfit = np.zeros_like(left), np.zeros(len(left), np.float32)
     for i in np.flatnonzero(~batch.motion.flagged):
-        frame = binned(batch.frames[i : i + 1], refiner.binning)
-        rigid, flow = (part[i : i + 1] / refiner.binning for part in (merged.rigid, merged.flow))
-        field = displacement(rigid, flow, refiner.cell, frame.shape[1:], refiner.device)[0]
+        frame = binned(batch.frames[i : i + 1], refiner.binning)[0]
+        where = places_coarse(sent(total[i : i + 1], refiner.device), refiner.cell, frame.shape)
+        moved, known = pulled(sent(frame, refiner.device), where)
         rows = (
             np.zeros_like(batch.motion.flow[i, ..., 0]) if batch.motion.rows is None else batch.motion.rows[i]
         )
         # Copies, because products of matrices round by how their operands are aligned in memory.
-        rows, tissue = refiner.unknowns_of(torch.tensor(rows), torch.tensor(batch.motion.flow[i]))
-        group = groups.get(batch.start + int(i))
-        equations, misfit[i] = refiner.equations(sent(frame[0], refiner.device), field, group)
+        rows, tissue = refiner.basis.unknowns_of(torch.tensor(rows), torch.tensor(batch.motion.flow[i]))
+        equations, misfit[i] = refiner.equations(moved, known, groups.get(batch.start + int(i)))
         left[i] = equations + refiner.matrix @ rows
         seen[i] = left[i] + (refiner.matrix @ tissue).numpy()
     return Equations(left, seen, misfit)
+
+
+def pulled(frame: Tensor, where: Tensor) -> tuple[Tensor, Tensor]:
+    """Frame (H, W) at places (1, H, W, 2), zero where it is not finite; and where it has data, (H, W) bool."""
+    moved, known = sample(frame[None, None], where)[0, 0], inside(where)[0]
+    if not bool(torch.isfinite(moved.sum())):
+        known &= torch.isfinite(moved)
+        moved = torch.where(known, moved, 0.0)
+    return moved, known
 
 
 @torch.inference_mode()
@@ -165,24 +177,16 @@ def move(frames: np.ndarray, motion: Motion, stride: int, mode: str, device: tor
     Frames whose motion is exactly zero come back exactly. Pixels from outside the frame repeat its edge.
     32-bit integers and float64 are warped in float64, the rest in float32. `mode`: bilinear or bicubic.
     """
-    precise = torch.float32 if frames.dtype.name in EXACT_IN_FLOAT32 else torch.float64
+    precise = np.float32 if frames.dtype.name in EXACT_IN_FLOAT32 else np.float64
     still = ~(np.any(motion.rigid, axis=1) | np.any(motion.flow, axis=(1, 2, 3)))
-    moved = torch.empty(frames.shape, dtype=precise)
+    moved = np.empty(frames.shape, precise)
     for i, frame in enumerate(frames):  # one by one, so that what is needed for it stays in the cache
-        moved[i] = torch.from_numpy(frame.astype(np.float64)).to(precise)
+        moved[i] = frame
         if not still[i]:
-            field = displacement(motion.rigid[i : i + 1], motion.flow[i : i + 1], stride, frame.shape, device)
-            image = sent(moved[i].numpy(), device)[None, None]
-            moved[i] = warp(image, field.to(precise), mode=mode)[0, 0]
-    return moved.numpy()
-
-
-def displacement(
-    rigid: np.ndarray, flow: np.ndarray, stride: int, size: tuple[int, int], device: torch.device = CPU
-) -> Tensor:
-    """Full-resolution displacement (n, 2, H, W) float32 of rigid (n, 2) and coarse flow (n, 2, h, w)."""
-    full = upsample(sent(flow.astype(np.float32), device), stride, size)
-    return full + sent(rigid, device)[:, :, None, None]
+            total = motion.flow[i : i + 1].astype(precise) + motion.rigid[i : i + 1, :, None, None]
+            where = places_coarse(sent(total, device), stride, frame.shape)
+            moved[i] = sample(sent(moved[i], device)[None, None], where, mode=mode)[0, 0].cpu().numpy()
+    return moved
 
 
 @torch.inference_mode()
@@ -193,10 +197,9 @@ def move_known(frames: np.ndarray, motion: np.ndarray, stride: int = STRIDE) -> 
     """
     moved = torch.empty(frames.shape)
     for i, frame in enumerate(frames):
-        if motion.shape[2:] == (1, 1):
-            field = torch.from_numpy(motion[i : i + 1]).expand(-1, -1, *frame.shape)
-        else:
-            field = displacement(np.zeros((1, 2), np.float32), motion[i : i + 1], stride, frame.shape)
-        image = torch.from_numpy(frame.astype(np.float32))[None, None]
-        moved[i] = torch.where(inside(field), warp(image, field)[:, 0], torch.nan)[0]
+        flow = torch.from_numpy(motion[i : i + 1])
+        whole = flow.shape[2:] == (1, 1)
+        where = places(flow.expand(-1, -1, *frame.shape)) if whole else places_coarse(flow, stride, frame.shape)
+        found = sample(torch.from_numpy(frame.astype(np.float32))[None, None], where)[0, 0]
+        moved[i] = torch.where(inside(where)[0], found, torch.nan)
     return moved.numpy()

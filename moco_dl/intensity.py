@@ -19,7 +19,7 @@ def network_input(images: Tensor) -> Tensor:
 
 def _standardise(image: Tensor) -> Tensor:
     valid = torch.isfinite(image)
-    values = image[valid]
+    values = image if bool(valid.all()) else image[valid]
     if values.numel() == 0:
         return torch.zeros(2, *image.shape, device=image.device)
     for _ in range(2):

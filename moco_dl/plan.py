@@ -89,14 +89,15 @@ def refining(plan: Plan, samples: Samples, smooth: float | None, *, own: bool, m
     numbers = np.concatenate([np.arange(run.start, run.stop) for run in runs])
     trusted = np.ones(len(samples.runs), bool)
     binning = plan.estimator.binning
-    for _ in range(2):  # again without the frames that do not fit, so that they do no harm
+    for last in (False, True):  # again without the frames that do not fit, so that they do no harm
         template = build_template(_some(samples, trusted), plan.reference, move_known, own=own, mapping=mapping)
         rough = Refiner(_binned(template, binning), binning, device=plan.computing)
         within = _groups(samples, numbers, trusted)
         parts = list(mapping(partial(_linearised, rough, within), runs))
-        before, trusted = trusted, _fits(parts)
-        if trusted.all() or (trusted == before).all():
+        fits = _fits(parts)
+        if last or (fits == trusted).all():
             break
+        trusted = fits
     first, found = _step(rough, parts, samples.runs, trusted, own=own, smooth=smooth)
     # Samples lie closer to one another now, so that what is made of them is sharper.
     samples = replace(samples, motion=np.concatenate([run.motion.total() for run in found]))

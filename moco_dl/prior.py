@@ -66,7 +66,7 @@ def measure_prior(refiner: Refiner, equations: Equations, runs: np.ndarray, trus
     `runs` (n,) numbers the runs of consecutive frames. If no run is longer than one frame, nothing is known
     about time, and the tissue is taken to move anew in each frame.
     """
-    kinds, matrix = refiner.kinds(), refiner.matrix.numpy()
+    kinds, matrix = refiner.basis.kinds(), refiner.matrix.numpy()
     noise, sizes = _sizes(matrix, kinds, np.square(equations.left[trusted]).mean(axis=0))
     pairs = _apart(1, runs, trusted)
     if len(pairs):  # what lasts in the rows is activity
@@ -79,7 +79,7 @@ def measure_prior(refiner: Refiner, equations: Equations, runs: np.ndarray, trus
     visible = visible.clip(1e-9 * visible.max())
     mean = equations.seen[trusted].mean(axis=0)
     moments = _moments(alone.equations(equations.seen - mean) @ modes, runs, trusted)
-    shapes = refiner.tissue_shapes()
+    shapes = refiner.basis.tissue_shapes()
     effects = np.stack([np.square(visible) * _diagonal(modes, shape) for shape in shapes])
     if len(moments) > 1:
         *shares, activity = _shares(effects, noise * visible, moments)

@@ -28,7 +28,9 @@ class Tracker:
     def __init__(self, refiner: Refiner, prior: Prior, usual: float = 1.0):
         """`usual` is the misfit that frames usually have."""
         self.prior, self.usual = prior, usual
-        self.alone = TissueAlone(refiner.matrix.numpy(), refiner.kinds()["tissue"], prior.noise / prior.other)
+        self.alone = TissueAlone(
+            refiner.matrix.numpy(), refiner.basis.kinds()["tissue"], prior.noise / prior.other
+        )
         root = np.kron(np.eye(2), _root(prior.tissue))
         visible, axes = np.linalg.eigh(root.T @ self.alone.matrix @ root / prior.noise)
         self.visible, self.modes = visible.clip(0), root @ axes
@@ -67,7 +69,7 @@ class Tracker:
         ways[len(tissue) :, ~alone.is_tissue] = _root(self.prior.noise * alone.others).T
         variance = np.zeros(refiner.grid)
         for way in ways:
-            shift, rows, field = refiner.displacement(way)
+            shift, rows, field = refiner.basis.displacement(way)
             variance += np.square(shift[:, None, None] + rows[..., None] + field).mean(axis=0)
         return np.sqrt(np.pi / 2 * variance).astype(np.float32)
 
@@ -127,7 +129,7 @@ def _solved(
             near = np.stack([told[batch.start + int(i) + lag] for lag in lags])
             modes = (tracker.weights(lags) * near).sum(axis=0)
         seen = equations.seen[i] if 0 in lags else None
-        shift, lines, tissue = refiner.displacement(tracker.unknowns(seen, modes))
+        shift, lines, tissue = refiner.basis.displacement(tracker.unknowns(seen, modes))
         mean = tissue.mean(axis=(1, 2))
         rigid[i] += shift + mean
         rows[i], flow[i] = lines, tissue - mean[:, None, None]

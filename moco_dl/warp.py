@@ -12,6 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+ROUNDING = 1e-6  # of places that are on the edge
+
 
 def warp(images: Tensor, flow: Tensor, *, mode: str = "bilinear", padding: str = "border") -> Tensor:
     """Pull `images` (B, C, H, W) through `flow` (B, 2, H, W); returns (B, C, H, W).
@@ -19,26 +21,51 @@ def warp(images: Tensor, flow: Tensor, *, mode: str = "bilinear", padding: str =
     `mode` is bilinear or bicubic. `padding` says what lies outside the image: "border" repeats the
     nearest edge pixel, "zeros" is black. Differentiable in both arguments (for bicubic as well).
     """
-    # grid_sample wants (x, y) in [-1, 1]; this is the only place that knows.
-    grid = torch.stack((_unit(flow[:, 1], -1), _unit(flow[:, 0], -2)), dim=-1)  # (B, H, W, 2)
-    return F.grid_sample(images, grid, mode=mode, padding_mode=padding, align_corners=True)
+    return sample(images, places(flow), mode=mode, padding=padding)
 
 
-def _unit(displacement: Tensor, dim: int) -> Tensor:
-    """Where displacements (B, H, W) along `dim` lead to, from -1 to 1."""
-    size = displacement.shape[dim]
-    if size == 1:
-        return torch.zeros_like(displacement)
-    place = torch.arange(size, dtype=displacement.dtype, device=displacement.device) * (2.0 / (size - 1)) - 1.0
-    return torch.add(place if dim == -1 else place[:, None], displacement, alpha=2.0 / (size - 1))
+def sample(images: Tensor, where: Tensor, *, mode: str = "bilinear", padding: str = "border") -> Tensor:
+    """Values (B, C, H, W) of `images` at places (B, H, W, 2), see `places`; otherwise like `warp`."""
+    return F.grid_sample(images, where, mode=mode, padding_mode=padding, align_corners=True)
 
 
-def inside(flow: Tensor) -> Tensor:
-    """True where the frame holds data for the reference's pixel; flow (B, 2, H, W) -> bool (B, H, W)."""
-    height, width = flow.shape[-2:]
-    y = torch.arange(height, dtype=flow.dtype, device=flow.device)[:, None] + flow[:, 0]
-    x = torch.arange(width, dtype=flow.dtype, device=flow.device) + flow[:, 1]
-    return (y >= 0) & (y <= height - 1) & (x >= 0) & (x <= width - 1)
+def places(flow: Tensor) -> Tensor:
+    """Where `flow` (B, 2, H, W) leads to: (B, H, W, 2), (x, y) from -1 to 1 inside the image.
+
+    This and `places_coarse` are the only ones to know that grid_sample wants it so.
+    """
+    parts = []
+    for axis, component in ((-1, flow[:, 1]), (-2, flow[:, 0])):
+        size = component.shape[axis]
+        place = _unit(size, flow) if axis == -1 else _unit(size, flow)[:, None]
+        parts.append(torch.add(place, component, alpha=_scale(size)))
+    return torch.stack(parts, dim=-1)
+
+
+def places_coarse(flow: Tensor, stride: int, size: tuple[int, int]) -> Tensor:
+    """`places` (B, H, W, 2) of a coarse flow (B, 2, h, w) of this stride, for frames of `size` (H, W)."""
+    (height, width), (dy, dx) = size, flow.unbind(1)
+    scaled = torch.stack((dx * _scale(width), dy * _scale(height)), dim=1)
+    full = upsample(scaled, stride, size)
+    found = torch.empty(len(flow), height, width, 2, dtype=flow.dtype, device=flow.device)
+    torch.add(full[:, 0], _unit(width, flow), out=found[..., 0])
+    torch.add(full[:, 1], _unit(height, flow)[:, None], out=found[..., 1])
+    return found
+
+
+def _scale(size: int) -> float:
+    return 2.0 / (size - 1) if size > 1 else 0.0
+
+
+def _unit(size: int, like: Tensor) -> Tensor:
+    """The pixels' own places along a side, from -1 to 1."""
+    place = torch.arange(size, dtype=like.dtype, device=like.device) * _scale(size)
+    return place - 1.0 if size > 1 else place
+
+
+def inside(where: Tensor) -> Tensor:
+    """True where places (B, H, W, 2) are inside the image, which then holds data: bool (B, H, W)."""
+    return torch.maximum(where[..., 0].abs(), where[..., 1].abs()) <= 1.0 + ROUNDING
 
 
 def upsample(flow: Tensor, stride: int, size: tuple[int, int]) -> Tensor:

@@ -5,13 +5,14 @@ import pytest
 import torch
 from scipy.ndimage import gaussian_filter
 
-from moco_dl.infer import binned
+from moco_dl.basis import smooth_functions
+from moco_dl.infer import binned, pulled
 from moco_dl.motion import MotionOptions, draw_field
 from moco_dl.network import STRIDE
-from moco_dl.refine import Refiner, _smooth_functions
+from moco_dl.refine import Refiner
 from moco_dl.scenes import draw_scene
 from moco_dl.template import Template
-from moco_dl.warp import invert, upsample, warp
+from moco_dl.warp import invert, places, upsample, warp
 
 SIZE = (96, 122)
 MARGIN = 12
@@ -35,6 +36,11 @@ def refiner_of(scene, **options):
     return Refiner(Template((100 * scene)[INNER].numpy(), np.full(SIZE, 4.0, np.float32)), **options)
 
 
+def equations(refiner, frame, field, group=None):
+    """Of a frame (H, W) that has been moved by `field` (2, H, W), in its pixels."""
+    return refiner.equations(*pulled(frame, places(field[None])), group)
+
+
 def seen(scene, truth):
     """The frame whose backward field is `truth` (2, H, W), on the scene's grid."""
     return warp(scene[None, None], invert(truth[None]), mode="bicubic")[0, 0]
@@ -55,14 +61,14 @@ def row_field(amplitude):
 def solution(refiner, equations):
     """Most probable shift, rows and tissue's displacement if all unknowns are expected to be about 0.3."""
     damped = refiner.matrix + torch.eye(len(refiner.matrix)) / 0.3**2
-    found = refiner.displacement(torch.linalg.solve(damped, equations).numpy())
+    found = refiner.basis.displacement(torch.linalg.solve(damped, equations).numpy())
     return tuple(map(torch.from_numpy, found))
 
 
 def solve(refiner, frame, start=NOWHERE, gain=100.0):
     """What the step adds at every pixel."""
-    equations, _ = refiner.equations((gain * frame)[INNER].contiguous(), start)
-    shift, rows, tissue = solution(refiner, equations)
+    told, _ = equations(refiner, (gain * frame)[INNER].contiguous(), start)
+    shift, rows, tissue = solution(refiner, told)
     return upsample((shift[:, None, None] + rows[..., None] + tissue)[None], STRIDE, SIZE)[0]
 
 
@@ -82,8 +88,8 @@ def test_what_is_known_already_is_not_added_again(scene, refiner):
 
 def test_rows_and_tissue_are_told_apart(scene, refiner):
     for truth, expected in ((row_field(0.4), "rows"), (tissue_field(0, 0.5), "tissue")):
-        equations, _ = refiner.equations((100 * seen(scene, truth))[INNER].contiguous(), NOWHERE)
-        _, rows, tissue = solution(refiner, equations)
+        told, _ = equations(refiner, (100 * seen(scene, truth))[INNER].contiguous(), NOWHERE)
+        _, rows, tissue = solution(refiner, told)
         assert (rows.std() > tissue.std()) == (expected == "rows")
 
 
@@ -113,7 +119,7 @@ def test_brightness_in_the_pattern_of_activity_is_not_motion(scene):
     knowing, naive = (Refiner(made, limit=math.inf) for made in (template, Template(image, noise)))
     frame = torch.from_numpy(image + 30 * cells[0] - 10 * cells[1])
     found, fooled = (
-        torch.cat([part.flatten() for part in solution(made, made.equations(frame, NOWHERE)[0])]).abs().mean()
+        torch.cat([part.flatten() for part in solution(made, equations(made, frame, NOWHERE)[0])]).abs().mean()
         for made in (knowing, naive)
     )
     assert found < 0.1 * fooled
@@ -125,7 +131,7 @@ def test_frames_of_a_group_are_compared_with_the_image_without_them(scene):
     refiner = Refiner(Template(image, noise, others=others))
     frame = torch.from_numpy(np.roll(image, 2, axis=1))
     for group, alike in ((None, False), (0, False), (1, True)):
-        assert (refiner.equations(frame, NOWHERE, group)[1] < 1e-6) == alike
+        assert (equations(refiner, frame, NOWHERE, group)[1] < 1e-6) == alike
 
 
 def test_stripes_along_rows_are_not_motion(scene, refiner):
@@ -155,9 +161,9 @@ def test_nothing_known_adds_nothing(scene, refiner):
 
 def test_equations_are_those_of_least_squares(scene, refiner):
     """The normal matrix against one made function by function, without the order of sums that makes it fast."""
-    gradient, weight = refiner.gradient, refiner.weight
-    pairs = zip(*refiner.pairs, strict=True)
-    functions = torch.stack([torch.outer(refiner.y[:, i], refiner.x[:, j]) for i, j in pairs])
+    gradient, weight = refiner.view.gradient, refiner.weight
+    pairs = zip(*refiner.basis.pairs, strict=True)
+    functions = torch.stack([torch.outer(refiner.basis.y[:, i], refiner.basis.x[:, j]) for i, j in pairs])
     full = functions.repeat_interleave(STRIDE, 1).repeat_interleave(STRIDE, 2)[:, : SIZE[0], : SIZE[1]].double()
     slopes = torch.cat([full * g.double() for g in gradient]).flatten(1)
     matrix = slopes @ (slopes * weight.flatten()).T
@@ -168,11 +174,11 @@ def test_rows_already_applied_count_as_such(scene, refiner):
     """Whether rows were applied before or are found now, their total is about the same."""
     truth = row_field(0.15)
     frame = (100 * seen(scene, truth))[INNER].contiguous()
-    fresh = solution(refiner, refiner.equations(frame, NOWHERE)[0])[1]
+    fresh = solution(refiner, equations(refiner, frame, NOWHERE)[0])[1]
     known = 0.8 * torch.nn.functional.avg_pool2d(truth[INNER][None], STRIDE)[0][..., 0]
     start = upsample(known[None, ..., None].expand(-1, -1, -1, 31), STRIDE, SIZE)[0]
-    unknowns, _ = refiner.unknowns_of(known, torch.zeros(2, *refiner.grid))
-    total = solution(refiner, refiner.equations(frame, start)[0] + refiner.matrix @ unknowns)[1]
+    unknowns, _ = refiner.basis.unknowns_of(known, torch.zeros(2, *refiner.grid))
+    total = solution(refiner, equations(refiner, frame, start)[0] + refiner.matrix @ unknowns)[1]
     difference = total - fresh
     difference = difference - difference.mean(dim=1, keepdim=True)  # the whole frame's shift may take some
     assert difference.abs().mean() < 0.35 * fresh.abs().mean()
@@ -181,33 +187,33 @@ def test_rows_already_applied_count_as_such(scene, refiner):
 def test_misfit_tells_how_much_a_frame_differs(scene, refiner):
     frame = (100 * scene)[INNER].contiguous()
     noisy = frame + 2 * torch.randn(SIZE, generator=torch.Generator().manual_seed(0))
-    assert refiner.equations(frame, NOWHERE)[1] < 1e-6
-    assert refiner.equations(noisy, NOWHERE)[1] == pytest.approx(1, abs=0.1)  # noise of the expected variance
-    assert refiner.equations(frame.roll(20, 1), NOWHERE)[1] > 5
+    assert equations(refiner, frame, NOWHERE)[1] < 1e-6
+    assert equations(refiner, noisy, NOWHERE)[1] == pytest.approx(1, abs=0.1)  # noise of the expected variance
+    assert equations(refiner, frame.roll(20, 1), NOWHERE)[1] > 5
 
 
 def test_unknowns_stand_for_what_they_were_made_of(refiner):
     field = torch.nn.functional.avg_pool2d(tissue_field(3, 1.0)[INNER][None], STRIDE, ceil_mode=True)[0]
     rows = torch.sin(torch.arange(refiner.grid[0]) / 4.0).expand(2, -1)
-    of_rows, of_tissue = refiner.unknowns_of(rows, field)
-    shift, lines, tissue = map(torch.from_numpy, refiner.displacement((of_rows + of_tissue).numpy()))
+    of_rows, of_tissue = refiner.basis.unknowns_of(rows, field)
+    shift, lines, tissue = map(torch.from_numpy, refiner.basis.displacement((of_rows + of_tissue).numpy()))
     assert not shift.any()
     assert (lines - rows).abs().max() < 0.1 and (tissue - field).abs().mean() < 0.02
 
 
 def test_shapes_of_tissue_are_covariances(refiner):
-    count = int(refiner.kinds()["tissue"].sum()) // 2
+    count = int(refiner.basis.kinds()["tissue"].sum()) // 2
     sizes = []
-    for shape in refiner.tissue_shapes():
+    for shape in refiner.basis.tissue_shapes():
         assert shape.shape == (count, count)
         assert np.linalg.eigvalsh(shape).min() > -1e-9
         sizes.append(np.trace(shape))
-    np.testing.assert_array_equal(refiner.tissue_shapes()[-1], np.eye(count))
+    np.testing.assert_array_equal(refiner.basis.tissue_shapes()[-1], np.eye(count))
     assert sizes[1:] == sorted(sizes[1:])
 
 
 def test_smooth_functions_make_the_covariance():
-    functions = _smooth_functions(50, 6.0).double()
+    functions = smooth_functions(50, 6.0).double()
     position = torch.arange(50.0, dtype=torch.float64)
     truth = torch.exp(-0.5 * ((position[:, None] - position) / 6.0).square())
     assert (functions @ functions.T - truth).abs().max() < 0.05
@@ -221,7 +227,7 @@ def test_binned_frames_tell_of_the_same_field(scene):
     rough = Refiner(small, 2, limit=math.inf)
     truth = tissue_field(0, 0.5)
     frame = binned((100 * seen(scene, truth))[INNER].numpy()[None], 2)[0]
-    equations, _ = rough.equations(torch.from_numpy(frame), torch.zeros(2, *frame.shape))
-    shift, rows, tissue = solution(rough, equations)
+    told, _ = equations(rough, torch.from_numpy(frame), torch.zeros(2, *frame.shape))
+    shift, rows, tissue = solution(rough, told)
     found = upsample((shift[:, None, None] + rows[..., None] + tissue)[None], STRIDE, SIZE)[0]
     assert size(found - truth[INNER]) < 0.3 * size(truth[INNER])

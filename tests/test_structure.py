@@ -26,7 +26,8 @@ CORE = {
     "smooth": {"batch"},
     "template": {"reference"},
     "device": {"errors"},
-    "refine": {"device", "network", "template", "warp"},
+    "basis": {"network"},
+    "refine": {"basis", "device", "network", "template", "warp"},
     "prior": {"batch", "refine"},
     "track": {"batch", "prior", "refine"},
 }
@@ -89,7 +90,7 @@ LISTED = CORE | {
     f"{room}.{name}": allowed for room, modules in ROOMS.items() for name, allowed in modules.items()
 }
 ENTER_ROOMS = {"job", "comparison"}  # modules of the core that use rooms: files in, files out
-KNOW_TORCH = {"device", "warp", "network", "losses", "refine", "prior", "track", "evaluation.residual"}
+KNOW_TORCH = {"basis", "device", "warp", "network", "losses", "refine", "prior", "track", "evaluation.residual"}
 LOAD_TORCH = {"evaluation.measure", "evaluation.table", "evaluation.pair"}  # by what they import
 TORCH_FREE = [name for name in LISTED if name not in KNOW_TORCH | LOAD_TORCH]
 

@@ -35,7 +35,7 @@ def root(covariance):
 def draw(refiner, frames, *, tissue=0.0, lasting=4.0, rows=0.0, noise=1.0, activity=0.0, seed=0):
     """Unknowns and right-hand sides (frames, 2 m): sizes in px, `activity` a share of the noise."""
     rng = np.random.default_rng(seed)
-    kinds, matrix = refiner.kinds(), refiner.matrix.numpy()
+    kinds, matrix = refiner.basis.kinds(), refiner.matrix.numpy()
     slow = root(gaussian(frames, lasting))
     unknowns = tissue * kinds["tissue"] * (slow @ rng.standard_normal((frames, len(matrix))))
     unknowns += rows * kinds["rows_x"] * rng.standard_normal((frames, len(matrix)))
@@ -59,8 +59,8 @@ def total(prior, refiner):
     """Expected size of the tissue's displacement, px."""
     values = np.concatenate([root(prior.tissue).T] * 2, axis=1)
     unknowns = np.zeros((len(values), len(refiner.matrix)))
-    unknowns[:, refiner.kinds()["tissue"]] = values
-    fields = [refiner.displacement(row)[2][0] for row in unknowns]
+    unknowns[:, refiner.basis.kinds()["tissue"]] = values
+    fields = [refiner.basis.displacement(row)[2][0] for row in unknowns]
     return np.sqrt(np.square(fields).sum(axis=0).mean())
 
 
@@ -90,11 +90,11 @@ def test_what_lasts_but_looks_like_noise_is_activity(refiner):
 
 def test_what_all_frames_share_is_found_or_left(refiner):
     unknowns, equations = draw(refiner, 60, tissue=0.2)
-    common = np.where(refiner.kinds()["tissue"], 0.5, 0.0)
+    common = np.where(refiner.basis.kinds()["tissue"], 0.5, 0.0)
     seen = equations + refiner.matrix.numpy() @ common
     prior = prior_of(refiner, seen, np.arange(60) // RUN)
-    shared = lambda p: refiner.displacement(p.common)[2]  # noqa: E731
-    truth = refiner.displacement(common + unknowns.mean(axis=0))[2]
+    shared = lambda p: refiner.basis.displacement(p.common)[2]  # noqa: E731
+    truth = refiner.basis.displacement(common + unknowns.mean(axis=0))[2]
     assert np.abs(shared(prior) - truth).mean() < 0.15 * np.abs(truth).mean()
     assert not shared(prior.about_zero()).any()
 
@@ -129,7 +129,7 @@ def motions(equations, size, refiner, tracker, **marks):
 @pytest.fixture(scope="module")
 def prior(refiner):
     """Correlated over 1.5 frames, so that 8 frames away nothing is left."""
-    kinds = refiner.kinds()
+    kinds = refiner.basis.kinds()
     size = kinds["tissue"].sum() // 2
     other = np.where(kinds["shift"], 0.09, 0.04)[~kinds["tissue"]]
     zeros = np.zeros(len(refiner.matrix))
@@ -140,7 +140,7 @@ def prior(refiner):
 def test_the_motion_is_the_most_probable_one(refiner, prior):
     """Against one system of equations for the whole movie."""
     _, equations = draw(refiner, 12, tissue=0.2, rows=0.2)
-    kinds, matrix = refiner.kinds(), refiner.matrix.numpy()
+    kinds, matrix = refiner.basis.kinds(), refiner.matrix.numpy()
     apart = np.abs(np.subtract.outer(np.arange(12), np.arange(12)))
     size = np.zeros(len(matrix))
     size[kinds["tissue"]] = 0.04
@@ -154,7 +154,7 @@ def test_the_motion_is_the_most_probable_one(refiner, prior):
     unknowns = (
         motion @ everywhere @ np.linalg.solve(everywhere @ motion @ everywhere + noise, equations.ravel())
     )
-    expected = [refiner.displacement(row) for row in unknowns.reshape(12, -1)]
+    expected = [refiner.basis.displacement(row) for row in unknowns.reshape(12, -1)]
     expected = np.stack([s[:, None, None] + r[..., None] + t for s, r, t in expected])
     tracker = Tracker(refiner, quiet)
     tracker.reach = 12
@@ -164,7 +164,7 @@ def test_the_motion_is_the_most_probable_one(refiner, prior):
 def test_knowing_of_activity_helps(refiner, prior):
     """Where noise lasts as long as motion, only its pattern tells them apart; it matters how strong it is."""
     unknowns, equations = draw(refiner, 200, tissue=0.05, lasting=1.5, noise=2.0, activity=0.9)
-    truth = np.stack([refiner.displacement(row)[2] for row in unknowns])
+    truth = np.stack([refiner.basis.displacement(row)[2] for row in unknowns])
     expected = replace(prior, noise=2.0, tissue=prior.tissue / 16, other=np.full_like(prior.other, 1e-9))
     errors = []
     for share in (0.0, 0.9):
@@ -215,7 +215,7 @@ def test_doubtful_samples_leave_the_prior_alone(refiner):
 def test_the_stated_error_is_the_true_one(refiner, prior, noise):
     """Within the 20 % that are promised, on average and from place to place."""
     rng = np.random.default_rng(3)
-    kinds, matrix = refiner.kinds(), refiner.matrix.numpy()
+    kinds, matrix = refiner.basis.kinds(), refiner.matrix.numpy()
     frames = 300
     quiet = replace(prior, noise=noise, activity=np.zeros(1))
     unknowns = (
@@ -225,7 +225,7 @@ def test_the_stated_error_is_the_true_one(refiner, prior, noise):
     errors = rng.standard_normal((frames, len(matrix))) @ root(matrix).T
     tracker = Tracker(refiner, quiet)
     found = motions(unknowns @ matrix + noise**0.5 * errors, 50, refiner, tracker)
-    parts = [refiner.displacement(row) for row in unknowns]
+    parts = [refiner.basis.displacement(row) for row in unknowns]
     truth = np.stack([s[:, None, None] + r[..., None] + t for s, r, t in parts])
     error = np.linalg.norm(found - truth, axis=1).mean(axis=0)
     stated = tracker.expected_error(refiner)

@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -6,7 +7,7 @@ from hypothesis.extra.numpy import arrays
 from scipy.ndimage import map_coordinates
 
 from moco_dl.fields import _interpolation
-from moco_dl.warp import inside, invert, shift_whole, upsample, warp
+from moco_dl.warp import inside, invert, places, places_coarse, shift_whole, upsample, warp
 
 images = arrays(np.float32, (1, 1, 9, 12), elements=st.floats(0, 1000, width=32))
 
@@ -54,6 +55,14 @@ def test_warp_is_affine_in_intensity_and_independent_of_the_batch():
     torch.testing.assert_close(warp(3 * image + 2, flow), 3 * warp(image, flow) + 2)
 
 
+@pytest.mark.parametrize(("stride", "size"), [(4, (22, 18)), (2, (31, 33)), (4, (16, 1))])
+def test_places_of_a_coarse_flow_are_those_of_the_full_one(stride, size):
+    grid = [-(-n // stride) for n in size]
+    coarse = 3 * torch.randn(2, 2, *grid, generator=torch.Generator().manual_seed(0))
+    expected = places(upsample(coarse, stride, size))
+    torch.testing.assert_close(places_coarse(coarse, stride, size), expected, atol=1e-6, rtol=0)
+
+
 def test_warp_is_differentiable_in_the_flow():
     image = torch.rand(1, 1, 8, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     flow = torch.full((1, 2, 8, 8), 0.3, dtype=torch.float64, requires_grad=True)
@@ -63,8 +72,8 @@ def test_warp_is_differentiable_in_the_flow():
 def test_inside_marks_what_the_frame_holds():
     flow = torch.zeros(1, 2, 6, 8)
     flow[:, 0] = 2.0
-    assert inside(flow)[0].sum(0).tolist() == [4] * 8
-    assert not inside(flow)[0, 4:].any()
+    assert inside(places(flow))[0].sum(0).tolist() == [4] * 8
+    assert not inside(places(flow))[0, 4:].any()
 
 
 def test_shift_whole_keeps_values_and_marks_the_rest():

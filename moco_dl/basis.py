@@ -1,0 +1,94 @@
+"""The functions that a field is made of.
+
+Their sum is of three kinds: a shift of the whole frame; functions of the row, for tissue that moves while a
+scanner takes row after row; smooth functions of both coordinates, for the tissue's own deformation.
+"""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from moco_dl.network import STRIDE
+
+TISSUE = 30.0  # px, shortest length over which the tissue's displacement is correlated
+ROWS = 10.0  # px, the same for what differs from row to row
+KEPT = 0.995  # share of the variance of smooth functions that their basis holds
+SPECTRUM = 6  # steps in which the tissue's displacement may fall off from long waves to short ones
+
+
+class Basis:
+    """Products of a function of y and one of x, on the coarse grid (h, w) of a frame.
+
+    The 2 m unknowns are the factors of dy, then those of dx.
+    """
+
+    def __init__(self, grid: tuple[int, int]):
+        self.grid = grid
+        smooth = [smooth_functions(n, TISSUE / STRIDE) for n in self.grid]
+        rows = smooth_functions(self.grid[0], ROWS / STRIDE)
+        one = [torch.ones(n, 1) for n in self.grid]
+        self.y, self.x = torch.cat((one[0], rows, smooth[0]), dim=1), torch.cat((one[1], smooth[1]), dim=1)
+        first = 1 + rows.shape[1]
+        tissue = torch.cartesian_prod(torch.arange(first, self.y.shape[1]), torch.arange(1, self.x.shape[1]))
+        pairs = torch.cat((torch.tensor([[r, 0] for r in range(first)]), tissue))
+        self.pairs = tuple(pairs.T)
+        self.unknowns = (slice(None), *self.pairs)
+        self.rows = slice(1, first)
+        self.inverses = [torch.linalg.pinv(f.double()) for f in (self.y[:, first:], self.x[:, 1:])]
+
+    def tissue_shapes(self) -> list[np.ndarray]:
+        """Covariances (k, k) of one component's unknowns, whose mixtures describe a tissue's displacement.
+
+        One whose correlation is Gaussian over twice TISSUE; and uncorrelated unknowns for functions of long
+        waves only, down to shorter and shorter ones, so that the mixture can fall off in any way.
+        """
+        factors = [
+            inverse.numpy() @ correlation(n, 2 * TISSUE / STRIDE) @ inverse.numpy().T
+            for inverse, n in zip(self.inverses, self.grid, strict=True)
+        ]
+        y, x = (functions - first for functions, first in zip(self.pairs, (self.rows.stop, 1), strict=True))
+        half_waves = torch.hypot((y + 1) / self.grid[0], (x + 1) / self.grid[1])[y >= 0].log().numpy()
+        edges, step = np.linspace(half_waves.min(), half_waves.max(), SPECTRUM, retstep=True)
+        return [np.kron(*factors), *(np.diag((1 - (half_waves - edge) / step).clip(0, 1)) for edge in edges)]
+
+    def kinds(self) -> dict[str, np.ndarray]:
+        """Indicators (2 m,) of the unknowns of each kind: shift, tissue, and rows of either component."""
+        kinds = np.zeros((4, 2, len(self.pairs[0])), bool)
+        kinds[0, :, 0] = True
+        kinds[1, :, self.rows.stop :] = True
+        kinds[2, 0, self.rows] = True
+        kinds[3, 1, self.rows] = True
+        return dict(zip(("shift", "tissue", "rows_y", "rows_x"), kinds.reshape(4, -1), strict=True))
+
+    def unknowns_of(self, rows: Tensor, tissue: Tensor) -> tuple[Tensor, Tensor]:
+        """Unknowns (2 m,) float64 that come closest to row motion (2, h); and those for tissue's (2, h, w)."""
+        values = torch.zeros(2, 2, len(self.pairs[0]), dtype=torch.float64)
+        functions = self.y[:, self.rows].contiguous()  # orthogonal
+        values[0, :, self.rows] = (rows @ functions / functions.square().sum(dim=0)).double()
+        y, x = self.inverses
+        factors = y @ tissue.double() @ x.T
+        values[1, :, self.rows.stop :] = factors.flatten(1)
+        return values[0].flatten(), values[1].flatten()
+
+    def displacement(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Unknowns (2 m,) -> shift (2,), rows (2, h), tissue's displacement (2, h, w), all float32 px."""
+        values, first = values.astype(np.float32).reshape(2, -1), self.rows.stop
+        y, x = self.y.numpy(), self.x.numpy()
+        sizes = values[:, first:].reshape(2, y.shape[1] - first, x.shape[1] - 1)
+        tissue = y[:, first:] @ sizes @ x[:, 1:].T
+        return values[:, 0], values[:, self.rows] @ y[:, self.rows].T, tissue
+
+
+def correlation(size: int, length: float) -> np.ndarray:
+    """(size, size) Gaussian window around each point."""
+    position = np.arange(size)
+    return np.exp(-0.5 * ((position[:, None] - position) / length) ** 2)
+
+
+def smooth_functions(size: int, length: float) -> Tensor:
+    """(size, k): with independent factors of unit variance they add up to a random function of unit variance
+    whose correlation falls off as a Gaussian of this length (Karhunen-Loeve)."""
+    values, functions = np.linalg.eigh(correlation(size, length))
+    values, functions = values[::-1], functions[:, ::-1]
+    count = int(np.searchsorted(np.cumsum(values), KEPT * values.sum())) + 1
+    return torch.from_numpy(functions[:, :count] * np.sqrt(values[:count])).float()
