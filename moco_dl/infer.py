@@ -53,16 +53,17 @@ class Estimator:
         settle(device)
 
     @torch.inference_mode()
-    def __call__(self, frames: np.ndarray) -> Motion:
-        """Motion of `frames` (n, H, W) of any supported dtype."""
-        good = usable(frames)
+    def __call__(self, frames: np.ndarray, known: np.ndarray | None = None) -> Motion:
+        """Motion of `frames` (n, H, W) of any supported dtype; zero for those that are `known` (n,) already."""
+        judged = usable(frames)
+        good = judged if known is None else judged & ~known
         rigid = np.zeros((len(frames), 2), np.float32)
         flow = np.zeros((len(frames), 2, *self.coarse), np.float32)
         if good.any():
             shift, residual = self._estimate(sent(binned(frames[good], self.binning), self.device))
             rigid[good] = self.binning * shift.cpu().numpy()
             flow[good] = enlarged(residual, self.binning, self.coarse).cpu().numpy()
-        return Motion(rigid, flow, ~good)
+        return Motion(rigid, flow, ~judged)
 
     def _estimate(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Images (n, H, W) float32 -> rigid (n, 2), flow (n, 2, h, w) with zero mean, in their own pixels."""

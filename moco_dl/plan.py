@@ -36,6 +36,7 @@ class Plan:
     estimator: Estimator
     steps: tuple[Step, ...] = ()  # none: rigid only
     groups: dict[int, int] = field(default_factory=dict)  # of the template's frames, by number
+    samples: dict[int, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)  # rigid and flow, by number
     width: float = 0.0  # frames, sigma of the smoothing of the network's fields in time
     constant: np.ndarray | float = 0.0  # px (2, h, w), taken off all flows: what the movie's own have in common
 
@@ -70,8 +71,13 @@ class Plan:
             yield replace(batch, motion=replace(batch.motion, flow=flow))
 
     def _estimated(self, part: tuple[int, np.ndarray]) -> Batch:
+        """What the network finds; it has seen the samples already."""
         start, frames = part
-        return Batch(start, frames, self.estimator(frames))
+        known = np.array([start + i in self.samples for i in range(len(frames))])
+        motion = self.estimator(frames, known)
+        for i in np.flatnonzero(known):
+            motion.rigid[i], motion.flow[i] = self.samples[start + int(i)]
+        return Batch(start, frames, motion)
 
 
 def _linearised(refiner: Refiner, groups: dict[int, int], batch: Batch) -> tuple[Batch, Equations]:
@@ -84,7 +90,8 @@ def refining(plan: Plan, samples: Samples, smooth: float | None, *, own: bool, m
     `smooth` is the time, in frames, over which motion is taken to be correlated; None: measured, too. `own`
     says that the reference was made of the samples.
     """
-    runs, width = _smoothed(samples, smooth)
+    motion = _split(samples)
+    runs, width = _smoothed(samples, motion, smooth)
     samples = replace(samples, motion=np.concatenate([run.motion.total() for run in runs]))
     numbers = np.concatenate([np.arange(run.start, run.stop) for run in runs])
     trusted = np.ones(len(samples.runs), bool)
@@ -107,7 +114,8 @@ def refining(plan: Plan, samples: Samples, smooth: float | None, *, own: bool, m
     second, found = _step(fine, parts, samples.runs, trusted, own=own, smooth=smooth)
     constant = np.concatenate([batch.motion.flow for batch in found]).mean(axis=0) if own else 0.0
     groups = _groups(samples, samples.numbers, trusted)
-    return replace(plan, steps=(first, second), groups=groups, width=width, constant=constant)
+    known = dict(zip(samples.numbers.tolist(), zip(motion.rigid, motion.flow, strict=True), strict=True))
+    return replace(plan, steps=(first, second), groups=groups, samples=known, width=width, constant=constant)
 
 
 def _step(
@@ -135,11 +143,14 @@ def _binned(template: Template, factor: int) -> Template:
     return Template(image, noise / factor**2, activity, others)
 
 
-def _smoothed(samples: Samples, smooth: float | None) -> tuple[list[Batch], float]:
-    """Samples by runs, their motion smoothed in time; and over how many frames."""
+def _split(samples: Samples) -> Motion:
+    """The samples' motion, whole shifts apart from the rest."""
     rigid = samples.motion.mean(axis=(2, 3))
-    flow = samples.motion - rigid[:, :, None, None]
-    motion = Motion(rigid, flow, np.zeros(len(rigid), bool))
+    return Motion(rigid, samples.motion - rigid[:, :, None, None], np.zeros(len(rigid), bool))
+
+
+def _smoothed(samples: Samples, motion: Motion, smooth: float | None) -> tuple[list[Batch], float]:
+    """Samples by runs, their motion smoothed in time; and over how many frames."""
     width = choose_width(motion.flow, samples.runs) if smooth is None else smooth
     apart = runs_apart(Batch(0, samples.frames, motion), samples.runs)
     return list(smooth_in_time(apart, width, split=True)), width

@@ -93,8 +93,9 @@ def _statistics(
     And total and count (H, W) of each group, by its number, that the run's samples are members of.
     """
     size, centred = reference.shape, reference - reference.mean()
-    sums = {name: np.zeros((2, *size)) for name in ("total", "moments")} | {"anew": np.zeros(size)}
-    sums |= {"count": np.zeros((2, *size), np.int32), "pairs": np.zeros(size, np.int32)}
+    sums = {name: np.zeros((2, *size), np.float32) for name in ("total", "moments")}
+    sums |= {"anew": np.zeros(size, np.float32)}
+    sums |= {"count": np.zeros((2, *size), np.uint16), "pairs": np.zeros(size, np.uint16)}
     numbers = np.unique(membership[run])
     groups = {number: (np.zeros(size, np.float32), np.zeros(size, np.uint16)) for number in numbers}
     before = None
@@ -122,6 +123,7 @@ def _added(
     """Sums over all runs; totals and counts of all groups."""
     parts = iter(parts)
     sums, groups = next(parts)
+    sums = {name: values.astype(np.float64) for name, values in sums.items()}
     for more, others in parts:
         groups |= others
         for name, values in more.items():
