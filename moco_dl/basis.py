@@ -34,7 +34,6 @@ class Basis:
         self.pairs = tuple(pairs.T)
         self.unknowns = (slice(None), *self.pairs)
         self.rows = slice(1, first)
-        self.inverses = [torch.linalg.pinv(f.double()) for f in (self.y[:, first:], self.x[:, 1:])]
 
     def tissue_shapes(self) -> list[np.ndarray]:
         """Covariances (k, k) of one component's unknowns, whose mixtures describe a tissue's displacement.
@@ -42,9 +41,11 @@ class Basis:
         One whose correlation is Gaussian over twice TISSUE; and uncorrelated unknowns for functions of long
         waves only, down to shorter and shorter ones, so that the mixture can fall off in any way.
         """
+        functions = self.y[:, self.rows.stop :], self.x[:, 1:]
+        inverses = [torch.linalg.pinv(f.double()) for f in functions]
         factors = [
             inverse.numpy() @ correlation(n, 2 * TISSUE / STRIDE) @ inverse.numpy().T
-            for inverse, n in zip(self.inverses, self.grid, strict=True)
+            for inverse, n in zip(inverses, self.grid, strict=True)
         ]
         y, x = (functions - first for functions, first in zip(self.pairs, (self.rows.stop, 1), strict=True))
         half_waves = torch.hypot((y + 1) / self.grid[0], (x + 1) / self.grid[1])[y >= 0].log().numpy()
@@ -59,16 +60,6 @@ class Basis:
         kinds[2, 0, self.rows] = True
         kinds[3, 1, self.rows] = True
         return dict(zip(("shift", "tissue", "rows_y", "rows_x"), kinds.reshape(4, -1), strict=True))
-
-    def unknowns_of(self, rows: Tensor, tissue: Tensor) -> tuple[Tensor, Tensor]:
-        """Unknowns (2 m,) float64 that come closest to row motion (2, h); and those for tissue's (2, h, w)."""
-        values = torch.zeros(2, 2, len(self.pairs[0]), dtype=torch.float64)
-        functions = self.y[:, self.rows].contiguous()  # orthogonal
-        values[0, :, self.rows] = (rows @ functions / functions.square().sum(dim=0)).double()
-        y, x = self.inverses
-        factors = y @ tissue.double() @ x.T
-        values[1, :, self.rows.stop :] = factors.flatten(1)
-        return values[0].flatten(), values[1].flatten()
 
     def displacement(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Unknowns (2 m,) -> shift (2,), rows (2, h), tissue's displacement (2, h, w), all float32 px."""

@@ -151,14 +151,13 @@ def linearise(batch: Batch, refiner: Refiner, groups: Mapping[int, int]) -> Equa
         frame = binned(batch.frames[i : i + 1], refiner.binning)[0]
         where = places_coarse(sent(total[i : i + 1], refiner.device), refiner.cell, frame.shape)
         moved, known = pulled(sent(frame, refiner.device), where)
-        rows = (
-            np.zeros_like(batch.motion.flow[i, ..., 0]) if batch.motion.rows is None else batch.motion.rows[i]
-        )
-        # Copies, because products of matrices round by how their operands are aligned in memory.
-        rows, tissue = refiner.basis.unknowns_of(torch.tensor(rows), torch.tensor(batch.motion.flow[i]))
         equations, misfit[i] = refiner.equations(moved, known, groups.get(batch.start + int(i)))
-        left[i] = equations + refiner.matrix @ rows
-        seen[i] = left[i] + (refiner.matrix @ tissue).numpy()
+        # Copies, because products of matrices round by how their operands are aligned in memory.
+        flow = torch.tensor(batch.motion.flow[i], dtype=torch.float64)
+        if batch.motion.rows is not None:
+            rows = torch.tensor(batch.motion.rows[i], dtype=torch.float64)
+            equations += refiner.effect(rows[..., None].expand_as(flow))
+        left[i], seen[i] = equations, equations + refiner.effect(flow)
     return Equations(left, seen, misfit)
 
 

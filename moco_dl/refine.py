@@ -68,7 +68,10 @@ class Refiner:
         gy, gx = self.view.gradient
         self.basis = Basis(self.grid)
         gy, gx = gy.double(), gx.double()
-        self.matrix = self._normal_matrix(torch.stack((gy * gy, gy * gx, gx * gx)))
+        # In float64 throughout: rounding in float32 can make the matrix indefinite.
+        products = self.weight.double() * torch.stack((gy * gy, gy * gx, gx * gx))
+        self.information = self.cell**2 * self._coarse(products)  # (3, h, w) per px^2
+        self.matrix = self._normal_matrix()
         self._send(device)  # only now: not every accelerator has float64
 
     def _send(self, device: torch.device) -> None:
@@ -82,14 +85,12 @@ class Refiner:
         self.functions = self.basis.y.T.to(device), self.basis.x.to(device)
         settle(device)
 
-    def _normal_matrix(self, products: Tensor) -> Tensor:
-        """Products of gradients (3, H, W) -> (2 m, 2 m) float64; unknowns of dy, then those of dx."""
+    def _normal_matrix(self) -> Tensor:
+        """(2 m, 2 m) float64; unknowns of dy, then those of dx."""
         (i, j), y, x = self.basis.pairs, self.basis.y.double(), self.basis.x.double()
-        # In float64 throughout: rounding in float32 can make the matrix indefinite.
-        sums = self.cell**2 * self._coarse(self.weight.double() * products)
         yy, xx = ((f[:, :, None] * f[:, None]).flatten(1) for f in (y, x))  # (h, a b), (w, c d)
         shape = (y.shape[1], y.shape[1], x.shape[1], x.shape[1])
-        blocks = [(yy.T @ cells @ xx).view(shape) for cells in sums]
+        blocks = [(yy.T @ cells @ xx).view(shape) for cells in self.information]
         yy, yx, xx = (block[i[:, None], i, j[:, None], j] for block in blocks)
         return torch.cat((torch.cat((yy, yx), dim=1), torch.cat((yx, xx), dim=1)))
 
@@ -106,7 +107,9 @@ class Refiner:
         """What the frames of a group of the template's are compared with; None: all others."""
         if group is None or self.others is None:
             return self.view
-        return self._view(torch.from_numpy(self.others[group]).to(self.device))
+        view = self._view(torch.from_numpy(self.others[group]).to(self.device))
+        settle(self.device)  # other threads will use it
+        return view
 
     def equations(self, moved: Tensor, known: Tensor, group: int | None = None) -> tuple[Tensor, float]:
         """Right-hand side (2 m,) of the normal equations of a frame moved so far: `moved` (H, W), finite.
@@ -129,6 +132,12 @@ class Refiner:
         misfit = float(_dot(change, difference) / known.sum().clamp_min(1))
         y, x = self.functions
         return (y @ sums @ x).cpu()[self.basis.unknowns].flatten().double(), misfit
+
+    def effect(self, field: Tensor) -> Tensor:
+        """Right-hand side (2 m,) that stands for a displacement (2, h, w) px, float64, on the coarse grid."""
+        (yy, yx, xx), (dy, dx) = self.information, field
+        told = torch.stack((yy * dy + yx * dx, yx * dy + xx * dx))
+        return (self.basis.y.T.double() @ told @ self.basis.x.double())[self.basis.unknowns].flatten()
 
     def _without_activity(self, image: Tensor) -> Tensor:
         """Image (H, W) less what, around each place, has the pattern of activity: cells of some brightness."""

@@ -177,8 +177,8 @@ def test_rows_already_applied_count_as_such(scene, refiner):
     fresh = solution(refiner, equations(refiner, frame, NOWHERE)[0])[1]
     known = 0.8 * torch.nn.functional.avg_pool2d(truth[INNER][None], STRIDE)[0][..., 0]
     start = upsample(known[None, ..., None].expand(-1, -1, -1, 31), STRIDE, SIZE)[0]
-    unknowns, _ = refiner.basis.unknowns_of(known, torch.zeros(2, *refiner.grid))
-    total = solution(refiner, equations(refiner, frame, start)[0] + refiner.matrix @ unknowns)[1]
+    applied = refiner.effect(known.double()[..., None].expand(-1, *refiner.grid))
+    total = solution(refiner, equations(refiner, frame, start)[0] + applied)[1]
     difference = total - fresh
     difference = difference - difference.mean(dim=1, keepdim=True)  # the whole frame's shift may take some
     assert difference.abs().mean() < 0.35 * fresh.abs().mean()
@@ -192,13 +192,12 @@ def test_misfit_tells_how_much_a_frame_differs(scene, refiner):
     assert equations(refiner, frame.roll(20, 1), NOWHERE)[1] > 5
 
 
-def test_unknowns_stand_for_what_they_were_made_of(refiner):
-    field = torch.nn.functional.avg_pool2d(tissue_field(3, 1.0)[INNER][None], STRIDE, ceil_mode=True)[0]
-    rows = torch.sin(torch.arange(refiner.grid[0]) / 4.0).expand(2, -1)
-    of_rows, of_tissue = refiner.basis.unknowns_of(rows, field)
-    shift, lines, tissue = map(torch.from_numpy, refiner.basis.displacement((of_rows + of_tissue).numpy()))
-    assert not shift.any()
-    assert (lines - rows).abs().max() < 0.1 and (tissue - field).abs().mean() < 0.02
+def test_the_effect_of_a_field_is_that_of_its_unknowns(refiner):
+    unknowns = torch.randn(len(refiner.matrix), generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    shift, rows, tissue = map(torch.from_numpy, refiner.basis.displacement(unknowns.numpy()))
+    field = shift[:, None, None] + rows[..., None] + tissue
+    expected = refiner.matrix @ unknowns
+    assert (refiner.effect(field.double()) - expected).abs().max() < 1e-5 * expected.abs().max()
 
 
 def test_shapes_of_tissue_are_covariances(refiner):
