@@ -18,7 +18,7 @@ from moco_dl.refine import Refiner
 from moco_dl.rigid import RigidRegistration
 from moco_dl.warp import inside, places, places_coarse, sample, shift_whole, upsample
 
-GROUP = 4  # frames per network call on the CPU
+GROUP = 2**17  # pixels per network call on the CPU: many small images at a time, few large ones
 EXACT_IN_FLOAT32 = ("uint8", "int8", "uint16", "int16", "float16", "float32")
 
 
@@ -43,7 +43,8 @@ class Estimator:
         self.network, self.device, self.binning = network, device, binning
         cuda = device.type == "cuda"
         self.precision = precision or (torch.float16 if cuda else torch.float32)
-        self.group = frames_that_fit(device, reference.shape) if cuda else GROUP
+        pixels = reference.size // binning**2
+        self.group = frames_that_fit(device, reference.shape) if cuda else min(max(GROUP // pixels, 4), 8)
         image = sent(binned(reference[None], binning), device)
         self.rigid = RigidRegistration(image[0], max_shift / binning)
         self.coarse = tuple(-(-size // STRIDE) for size in reference.shape)
