@@ -163,12 +163,12 @@ def linearise(batch: Batch, refiner: Refiner, groups: Mapping[int, int]) -> Equa
 
 
 def pulled(frame: Tensor, where: Tensor) -> tuple[Tensor, Tensor]:
-    """Frame (H, W) at places (1, H, W, 2), zero where it is not finite; and where it has data, (H, W) bool."""
+    """Frame (H, W) at places (1, H, W, 2), 0 if not finite; and 1 where it has data, else 0 (H, W)."""
     moved, known = sample(frame[None, None], where)[0, 0], inside(where)[0]
     if not bool(torch.isfinite(moved.sum())):
         known &= torch.isfinite(moved)
         moved = torch.where(known, moved, 0.0)
-    return moved, known
+    return moved, known.float()
 
 
 @torch.inference_mode()

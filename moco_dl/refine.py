@@ -71,6 +71,7 @@ class Refiner:
         # In float64 throughout: rounding in float32 can make the matrix indefinite.
         products = self.weight.double() * torch.stack((gy * gy, gy * gx, gx * gx))
         self.information = self.cell**2 * self._coarse(products)  # (3, h, w) per px^2
+        self.precise = self.basis.y.T.double(), self.basis.x.double()
         self.matrix = self._normal_matrix()
         self._send(device)  # only now: not every accelerator has float64
 
@@ -87,7 +88,7 @@ class Refiner:
 
     def _normal_matrix(self) -> Tensor:
         """(2 m, 2 m) float64; unknowns of dy, then those of dx."""
-        (i, j), y, x = self.basis.pairs, self.basis.y.double(), self.basis.x.double()
+        (i, j), y, x = self.basis.pairs, self.precise[0].T, self.precise[1]
         yy, xx = ((f[:, :, None] * f[:, None]).flatten(1) for f in (y, x))  # (h, a b), (w, c d)
         shape = (y.shape[1], y.shape[1], x.shape[1], x.shape[1])
         blocks = [(yy.T @ cells @ xx).view(shape) for cells in self.information]
@@ -114,7 +115,7 @@ class Refiner:
     def equations(self, moved: Tensor, known: Tensor, group: int | None = None) -> tuple[Tensor, float]:
         """Right-hand side (2 m,) of the normal equations of a frame moved so far: `moved` (H, W), finite.
 
-        `known` (H, W) bool: where the frame has data. `group` is that of the template's to which the frame
+        `known` (H, W): 1 where the frame has data, else 0. `group` is that of the template's to which the frame
         belongs, if any.
 
         And the mean square of the moved frame's difference from the reference, over the expected variance.
@@ -137,7 +138,7 @@ class Refiner:
         """Right-hand side (2 m,) that stands for a displacement (2, h, w) px, float64, on the coarse grid."""
         (yy, yx, xx), (dy, dx) = self.information, field
         told = torch.stack((yy * dy + yx * dx, yx * dy + xx * dx))
-        return (self.basis.y.T.double() @ told @ self.basis.x.double())[self.basis.unknowns].flatten()
+        return (self.precise[0] @ told @ self.precise[1])[self.basis.unknowns].flatten()
 
     def _without_activity(self, image: Tensor) -> Tensor:
         """Image (H, W) less what, around each place, has the pattern of activity: cells of some brightness."""
