@@ -17,6 +17,7 @@ from moco_dl.smooth import choose_width, smooth_in_time
 from moco_dl.template import Template, build_template
 from moco_dl.track import Tracker, tracked
 
+CLEAR = 4.0  # times its expected error, from which motion is clearly seen
 LEAST_MISFIT = 0.01  # of the expected variance; frames that are all alike leave next to nothing
 
 
@@ -90,8 +91,8 @@ def refining(plan: Plan, samples: Samples, smooth: float | None, *, own: bool, m
     `smooth` is the time, in frames, over which motion is taken to be correlated; None: measured, too. `own`
     says that the reference was made of the samples.
     """
-    motion = _split(samples)
-    runs, width = _smoothed(samples, motion, smooth)
+    seen = _split(samples)
+    runs, width = _smoothed(samples, seen, smooth)
     samples = replace(samples, motion=np.concatenate([run.motion.total() for run in runs]))
     numbers = np.concatenate([np.arange(run.start, run.stop) for run in runs])
     trusted = np.ones(len(samples.runs), bool)
@@ -106,15 +107,18 @@ def refining(plan: Plan, samples: Samples, smooth: float | None, *, own: bool, m
             break
         trusted = fits
     first, found = _step(rough, parts, samples.runs, trusted, own=own, smooth=smooth)
-    # Samples lie closer to one another now, so that what is made of them is sharper.
-    samples = replace(samples, motion=np.concatenate([run.motion.total() for run in found]))
-    template = build_template(_some(samples, trusted), plan.reference, move_known, own=own, mapping=mapping)
+    motion = np.concatenate([run.motion.total() for run in found])
+    if np.hypot(*motion.swapaxes(0, 1)).mean() > CLEAR * first.tracker.expected_error(rough).mean():
+        # Samples lie closer to one another now: what is made of them is sharper. False motion would confirm
+        # itself.
+        samples = replace(samples, motion=motion)
+        template = build_template(_some(samples, trusted), plan.reference, move_known, own=own, mapping=mapping)
     fine = Refiner(template, device=plan.computing)
     parts = list(mapping(partial(_linearised, fine, within), found))
     second, found = _step(fine, parts, samples.runs, trusted, own=own, smooth=smooth)
     constant = np.concatenate([batch.motion.flow for batch in found]).mean(axis=0) if own else 0.0
     groups = _groups(samples, samples.numbers, trusted)
-    known = dict(zip(samples.numbers.tolist(), zip(motion.rigid, motion.flow, strict=True), strict=True))
+    known = dict(zip(samples.numbers.tolist(), zip(seen.rigid, seen.flow, strict=True), strict=True))
     return replace(plan, steps=(first, second), groups=groups, samples=known, width=width, constant=constant)
 
 
