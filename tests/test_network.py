@@ -6,6 +6,17 @@ from moco_dl.network import NetworkConfig, PyramidFlowNet, box_mean, cost_volume
 from moco_dl.warp import warp
 
 
+# A decoder down to stride 4; the default ends at 8.
+TO_STRIDE_4 = NetworkConfig(
+    stem=16,
+    widths=(32, 48, 64),
+    match=(16, 24, 32),
+    radius=(2, 3, 4),
+    hidden=(32, 48, 64),
+    state=(24, 32, 32),
+)
+
+
 def test_cost_volume_peaks_at_the_displacement():
     features = torch.randn(1, 8, 20, 24, generator=torch.Generator().manual_seed(0))
     moved = features.roll((2, -1), (2, 3))  # moved[y + 2, x - 1] = features[y, x]
@@ -21,23 +32,24 @@ def test_box_mean_is_the_mean_of_what_is_inside():
 
 
 def test_soft_argmax_finds_the_shift_before_any_training():
-    network = PyramidFlowNet(NetworkConfig())
-    level = network.levels[0]
-    cost = torch.zeros(1, 25, 4, 4)
-    cost[:, 2 * 5 + 4] = 1.0  # dy = 0, dx = +2
+    level = PyramidFlowNet().levels[0]
+    side = 2 * level.radius + 1
+    cost = torch.zeros(1, side**2, 4, 4)
+    cost[:, level.radius * side + level.radius + 2] = 1.0  # dy = 0, dx = +2
     dy, dx = level.expected(cost)[0, :, 2, 2].tolist()
     assert abs(dy) < 1e-4 and abs(dx - 2) < 1e-3
 
 
+@pytest.mark.parametrize(("config", "strides"), [(NetworkConfig(), (16, 4)), (TO_STRIDE_4, (16, 8, 4))])
 @pytest.mark.parametrize("shape", [(16, 16), (17, 33), (128, 256), (243, 243)])
-def test_any_frame_size(shape):
-    network = PyramidFlowNet()
+def test_any_frame_size(shape, config, strides):
+    network = PyramidFlowNet(config)
     image = torch.rand(2, *shape, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         features = network.encode(network_input(image))
         flows, error = network([f[:1] for f in features], features)
     padded = [-(-size // 16) * 16 for size in shape]
-    for flow, stride in zip(flows, (16, 8, 4), strict=True):
+    for flow, stride in zip(flows, strides, strict=True):
         assert flow.shape == (2, 2, padded[0] // stride, padded[1] // stride)
         assert flow.isfinite().all()
     assert error.shape == flows[-1][:, 0].shape and (error > 0).all()
@@ -72,7 +84,7 @@ def test_network_input_ignores_outliers_and_missing_pixels():
 def test_a_pulled_frame_is_found_by_the_untrained_matcher():
     """Even without heads the pyramid reduces a smooth known displacement: signs and scales are right."""
     torch.manual_seed(0)
-    network = PyramidFlowNet().eval()
+    network = PyramidFlowNet(TO_STRIDE_4).eval()
     scene = torch.nn.functional.avg_pool2d(torch.rand(1, 1, 132, 132), 5, 1)
     truth = torch.zeros(1, 2, 128, 128)
     truth[:, 0] = 3.0
