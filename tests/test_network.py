@@ -5,7 +5,6 @@ from moco_dl.intensity import network_input
 from moco_dl.network import NetworkConfig, PyramidFlowNet, box_mean, cost_volume
 from moco_dl.warp import warp
 
-
 # A decoder down to stride 4; the default ends at 8.
 TO_STRIDE_4 = NetworkConfig(
     stem=16,
