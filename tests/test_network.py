@@ -1,19 +1,10 @@
 import pytest
 import torch
+from networks import TO_STRIDE_4
 
 from moco_dl.intensity import network_input
 from moco_dl.network import NetworkConfig, PyramidFlowNet, box_mean, cost_volume
 from moco_dl.warp import warp
-
-# A decoder down to stride 4; the default ends at 8.
-TO_STRIDE_4 = NetworkConfig(
-    stem=16,
-    widths=(32, 48, 64),
-    match=(16, 24, 32),
-    radius=(2, 3, 4),
-    hidden=(32, 48, 64),
-    state=(24, 32, 32),
-)
 
 
 def test_cost_volume_peaks_at_the_displacement():
