@@ -195,4 +195,4 @@ def _slope(image: Tensor, axis: int) -> Tensor:
 
 
 def _dot(first: Tensor, second: Tensor) -> Tensor:
-    return torch.dot(first.flatten(), second.flatten())
+    return (first * second).sum()  # torch.dot rounds by where its operands lie in memory
