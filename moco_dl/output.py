@@ -139,6 +139,7 @@ def create_hdf5(path: Path, arrays: dict[str, tuple[tuple[int, ...], np.dtype]],
     layout = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
     layout.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
     layout.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
+    layout.set_obj_track_times(False)  # the same data give the same bytes at any time
     places = {}
     with h5py.File(path, "w") as file:
         for name, value in attributes.items():

@@ -51,6 +51,12 @@ def test_written_in_pieces_read_as_a_whole(tmp_path, name, count):
             assert tiff.pages[0].photometric == tifffile.PHOTOMETRIC.MINISBLACK
 
 
+def test_files_do_not_hold_the_time_they_were_written_at(tmp_path):
+    create_movie(tmp_path / "a.h5", "hdf5", (1, 16, 16), np.uint16).close()
+    with h5py.File(tmp_path / "a.h5") as file:
+        assert h5py.h5g.get_objinfo(file["mov"].id).mtime == 0
+
+
 def test_failure_leaves_nothing(tmp_path):
     with pytest.raises(KeyboardInterrupt), staged([tmp_path / "a", tmp_path / "b"]) as parts:
         parts[0].write_text("half")
