@@ -37,30 +37,50 @@ def places(flow: Tensor) -> Tensor:
     parts = []
     for axis, component in ((-1, flow[:, 1]), (-2, flow[:, 0])):
         size = component.shape[axis]
-        place = _unit(size, flow) if axis == -1 else _unit(size, flow)[:, None]
+        place = _unit(_count(size, flow), size)
+        place = place if axis == -1 else place[:, None]
         parts.append(torch.add(place, component, alpha=_scale(size)))
     return torch.stack(parts, dim=-1)
 
 
 def places_coarse(flow: Tensor, stride: int, size: tuple[int, int]) -> Tensor:
     """`places` (B, H, W, 2) of a coarse flow (B, 2, h, w) of this stride, for frames of `size` (H, W)."""
-    (height, width), (dy, dx) = size, flow.unbind(1)
-    scaled = torch.stack((dx * _scale(width), dy * _scale(height)), dim=1)
-    full = upsample(scaled, stride, size)
-    found = torch.empty(len(flow), height, width, 2, dtype=flow.dtype, device=flow.device)
-    torch.add(full[:, 0], _unit(width, flow), out=found[..., 0])
-    torch.add(full[:, 1], _unit(height, flow)[:, None], out=found[..., 1])
-    return found
+    height, width = size
+    scales = flow.new_tensor([_scale(width), _scale(height)])
+    flow = F.pad(flow.flip(1) * scales[:, None, None], (1, 1, 1, 1), mode="replicate")
+    wide = _between(flow, stride, -1)[..., :width]
+    # The pixels' own places are linear, too, and may be added before.
+    wide[:, 0] += _unit(_count(width, flow), width)
+    rows = _count(wide.shape[2], flow) - 1
+    wide[:, 1] += _unit(rows * stride + (stride - 1) / 2, height)[:, None]
+    return _between(wide, stride, -2)[..., :height, :].permute(0, 2, 3, 1)
+
+
+def _between(values: Tensor, stride: int, axis: int) -> Tensor:
+    """`stride` values for each one along `axis`, -1 or -2, in between; the first and the last are not kept."""
+    size = values.shape[axis] - 2
+    shape = list(values.shape)
+    shape[axis] = size
+    shape.insert(len(shape) + axis + 1, stride)
+    dense, middle = values.new_empty(shape), values.narrow(axis, 1, size)
+    for place in range(stride):
+        offset = (place + 0.5) / stride - 0.5
+        neighbour = values.narrow(axis, 0 if offset < 0 else 2, size)
+        torch.lerp(middle, neighbour, abs(offset), out=dense.select(axis, place))
+    return dense.flatten(axis - 1, axis)
 
 
 def _scale(size: int) -> float:
     return 2.0 / (size - 1) if size > 1 else 0.0
 
 
-def _unit(size: int, like: Tensor) -> Tensor:
-    """The pixels' own places along a side, from -1 to 1."""
-    place = torch.arange(size, dtype=like.dtype, device=like.device) * _scale(size)
-    return place - 1.0 if size > 1 else place
+def _count(size: int, like: Tensor) -> Tensor:
+    return torch.arange(size, dtype=like.dtype, device=like.device)
+
+
+def _unit(place: Tensor, size: int) -> Tensor:
+    """Places of pixels along a side of this size, from -1 to 1."""
+    return place * _scale(size) - 1.0 if size > 1 else torch.zeros_like(place)
 
 
 def inside(where: Tensor) -> Tensor:
