@@ -32,7 +32,6 @@ class Basis:
         tissue = torch.cartesian_prod(torch.arange(first, self.y.shape[1]), torch.arange(1, self.x.shape[1]))
         pairs = torch.cat((torch.tensor([[r, 0] for r in range(first)]), tissue))
         self.pairs = tuple(pairs.T)
-        self.unknowns = (slice(None), *self.pairs)
         self.rows = slice(1, first)
 
     def tissue_shapes(self) -> list[np.ndarray]:

@@ -1,5 +1,6 @@
 """Frames in, motion out: the rigid stage, then the network on what is left."""
 
+import math
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 
@@ -148,27 +149,35 @@ def linearise(batch: Batch, refiner: Refiner, groups: Mapping[int, int]) -> Equa
     total = batch.motion.total().astype(np.float32) / refiner.binning
     left = np.zeros((len(batch.frames), len(refiner.matrix)))
     seen, misfit = np.zeros_like(left), np.zeros(len(left), np.float32)
-    for i in np.flatnonzero(~batch.motion.flagged):
-        frame = binned(batch.frames[i : i + 1], refiner.binning)[0]
-        where = places_coarse(sent(total[i : i + 1], refiner.device), refiner.cell, frame.shape)
-        moved, known = pulled(sent(frame, refiner.device), where)
-        equations, misfit[i] = refiner.equations(moved, known, groups.get(batch.start + int(i)))
-        # Copies, because products of matrices round by how their operands are aligned in memory.
-        flow = torch.tensor(batch.motion.flow[i], dtype=torch.float64)
+    judged = np.flatnonzero(~batch.motion.flagged)
+    for together in refiner.gathered(judged, [groups.get(batch.start + int(i)) for i in judged]):
+        frames = sent(binned(batch.frames[together], refiner.binning), refiner.device)
+        where = places_coarse(sent(total[together], refiner.device), refiner.cell, frames.shape[1:])
+        group = groups.get(batch.start + int(together[0]))
+        reach = math.ceil(float(np.abs(total[together]).max()))
+        equations, misfit[together] = refiner.equations(*pulled(frames, where, reach), group)
+        flow = torch.from_numpy(batch.motion.flow[together])
         if batch.motion.rows is not None:
-            rows = torch.tensor(batch.motion.rows[i], dtype=torch.float64)
+            rows = torch.from_numpy(batch.motion.rows[together])
             equations += refiner.effect(rows[..., None].expand_as(flow))
-        left[i], seen[i] = equations, equations + refiner.effect(flow)
+        left[together], seen[together] = equations, equations + refiner.effect(flow)
     return Equations(left, seen, misfit)
 
 
-def pulled(frame: Tensor, where: Tensor) -> tuple[Tensor, Tensor]:
-    """Frame (H, W) at places (1, H, W, 2), 0 if not finite; and 1 where it has data, else 0 (H, W)."""
-    moved, known = sample(frame[None, None], where)[0, 0], inside(where)[0]
+def pulled(frames: Tensor, where: Tensor, reach: int) -> tuple[Tensor, Tensor]:
+    """Frames (n, H, W) at places (n, H, W, 2), 0 if not finite; and 1 where they have data, else 0 (n, H, W).
+
+    No place is more than `reach` px away from its pixel.
+    """
+    moved, known = sample(frames[:, None], where)[:, 0], torch.ones(frames.shape, device=frames.device)
+    near, far = slice(0, reach), slice(-reach, None)
+    if reach:
+        for strip in ((..., near, slice(None)), (..., far, slice(None)), (..., near), (..., far)):
+            known[strip] = inside(where[(*strip, slice(None))]).float()
     if not bool(torch.isfinite(moved.sum())):
-        known &= torch.isfinite(moved)
-        moved = torch.where(known, moved, 0.0)
-    return moved, known.float()
+        known *= torch.isfinite(moved)
+        moved = torch.where(known > 0, moved, 0.0)
+    return moved, known
 
 
 @torch.inference_mode()

@@ -14,17 +14,20 @@ def network_input(images: Tensor) -> Tensor:
     outliers) and is limited to [-3, 8]. Validity is 1 where the count is finite, else 0, and intensity is
     0 there: the same as what convolutions pad with, so that a missing strip looks like the outside.
     """
-    return torch.stack([_standardise(image) for image in images])  # one by one: no dependence on the batch
-
-
-def _standardise(image: Tensor) -> Tensor:
-    valid = torch.isfinite(image)
-    values = image if bool(valid.all()) else image[valid]
-    if values.numel() == 0:
-        return torch.zeros(2, *image.shape, device=image.device)
+    valid = torch.isfinite(images)
+    known, values = valid.to(images.dtype), torch.where(valid, images, 0.0)
+    count = known.sum((-2, -1), keepdim=True).clamp_min(1)
+    clipped = values
     for _ in range(2):
-        centre, spread = values.mean(), values.std(correction=0)
-        values = values.clamp(centre - CLIP * spread, centre + CLIP * spread)
-    scaled = (image - values.mean()) / values.std(correction=0).clamp_min(1e-6)
-    scaled = torch.where(valid, scaled.clamp(*RANGE), 0.0)
-    return torch.stack((scaled, valid.to(scaled.dtype)))
+        centre, spread = _moments(clipped, known, count)
+        clipped = torch.clamp(clipped, centre - CLIP * spread, centre + CLIP * spread)
+    centre, spread = _moments(clipped, known, count)
+    scaled = ((values - centre) / spread.clamp_min(1e-6)).clamp(*RANGE)
+    return torch.stack((scaled * known, known), dim=1)
+
+
+def _moments(values: Tensor, known: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation (B, 1, 1) of the known values of each image."""
+    mean = (values * known).sum((-2, -1), keepdim=True) / count
+    square = ((values - mean).square() * known).sum((-2, -1), keepdim=True) / count
+    return mean, square.sqrt()

@@ -37,24 +37,23 @@ class RigidRegistration:
 
     def shifts(self, frames: Tensor) -> Tensor:
         """Shift of each frame (B, H, W): (B, 2) float32 px, (dy, dx), backward, to a fraction of a pixel."""
-        return torch.cat([self._shift(frame[None]) for frame in frames])
-
-    def _shift(self, frame: Tensor) -> Tensor:
-        correlation = torch.fft.irfft2(self._spectrum(frame) * self.template, s=frame.shape[-2:])[0]
+        correlation = torch.fft.irfft2(self._spectrum(frames) * self.template, s=frames.shape[-2:])
         my, mx = self.limit
-        near = correlation.roll((my + 1, mx + 1), (0, 1))[: 2 * my + 3, : 2 * mx + 3]
-        inner = near[1:-1, 1:-1]
-        y, x = divmod(int(inner.argmax()), 2 * mx + 1)
-        dy = y - my + _vertex(near[y : y + 3, x + 1])
-        dx = x - mx + _vertex(near[y + 1, x : x + 3])
-        return torch.tensor([[dy, dx]], device=frame.device)
+        near = correlation.roll((my + 1, mx + 1), (1, 2))[:, : 2 * my + 3, : 2 * mx + 3]
+        best = near[:, 1:-1, 1:-1].flatten(1).argmax(dim=1)
+        y, x = best // (2 * mx + 1) + 1, best % (2 * mx + 1) + 1
+        each, around = torch.arange(len(frames), device=frames.device)[:, None], torch.arange(-1, 2)
+        around = around.to(frames.device)
+        dy = y - my - 1 + _vertex(near[each, y[:, None] + around, x[:, None]])
+        dx = x - mx - 1 + _vertex(near[each, y[:, None], x[:, None] + around])
+        return torch.stack((dy, dx), dim=1)
 
 
-def _vertex(three: Tensor) -> float:
-    """Place of the top of the parabola through three equally spaced values, in (-0.5, 0.5)."""
-    left, middle, right = three.tolist()
+def _vertex(three: Tensor) -> Tensor:
+    """Place (B,) of the top of the parabola through three equally spaced values (B, 3), in (-0.5, 0.5)."""
+    left, middle, right = three.unbind(1)
     bend = 2 * middle - left - right
-    return max(-0.5, min(0.5, 0.5 * (right - left) / bend)) if bend > 0 else 0.0
+    return torch.where(bend > 0, 0.5 * (right - left) / bend, 0).clamp(-0.5, 0.5)
 
 
 def _taper(size: int, device: torch.device) -> Tensor:

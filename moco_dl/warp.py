@@ -48,26 +48,29 @@ def places_coarse(flow: Tensor, stride: int, size: tuple[int, int]) -> Tensor:
     height, width = size
     scales = flow.new_tensor([_scale(width), _scale(height)])
     flow = F.pad(flow.flip(1) * scales[:, None, None], (1, 1, 1, 1), mode="replicate")
-    wide = _between(flow, stride, -1)[..., :width]
+    wide = between(flow, stride, -1, -1).flatten(-2)[..., :width]
     # The pixels' own places are linear, too, and may be added before.
     wide[:, 0] += _unit(_count(width, flow), width)
     rows = _count(wide.shape[2], flow) - 1
     wide[:, 1] += _unit(rows * stride + (stride - 1) / 2, height)[:, None]
-    return _between(wide, stride, -2)[..., :height, :].permute(0, 2, 3, 1)
+    return between(wide, stride, -2, -2).flatten(-3, -2)[..., :height, :].permute(0, 2, 3, 1)
 
 
-def _between(values: Tensor, stride: int, axis: int) -> Tensor:
-    """`stride` values for each one along `axis`, -1 or -2, in between; the first and the last are not kept."""
+def between(values: Tensor, count: int, axis: int, into: int) -> Tensor:
+    """`count` values for each one along `axis`, linear in between; the first and the last are not kept.
+
+    They get an axis of their own, number `into` of the result. Axes count from the last, -1.
+    """
     size = values.shape[axis] - 2
-    shape = list(values.shape)
-    shape[axis] = size
-    shape.insert(len(shape) + axis + 1, stride)
-    dense, middle = values.new_empty(shape), values.narrow(axis, 1, size)
-    for place in range(stride):
-        offset = (place + 0.5) / stride - 0.5
+    middle = values.narrow(axis, 1, size)
+    shape = list(middle.shape)
+    shape.insert(len(shape) + into + 1, count)
+    dense = values.new_empty(shape)
+    for place in range(count):
+        offset = (place + 0.5) / count - 0.5
         neighbour = values.narrow(axis, 0 if offset < 0 else 2, size)
-        torch.lerp(middle, neighbour, abs(offset), out=dense.select(axis, place))
-    return dense.flatten(axis - 1, axis)
+        torch.lerp(middle, neighbour, abs(offset), out=dense.select(into, place))
+    return dense
 
 
 def _scale(size: int) -> float:

@@ -38,7 +38,8 @@ def refiner_of(scene, **options):
 
 def equations(refiner, frame, field, group=None):
     """Of a frame (H, W) that has been moved by `field` (2, H, W), in its pixels."""
-    return refiner.equations(*pulled(frame, places(field[None])), group)
+    told, misfit = refiner.equations(*pulled(frame[None], places(field[None]), 3), group)
+    return told[0], misfit[0]
 
 
 def seen(scene, truth):
@@ -159,9 +160,16 @@ def test_nothing_known_adds_nothing(scene, refiner):
     assert not solve(refiner, torch.full_like(scene, torch.nan)).any()
 
 
+def joined(cells):
+    """(c, c, h, w) -> image (H, W)."""
+    image = cells.permute(2, 0, 3, 1).flatten(2).flatten(0, 1)
+    return image[: SIZE[0], : SIZE[1]]
+
+
 def test_equations_are_those_of_least_squares(scene, refiner):
     """The normal matrix against one made function by function, without the order of sums that makes it fast."""
-    gradient, weight = refiner.view.gradient, refiner.weight
+    factors = [joined(factor) for factor in refiner.difference.view.factors]
+    weight, gradient = factors[0], [factor / factors[0] for factor in factors[1:3]]
     pairs = zip(*refiner.basis.pairs, strict=True)
     functions = torch.stack([torch.outer(refiner.basis.y[:, i], refiner.basis.x[:, j]) for i, j in pairs])
     full = functions.repeat_interleave(STRIDE, 1).repeat_interleave(STRIDE, 2)[:, : SIZE[0], : SIZE[1]].double()
@@ -177,7 +185,7 @@ def test_rows_already_applied_count_as_such(scene, refiner):
     fresh = solution(refiner, equations(refiner, frame, NOWHERE)[0])[1]
     known = 0.8 * torch.nn.functional.avg_pool2d(truth[INNER][None], STRIDE)[0][..., 0]
     start = upsample(known[None, ..., None].expand(-1, -1, -1, 31), STRIDE, SIZE)[0]
-    applied = refiner.effect(known.double()[..., None].expand(-1, *refiner.grid))
+    applied = refiner.effect(known[..., None].expand(-1, *refiner.grid))
     total = solution(refiner, equations(refiner, frame, start)[0] + applied)[1]
     difference = total - fresh
     difference = difference - difference.mean(dim=1, keepdim=True)  # the whole frame's shift may take some
@@ -197,7 +205,7 @@ def test_the_effect_of_a_field_is_that_of_its_unknowns(refiner):
     shift, rows, tissue = map(torch.from_numpy, refiner.basis.displacement(unknowns.numpy()))
     field = shift[:, None, None] + rows[..., None] + tissue
     expected = refiner.matrix @ unknowns
-    assert (refiner.effect(field.double()) - expected).abs().max() < 1e-5 * expected.abs().max()
+    assert (refiner.effect(field) - expected).abs().max() < 1e-5 * expected.abs().max()
 
 
 def test_shapes_of_tissue_are_covariances(refiner):

@@ -27,7 +27,8 @@ CORE = {
     "template": {"reference"},
     "device": {"errors"},
     "basis": {"network"},
-    "refine": {"basis", "device", "network", "template", "warp"},
+    "difference": {"basis", "device", "network", "template", "warp"},
+    "refine": {"basis", "device", "difference", "template"},
     "prior": {"batch", "refine"},
     "track": {"batch", "prior", "refine"},
 }
@@ -90,7 +91,18 @@ LISTED = CORE | {
     f"{room}.{name}": allowed for room, modules in ROOMS.items() for name, allowed in modules.items()
 }
 ENTER_ROOMS = {"job", "comparison"}  # modules of the core that use rooms: files in, files out
-KNOW_TORCH = {"basis", "device", "warp", "network", "losses", "refine", "prior", "track", "evaluation.residual"}
+KNOW_TORCH = {
+    "basis",
+    "device",
+    "difference",
+    "warp",
+    "network",
+    "losses",
+    "refine",
+    "prior",
+    "track",
+    "evaluation.residual",
+}
 LOAD_TORCH = {"evaluation.measure", "evaluation.table", "evaluation.pair"}  # by what they import
 TORCH_FREE = [name for name in LISTED if name not in KNOW_TORCH | LOAD_TORCH]
 
