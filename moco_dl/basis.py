@@ -82,3 +82,14 @@ def smooth_functions(size: int, length: float) -> Tensor:
     values, functions = values[::-1], functions[:, ::-1]
     count = int(np.searchsorted(np.cumsum(values), KEPT * values.sum())) + 1
     return torch.from_numpy(functions[:, :count] * np.sqrt(values[:count])).float()
+
+
+def applied(left: Tensor, values: Tensor, right: Tensor) -> Tensor:
+    """`left @ v @ right` for each matrix v of `values` (..., h, w).
+
+    Each for itself: a product of all at once would be rounded by how many there are.
+    """
+    each = values.reshape(-1, *values.shape[-2:])
+    left, right = (matrix.expand(len(each), -1, -1) for matrix in (left, right))
+    found = torch.bmm(torch.bmm(left, each), right)
+    return found.view(*values.shape[:-2], *found.shape[1:])

@@ -15,7 +15,7 @@ from moco_dl.errors import NrcorrectError
 from moco_dl.intensity import network_input
 from moco_dl.network import STRIDE, PyramidFlowNet
 from moco_dl.reference import usable
-from moco_dl.refine import Refiner
+from moco_dl.refine import TOGETHER, Refiner
 from moco_dl.rigid import RigidRegistration
 from moco_dl.warp import inside, places, places_coarse, sample, shift_whole, upsample
 
@@ -68,19 +68,18 @@ class Estimator:
         return Motion(rigid, flow, ~judged)
 
     def _estimate(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Images (n, H, W) float32 -> rigid (n, 2), flow (n, 2, h, w) with zero mean, in their own pixels."""
-        shift = self.rigid.shifts(images)
-        if self.network is None:
-            return shift, torch.zeros(len(images), 2, 1, 1)
-        whole = shift.round()
-        return _split(whole, self._network_flow(shift_whole(images, whole.int())))
+        """Images (n, H, W) float32 -> rigid (n, 2), flow (n, 2, h, w) with zero mean, in their own pixels.
 
-    def _network_flow(self, images: Tensor) -> Tensor:
-        """Residual flow (n, 2, h, w) of images (n, H, W), in groups; smaller ones if memory runs out."""
+        In groups; smaller ones if memory runs out.
+        """
         while True:
             size = self.group
             try:
-                return torch.cat([self._group_flow(group, size) for group in images.split(size)])
+                return tuple(
+                    map(
+                        torch.cat, zip(*(self._grouped(part, size) for part in images.split(size)), strict=True)
+                    )
+                )
             except torch.cuda.OutOfMemoryError as error:
                 if size == 1:
                     raise NrcorrectError(
@@ -91,15 +90,25 @@ class Estimator:
             if self.device.type == "cuda":
                 torch.cuda.empty_cache()
 
-    def _group_flow(self, images: Tensor, size: int) -> Tensor:
-        """Residual flow of at most `size` images, always computed for so many: rounding depends on it."""
-        count, (height, width) = len(images), images.shape[1:]
+    def _grouped(self, images: Tensor, size: int) -> tuple[Tensor, Tensor]:
+        """The same of at most `size` images, always computed for so many: rounding depends on it."""
+        count = len(images)
         if count < size:
             images = torch.cat((images, images[-1:].expand(size - count, -1, -1)))
+        shift = self.rigid.shifts(images)
+        if self.network is None:
+            return shift[:count], torch.zeros(count, 2, 1, 1)
+        whole = shift.round()
+        rigid, flow = _split(whole, self._network_flow(shift_whole(images, whole.int())))
+        return rigid[:count], flow[:count]
+
+    def _network_flow(self, images: Tensor) -> Tensor:
+        """Residual flow (n, 2, h, w) of images (n, H, W)."""
+        height, width = images.shape[1:]
         with self._autocast():
             features = self.network.encode(_channels_last(network_input(images)))
-            flow = self.network([f.expand(size, -1, -1, -1) for f in self.features], features)[0][-1]
-        return flow[:count, :, : -(-height // STRIDE), : -(-width // STRIDE)].float()
+            flow = self.network([f.expand(len(images), -1, -1, -1) for f in self.features], features)[0][-1]
+        return flow[..., : -(-height // STRIDE), : -(-width // STRIDE)].float()
 
     def _autocast(self) -> AbstractContextManager:
         if self.precision == torch.float32:
@@ -136,7 +145,7 @@ def _channels_last(images: Tensor) -> Tensor:
 
 def _split(rigid: Tensor, flow: Tensor) -> tuple[Tensor, Tensor]:
     """Hand the mean of flow (n, 2, h, w) over to rigid (n, 2)."""
-    mean = torch.stack([f.mean(dim=(1, 2)) for f in flow])
+    mean = flow.mean(dim=(2, 3))
     return rigid + mean, flow - mean[:, :, None, None]
 
 
@@ -188,14 +197,15 @@ def move(frames: np.ndarray, motion: Motion, stride: int, mode: str, device: tor
     32-bit integers and float64 are warped in float64, the rest in float32. `mode`: bilinear or bicubic.
     """
     precise = np.float32 if frames.dtype.name in EXACT_IN_FLOAT32 else np.float64
-    still = ~(np.any(motion.rigid, axis=1) | np.any(motion.flow, axis=(1, 2, 3)))
-    moved = np.empty(frames.shape, precise)
-    for i, frame in enumerate(frames):  # one by one, so that what is needed for it stays in the cache
-        moved[i] = frame
-        if not still[i]:
-            total = motion.flow[i : i + 1].astype(precise) + motion.rigid[i : i + 1, :, None, None]
-            where = places_coarse(sent(total, device), stride, frame.shape)
-            moved[i] = sample(sent(moved[i], device)[None, None], where, mode=mode)[0, 0].cpu().numpy()
+    moved = frames.astype(precise)
+    moving = np.flatnonzero(np.any(motion.rigid, axis=1) | np.any(motion.flow, axis=(1, 2, 3)))
+    count = max(TOGETHER // frames[0].size, 1)
+    for start in range(0, len(moving), count):  # a few at a time, so that what is needed stays in the cache
+        part = moving[start : start + count]
+        total = motion.flow[part].astype(precise) + motion.rigid[part, :, None, None]
+        where = places_coarse(sent(total, device), stride, frames.shape[1:])
+        found = sample(sent(moved[part], device)[:, None], where, mode=mode)
+        moved[part] = found[:, 0].cpu().numpy()
     return moved
 
 

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from typing import TypeVar
 
 import torch
+from threadpoolctl import threadpool_limits
 
 TURN = 5e-4  # s
 
@@ -27,15 +28,18 @@ def available() -> int:
 
 @contextmanager
 def workers_first() -> Iterator[None]:
-    """Torch's operations in this thread start no threads, see above, and threads take turns quickly.
+    """Operations of torch in this thread, and of linear algebra in all, start no threads, see above; threads
+    take turns quickly.
 
-    Workers need the interpreter for moments only, between long operations that do without it.
+    Workers need the interpreter for moments only, between long operations that do without it. Idle threads of
+    linear algebra would keep the processors busy with waiting.
     """
     threads, interval = torch.get_num_threads(), sys.getswitchinterval()
     torch.set_num_threads(1)
     sys.setswitchinterval(TURN)
     try:
-        yield
+        with threadpool_limits(1, "blas"):
+            yield
     finally:
         torch.set_num_threads(threads)
         sys.setswitchinterval(interval)

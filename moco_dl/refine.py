@@ -12,12 +12,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from moco_dl.basis import Basis
+from moco_dl.basis import Basis, applied
 from moco_dl.device import CPU
 from moco_dl.difference import FLASH, Difference
 from moco_dl.template import Template
 
-TOGETHER = 2**17  # pixels of frames that are compared with the reference at a time
+TOGETHER = 2**19  # pixels of frames that are computed at a time: few operations, small enough for the caches
 
 
 class Refiner:
@@ -62,15 +62,10 @@ class Refiner:
         return self._unknowns(self.functions, sums), misfit.cpu()
 
     def gathered(self, frames: np.ndarray, groups: list[int | None]) -> Iterator[np.ndarray]:
-        """Frames (n,) by number, as many as are compared at a time, each time of one group.
-
-        Always as many, the last one again and again if need be: rounding depends on it.
-        """
+        """Frames (n,) by number, no more than should be compared at a time, each time of one group."""
         for group in dict.fromkeys(groups):
             members = frames[[other == group for other in groups]]
-            for start in range(0, len(members), self.together):
-                part = members[start : start + self.together]
-                yield np.pad(part, (0, self.together - len(part)), mode="edge")
+            yield from np.split(members, range(self.together, len(members), self.together))
 
     def effect(self, field: Tensor) -> Tensor:
         """Right-hand sides (..., 2 m) that stand for displacements (..., 2, h, w) px on the coarse grid."""
@@ -81,4 +76,4 @@ class Refiner:
     def _unknowns(self, functions: tuple[Tensor, Tensor], told: Tensor) -> Tensor:
         """Sums (..., 2 m) float64 over the products of functions with what each cell tells (..., 2, h, w)."""
         y, x = functions
-        return (y @ told @ x).cpu()[(..., *self.basis.pairs)].flatten(-2).double()
+        return applied(y, told, x).cpu()[(..., *self.basis.pairs)].flatten(-2).double()

@@ -34,14 +34,15 @@ class Tracker:
         root = np.kron(np.eye(2), _root(prior.tissue))
         visible, axes = np.linalg.eigh(root.T @ self.alone.matrix @ root / prior.noise)
         self.visible, self.modes = visible.clip(0), root @ axes
-        self.weights = lru_cache(maxsize=8)(self._weights)
+        self.weights = lru_cache(maxsize=16)(self._weights)
         errors = [np.square(self.modes).sum(axis=0) @ self._unknown(reach) for reach in REACHES]
         self.reach = next(r for r, error in zip(REACHES, errors, strict=True) if error <= ENOUGH * errors[-1])
 
     def _filter(self, lags: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Correlation with frames at `lags`; what solves for all modes at once: eigenvalues, vectors."""
-        apart = np.abs(lags[:, None] - lags)
-        values, vectors = eigh(self.prior.motion_between(apart), self.prior.noise_between(apart))
+        apart, each = np.abs(lags[:, None] - lags), np.arange(np.ptp(lags) + 1)
+        motion, noise = self.prior.motion_between(each), self.prior.noise_between(each)
+        values, vectors = eigh(motion[apart], noise[apart])
         return self.prior.motion_between(np.abs(lags)) @ vectors, values.clip(0), vectors
 
     def _weights(self, lags: tuple[int, ...]) -> np.ndarray:

@@ -36,6 +36,19 @@ def correlation(frame: np.ndarray, image: np.ndarray) -> float:
     return float((a * b).sum()) / power**0.5 if power > 0 else float("nan")
 
 
+def correlations(frames: np.ndarray, image: np.ndarray) -> np.ndarray:
+    """`correlation` of each of `frames` (n, H, W) with an image (H, W): (n,) float64."""
+    part = inner(image.shape)
+    a, b = frames[(..., *part)].astype(np.float32), image[part].astype(np.float32)
+    if not (np.isfinite(a.sum()) and np.isfinite(b.sum())):
+        return np.array([correlation(frame, image) for frame in frames])
+    a -= a.mean(axis=(1, 2), keepdims=True)
+    b -= b.mean()
+    shared, power = ((a * other).sum(axis=(1, 2)).astype(np.float64) for other in (b, a))
+    power *= float((b * b).sum())
+    return np.divide(shared, np.sqrt(power), out=np.full(len(a), np.nan), where=power > 0)
+
+
 def correlation_with_others(frames: np.ndarray) -> np.ndarray:
     """Correlation of each frame with the mean of all other frames: (n, h, w) finite float -> (n,) float64.
 
@@ -89,35 +102,36 @@ def lengths(field: np.ndarray) -> np.ndarray:
 
 
 def jacobian(field: np.ndarray, step: float) -> np.ndarray:
-    """Determinant of the Jacobian of `x -> x + field(x)`: (2, h, w) px, samples `step` px apart -> (h, w).
+    """Determinant of the Jacobian of `x -> x + field(x)`: (..., 2, h, w) px, samples `step` px apart ->
+    (..., h, w).
 
     1: areas are kept; 0 or less: the field folds the image over itself, which tissue cannot do. The usual check
     of deformable registration (for instance in learn2reg and VoxelMorph).
     """
-    (yy, yx), (xy, xx) = (_slopes(part, step) for part in field)
+    (yy, yx), (xy, xx) = (_slopes(field[..., i, :, :], step) for i in (0, 1))
     return (1 + yy) * (1 + xx) - yx * xy
 
 
 def _slopes(part: np.ndarray, step: float) -> list[np.ndarray]:
-    return [np.gradient(part, step, axis=i) if part.shape[i] > 1 else np.zeros_like(part) for i in (0, 1)]
+    return [np.gradient(part, step, axis=i) if part.shape[i] > 1 else np.zeros_like(part) for i in (-2, -1)]
 
 
 def has_data(field: np.ndarray, step: float, size: tuple[int, int]) -> np.ndarray:
-    """Where a frame of `size` holds data for the corrected image: (2, h, w) px -> (h, w) bool.
+    """Where a frame of `size` holds data for the corrected image: (..., 2, h, w) px -> (..., h, w) bool.
 
     Sample i of the field lies at `(i + 0.5) * step - 0.5` px; samples beyond the edge stand for the edge.
     """
     y, x = (
         np.minimum((np.arange(count) + 0.5) * step - 0.5, full - 1)
-        for count, full in zip(field.shape[1:], size, strict=True)
+        for count, full in zip(field.shape[-2:], size, strict=True)
     )
-    rows, columns = y[:, None] + field[0], x + field[1]
+    rows, columns = y[:, None] + field[..., 0, :, :], x + field[..., 1, :, :]
     return (rows >= 0) & (rows <= size[0] - 1) & (columns >= 0) & (columns <= size[1] - 1)
 
 
-def interpolated(field: np.ndarray) -> float:
-    """Share of vectors (2, h, w) that are not whole pixels: values there are interpolated, not copied."""
-    return float((field != np.rint(field)).any(axis=0).mean())
+def interpolated(field: np.ndarray) -> np.ndarray:
+    """Share (...) of vectors (..., 2, h, w) that are not whole pixels: values there are interpolated."""
+    return (field != np.rint(field)).any(axis=-3).mean(axis=(-2, -1))
 
 
 def end_point_errors(field: np.ndarray, truth: np.ndarray, border: int = 16) -> dict[str, np.ndarray]:

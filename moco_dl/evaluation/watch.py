@@ -6,7 +6,7 @@ import numpy as np
 
 from moco_dl.batch import DOUBTFUL, Motion
 from moco_dl.evaluation.flags import drops, jumps
-from moco_dl.evaluation.metrics import correlation, has_data, interpolated, jacobian, lengths
+from moco_dl.evaluation.metrics import correlations, has_data, interpolated, jacobian, lengths
 from moco_dl.evaluation.results import Traces
 from moco_dl.reference import why_unusable
 
@@ -41,27 +41,28 @@ class Watch:
         """Frames `start`... before and after, (n, H, W), and what was applied to them."""
         reasons = tuple(_reason(*pair) for pair in zip(raw, corrected, strict=True))
         values = {name: np.full(len(raw), np.nan, np.float32) for name in self.values}
-        for i, word in enumerate(reasons):
-            if not word:
-                values["before"][i] = correlation(raw[i], self.reference)
-                values["after"][i] = correlation(corrected[i], self.reference)
+        judged = np.array([not word for word in reasons])
+        if judged.any():
+            values["before"][judged] = correlations(raw[judged], self.reference)
+            values["after"][judged] = correlations(corrected[judged], self.reference)
         covered = None if motion is None else self._fields(motion, values)
         return Look(start, values, reasons, covered)
 
     def _fields(self, motion: Motion, values: dict[str, np.ndarray]) -> np.ndarray:
-        covered = np.zeros(motion.flow.shape[2:], np.int32)
-        for i, (rigid, flow) in enumerate(zip(motion.rigid, motion.flow.astype(np.float32), strict=True)):
-            mean = flow.mean(axis=(1, 2))
-            length = lengths(flow - mean[:, None, None])
-            field = flow + rigid[:, None, None]
-            values["dy"][i], values["dx"][i] = rigid + mean
-            values["nonrigid_mean"][i], values["nonrigid_max"][i] = length.mean(), length.max()
-            values["folded"][i] = (jacobian(field, self.stride) <= 0).mean()
-            values["interpolated"][i] = interpolated(field)
-            covered += has_data(field, self.stride, self.shape[1:])
+        flow = motion.flow.astype(np.float32)
+        mean = flow.mean(axis=(2, 3))
+        length = lengths(flow - mean[:, :, None, None])
+        field = flow + motion.rigid[:, :, None, None]
+        values["dy"][:], values["dx"][:] = (motion.rigid + mean).T
+        values["nonrigid_mean"][:], values["nonrigid_max"][:] = (
+            length.mean(axis=(1, 2)),
+            length.max(axis=(1, 2)),
+        )
+        values["folded"][:] = (jacobian(field, self.stride) <= 0).mean(axis=(1, 2))
+        values["interpolated"][:] = interpolated(field)
         if motion.misfit is not None:
             values["misfit"][:] = motion.misfit
-        return covered
+        return has_data(field, self.stride, self.shape[1:]).sum(axis=0, dtype=np.int32)
 
     def add(self, look: Look) -> None:
         """Keep what was seen."""
