@@ -157,14 +157,17 @@ def cost_volume(reference: Tensor, frame: Tensor, radius: int) -> Tensor:
 
     Channel `(dy + radius) * (2 radius + 1) + dx + radius` holds `<reference[y, x], frame[y + dy, x + dx]>`.
     """
-    side = 2 * radius + 1
-    height, width = reference.shape[-2:]
-    # Channels last, one view with all shifts: a call for each shift costs more than the products themselves.
+    side, (count, channels, height, width) = 2 * radius + 1, frame.shape
     padded = F.pad(frame, [radius] * 4).permute(0, 2, 3, 1).contiguous()  # (B, h + 2 radius, w + 2 radius, C)
-    shifted = padded.unfold(1, side, 1).unfold(2, side, 1).permute(0, 4, 1, 2, 5, 3)  # (B, dy, h, w, dx, C)
-    fixed = reference.permute(0, 2, 3, 1)[:, None, :, :, None]
-    cost = torch.linalg.vecdot(shifted[:, :, :height, :width], fixed, dim=-1)  # (B, dy, h, w, dx)
-    return cost.permute(0, 1, 4, 2, 3).flatten(1, 2) / reference.shape[1]
+    # Each row of the reference with the rows around it in the frame, all pixels with all: products that nobody
+    # needs, too, but those of matrices are faster.
+    wide, (batch, row, pixel, _) = padded.shape[2], padded.stride()
+    around = padded.as_strided((count, height, side * wide, channels), (batch, row, pixel, 1))
+    fixed = reference.permute(0, 2, 3, 1) / channels
+    products = torch.matmul(fixed, around.mT).contiguous()  # (B, h, w, (dy, x))
+    batch, row, pixel, _ = products.stride()
+    cost = products.as_strided((count, height, width, side, side), (batch, row, pixel + 1, wide, 1))
+    return cost.flatten(-2).permute(0, 3, 1, 2)
 
 
 def box_mean(x: Tensor, radius: int) -> Tensor:

@@ -10,11 +10,12 @@ import torch
 from moco_dl.batch import DOUBTFUL, Batch, Equations, Motion, joined, runs_apart
 from moco_dl.device import full_device
 from moco_dl.infer import Estimator, binned, linearise, move_known
+from moco_dl.network import STRIDE
 from moco_dl.prior import measure_prior
 from moco_dl.reference import Samples
 from moco_dl.refine import Refiner
 from moco_dl.smooth import choose_width, smooth_in_time
-from moco_dl.template import Template, build_template
+from moco_dl.template import BLUR, build_template
 from moco_dl.track import Tracker, tracked
 
 CLEAR = 4.0  # times its expected error, from which motion is clearly seen
@@ -97,9 +98,13 @@ def refining(plan: Plan, samples: Samples, smooth: float | None, *, own: bool, m
     numbers = np.concatenate([np.arange(run.start, run.stop) for run in runs])
     trusted = np.ones(len(samples.runs), bool)
     binning = plan.estimator.binning
+    shrunk = _shrunk(samples, binning, mapping)
+    small, move = binned(plan.reference[None], binning)[0], partial(move_known, stride=STRIDE // binning)
+    trusted = np.ones(len(samples.runs), bool)
     for last in (False, True):  # again without the frames that do not fit, so that they do no harm
-        template = build_template(_some(samples, trusted), plan.reference, move_known, own=own, mapping=mapping)
-        rough = Refiner(_binned(template, binning), binning, device=plan.computing)
+        some = _some(shrunk, trusted)
+        template = build_template(some, small, move, own=own, mapping=mapping, blur=BLUR / binning)
+        rough = Refiner(template, binning, device=plan.computing)
         within = _groups(samples, numbers, trusted)
         parts = list(mapping(partial(_linearised, rough, within), runs))
         fits = _fits(parts)
@@ -109,10 +114,10 @@ def refining(plan: Plan, samples: Samples, smooth: float | None, *, own: bool, m
     first, found = _step(rough, parts, samples.runs, trusted, own=own, smooth=smooth)
     motion = np.concatenate([run.motion.total() for run in found])
     if np.hypot(*motion.swapaxes(0, 1)).mean() > CLEAR * first.tracker.expected_error(rough).mean():
-        # Samples lie closer to one another now: what is made of them is sharper. False motion would confirm
+        # Samples lie closer to one another so: what is made of them is sharper. False motion would confirm
         # itself.
         samples = replace(samples, motion=motion)
-        template = build_template(_some(samples, trusted), plan.reference, move_known, own=own, mapping=mapping)
+    template = build_template(_some(samples, trusted), plan.reference, move_known, own=own, mapping=mapping)
     fine = Refiner(template, device=plan.computing)
     parts = list(mapping(partial(_linearised, fine, within), found))
     second, found = _step(fine, parts, samples.runs, trusted, own=own, smooth=smooth)
@@ -139,12 +144,12 @@ def _step(
     return Step(refiner, tracker), list(tracked(iter(parts), refiner, tracker))
 
 
-def _binned(template: Template, factor: int) -> Template:
-    """The template for frames averaged over `factor` x `factor` pixels."""
-    image, noise = binned(np.stack((template.image, template.noise)), factor)
-    activity = None if template.activity is None else binned(template.activity[None], factor)[0]
-    others = None if template.others is None else binned(template.others, factor)
-    return Template(image, noise / factor**2, activity, others)
+def _shrunk(samples: Samples, factor: int, mapping: Callable) -> Samples:
+    """Samples averaged over `factor` x `factor` pixels, and their motion in these."""
+    if factor == 1:
+        return samples
+    frames = mapping(lambda frame: binned(frame[None], factor)[0], samples.frames)
+    return replace(samples, frames=np.stack(list(frames)), motion=samples.motion / factor)
 
 
 def _split(samples: Samples) -> Motion:

@@ -45,13 +45,19 @@ class Share:
 
 
 def build_template(
-    samples: Samples, reference: np.ndarray, move: Move, *, own: bool, mapping: Callable = map
+    samples: Samples,
+    reference: np.ndarray,
+    move: Move,
+    *,
+    own: bool,
+    mapping: Callable = map,
+    blur: float = BLUR,
 ) -> Template:
-    """Image and variances of registered samples.
+    """Image and variances of registered samples; variances are averaged over a Gaussian of `blur` pixels.
 
     If the reference is the movie's `own`, the image is the mean of its registered samples, freed of noise; else
     the reference scaled to the movie's contrast. Changes of the whole frame's brightness are neither noise nor
-    activity. Variances are smoothed by 2 px. Pixels that no sample shows have the mean variance; where the
+    activity. Pixels that no sample shows have the mean variance; where the
     reference is not finite it is infinite.
     """
     unknown = ~np.isfinite(reference)
@@ -60,7 +66,7 @@ def build_template(
     membership = np.repeat(np.arange(len(groups)), [len(group) for group in groups])
     parts = mapping(lambda run: _statistics(samples, run, membership, reference, move), of_runs)
     sums, groups = _added(parts)
-    noise, activity = _variances(sums, len(samples.frames), 1e-12 * reference.var())
+    noise, activity = _variances(sums, len(samples.frames), 1e-12 * reference.var(), blur)
     noise[binary_dilation(unknown, iterations=2)] = np.inf
     total, count = sums["total"], sums["count"]
     mean = _divided(total.sum(axis=0), count.sum(axis=0))
@@ -131,7 +137,9 @@ def _added(
     return sums, list(groups.values())
 
 
-def _variances(sums: dict[str, np.ndarray], frames: int, least: float) -> tuple[np.ndarray, np.ndarray | None]:
+def _variances(
+    sums: dict[str, np.ndarray], frames: int, least: float, blur: float
+) -> tuple[np.ndarray, np.ndarray | None]:
     """Variance of what is new in each frame, standard deviation of what lasts, both (H, W) float32.
 
     Photons are new in each frame, activity is not. `least`: no variance is smaller.
@@ -141,12 +149,12 @@ def _variances(sums: dict[str, np.ndarray], frames: int, least: float) -> tuple[
     variance = (second - np.square(first)).clip(0)
     variance[count == 0] = variance[count > 0].mean()
     least += 1e-3 * variance.mean()
-    smooth = gaussian_filter(variance, BLUR).clip(least)
+    smooth = gaussian_filter(variance, blur).clip(least)
     if sums["pairs"].mean() < PAIRED * frames:
         return smooth.astype(np.float32), None
     noise = np.where(sums["pairs"] > 0, _divided(sums["anew"], 2 * sums["pairs"]), variance)
-    noise = np.minimum(gaussian_filter(noise, BLUR).clip(least), smooth)
-    chance = noise * np.sqrt(2 / (frames * 4 * np.pi * BLUR**2))  # standard error of an average so wide
+    noise = np.minimum(gaussian_filter(noise, blur).clip(least), smooth)
+    chance = noise * np.sqrt(2 / (frames * 4 * np.pi * blur**2))  # standard error of an average so wide
     activity = np.sqrt((smooth - noise - SURE * chance).clip(0))
     return noise.astype(np.float32), activity.astype(np.float32)
 
