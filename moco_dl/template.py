@@ -73,9 +73,9 @@ def build_template(
     if own and (count > 0).all(axis=0).mean() > 0.5:
         halves = np.where(count > 0, _divided(total, count), mean)
         gain = shared_signal(*(reference + half for half in halves)).gain(reference.shape)
-        totals = (total.sum(axis=0), *(total.sum(axis=0) - part for part, _ in groups))
-        counts = (count.sum(axis=0), *(count.sum(axis=0) - part for _, part in groups))
-        means = (reference + _divided(*pair) for pair in zip(totals, counts, strict=True))
+        total, count = total.sum(axis=0), count.sum(axis=0)
+        left_out = [(0, 0), *groups]  # without any group, without each; one by one, to save memory
+        means = (reference + _divided(total - part, count - some) for part, some in left_out)
         image, *others = mapping(lambda mean: filtered(mean, gain).astype(np.float32), means)
         return Template(image, noise, activity, np.stack(others) if len(others) > 1 else None)
     seen = count.sum(axis=0) > 0

@@ -1,0 +1,188 @@
+"""What is left of a frame's difference from the reference once that is taken off which is not motion.
+
+Not motion are the frame's brightness, its background, stripes, and cells that flash. All of these are taken off
+sums of pixels, over cells of the coarse grid or rows of cells, so that few operations are over all pixels.
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from moco_dl.basis import applied, correlation
+from moco_dl.device import CPU, settle
+from moco_dl.network import STRIDE
+from moco_dl.template import Template
+from moco_dl.warp import between
+
+CELL = 5.0  # px, sigma of the Gaussian over which a change of brightness is averaged
+FLASH = 4.0  # standard deviations at which such a change counts half: activity is not motion
+PATTERN = 4.0  # px, sigma of the Gaussian within which activity has one brightness
+UNLIKE = 2.0  # of activity's variance: what differs from its pattern, counted as noise
+GROUPS = 4  # of the template's, kept ready to compare their frames with
+BACKGROUND = 14.0  # px, sigma of the local mean that is removed: neuropil and bleaching are not motion
+GAIN_PRIOR = 0.5  # expected departure of a frame's brightness from the reference's
+FAINT = 0.05  # least brightness, of the reference's, that a frame is taken to have
+
+
+@dataclass(frozen=True)
+class View:
+    """What frames are compared with, cut into cells: see `Difference.cut`."""
+
+    reference: Tensor  # (c, c, h, w)
+    # (k, c, c, h, w) the weight times what differences from the reference are multiplied with: one, both
+    # gradients, the reference's detail (it less its background), and the pattern of activity, if there is any.
+    factors: Tensor
+    detail: Tensor  # (k, h, w) sums of the products of these with the reference's detail, over cells
+    pattern: Tensor  # (k, h, w) and with the pattern of activity
+
+
+class Difference:
+    """Differences of frames from one template; all that does not depend on the frame is computed once."""
+
+    def __init__(self, template: Template, binning: int = 1, limit: float = FLASH):
+        """See `Refiner`."""
+        activity = np.zeros_like(template.noise) if template.activity is None else template.activity
+        variance = template.noise + UNLIKE * np.square(activity)
+        self.binning, self.side, self.others = binning, STRIDE // binning, template.others
+        self.size = template.image.shape
+        self.grid = tuple(-(-n // self.side) for n in self.size)
+        self.background, self.around, self.near = (
+            [torch.from_numpy(correlation(n, length / STRIDE)).float() for n in self.grid]
+            for length in (BACKGROUND, CELL, PATTERN)
+        )
+        self.lit = bool(activity.any())
+        self.activity, self.weight = (
+            self.cut(torch.from_numpy(activity)),
+            self.cut(torch.from_numpy(1 / variance)),
+        )
+        self.bright = _blurred((self.weight * self.activity.square()).sum((0, 1)), self.near) + 1
+        self.pixels = self.cut(torch.ones(self.size)).sum((0, 1))
+        rows, columns = self.around
+        variance = _blurred(self.weight.sum((0, 1)), (rows.square(), columns.square()))
+        self.allowed = limit * variance.clamp_min(1e-30).sqrt()
+        self.view = self._view(torch.from_numpy(template.image))
+        self.against = lru_cache(maxsize=GROUPS)(self._against)
+        self.device = CPU
+
+    def to(self, device: torch.device) -> None:
+        """Have frames compared with the reference on this device."""
+        self.device = device
+        self.view = View(**{name: values.to(device) for name, values in vars(self.view).items()})
+        for name in ("weight", "activity", "bright", "allowed", "pixels"):
+            setattr(self, name, getattr(self, name).to(device))
+        for name in ("background", "around", "near"):
+            setattr(self, name, [table.to(device) for table in getattr(self, name)])
+        settle(device)
+
+    def information(self) -> Tensor:
+        """(3, h, w) float64 per px^2: sums over cells of the gradients' weighted products yy, yx, xx."""
+        weight, along_y, along_x = self.view.factors[:3].double()
+        products = torch.stack((along_y * along_y, along_y * along_x, along_x * along_x))
+        return (products / weight.clamp_min(1e-300)).sum((1, 2))
+
+    def cut(self, images: Tensor) -> Tensor:
+        """Images (..., H, W) -> (..., c, c, h, w): row and column within a cell, row and column of the cell.
+
+        Zero where cells overhang the image.
+        """
+        pad = [n * self.side - size for n, size in zip(self.grid, self.size, strict=True)]
+        images = F.pad(images, (0, pad[1], 0, pad[0])) if any(pad) else images
+        cells = images.unflatten(-1, (-1, self.side)).unflatten(-3, (-1, self.side))
+        return cells.movedim((-3, -1), (-4, -3)).contiguous()
+
+    def _view(self, reference: Tensor) -> View:
+        slopes = [_slope(reference, axis) / self.binning for axis in (0, 1)]
+        parts, known = self.cut(torch.stack([*slopes, reference])), self.weight.new_ones(1, *self.grid)
+        *gradient, detail = self._without_background(parts.clone(), known[:, None, None], known)
+        if self.lit:
+            flash = [self._flash((self.weight * self.activity * part).sum((0, 1))) for part in gradient]
+            gradient = [part - self.activity * level for part, level in zip(gradient, flash, strict=True)]
+        others = [*gradient, detail, self.activity] if self.lit else [*gradient, detail]
+        factors = self.weight * torch.stack([torch.ones_like(detail), *others])
+        detail, pattern = ((factors * values).sum((1, 2)) for values in (detail, self.activity))
+        return View(parts[2], factors, detail, pattern)
+
+    def _without_background(self, values: Tensor, known: Tensor, share: Tensor) -> Tensor:
+        """Values (n, c, c, h, w), in place, less each row's mean, a humming detector's stripes, and less their
+        local mean; zero where not `known` (n, c, c, h, w), in cells of which `share` (n, h, w) is."""
+        weight = self.weight.sum(1) * share[:, None]  # of rows of cells (n, c, h, w)
+        values *= known
+        sums = (self.weight * values).sum(2)
+        stripes = sums.sum(-1, keepdim=True) / weight.sum(-1, keepdim=True).clamp_min(1e-30)
+        level = _blurred((sums - weight * stripes).sum(1), self.background)
+        level /= _blurred(weight.sum(1), self.background).clamp_min(1e-30)
+        padded = F.pad(level, (1, 1, 1, 1), mode="replicate")
+        rows = between(padded, self.side, -2, -3) + stripes
+        values -= between(rows, self.side, -1, -3)
+        return values.mul_(known)
+
+    def _flash(self, sums: Tensor) -> Tensor:
+        """Brightness (..., h, w) of active cells around each place from sums of values times the pattern."""
+        return _blurred(sums, self.near) / self.bright
+
+    def _against(self, group: int | None) -> View:
+        """What the frames of a group of the template's are compared with; None: all others."""
+        if group is None or self.others is None:
+            return self.view
+        view = self._view(torch.from_numpy(self.others[group]).to(self.device))
+        settle(self.device)  # other threads will use it
+        return view
+
+    def __call__(self, moved: Tensor, known: Tensor, group: int | None = None) -> tuple[Tensor, Tensor]:
+        """Sums (n, 2, h, w) over cells of frames' differences from the reference times its weighted gradients.
+
+        `moved` (n, H, W) are frames moved so far, finite, `known` (n, H, W) 1 where they have data, else 0.
+        `group` is that of the template's to which the frames belong, if any. The difference is the reference
+        less the frame, its brightness undone. And mean squares (n,) of these, over the expected variance.
+        """
+        view = self.against(group)
+        known = self.cut(known)
+        pixels = known.sum((1, 2))
+        apart = self.cut(moved).sub_(view.reference)
+        apart = self._without_background(apart, known, pixels / self.pixels)
+        sums = torch.stack([(factor * apart).sum((1, 2)) for factor in view.factors], dim=1)  # (n, k, h, w)
+        square = _total(view.factors[0] * apart * apart)
+        detail, pattern = (table * (pixels / self.pixels)[:, None] for table in (view.detail, view.pattern))
+        seen, whole = _total(sums[:, 3]), _total(detail[:, 3])
+        gain = (1 + seen / (whole + GAIN_PRIOR**-2)).clamp_min(FAINT)
+        square = (square - (gain - 1) * (2 * seen - (gain - 1) * whole)) / gain.square()
+        gain = gain[:, None, None, None]
+        sums = ((gain - 1) * detail - sums) / gain
+        if self.lit:
+            flash = self._flash(sums[:, 4])
+            square -= _total(flash * (2 * sums[:, 4] - flash * pattern[:, 4]))
+            sums -= flash[:, None] * pattern
+        misfit = (square / _total(pixels).clamp_min(1)).clamp_min(0)
+        return sums[:, 1:3] * self._trust(sums[:, 0])[:, None], misfit
+
+    def _trust(self, change: Tensor) -> Tensor:
+        """(n, h, w) how much each place of the coarse grid counts: little where noise does not explain its
+        brightness.
+
+        `change` (n, h, w): sums of the weighted difference from the reference.
+        """
+        trust = 1 / (1 + (_blurred(change, self.around) / self.allowed).square())
+        return trust / trust.mean((-2, -1), keepdim=True)  # noise takes a little from all of them
+
+
+def _blurred(values: Tensor, tables: tuple[Tensor, Tensor]) -> Tensor:
+    """Values (..., h, w) summed over a window along each axis."""
+    return applied(tables[0], values, tables[1].T)
+
+
+def _total(values: Tensor) -> Tensor:
+    return values.flatten(1).sum(1)
+
+
+def _slope(image: Tensor, axis: int) -> Tensor:
+    """Derivative of an image (H, W) along an axis: differences of fourth order, which fit fine detail, too."""
+    size, padded = image.shape[axis], F.pad(image[None], (2, 2, 2, 2), mode="replicate")[0]
+    padded = padded.narrow(1 - axis, 2, image.shape[1 - axis])
+    near, far = (
+        padded.narrow(axis, 2 + reach, size) - padded.narrow(axis, 2 - reach, size) for reach in (1, 2)
+    )
+    return (8 * near - far) / 12
