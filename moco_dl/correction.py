@@ -60,10 +60,8 @@ class Corrector:
         own = reference is None
         if own:
             reference, motion = self._reference(samples)
-        plan = Plan(
-            reference,
-            self._estimator(reference, self.network, self._binning(reference.shape, self.options.quality)),
-        )
+        binning = self._binning(reference.shape, self.options.quality)
+        plan = Plan(reference, self._estimator(reference, self.network, binning))
         if self.network is None:
             return plan
         if not own:
@@ -99,16 +97,16 @@ class Corrector:
         """Pixels a side over which frames of this size are averaged before their motion is estimated."""
         return 2 if self.network and quality == "fast" and min(size) >= BINNED else 1
 
-    def _estimator(self, reference: np.ndarray, network: PyramidFlowNet | None, binning: int) -> Estimator:
+    def _estimator(self, reference: np.ndarray, network: PyramidFlowNet | None, binning: int = 1) -> Estimator:
         limit = self.options.max_shift
         limit = 0.15 * min(reference.shape) if limit is None else limit
         return Estimator(reference, network, max_shift=limit, device=self.device, binning=binning)
 
     def _rigid_motion(self, frames: np.ndarray, reference: np.ndarray) -> np.ndarray:
-        return self._motion(frames, self._estimator(reference, None, 1))[:, :, :1, :1]
+        return self._motion(frames, self._estimator(reference, None))[:, :, :1, :1]
 
     def _full_motion(self, frames: np.ndarray, reference: np.ndarray) -> np.ndarray:
-        return self._motion(frames, self._estimator(reference, self.network, 1))
+        return self._motion(frames, self._estimator(reference, self.network))
 
     def _motion(self, frames: np.ndarray, estimator: Estimator) -> np.ndarray:
         return np.concatenate([motion.total() for motion in self.workers.map(estimator, _chunks(frames))])

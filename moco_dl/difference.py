@@ -141,21 +141,23 @@ class Difference:
         """
         view = self.against(group)
         known = self.cut(known)
-        pixels = known.sum((1, 2))
-        apart = self.cut(moved).sub_(view.reference)
-        apart = self._without_background(apart, known, pixels / self.pixels)
-        sums = torch.stack([(factor * apart).sum((1, 2)) for factor in view.factors], dim=1)  # (n, k, h, w)
-        square = _total(view.factors[0] * apart * apart)
-        detail, pattern = (table * (pixels / self.pixels)[:, None] for table in (view.detail, view.pattern))
-        seen, whole = _total(sums[:, 3]), _total(detail[:, 3])
+        pixels = known.sum((1, 2))  # (n, h, w)
+        share = pixels / self.pixels
+        apart = self._without_background(self.cut(moved).sub_(view.reference), known, share)
+        product = torch.empty_like(apart)
+        sums = [torch.mul(factor, apart, out=product).sum((1, 2)) for factor in view.factors]
+        sums = torch.stack(sums, dim=1)  # (n, k, h, w)
+        square = _total(torch.mul(view.factors[0], apart, out=product).mul_(apart))
+        seen, whole = _total(sums[:, 3]), _total(view.detail[3] * share)
         gain = (1 + seen / (whole + GAIN_PRIOR**-2)).clamp_min(FAINT)
-        square = (square - (gain - 1) * (2 * seen - (gain - 1) * whole)) / gain.square()
-        gain = gain[:, None, None, None]
-        sums = ((gain - 1) * detail - sums) / gain
+        more = 1 - 1 / gain  # of the reference's detail in the difference
+        square = square / gain.square() + more * (more * whole - 2 * seen / gain)
+        sums *= _each(-1 / gain)
+        sums.addcmul_((_each(more)[:, 0] * share)[:, None], view.detail)
         if self.lit:
-            flash = self._flash(sums[:, 4])
-            square -= _total(flash * (2 * sums[:, 4] - flash * pattern[:, 4]))
-            sums -= flash[:, None] * pattern
+            flash, pattern = self._flash(sums[:, 4]), view.pattern[4] * share
+            square -= _total(flash * (2 * sums[:, 4] - flash * pattern))
+            sums.addcmul_((flash * share)[:, None], view.pattern, value=-1)
         misfit = (square / _total(pixels).clamp_min(1)).clamp_min(0)
         return sums[:, 1:3] * self._trust(sums[:, 0])[:, None], misfit
 
@@ -176,6 +178,11 @@ def _blurred(values: Tensor, tables: tuple[Tensor, Tensor]) -> Tensor:
 
 def _total(values: Tensor) -> Tensor:
     return values.flatten(1).sum(1)
+
+
+def _each(numbers: Tensor) -> Tensor:
+    """Numbers (n,) for images (n, k, h, w)."""
+    return numbers[:, None, None, None]
 
 
 def _slope(image: Tensor, axis: int) -> Tensor:

@@ -112,6 +112,8 @@ def refining(plan: Plan, samples: Samples, smooth: float | None, *, own: bool, m
             break
         trusted = fits
     first, found = _step(rough, parts, samples.runs, trusted, own=own, smooth=smooth)
+    parts = list(mapping(partial(_linearised, rough, within), found))
+    found = list(tracked(iter(parts), rough, first.tracker))
     motion = np.concatenate([run.motion.total() for run in found])
     if np.hypot(*motion.swapaxes(0, 1)).mean() > CLEAR * first.tracker.expected_error(rough).mean():
         # Samples lie closer to one another so: what is made of them is sharper. False motion would confirm
@@ -124,7 +126,9 @@ def refining(plan: Plan, samples: Samples, smooth: float | None, *, own: bool, m
     constant = np.concatenate([batch.motion.flow for batch in found]).mean(axis=0) if own else 0.0
     groups = _groups(samples, samples.numbers, trusted)
     known = dict(zip(samples.numbers.tolist(), zip(seen.rigid, seen.flow, strict=True), strict=True))
-    return replace(plan, steps=(first, second), groups=groups, samples=known, width=width, constant=constant)
+    return replace(
+        plan, steps=(first, first, second), groups=groups, samples=known, width=width, constant=constant
+    )
 
 
 def _step(
