@@ -24,7 +24,7 @@ from moco_dl.reference import Samples, build_reference, draw_samples, sample_run
 
 SAMPLED = 40 * 2**20  # bytes of sampled frames that are kept in memory: 60 to 200 frames
 BATCH = 4 * 2**20  # bytes of frames that are computed at a time by a thread: 4 to 16 frames
-CHUNK = 8  # frames that a thread takes at a time while samples are looked at
+CHUNK = 16  # frames that a thread takes at a time while samples are looked at
 BINNED = 240  # px, shorter side from which on binned frames show enough
 RIGID_PASSES = 2  # the reference is estimated this often from rigidly registered samples
 

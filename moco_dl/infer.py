@@ -39,15 +39,15 @@ class Estimator:
     ):
         """`reference` (H, W) float32 counts; without a network only rigid shifts are found.
 
-        Frames and reference are averaged over `binning` x `binning` pixels first, and what the network sees over
-        as many of these once more: the steps that follow need not much of it. `max_shift` is in full px.
+        Frames and reference are averaged over `binning` x `binning` pixels first, what the network sees once
+        more: the steps that follow need not much of it. `max_shift` is in full px.
         `precision` of the network's products: None for float32, on a CUDA device float16.
         """
         self.network, self.device, self.binning = network, device, binning
         cuda = device.type == "cuda"
         self.precision = precision or (torch.float16 if cuda else torch.float32)
-        pixels = reference.size // binning**2
-        self.group = frames_that_fit(device, reference.shape) if cuda else min(max(GROUP // pixels, 4), 8)
+        pixels = reference.size // binning**4
+        self.group = frames_that_fit(device, reference.shape) if cuda else min(max(GROUP // pixels, 4), 16)
         image = sent(binned(reference[None], binning), device)
         self.rigid = RigidRegistration(image[0], max_shift / binning)
         self.coarse = tuple(-(-size // STRIDE) for size in reference.shape)
