@@ -24,7 +24,7 @@ from moco_dl.reference import Samples, build_reference, draw_samples, sample_run
 
 SAMPLED = 40 * 2**20  # bytes of sampled frames that are kept in memory: 60 to 200 frames
 BATCH = 4 * 2**20  # bytes of frames that are computed at a time by a thread: 4 to 16 frames
-CHUNK = 16  # frames that a thread takes at a time while samples are looked at
+CHUNK = 8  # frames that a thread takes at a time while samples are looked at
 BINNED = 240  # px, shorter side from which on binned frames show enough
 RIGID_PASSES = 2  # the reference is estimated this often from rigidly registered samples
 
@@ -60,8 +60,10 @@ class Corrector:
         own = reference is None
         if own:
             reference, motion = self._reference(samples)
-        binning = self._binning(reference.shape, self.options.quality)
-        plan = Plan(reference, self._estimator(reference, self.network, binning))
+        plan = Plan(
+            reference,
+            self._estimator(reference, self.network, self._binning(reference.shape, self.options.quality)),
+        )
         if self.network is None:
             return plan
         if not own:
@@ -97,16 +99,16 @@ class Corrector:
         """Pixels a side over which frames of this size are averaged before their motion is estimated."""
         return 2 if self.network and quality == "fast" and min(size) >= BINNED else 1
 
-    def _estimator(self, reference: np.ndarray, network: PyramidFlowNet | None, binning: int = 1) -> Estimator:
+    def _estimator(self, reference: np.ndarray, network: PyramidFlowNet | None, binning: int) -> Estimator:
         limit = self.options.max_shift
         limit = 0.15 * min(reference.shape) if limit is None else limit
         return Estimator(reference, network, max_shift=limit, device=self.device, binning=binning)
 
     def _rigid_motion(self, frames: np.ndarray, reference: np.ndarray) -> np.ndarray:
-        return self._motion(frames, self._estimator(reference, None))[:, :, :1, :1]
+        return self._motion(frames, self._estimator(reference, None, 1))[:, :, :1, :1]
 
     def _full_motion(self, frames: np.ndarray, reference: np.ndarray) -> np.ndarray:
-        return self._motion(frames, self._estimator(reference, self.network))
+        return self._motion(frames, self._estimator(reference, self.network, 1))
 
     def _motion(self, frames: np.ndarray, estimator: Estimator) -> np.ndarray:
         return np.concatenate([motion.total() for motion in self.workers.map(estimator, _chunks(frames))])

@@ -6,7 +6,6 @@ from contextlib import AbstractContextManager, nullcontext
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from moco_dl.batch import Batch, Equations, Motion
@@ -39,21 +38,20 @@ class Estimator:
     ):
         """`reference` (H, W) float32 counts; without a network only rigid shifts are found.
 
-        Frames and reference are averaged over `binning` x `binning` pixels first, what the network sees once
-        more: the steps that follow need not much of it. `max_shift` is in full px.
+        Frames and reference are averaged over `binning` x `binning` pixels first; `max_shift` is in full px.
         `precision` of the network's products: None for float32, on a CUDA device float16.
         """
         self.network, self.device, self.binning = network, device, binning
         cuda = device.type == "cuda"
         self.precision = precision or (torch.float16 if cuda else torch.float32)
-        pixels = reference.size // binning**4
-        self.group = frames_that_fit(device, reference.shape) if cuda else min(max(GROUP // pixels, 4), 16)
+        pixels = reference.size // binning**2
+        self.group = frames_that_fit(device, reference.shape) if cuda else min(max(GROUP // pixels, 4), 8)
         image = sent(binned(reference[None], binning), device)
         self.rigid = RigidRegistration(image[0], max_shift / binning)
         self.coarse = tuple(-(-size // STRIDE) for size in reference.shape)
         if network is not None:
             with torch.inference_mode(), self._autocast():
-                self.features = network.encode(self._seen(image))
+                self.features = network.encode(_channels_last(network_input(image)))
         settle(device)
 
     @torch.inference_mode()
@@ -106,16 +104,11 @@ class Estimator:
 
     def _network_flow(self, images: Tensor) -> Tensor:
         """Residual flow (n, 2, h, w) of images (n, H, W)."""
-        grid = tuple(-(-size // STRIDE) for size in images.shape[1:])
-        small = tuple(-(-size // (STRIDE * self.binning)) for size in images.shape[1:])
+        height, width = images.shape[1:]
         with self._autocast():
-            features = self.network.encode(self._seen(images))
+            features = self.network.encode(_channels_last(network_input(images)))
             flow = self.network([f.expand(len(images), -1, -1, -1) for f in self.features], features)[0][-1]
-        return enlarged(flow[..., : small[0], : small[1]].float(), self.binning, grid)
-
-    def _seen(self, images: Tensor) -> Tensor:
-        """What the network sees of images (n, H, W), NaN where they have no data."""
-        return network_input(averaged(images, self.binning)).contiguous(memory_format=torch.channels_last)
+        return flow[..., : -(-height // STRIDE), : -(-width // STRIDE)].float()
 
     def _autocast(self) -> AbstractContextManager:
         if self.precision == torch.float32:
@@ -146,16 +139,8 @@ def enlarged(flow: Tensor, factor: int, size: tuple[int, int]) -> Tensor:
     return upsample(factor * flow, factor, size)
 
 
-def averaged(images: Tensor, factor: int) -> Tensor:
-    """Images (n, H, W) averaged over `factor` x `factor` pixels, those that are NaN or outside left out."""
-    if factor == 1:
-        return images
-    pad = [-size % factor for size in images.shape[1:]]
-    images = F.pad(images, (0, pad[1], 0, pad[0]), value=torch.nan)
-    known = torch.isfinite(images)
-    parts = torch.stack((torch.where(known, images, 0.0), known.to(images.dtype)), dim=1)
-    total, count = F.avg_pool2d(parts, factor).unbind(1)
-    return total / count  # NaN if there are none
+def _channels_last(images: Tensor) -> Tensor:
+    return images.contiguous(memory_format=torch.channels_last)
 
 
 def _split(rigid: Tensor, flow: Tensor) -> tuple[Tensor, Tensor]:

@@ -95,12 +95,30 @@ def refining(plan: Plan, samples: Samples, smooth: float | None, *, own: bool, m
     seen = _split(samples)
     runs, width = _smoothed(samples, seen, smooth)
     samples = replace(samples, motion=np.concatenate([run.motion.total() for run in runs]))
-    numbers = np.concatenate([np.arange(run.start, run.stop) for run in runs])
-    trusted = np.ones(len(samples.runs), bool)
-    binning = plan.estimator.binning
-    shrunk = _shrunk(samples, binning, mapping)
+    rough, parts, trusted = _roughly(plan, samples, runs, own=own, mapping=mapping)
+    first, found = _step(rough, parts, samples.runs, trusted, own=own, smooth=smooth)
+    motion = np.concatenate([run.motion.total() for run in found])
+    if np.hypot(*motion.swapaxes(0, 1)).mean() > CLEAR * first.tracker.expected_error(rough).mean():
+        # Samples lie closer to one another so: what is made of them is sharper. False motion would confirm
+        # itself.
+        samples = replace(samples, motion=motion)
+    template = build_template(_some(samples, trusted), plan.reference, move_known, own=own, mapping=mapping)
+    fine, within = Refiner(template, device=plan.computing), _groups(samples, _numbers(runs), trusted)
+    parts = list(mapping(partial(_linearised, fine, within), found))
+    second, found = _step(fine, parts, samples.runs, trusted, own=own, smooth=smooth)
+    constant = np.concatenate([batch.motion.flow for batch in found]).mean(axis=0) if own else 0.0
+    groups = _groups(samples, samples.numbers, trusted)
+    known = dict(zip(samples.numbers.tolist(), zip(seen.rigid, seen.flow, strict=True), strict=True))
+    return replace(plan, steps=(first, second), groups=groups, samples=known, width=width, constant=constant)
+
+
+def _roughly(
+    plan: Plan, samples: Samples, runs: list[Batch], *, own: bool, mapping: Callable
+) -> tuple[Refiner, list[tuple[Batch, Equations]], np.ndarray]:
+    """Refiner for binned frames, the samples' equations, and which samples (n,) are trusted."""
+    numbers, binning = _numbers(runs), plan.estimator.binning
+    shrunk, trusted = _shrunk(samples, binning, mapping), np.ones(len(samples.runs), bool)
     small, move = binned(plan.reference[None], binning)[0], partial(move_known, stride=STRIDE // binning)
-    trusted = np.ones(len(samples.runs), bool)
     for last in (False, True):  # again without the frames that do not fit, so that they do no harm
         some = _some(shrunk, trusted)
         template = build_template(some, small, move, own=own, mapping=mapping, blur=BLUR / binning)
@@ -111,24 +129,7 @@ def refining(plan: Plan, samples: Samples, smooth: float | None, *, own: bool, m
         if last or (fits == trusted).all():
             break
         trusted = fits
-    first, found = _step(rough, parts, samples.runs, trusted, own=own, smooth=smooth)
-    parts = list(mapping(partial(_linearised, rough, within), found))
-    found = list(tracked(iter(parts), rough, first.tracker))
-    motion = np.concatenate([run.motion.total() for run in found])
-    if np.hypot(*motion.swapaxes(0, 1)).mean() > CLEAR * first.tracker.expected_error(rough).mean():
-        # Samples lie closer to one another so: what is made of them is sharper. False motion would confirm
-        # itself.
-        samples = replace(samples, motion=motion)
-    template = build_template(_some(samples, trusted), plan.reference, move_known, own=own, mapping=mapping)
-    fine = Refiner(template, device=plan.computing)
-    parts = list(mapping(partial(_linearised, fine, within), found))
-    second, found = _step(fine, parts, samples.runs, trusted, own=own, smooth=smooth)
-    constant = np.concatenate([batch.motion.flow for batch in found]).mean(axis=0) if own else 0.0
-    groups = _groups(samples, samples.numbers, trusted)
-    known = dict(zip(samples.numbers.tolist(), zip(seen.rigid, seen.flow, strict=True), strict=True))
-    return replace(
-        plan, steps=(first, first, second), groups=groups, samples=known, width=width, constant=constant
-    )
+    return rough, parts, trusted
 
 
 def _step(
@@ -167,6 +168,10 @@ def _smoothed(samples: Samples, motion: Motion, smooth: float | None) -> tuple[l
     width = choose_width(motion.flow, samples.runs) if smooth is None else smooth
     apart = runs_apart(Batch(0, samples.frames, motion), samples.runs)
     return list(smooth_in_time(apart, width, split=True)), width
+
+
+def _numbers(runs: list[Batch]) -> np.ndarray:
+    return np.concatenate([np.arange(run.start, run.stop) for run in runs])
 
 
 def _some(samples: Samples, chosen: np.ndarray) -> Samples:
