@@ -1,7 +1,7 @@
 """What is left of a frame's difference from the reference once that is taken off which is not motion.
 
-Not motion are the frame's brightness, its background, stripes, and cells that flash. All of these are taken off
-sums of pixels, over cells of the coarse grid or rows of cells, so that few operations are over all pixels.
+Not motion are stripes, the background, the frame's brightness, and cells that flash. The first two are taken off
+the pixels, the others off sums over cells of the coarse grid, so that few operations are over all pixels.
 """
 
 from dataclasses import dataclass
@@ -26,6 +26,7 @@ GROUPS = 3  # of the template's, kept ready to compare their frames with
 BACKGROUND = 14.0  # px, sigma of the local mean that is removed: neuropil and bleaching are not motion
 GAIN_PRIOR = 0.5  # expected departure of a frame's brightness from the reference's
 FAINT = 0.05  # least brightness, of the reference's, that a frame is taken to have
+DETAIL, ACTIVE = 3, 4  # places among a view's factors, after the weight and both gradients
 
 
 @dataclass(frozen=True)
@@ -148,15 +149,15 @@ class Difference:
         sums = [torch.mul(factor, apart, out=product).sum((1, 2)) for factor in view.factors]
         sums = torch.stack(sums, dim=1)  # (n, k, h, w)
         square = _total(torch.mul(view.factors[0], apart, out=product).mul_(apart))
-        seen, whole = _total(sums[:, 3]), _total(view.detail[3] * share)
+        seen, whole = _total(sums[:, DETAIL]), _total(view.detail[DETAIL] * share)
         gain = (1 + seen / (whole + GAIN_PRIOR**-2)).clamp_min(FAINT)
         more = 1 - 1 / gain  # of the reference's detail in the difference
         square = square / gain.square() + more * (more * whole - 2 * seen / gain)
-        sums *= _each(-1 / gain)
-        sums.addcmul_((_each(more)[:, 0] * share)[:, None], view.detail)
+        sums *= (-1 / gain)[:, None, None, None]
+        sums.addcmul_((more[:, None, None] * share)[:, None], view.detail)
         if self.lit:
-            flash, pattern = self._flash(sums[:, 4]), view.pattern[4] * share
-            square -= _total(flash * (2 * sums[:, 4] - flash * pattern))
+            flash, pattern = self._flash(sums[:, ACTIVE]), view.pattern[ACTIVE] * share
+            square -= _total(flash * (2 * sums[:, ACTIVE] - flash * pattern))
             sums.addcmul_((flash * share)[:, None], view.pattern, value=-1)
         misfit = (square / _total(pixels).clamp_min(1)).clamp_min(0)
         return sums[:, 1:3] * self._trust(sums[:, 0])[:, None], misfit
@@ -178,11 +179,6 @@ def _blurred(values: Tensor, tables: tuple[Tensor, Tensor]) -> Tensor:
 
 def _total(values: Tensor) -> Tensor:
     return values.flatten(1).sum(1)
-
-
-def _each(numbers: Tensor) -> Tensor:
-    """Numbers (n,) for images (n, k, h, w)."""
-    return numbers[:, None, None, None]
 
 
 def _slope(image: Tensor, axis: int) -> Tensor:

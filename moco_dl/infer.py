@@ -75,11 +75,8 @@ class Estimator:
         while True:
             size = self.group
             try:
-                return tuple(
-                    map(
-                        torch.cat, zip(*(self._grouped(part, size) for part in images.split(size)), strict=True)
-                    )
-                )
+                rigid, flow = zip(*(self._grouped(part, size) for part in images.split(size)), strict=True)
+                return torch.cat(rigid), torch.cat(flow)
             except torch.cuda.OutOfMemoryError as error:
                 if size == 1:
                     raise NrcorrectError(
@@ -184,8 +181,8 @@ def pulled(frames: Tensor, where: Tensor, reach: int) -> tuple[Tensor, Tensor]:
         for strip in ((..., near, slice(None)), (..., far, slice(None)), (..., near), (..., far)):
             known[strip] = inside(where[(*strip, slice(None))]).float()
     if not bool(torch.isfinite(moved.sum())):
-        known *= torch.isfinite(moved)
-        moved = torch.where(known > 0, moved, 0.0)
+        finite = torch.isfinite(moved)
+        known, moved = known * finite, torch.where(finite, moved, 0.0)
     return moved, known
 
 

@@ -42,8 +42,8 @@ class RigidRegistration:
         near = correlation.roll((my + 1, mx + 1), (1, 2))[:, : 2 * my + 3, : 2 * mx + 3]
         best = near[:, 1:-1, 1:-1].flatten(1).argmax(dim=1)
         y, x = best // (2 * mx + 1) + 1, best % (2 * mx + 1) + 1
-        each, around = torch.arange(len(frames), device=frames.device)[:, None], torch.arange(-1, 2)
-        around = around.to(frames.device)
+        each = torch.arange(len(frames), device=frames.device)[:, None]
+        around = torch.arange(-1, 2, device=frames.device)
         dy = y - my - 1 + _vertex(near[each, y[:, None] + around, x[:, None]])
         dx = x - mx - 1 + _vertex(near[each, y[:, None], x[:, None] + around])
         return torch.stack((dy, dx), dim=1)

@@ -7,6 +7,7 @@ from scipy.ndimage import gaussian_filter, shift
 from moco_dl.evaluation.metrics import (
     correlation,
     correlation_with_others,
+    correlations,
     crispness,
     end_point_errors,
     has_data,
@@ -57,6 +58,16 @@ def test_correlation_of_missing_pixels_and_of_nothing(scene):
     assert correlation(frame, scene) == pytest.approx(1, abs=1e-6)
     assert np.isnan(correlation(np.full_like(scene, np.nan), scene))
     assert np.isnan(correlation(np.ones_like(scene), scene))
+
+
+def test_correlations_of_many_frames_are_those_of_each(scene):
+    """To the last bit, whatever the other frames lack."""
+    frames = np.stack([noisy(scene, 1, seed) for seed in range(4)])
+    frames[2, 20:40], frames[3] = np.nan, 1.0
+    found = correlations(frames, scene)
+    np.testing.assert_array_equal(found, [correlation(frame, scene) for frame in frames])
+    np.testing.assert_array_equal(found[:2], correlations(frames[:2], scene))
+    assert np.isfinite(found[:3]).all() and np.isnan(found[3])
 
 
 def test_correlation_with_others_leaves_the_frame_itself_out(scene):

@@ -67,7 +67,8 @@ def test_network_input_ignores_outliers_and_missing_pixels():
     assert 0.7 < dirty[0][good].std() / clean[0][good].std() < 1.1  # without clipping: 0.01
     assert dirty[1].sum() == 64 * 64 - 4 * 54
     assert dirty[0][~spoiled[0].isfinite()].abs().max() == 0
-    assert torch.equal(network_input(3 * image), network_input(3 * image)[:1])
+    together = network_input(torch.cat((image, spoiled)))
+    assert torch.equal(together, torch.cat((network_input(image), network_input(spoiled))))
     torch.testing.assert_close(network_input(3 * image + 7), network_input(image), atol=1e-4, rtol=1e-4)
 
 

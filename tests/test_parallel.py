@@ -4,11 +4,22 @@ import time
 import numpy as np
 import pytest
 import torch
+from threadpoolctl import threadpool_info
 
 import moco_dl
 from moco_dl.infer import binned
 from moco_dl.parallel import Workers, available, workers_first
 from moco_dl.synth import SyntheticMovie, movie_options
+
+
+def test_linear_algebra_starts_no_threads_beside_the_workers():
+    def threads():
+        return [library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"]
+
+    before = threads()
+    with workers_first():
+        assert threads() and set(threads()) == {1}
+    assert threads() == before
 
 
 def test_results_come_in_order_and_little_is_taken_ahead():

@@ -135,6 +135,20 @@ def test_frames_of_a_group_are_compared_with_the_image_without_them(scene):
         assert (equations(refiner, frame, NOWHERE, group)[1] < 1e-6) == alike
 
 
+def test_frames_told_together_are_told_as_each_alone(scene, refiner):
+    """To the last bit, also where one lacks data; otherwise results would depend on the batch."""
+    noise = torch.randn(5, *SIZE, generator=torch.Generator().manual_seed(0))
+    frames = (100 * scene)[INNER] + 2 * noise
+    frames[3, :, 7] = torch.nan
+    field = (
+        torch.randn(5, 2, 1, 1, generator=torch.Generator().manual_seed(1)).clamp(-3, 3).expand(-1, -1, *SIZE)
+    )
+    told, misfit = refiner.equations(*pulled(frames, places(field), 3))
+    for i in range(5):
+        alone = equations(refiner, frames[i], field[i])
+        assert torch.equal(told[i], alone[0]) and torch.equal(misfit[i], alone[1])
+
+
 def test_stripes_along_rows_are_not_motion(scene, refiner):
     stripes = torch.randn(len(scene), 1, generator=torch.Generator().manual_seed(0))
     assert size(solve(refiner, scene + stripes)) < 0.02

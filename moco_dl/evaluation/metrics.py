@@ -26,25 +26,27 @@ def correlation(frame: np.ndarray, image: np.ndarray) -> float:
     part = inner(image.shape)
     a, b = frame[part].astype(np.float32), image[part].astype(np.float32)
     known = np.isfinite(a) & np.isfinite(b)
-    if not known.all():
-        a, b = a[known], b[known]
-    if a.size < 2:
-        return float("nan")
-    # Products are summed by numpy, not by a linear-algebra library: those round by where arrays lie in memory.
-    a, b = a - a.mean(), b - b.mean()
-    power = float((a * a).sum()) * float((b * b).sum())
-    return float((a * b).sum()) / power**0.5 if power > 0 else float("nan")
+    return float(_pearson(a[known][None], b[known])[0]) if np.count_nonzero(known) > 1 else float("nan")
 
 
 def correlations(frames: np.ndarray, image: np.ndarray) -> np.ndarray:
-    """`correlation` of each of `frames` (n, H, W) with an image (H, W): (n,) float64."""
+    """`correlation` of each of `frames` (n, H, W) with an image (H, W): (n,) float64, all at once where possible."""
     part = inner(image.shape)
     a, b = frames[(..., *part)].astype(np.float32), image[part].astype(np.float32)
-    if not (np.isfinite(a.sum()) and np.isfinite(b.sum())):
-        return np.array([correlation(frame, image) for frame in frames])
-    a -= a.mean(axis=(1, 2), keepdims=True)
-    b -= b.mean()
-    shared, power = ((a * other).sum(axis=(1, 2)).astype(np.float64) for other in (b, a))
+    whole = np.isfinite(a.sum(axis=(1, 2))) & np.isfinite(
+        b.sum()
+    )  # frame by frame: no dependence on the others
+    found = np.empty(len(a))
+    found[whole] = _pearson(a[whole].reshape(-1, b.size), b.ravel())
+    found[~whole] = [correlation(frame, image) for frame in frames[~whole]]
+    return found
+
+
+def _pearson(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Correlation (n,) of each row of `a` (n, p) with `b` (p,); NaN if either is constant."""
+    # Products are summed by numpy, not by a linear-algebra library: those round by where arrays lie in memory.
+    a, b = a - a.mean(axis=1, keepdims=True), b - b.mean()
+    shared, power = ((a * other).sum(axis=1).astype(np.float64) for other in (b, a))
     power *= float((b * b).sum())
     return np.divide(shared, np.sqrt(power), out=np.full(len(a), np.nan), where=power > 0)
 

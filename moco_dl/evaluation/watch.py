@@ -54,10 +54,8 @@ class Watch:
         length = lengths(flow - mean[:, :, None, None])
         field = flow + motion.rigid[:, :, None, None]
         values["dy"][:], values["dx"][:] = (motion.rigid + mean).T
-        values["nonrigid_mean"][:], values["nonrigid_max"][:] = (
-            length.mean(axis=(1, 2)),
-            length.max(axis=(1, 2)),
-        )
+        values["nonrigid_mean"][:] = length.mean(axis=(1, 2))
+        values["nonrigid_max"][:] = length.max(axis=(1, 2))
         values["folded"][:] = (jacobian(field, self.stride) <= 0).mean(axis=(1, 2))
         values["interpolated"][:] = interpolated(field)
         if motion.misfit is not None:
