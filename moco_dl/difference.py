@@ -1,7 +1,7 @@
 """What is left of a frame's difference from the reference once that is taken off which is not motion.
 
-Not motion are stripes, the background, the frame's brightness, and cells that flash. The first two are taken off
-the pixels, the others off sums over cells of the coarse grid, so that few operations are over all pixels.
+Not motion are stripes, the background, the frame's brightness, and cells that flash. The first two are taken
+off the pixels, the others off sums over cells of the coarse grid, so that few operations are over all pixels.
 """
 
 from dataclasses import dataclass

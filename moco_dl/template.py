@@ -57,7 +57,8 @@ def build_template(
 
     If the reference is the movie's `own`, the image is the mean of its registered samples, freed of noise; else
     the reference scaled to the movie's contrast. Changes of the whole frame's brightness are neither noise nor
-    activity. Pixels that no sample shows have the mean variance; where the reference is not finite it is infinite.
+    activity. Pixels that no sample shows have the mean variance; where the reference is not finite it is
+    infinite.
     """
     unknown = ~np.isfinite(reference)
     reference = np.where(unknown, np.nanmean(reference), reference).astype(np.float32)

@@ -30,12 +30,11 @@ def correlation(frame: np.ndarray, image: np.ndarray) -> float:
 
 
 def correlations(frames: np.ndarray, image: np.ndarray) -> np.ndarray:
-    """`correlation` of each of `frames` (n, H, W) with an image (H, W): (n,) float64, all at once where possible."""
+    """`correlation` of each of `frames` (n, H, W) with an image (H, W): (n,) float64, at once where possible."""
     part = inner(image.shape)
     a, b = frames[(..., *part)].astype(np.float32), image[part].astype(np.float32)
-    whole = np.isfinite(a.sum(axis=(1, 2))) & np.isfinite(
-        b.sum()
-    )  # frame by frame: no dependence on the others
+    # Decided frame by frame: a frame's value must not depend on what others beside it lack.
+    whole = np.isfinite(a.sum(axis=(1, 2))) & np.isfinite(b.sum())
     found = np.empty(len(a))
     found[whole] = _pearson(a[whole].reshape(-1, b.size), b.ravel())
     found[~whole] = [correlation(frame, image) for frame in frames[~whole]]
