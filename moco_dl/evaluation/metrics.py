@@ -30,7 +30,7 @@ def correlation(frame: np.ndarray, image: np.ndarray) -> float:
 
 
 def correlations(frames: np.ndarray, image: np.ndarray) -> np.ndarray:
-    """`correlation` of each of `frames` (n, H, W) with an image (H, W): (n,) float64, at once where possible."""
+    """`correlation` of `frames` (n, H, W), each with an image (H, W), at once where possible: (n,) float64."""
     part = inner(image.shape)
     a, b = frames[(..., *part)].astype(np.float32), image[part].astype(np.float32)
     # Decided frame by frame: a frame's value must not depend on what others beside it lack.
