@@ -26,6 +26,7 @@ GROUPS = 3  # of the template's, kept ready to compare their frames with
 BACKGROUND = 14.0  # px, sigma of the local mean that is removed: neuropil and bleaching are not motion
 GAIN_PRIOR = 0.5  # expected departure of a frame's brightness from the reference's
 FAINT = 0.05  # least brightness, of the reference's, that a frame is taken to have
+NEGLIGIBLE = 1e-7  # of a window's height
 DETAIL, ACTIVE = 3, 4  # places among a view's factors, after the weight and both gradients
 
 
@@ -52,7 +53,7 @@ class Difference:
         self.size = template.image.shape
         self.grid = tuple(-(-n // self.side) for n in self.size)
         self.background, self.around, self.near = (
-            [torch.from_numpy(correlation(n, length / STRIDE)).float() for n in self.grid]
+            [torch.from_numpy(_window(n, length / STRIDE)).float() for n in self.grid]
             for length in (BACKGROUND, CELL, PATTERN)
         )
         self.lit = bool(activity.any())
@@ -170,6 +171,12 @@ class Difference:
         """
         trust = 1 / (1 + (_blurred(change, self.around) / self.allowed).square())
         return trust / trust.mean((-2, -1), keepdim=True)  # noise takes a little from all of them
+
+
+def _window(size: int, length: float) -> np.ndarray:
+    """(size, size) Gaussian window around each point, cut off: next to nothing, it would be slow to reckon with."""
+    window = correlation(size, length)
+    return np.where(window < NEGLIGIBLE, 0.0, window)
 
 
 def _blurred(values: Tensor, tables: tuple[Tensor, Tensor]) -> Tensor:
