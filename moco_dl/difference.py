@@ -174,7 +174,7 @@ class Difference:
 
 
 def _window(size: int, length: float) -> np.ndarray:
-    """(size, size) Gaussian window around each point, cut off: next to nothing, it would be slow to reckon with."""
+    """(size, size) Gaussian window around each point, zero where it is next to nothing: that would be slow."""
     window = correlation(size, length)
     return np.where(window < NEGLIGIBLE, 0.0, window)
 
