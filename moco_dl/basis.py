@@ -61,12 +61,13 @@ class Basis:
         return dict(zip(("shift", "tissue", "rows_y", "rows_x"), kinds.reshape(4, -1), strict=True))
 
     def displacement(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Unknowns (2 m,) -> shift (2,), rows (2, h), tissue's displacement (2, h, w), all float32 px."""
-        values, first = values.astype(np.float32).reshape(2, -1), self.rows.stop
+        """Unknowns (..., 2 m) -> shift (..., 2), rows (..., 2, h), tissue's displacement (..., 2, h, w), all
+        float32 px."""
+        values, first = values.astype(np.float32).reshape(*values.shape[:-1], 2, -1), self.rows.stop
         y, x = self.y.numpy(), self.x.numpy()
-        sizes = values[:, first:].reshape(2, y.shape[1] - first, x.shape[1] - 1)
+        sizes = values[..., first:].reshape(*values.shape[:-1], y.shape[1] - first, x.shape[1] - 1)
         tissue = y[:, first:] @ sizes @ x[:, 1:].T
-        return values[:, 0], values[:, self.rows] @ y[:, self.rows].T, tissue
+        return values[..., 0], values[..., self.rows] @ y[:, self.rows].T, tissue
 
 
 def correlation(size: int, length: float) -> np.ndarray:
@@ -82,6 +83,11 @@ def smooth_functions(size: int, length: float) -> Tensor:
     values, functions = values[::-1], functions[:, ::-1]
     count = int(np.searchsorted(np.cumsum(values), KEPT * values.sum())) + 1
     return torch.from_numpy(functions[:, :count] * np.sqrt(values[:count])).float()
+
+
+def times_each(rows: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+    """`row @ matrix` for each of `rows` (n, j), each for itself: else rounding would depend on their number."""
+    return np.matmul(rows[:, None], matrix)[:, 0]
 
 
 def applied(left: Tensor, values: Tensor, right: Tensor) -> Tensor:

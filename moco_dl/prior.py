@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.optimize import nnls
 
+from moco_dl.basis import times_each
 from moco_dl.batch import Equations
 from moco_dl.refine import Refiner
 
@@ -104,14 +105,15 @@ class TissueAlone:
         self.matrix = matrix[np.ix_(is_tissue, is_tissue)] - self.across.T @ self.others @ self.across
 
     def equations(self, equations: np.ndarray) -> np.ndarray:
-        """Right-hand sides (..., 2 m) -> (..., 2 k)."""
-        return equations[..., self.is_tissue] - equations[..., ~self.is_tissue] @ self.others @ self.across
+        """Right-hand sides (n, 2 m) -> (n, 2 k)."""
+        others = times_each(times_each(equations[:, ~self.is_tissue], self.others), self.across)
+        return equations[:, self.is_tissue] - others
 
     def all_unknowns(self, equations: np.ndarray, tissue: np.ndarray) -> np.ndarray:
-        """The tissue's unknowns (2 k,) and, given them and the equations (2 m,), the others: (2 m,)."""
-        unknowns = np.empty(len(equations))
-        unknowns[self.is_tissue] = tissue
-        unknowns[~self.is_tissue] = self.others @ (equations[~self.is_tissue] - self.across @ tissue)
+        """The tissue's unknowns (n, 2 k) and, given them and the equations (n, 2 m), the others: (n, 2 m)."""
+        unknowns = np.empty_like(equations)
+        left = equations[:, ~self.is_tissue] - times_each(tissue, self.across.T)
+        unknowns[:, self.is_tissue], unknowns[:, ~self.is_tissue] = tissue, times_each(left, self.others.T)
         return unknowns
 
 

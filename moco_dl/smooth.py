@@ -79,16 +79,20 @@ def smooth_in_time(batches: Iterator[Batch], sigma: float, *, split: bool = Fals
 
 def _smoothed(batch: Batch, flows: dict[int, np.ndarray], weights: np.ndarray, split: bool) -> Batch:
     """`batch` with smoothed flow; drops from `flows` what no later frame needs."""
-    reach = len(weights) // 2
-    flow = np.zeros_like(batch.motion.flow)
-    for i in np.flatnonzero(~batch.motion.flagged):
-        total = np.float32(0)
-        for t, weight in enumerate(weights, batch.start + int(i) - reach):
-            if t in flows:
-                flow[i] += weight * flows[t]
-                total += weight
-        # Too little around it: the window's negative rims would outweigh it.
-        flow[i] = flow[i] / total if 2 * total >= weights[reach] else batch.motion.flow[i]
+    reach, given = len(weights) // 2, batch.motion.flow
+    flow, total = np.zeros_like(given), np.zeros(len(given), np.float32)
+    times = range(batch.start - reach, batch.stop + reach)
+    near = np.stack([flows.get(t, np.zeros_like(flow[0])) for t in times])
+    there = np.array([t in flows for t in times], np.float32)
+    for lag, weight in enumerate(weights):
+        around = slice(lag, lag + len(flow))
+        flow += weight * near[around]
+        total += weight * there[around]
+    # Too little around it: the window's negative rims would outweigh it.
+    enough = 2 * total >= weights[reach]
+    flow[enough] /= total[enough, None, None, None]
+    flow[~enough] = given[~enough]
+    flow[batch.motion.flagged] = 0
     for t in [t for t in flows if t < batch.stop - reach]:
         del flows[t]
     motion = replace(batch.motion, flow=flow)

@@ -12,8 +12,10 @@ from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from scipy.linalg import eigh
 
+from moco_dl.basis import times_each
 from moco_dl.batch import DOUBTFUL, Batch, Equations
 from moco_dl.prior import Prior, TissueAlone
 from moco_dl.refine import Refiner
@@ -78,17 +80,18 @@ class Tracker:
         return misfit <= DOUBTFUL * self.usual
 
     def told(self, equations: np.ndarray) -> np.ndarray:
-        """What a frame's equations (2 m,) tell of each mode."""
-        return self.alone.equations(equations - self.prior.told_of_common) @ self.modes / self.prior.noise
+        """What frames' equations (n, 2 m) tell of each mode: (n, modes)."""
+        told = self.alone.equations(equations - self.prior.told_of_common)
+        return times_each(told, self.modes) / self.prior.noise
 
     def unknowns(self, equations: np.ndarray | None, modes: np.ndarray) -> np.ndarray:
-        """All unknowns (2 m,) of a frame from its equations, if these are trusted, and its modes."""
+        """All unknowns (n, 2 m) of frames from their equations, if these are trusted, and their modes."""
+        tissue = times_each(modes, self.modes.T)
         if equations is None:
-            found = self.prior.common.copy()
-            found[self.alone.is_tissue] += self.modes @ modes
+            found = np.repeat(self.prior.common[None], len(modes), axis=0)
+            found[:, self.alone.is_tissue] += tissue
             return found
-        found = self.alone.all_unknowns(equations - self.prior.told_of_common, self.modes @ modes)
-        return found + self.prior.common
+        return self.alone.all_unknowns(equations - self.prior.told_of_common, tissue) + self.prior.common
 
 
 def _root(covariance: np.ndarray) -> np.ndarray:
@@ -109,12 +112,21 @@ def tracked(
     waiting: deque[tuple[Batch, Equations]] = deque()
     for batch, equations in linearised:
         waiting.append((batch, equations))
-        for i in np.flatnonzero(~batch.motion.flagged & tracker.trusts(equations.misfit)):
-            told[batch.start + int(i)] = tracker.told(equations.seen[i])
+        known = np.flatnonzero(~batch.motion.flagged & tracker.trusts(equations.misfit))
+        told |= zip((batch.start + known).tolist(), tracker.told(equations.seen[known]), strict=True)
         while waiting and waiting[0][0].stop + tracker.reach <= batch.stop:
             yield _solved(*waiting.popleft(), told, refiner, tracker)
     while waiting:
         yield _solved(*waiting.popleft(), told, refiner, tracker)
+
+
+def _alike(there: np.ndarray, judged: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Lags at which frames know of others, and which frames do so, of those that are `judged` (n,).
+
+    `there` (n, 2 reach + 1): what of the frames around each is known.
+    """
+    for pattern in np.unique(there[judged], axis=0):
+        yield np.flatnonzero(pattern) - len(pattern) // 2, np.flatnonzero(judged & (there == pattern).all(1))
 
 
 def _solved(
@@ -123,17 +135,18 @@ def _solved(
     """`batch` with its most probable motion; drops from `told` what no later frame needs."""
     motion, reach = batch.motion, tracker.reach
     rigid, flow, rows = motion.rigid.copy(), np.zeros_like(motion.flow), np.zeros_like(motion.flow[..., 0])
-    for i in np.flatnonzero(~motion.flagged):
-        lags = tuple(lag for lag in range(-reach, reach + 1) if batch.start + i + lag in told)
-        modes = np.zeros(len(tracker.visible))
-        if lags:
-            near = np.stack([told[batch.start + int(i) + lag] for lag in lags])
-            modes = (tracker.weights(lags) * near).sum(axis=0)
-        seen = equations.seen[i] if 0 in lags else None
+    times = range(batch.start - reach, batch.stop + reach)
+    nothing = np.zeros(len(tracker.visible))
+    near = np.stack([told.get(t, nothing) for t in times])
+    there = sliding_window_view(np.array([t in told for t in times]), 2 * reach + 1)  # (n, frames around)
+    for lags, alike in _alike(there, ~motion.flagged):
+        around = near[alike[:, None] + lags + reach]  # (frames alike, lags, modes)
+        modes = (tracker.weights(tuple(lags.tolist())) * around).sum(axis=1) if len(lags) else 0 * near[alike]
+        seen = equations.seen[alike] if 0 in lags else None
         shift, lines, tissue = refiner.basis.displacement(tracker.unknowns(seen, modes))
-        mean = tissue.mean(axis=(1, 2))
-        rigid[i] += shift + mean
-        rows[i], flow[i] = lines, tissue - mean[:, None, None]
+        mean = tissue.mean(axis=(2, 3))
+        rigid[alike] += shift + mean
+        rows[alike], flow[alike] = lines, tissue - mean[:, :, None, None]
     for t in [t for t in told if t < batch.stop - reach]:
         del told[t]
     misfit = np.where(motion.flagged, np.nan, equations.misfit / tracker.usual).astype(np.float32)

@@ -29,8 +29,8 @@ CORE = {
     "basis": {"network"},
     "difference": {"basis", "device", "network", "template", "warp"},
     "refine": {"basis", "device", "difference", "template"},
-    "prior": {"batch", "refine"},
-    "track": {"batch", "prior", "refine"},
+    "prior": {"basis", "batch", "refine"},
+    "track": {"basis", "batch", "prior", "refine"},
 }
 ROOMS = {  # every module of a room stands here
     "evaluation": {
