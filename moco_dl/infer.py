@@ -212,11 +212,12 @@ def move_known(frames: np.ndarray, motion: np.ndarray, stride: int = STRIDE) -> 
 
     `motion` is a coarse field (n, 2, h, w) of this stride, or a shift (n, 2, 1, 1).
     """
-    moved = torch.empty(frames.shape)
-    for i, frame in enumerate(frames):
-        flow = torch.from_numpy(motion[i : i + 1])
-        whole = flow.shape[2:] == (1, 1)
-        where = places(flow.expand(-1, -1, *frame.shape)) if whole else places_coarse(flow, stride, frame.shape)
-        found = sample(torch.from_numpy(frame.astype(np.float32))[None, None], where)[0, 0]
-        moved[i] = torch.where(inside(where)[0], found, torch.nan)
+    moved, size, whole = torch.empty(frames.shape), frames.shape[1:], motion.shape[2:] == (1, 1)
+    count = max(TOGETHER // frames[0].size, 1)
+    for start in range(0, len(frames), count):
+        part = slice(start, start + count)
+        flow, images = torch.from_numpy(motion[part]), torch.from_numpy(frames[part].astype(np.float32))
+        where = places(flow.expand(-1, -1, *size)) if whole else places_coarse(flow, stride, size)
+        found = sample(images[:, None], where)[:, 0]
+        moved[part] = found.masked_fill_(~inside(where), torch.nan)
     return moved.numpy()

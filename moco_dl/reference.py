@@ -196,9 +196,9 @@ class Registered:
 
 def _registered(moved: np.ndarray, reference: np.ndarray) -> Registered:
     known = np.isfinite(moved)
-    correlation = [_correlation(*pair, reference) for pair in zip(moved, known, strict=True)]
-    total = np.where(known, moved, 0).sum(axis=0, dtype=np.float32)
-    return Registered(total, known.sum(axis=0, dtype=np.uint16), np.array(correlation))
+    values = np.where(known, moved, 0)
+    correlation = _correlations(values, known, reference)
+    return Registered(values.sum(axis=0), known.sum(axis=0, dtype=np.uint16), correlation)
 
 
 def _agreeing(correlation: np.ndarray) -> np.ndarray:
@@ -208,13 +208,19 @@ def _agreeing(correlation: np.ndarray) -> np.ndarray:
     return correlation >= typical - OUTLIER * spread
 
 
-def _correlation(frame: np.ndarray, known: np.ndarray, reference: np.ndarray) -> float:
+def _correlations(frames: np.ndarray, known: np.ndarray, reference: np.ndarray) -> np.ndarray:
+    """(n,) of finite frames (n, H, W) with the reference (H, W), where they are `known` (n, H, W)."""
     known = known & np.isfinite(reference)
-    if np.count_nonzero(known) < 2:
-        return -1.0
-    a, b = ((image - image.mean(where=known)) for image in (frame, reference))
-    a, b = (np.where(known, image, 0).ravel() for image in (a, b))
-    return float(a @ b) / max(float(np.linalg.norm(a)) * float(np.linalg.norm(b)), 1e-12)
+    count = known.sum(axis=(1, 2), keepdims=True)
+    centred = []
+    for images in (frames, np.nan_to_num(reference)):
+        values = known * images
+        values -= known * (values.sum(axis=(1, 2), keepdims=True) / np.maximum(count, 1))
+        centred.append(values.astype(np.float32))
+    a, b = centred
+    shared, *power = ((x * y).sum(axis=(1, 2)) for x, y in ((a, b), (a, a), (b, b)))
+    found = shared / np.maximum(np.sqrt(power[0]) * np.sqrt(power[1]), 1e-12)
+    return np.where(count[:, 0, 0] > 1, found, -1.0)
 
 
 def _combine(parts: Sequence[Registered], kind: str) -> np.ndarray:

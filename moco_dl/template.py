@@ -15,6 +15,7 @@ from moco_dl.reference import Move, Samples
 MARGIN = 16  # px of mirror image around the frame, so that its edges do not show in its spectrum
 BLUR = 2.0  # px, sigma of the Gaussian that variances are averaged with
 SURE = 5.0  # standard errors by which a variance must exceed that of what is new in each frame: activity
+TOGETHER = 2**19  # pixels of samples that are added at a time
 PAIRED = 0.25  # least share of the samples that another follows, for the two to be told apart
 
 
@@ -104,23 +105,37 @@ def _statistics(
     sums |= {"count": np.zeros((2, *size), np.uint16), "pairs": np.zeros(size, np.uint16)}
     numbers = np.unique(membership[run])
     groups = {number: (np.zeros(size, np.float32), np.zeros(size, np.uint16)) for number in numbers}
+    halves = list(zip(sums["total"], sums["count"], strict=True))
     before = None
-    for i in run:  # one by one, so that few images are in memory
-        difference = move(samples.frames[i : i + 1], samples.motion[i : i + 1])[0] - reference
+    for part in np.split(run, range(0, len(run), max(TOGETHER // reference.size, 1))[1:]):
+        difference = move(samples.frames[part], samples.motion[part]) - reference
         known = np.isfinite(difference)
-        difference = np.where(known, difference - np.mean(difference, where=known), 0)
+        mean = np.mean(difference, axis=(1, 2), where=known, keepdims=True)
+        difference = np.where(known, difference - mean, 0)
         contrast = known * centred
-        steady = difference - (difference * contrast).sum() / max(np.square(contrast).sum(), 1e-30) * contrast
-        for total, count in (groups[membership[i]], (sums["total"][i % 2], sums["count"][i % 2])):
-            total += difference
-            count += known
-        sums["moments"] += (steady, np.square(steady))
-        if before is not None and samples.numbers[i] == samples.numbers[i - 1] + 1:
-            both = known & before[1]
-            sums["anew"] += both * np.square(steady - before[0])
-            sums["pairs"] += both
-        before = steady, known
+        slope = _sum(difference * contrast) / np.maximum(_sum(np.square(contrast)), 1e-30)
+        steady = difference - slope * contrast
+        places = [(halves[half], part % 2 == half) for half in (0, 1)]
+        places += [(group, membership[part] == number) for number, group in groups.items()]
+        for (total, count), members in places:
+            total += difference[members].sum(axis=0)
+            count += known[members].sum(axis=0, dtype=np.uint16)
+        sums["moments"] += (steady.sum(axis=0), np.square(steady).sum(axis=0))
+        if before is not None:
+            part, steady, known = (
+                np.concatenate(pair) for pair in zip(before, (part, steady, known), strict=True)
+            )
+        later = np.flatnonzero(np.diff(samples.numbers[part]) == 1) + 1
+        both = known[later] & known[later - 1]
+        sums["anew"] += (both * np.square(steady[later] - steady[later - 1])).sum(axis=0)
+        sums["pairs"] += both.sum(axis=0, dtype=np.uint16)
+        before = part[-1:], steady[-1:], known[-1:]
     return sums, groups
+
+
+def _sum(images: np.ndarray) -> np.ndarray:
+    """(n, 1, 1) of images (n, H, W)."""
+    return images.sum(axis=(1, 2), keepdims=True)
 
 
 def _added(
