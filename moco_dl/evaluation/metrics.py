@@ -23,10 +23,7 @@ def correlation(frame: np.ndarray, image: np.ndarray) -> float:
     The measure that NoRMCorre and CaImAn report for each frame and the template (Pnevmatikakis and Giovannucci,
     J. Neurosci. Methods 291, 2017).
     """
-    part = inner(image.shape)
-    a, b = frame[part].astype(np.float32), image[part].astype(np.float32)
-    known = np.isfinite(a) & np.isfinite(b)
-    return float(_pearson(a[known][None], b[known])[0]) if np.count_nonzero(known) > 1 else float("nan")
+    return float(correlations(frame[None], image)[0])
 
 
 def correlations(frames: np.ndarray, image: np.ndarray) -> np.ndarray:
@@ -35,18 +32,23 @@ def correlations(frames: np.ndarray, image: np.ndarray) -> np.ndarray:
     a, b = frames[(..., *part)].astype(np.float32), image[part].astype(np.float32)
     # Decided frame by frame: a frame's value must not depend on what others beside it lack.
     whole = np.isfinite(a.sum(axis=(1, 2))) & np.isfinite(b.sum())
-    found = np.empty(len(a))
-    found[whole] = _pearson(a[whole].reshape(-1, b.size), b.ravel())
-    found[~whole] = [correlation(frame, image) for frame in frames[~whole]]
+    found = np.full(len(a), np.nan)
+    for i in np.flatnonzero(~whole):
+        known = np.isfinite(a[i]) & np.isfinite(b)
+        if np.count_nonzero(known) > 1:
+            found[i] = _pearson(a[i][known][None, None], b[known][None])[0]
+    found[whole] = _pearson(a if whole.all() else a[whole], b)
     return found
 
 
 def _pearson(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Correlation (n,) of each row of `a` (n, p) with `b` (p,); NaN if either is constant."""
-    # Products are summed by numpy, not by a linear-algebra library: those round by where arrays lie in memory.
-    a, b = a - a.mean(axis=1, keepdims=True), b - b.mean()
-    shared, power = ((a * other).sum(axis=1).astype(np.float64) for other in (b, a))
-    power *= float((b * b).sum())
+    """Correlation (n,) of each of `a` (n, h, w), in place, with `b` (h, w); NaN if either is constant."""
+    a -= a.mean(axis=(1, 2), keepdims=True)
+    b = b - b.mean()
+    # Not by a linear-algebra library: those round by where arrays lie in memory. By rows, which rounds less.
+    shared = np.einsum("nij,ij->ni", a, b).sum(axis=1, dtype=np.float64)
+    power = np.einsum("nij,nij->ni", a, a).sum(axis=1, dtype=np.float64)
+    power *= np.square(b, dtype=np.float64).sum()
     return np.divide(shared, np.sqrt(power), out=np.full(len(a), np.nan), where=power > 0)
 
 

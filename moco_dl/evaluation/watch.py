@@ -42,9 +42,10 @@ class Watch:
         reasons = tuple(_reason(*pair) for pair in zip(raw, corrected, strict=True))
         values = {name: np.full(len(raw), np.nan, np.float32) for name in self.values}
         judged = np.array([not word for word in reasons])
-        if judged.any():
-            values["before"][judged] = correlations(raw[judged], self.reference)
-            values["after"][judged] = correlations(corrected[judged], self.reference)
+        for name, frames in (("before", raw), ("after", corrected)):
+            if judged.any():
+                known = frames if judged.all() else frames[judged]  # indexing copies
+                values[name][judged] = correlations(known, self.reference)
         covered = None if motion is None else self._fields(motion, values)
         return Look(start, values, reasons, covered)
 
