@@ -213,7 +213,7 @@ def move_known(frames: np.ndarray, motion: np.ndarray, stride: int = STRIDE) -> 
     `motion` is a coarse field (n, 2, h, w) of this stride, or a shift (n, 2, 1, 1).
     """
     moved, size, whole = torch.empty(frames.shape), frames.shape[1:], motion.shape[2:] == (1, 1)
-    count = max(TOGETHER // frames[0].size, 1)
+    count = max(TOGETHER // math.prod(size), 1)
     for start in range(0, len(frames), count):
         part = slice(start, start + count)
         flow, images = torch.from_numpy(motion[part]), torch.from_numpy(frames[part].astype(np.float32))

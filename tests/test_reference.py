@@ -3,6 +3,7 @@ import pytest
 import tifffile
 
 from moco_dl.errors import NrcorrectError
+from moco_dl.infer import move_known
 from moco_dl.reference import (
     _median,
     build_reference,
@@ -71,6 +72,15 @@ def test_corrupt_frames_are_left_out():
     frames[7], frames[20] = rng.integers(0, 5000, (2, 24, 30))
     frames[30] = 0
     reference, _ = build_reference(samples_of(frames), "mean", [no_motion] * 2, stay)
+    assert np.abs(reference - scene).mean() < 3
+
+
+def test_a_whole_run_of_corrupt_frames_is_left_out():
+    rng = np.random.default_rng(0)
+    scene = rng.uniform(50, 200, (24, 30))
+    frames = rng.poisson(scene, (60, 24, 30)).astype(np.uint16)
+    frames[20:30] = rng.integers(0, 5000, (10, 24, 30))
+    reference, _ = build_reference(samples_of(frames), "mean", [no_motion] * 2, move_known)
     assert np.abs(reference - scene).mean() < 3
 
 
