@@ -195,10 +195,12 @@ class Registered:
 
 
 def _registered(moved: np.ndarray, reference: np.ndarray) -> Registered:
+    centre = np.nanmean(reference)  # about it, sums are not rounded much
+    seen, reference = np.isfinite(reference), np.nan_to_num(reference - centre)
     known = np.isfinite(moved)
-    values = np.where(known, moved, 0)
-    correlation = _correlations(values, known, reference)
-    return Registered(values.sum(axis=0), known.sum(axis=0, dtype=np.uint16), correlation)
+    values, count = np.where(known, moved - centre, 0), known.sum(axis=0, dtype=np.uint16)
+    correlation = _correlations(values, (known & seen).astype(np.float32), reference)
+    return Registered(values.sum(axis=0) + centre * count, count, correlation)
 
 
 def _agreeing(correlation: np.ndarray) -> np.ndarray:
@@ -209,18 +211,17 @@ def _agreeing(correlation: np.ndarray) -> np.ndarray:
 
 
 def _correlations(frames: np.ndarray, known: np.ndarray, reference: np.ndarray) -> np.ndarray:
-    """(n,) of finite frames (n, H, W) with the reference (H, W), where they are `known` (n, H, W)."""
-    known = known & np.isfinite(reference)
-    count = known.sum(axis=(1, 2), keepdims=True)
-    centred = []
-    for images in (frames, np.nan_to_num(reference)):
-        values = known * images
-        values -= known * (values.sum(axis=(1, 2), keepdims=True) / np.maximum(count, 1))
-        centred.append(values.astype(np.float32))
-    a, b = centred
-    shared, *power = ((x * y).sum(axis=(1, 2)) for x, y in ((a, b), (a, a), (b, b)))
-    found = shared / np.maximum(np.sqrt(power[0]) * np.sqrt(power[1]), 1e-12)
-    return np.where(count[:, 0, 0] > 1, found, -1.0)
+    """(n,) of frames (n, H, W) with the reference (H, W), where `known` (n, H, W) is 1, not 0; both finite, and
+    zero where not."""
+    ones = np.ones_like(reference)
+    pairs = (known, ones), (known, frames), (known * frames, frames)
+    pairs += (known, reference), (known, np.square(reference)), (frames, reference)
+    sums = (np.einsum("nij,nij->ni", a, np.broadcast_to(b, a.shape)) for a, b in pairs)
+    counts, a, aa, b, bb, ab = (rows.sum(axis=1, dtype=np.float64) for rows in sums)
+    count = np.maximum(counts, 1)
+    power = (aa - a * a / count).clip(0) * (bb - b * b / count).clip(0)
+    found = (ab - a * b / count) / np.maximum(np.sqrt(power), 1e-12)
+    return np.where(counts > 1, found, -1.0)
 
 
 def _combine(parts: Sequence[Registered], kind: str) -> np.ndarray:
@@ -237,8 +238,8 @@ def _divide(total: np.ndarray, count: np.ndarray) -> np.ndarray:
 def _median(stack: np.ndarray) -> np.ndarray:
     """Median over axis 0, NaN left out; several times faster than nanmedian. Sorts `stack`."""
     count = np.isfinite(stack).sum(axis=0)
-    ordered = stack
-    ordered.sort(axis=0)  # NaN last
+    for row in range(stack.shape[1]):
+        stack[:, row] = np.sort(np.ascontiguousarray(stack[:, row].T), axis=1).T  # NaN last
     low, high = np.maximum(count - 1, 0) // 2, np.minimum(count // 2, len(stack) - 1)
-    middle = [np.take_along_axis(ordered, i[None], axis=0)[0] for i in (low, high)]
+    middle = [np.take_along_axis(stack, i[None], axis=0)[0] for i in (low, high)]
     return np.where(count > 0, (middle[0] + middle[1]) / 2, np.nan)

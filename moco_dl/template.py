@@ -3,7 +3,7 @@
 A gradient is a difference of neighbours, so noise that does no harm in the reference drowns it in dim movies.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +16,7 @@ MARGIN = 16  # px of mirror image around the frame, so that its edges do not sho
 BLUR = 2.0  # px, sigma of the Gaussian that variances are averaged with
 SURE = 5.0  # standard errors by which a variance must exceed that of what is new in each frame: activity
 TOGETHER = 2**19  # pixels of samples that are added at a time
+RUNS = 4  # of samples, whose sums are added by one thread
 PAIRED = 0.25  # least share of the samples that another follows, for the two to be told apart
 
 
@@ -63,9 +64,10 @@ def build_template(
     """
     unknown = ~np.isfinite(reference)
     reference = np.where(unknown, np.nanmean(reference), reference).astype(np.float32)
-    groups, of_runs = samples.groups(), [np.flatnonzero(samples.runs == run) for run in np.unique(samples.runs)]
+    groups, runs = samples.groups(), [np.flatnonzero(samples.runs == run) for run in np.unique(samples.runs)]
+    some = [runs[i : i + RUNS] for i in range(0, len(runs), RUNS)]
     membership = np.repeat(np.arange(len(groups)), [len(group) for group in groups])
-    parts = mapping(lambda run: _statistics(samples, run, membership, reference, move), of_runs)
+    parts = mapping(lambda runs: _statistics(samples, runs, membership, reference, move), some)
     sums, groups = _added(parts)
     noise, activity = _variances(sums, len(samples.frames), 1e-12 * reference.var(), blur)
     noise[binary_dilation(unknown, iterations=2)] = np.inf
@@ -77,7 +79,7 @@ def build_template(
         total, count = total.sum(axis=0), count.sum(axis=0)
         left_out = [(0, 0), *groups]  # without any group, without each; one by one, to save memory
         means = (reference + _divided(total - part, count - some) for part, some in left_out)
-        image, *others = mapping(lambda mean: filtered(mean, gain).astype(np.float32), means)
+        image, *others = mapping(lambda mean: filtered(mean.astype(np.float32), gain), means)
         return Template(image, noise, activity, np.stack(others) if len(others) > 1 else None)
     seen = count.sum(axis=0) > 0
     centred = reference[seen].astype(np.float64) - reference[seen].mean(dtype=np.float64)
@@ -91,51 +93,48 @@ def _divided(total: np.ndarray, count: np.ndarray) -> np.ndarray:
 
 
 def _statistics(
-    samples: Samples, run: np.ndarray, membership: np.ndarray, reference: np.ndarray, move: Move
+    samples: Samples, runs: Sequence[np.ndarray], membership: np.ndarray, reference: np.ndarray, move: Move
 ) -> tuple[dict[str, np.ndarray], dict[int, tuple[np.ndarray, np.ndarray]]]:
-    """Sums over the samples of a run, registered, less `reference` and the brightness of the frame.
+    """Sums over the samples of some runs, registered, less `reference` and the brightness of the frame.
 
     total, count (2, H, W): of even and odd ones. moments (2, H, W): of what is not the frame's contrast either,
     first and second. anew, pairs (H, W): squared differences of that between consecutive frames, and how many.
-    And total and count (H, W) of each group, by its number, that the run's samples are members of.
+    And total and count (H, W) of each group, by its number, that the samples are members of.
     """
     size, centred = reference.shape, reference - reference.mean()
-    sums = {name: np.zeros((2, *size), np.float32) for name in ("total", "moments")}
-    sums |= {"anew": np.zeros(size, np.float32)}
-    sums |= {"count": np.zeros((2, *size), np.uint16), "pairs": np.zeros(size, np.uint16)}
-    numbers = np.unique(membership[run])
+    sums = {name: np.zeros((2, *size), np.float32) for name in ("total", "count", "moments")}
+    sums |= {name: np.zeros(size, np.float32) for name in ("anew", "pairs")}
+    numbers = np.unique(np.concatenate([membership[run] for run in runs]))
     groups = {number: (np.zeros(size, np.float32), np.zeros(size, np.uint16)) for number in numbers}
-    halves = list(zip(sums["total"], sums["count"], strict=True))
-    before = None
-    for part in np.split(run, range(0, len(run), max(TOGETHER // reference.size, 1))[1:]):
-        difference = move(samples.frames[part], samples.motion[part]) - reference
-        known = np.isfinite(difference)
-        mean = np.mean(difference, axis=(1, 2), where=known, keepdims=True)
-        difference = np.where(known, difference - mean, 0)
-        contrast = known * centred
-        slope = _sum(difference * contrast) / np.maximum(_sum(np.square(contrast)), 1e-30)
-        steady = difference - slope * contrast
-        places = [(halves[half], part % 2 == half) for half in (0, 1)]
-        places += [(group, membership[part] == number) for number, group in groups.items()]
-        for (total, count), members in places:
-            total += difference[members].sum(axis=0)
-            count += known[members].sum(axis=0, dtype=np.uint16)
-        sums["moments"] += (steady.sum(axis=0), np.square(steady).sum(axis=0))
-        if before is not None:
-            part, steady, known = (
-                np.concatenate(pair) for pair in zip(before, (part, steady, known), strict=True)
-            )
-        later = np.flatnonzero(np.diff(samples.numbers[part]) == 1) + 1
-        both = known[later] & known[later - 1]
-        sums["anew"] += (both * np.square(steady[later] - steady[later - 1])).sum(axis=0)
-        sums["pairs"] += both.sum(axis=0, dtype=np.uint16)
-        before = part[-1:], steady[-1:], known[-1:]
+    for run in runs:
+        before = None
+        for part in np.split(run, range(0, len(run), max(TOGETHER // reference.size, 1))[1:]):
+            difference = move(samples.frames[part], samples.motion[part]) - reference
+            known = np.isfinite(difference)
+            difference, known = np.where(known, difference, 0), known.astype(np.float32)
+            difference -= known * (_dot(difference) / np.maximum(_dot(known), 1))
+            slope = _dot(difference, centred) / np.maximum(_dot(known, np.square(centred)), 1e-30)
+            steady = difference - slope * centred * known
+            for i, image, some in zip(part, difference, known, strict=True):
+                for total, count in ((sums["total"][i % 2], sums["count"][i % 2]), groups[membership[i]]):
+                    total += image
+                    np.add(count, some, out=count, casting="unsafe")
+            sums["moments"] += (steady.sum(axis=0), np.einsum("nij,nij->ij", steady, steady))
+            if before is not None:
+                part, steady, known = map(np.concatenate, zip(before, (part, steady, known), strict=True))
+            follows = (np.diff(samples.numbers[part]) == 1)[:, None, None]
+            both = follows * known[1:] * known[:-1]
+            change = (steady[1:] - steady[:-1]) * both
+            sums["anew"] += np.einsum("nij,nij->ij", change, change)
+            sums["pairs"] += both.sum(axis=0)
+            before = part[-1:], steady[-1:], known[-1:]
     return sums, groups
 
 
-def _sum(images: np.ndarray) -> np.ndarray:
-    """(n, 1, 1) of images (n, H, W)."""
-    return images.sum(axis=(1, 2), keepdims=True)
+def _dot(images: np.ndarray, image: np.ndarray | None = None) -> np.ndarray:
+    """Sums (n, 1, 1) float32 of images (n, H, W), or of their products with one (H, W)."""
+    rows = images.sum(axis=2) if image is None else np.einsum("nij,ij->ni", images, image)
+    return rows.sum(axis=1, dtype=np.float64).astype(np.float32)[:, None, None]
 
 
 def _added(
