@@ -1,6 +1,7 @@
 """What the commands share: options, the progress bar, how failures are told."""
 
 import ctypes
+import gc
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -34,6 +35,17 @@ def leave_threads_to_workers() -> None:
     except (AttributeError, OSError, TypeError):  # another C library
         return
     mallopt(ARENA_MAX, 1)
+
+
+@contextmanager
+def imports() -> Iterator[None]:
+    """For the heavy ones: what they make stays to the end, and is not searched for garbage, not even then."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 @contextmanager

@@ -7,7 +7,16 @@ from pathlib import Path
 
 import click
 
-from moco_dl.cli.common import PATH, bar, device, leave_threads_to_workers, overwrite, quiet, reported
+from moco_dl.cli.common import (
+    PATH,
+    bar,
+    device,
+    imports,
+    leave_threads_to_workers,
+    overwrite,
+    quiet,
+    reported,
+)
 from moco_dl.errors import NrcorrectError
 
 
@@ -84,10 +93,11 @@ def correct(
     failed (the others are still done), 2 for wrong usage.
     """
     leave_threads_to_workers()
-    from moco_dl.correction import Corrector
-    from moco_dl.job import correct_file
-    from moco_dl.options import CorrectOptions
-    from moco_dl.reference import load_image
+    with imports():
+        from moco_dl.correction import Corrector
+        from moco_dl.job import correct_file
+        from moco_dl.options import CorrectOptions
+        from moco_dl.reference import load_image
 
     jobs = _plan(movies, out, outdir, options, kinds=_kinds(options))
     shared = None if ref in ("median", "mean") else Path(ref)
@@ -119,8 +129,9 @@ def apply(
     movie: Path, fields: Path, out: Path | None, outdir: Path | None, quiet: bool, **options: object
 ) -> None:
     """Apply the FIELDS of one movie to another MOVIE of the same size and length, such as a second channel."""
-    from moco_dl.job import apply_file
-    from moco_dl.movie import DTYPES
+    with imports():
+        from moco_dl.job import apply_file
+        from moco_dl.movie import DTYPES
 
     if options["dtype"] not in (None, *DTYPES):
         raise click.UsageError(f"--dtype: got {options['dtype']!r}; wanted one of {', '.join(DTYPES)}")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from moco_dl.cli.common import PATH, bar, leave_threads_to_workers, overwrite, quiet, reported
+from moco_dl.cli.common import PATH, bar, imports, leave_threads_to_workers, overwrite, quiet, reported
 
 if TYPE_CHECKING:
     from moco_dl.evaluation import Evaluation
@@ -44,8 +44,9 @@ def evaluate(raw: Path, corrected: Path, page: Path | None, png: bool, quiet: bo
     unit). The exit status is 0 whatever the verdict, 1 if the movies cannot be compared, 2 for wrong usage.
     """
     leave_threads_to_workers()
-    from moco_dl import figures
-    from moco_dl.comparison import Comparison, compare_files
+    with imports():
+        from moco_dl import figures
+        from moco_dl.comparison import Comparison, compare_files
 
     if png and page is None:
         raise click.UsageError("--png puts the figure beside the page; name the page with -o REPORT.html")
