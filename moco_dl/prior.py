@@ -17,7 +17,7 @@ from moco_dl.batch import Equations
 from moco_dl.refine import Refiner
 
 # Frames over which motion is correlated: some mixture of these.
-LASTING = (1.0, 1.4, 2.0, 2.8, 4.0, 5.6, 8.0, 16.0, np.inf)
+LASTING = (1.0, 1.4, 2.0, 2.8, 4.0, 5.6, 8.0, 16.0)
 ANEW = 0.01  # frames: stands for motion that is new in each
 LAGS = 8  # frames, the farthest apart that are compared
 SHIFT = 0.3  # px, least size that the whole frame's shift is allowed: it is well determined anyway
@@ -169,7 +169,6 @@ def _shares(effects: np.ndarray, noise: np.ndarray, moments: np.ndarray) -> np.n
     """
     lasting = _correlations(np.arange(1, len(moments)), LASTING)
     columns = np.einsum("si,tl->tisl", np.concatenate((effects, noise[None])), lasting)
-    columns[:, :, -1, -1] = 0  # what never changes is not activity
     columns = columns.reshape(moments[1:].size, -1)
     fit = np.maximum(moments[0], noise)
     for _ in range(3):
