@@ -86,6 +86,10 @@ class Difference:
         products = torch.stack((along_y * along_y, along_y * along_x, along_x * along_x))
         return (products / weight.clamp_min(1e-300)).sum((1, 2))
 
+    def share(self, known: Tensor) -> Tensor:
+        """(n, h, w) of each cell's pixels that are `known` (n, H, W): 1, others 0."""
+        return self.cut(known).sum((1, 2)) / self.pixels
+
     def cut(self, images: Tensor) -> Tensor:
         """Images (..., H, W) -> (..., c, c, h, w): row and column within a cell, row and column of the cell.
 

@@ -1,21 +1,20 @@
 """Frames in, motion out: the rigid stage, then the network on what is left."""
 
 import math
-from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from moco_dl.batch import Batch, Equations, Motion
+from moco_dl.batch import Motion
 from moco_dl.blocks import shrink
 from moco_dl.device import CPU, frames_that_fit, sent, settle
 from moco_dl.errors import NrcorrectError
 from moco_dl.intensity import network_input
 from moco_dl.network import STRIDE, PyramidFlowNet
 from moco_dl.reference import usable
-from moco_dl.refine import TOGETHER, Refiner
+from moco_dl.refine import TOGETHER
 from moco_dl.rigid import RigidRegistration
 from moco_dl.warp import inside, places, places_coarse, sample, shift_whole, upsample
 
@@ -144,46 +143,6 @@ def _split(rigid: Tensor, flow: Tensor) -> tuple[Tensor, Tensor]:
     """Hand the mean of flow (n, 2, h, w) over to rigid (n, 2)."""
     mean = flow.mean(dim=(2, 3))
     return rigid + mean, flow - mean[:, :, None, None]
-
-
-@torch.inference_mode()
-def linearise(batch: Batch, refiner: Refiner, groups: Mapping[int, int]) -> Equations:
-    """Normal equations of the frames of a batch, at its motion so far; zero for flagged frames.
-
-    `groups` are those of the frames in the refiner's template, by number.
-    """
-    total = batch.motion.total().astype(np.float32) / refiner.binning
-    left = np.zeros((len(batch.frames), len(refiner.matrix)))
-    seen, misfit = np.zeros_like(left), np.zeros(len(left), np.float32)
-    judged = np.flatnonzero(~batch.motion.flagged)
-    for together in refiner.gathered(judged, [groups.get(batch.start + int(i)) for i in judged]):
-        frames = sent(binned(batch.frames[together], refiner.binning), refiner.device)
-        where = places_coarse(sent(total[together], refiner.device), refiner.cell, frames.shape[1:])
-        group = groups.get(batch.start + int(together[0]))
-        reach = math.ceil(float(np.abs(total[together]).max()))
-        equations, misfit[together] = refiner.equations(*pulled(frames, where, reach), group)
-        flow = torch.from_numpy(batch.motion.flow[together])
-        if batch.motion.rows is not None:
-            rows = torch.from_numpy(batch.motion.rows[together])
-            equations += refiner.effect(rows[..., None].expand_as(flow))
-        left[together], seen[together] = equations, equations + refiner.effect(flow)
-    return Equations(left, seen, misfit)
-
-
-def pulled(frames: Tensor, where: Tensor, reach: int) -> tuple[Tensor, Tensor]:
-    """Frames (n, H, W) at places (n, H, W, 2), 0 if not finite; and 1 where they have data, else 0 (n, H, W).
-
-    No place is more than `reach` px away from its pixel.
-    """
-    moved, known = sample(frames[:, None], where)[:, 0], torch.ones(frames.shape, device=frames.device)
-    near, far = slice(0, reach), slice(-reach, None)
-    if reach:
-        for strip in ((..., near, slice(None)), (..., far, slice(None)), (..., near), (..., far)):
-            known[strip] = inside(where[(*strip, slice(None))]).float()
-    if not bool(torch.isfinite(moved.sum())):
-        finite = torch.isfinite(moved)
-        known, moved = known * finite, torch.where(finite, moved, 0.0)
-    return moved, known
 
 
 @torch.inference_mode()

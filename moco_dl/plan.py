@@ -9,7 +9,8 @@ import torch
 
 from moco_dl.batch import DOUBTFUL, Batch, Equations, Motion, joined, runs_apart
 from moco_dl.device import full_device
-from moco_dl.infer import Estimator, binned, linearise, move_known
+from moco_dl.equations import linearise, response
+from moco_dl.infer import Estimator, binned, move_known
 from moco_dl.network import STRIDE
 from moco_dl.prior import measure_prior
 from moco_dl.reference import Samples
@@ -19,6 +20,8 @@ from moco_dl.template import BLUR, build_template
 from moco_dl.track import Tracker, tracked
 
 CLEAR = 4.0  # times its expected error, from which motion is clearly seen
+CALIBRATING = 4  # runs of samples, from which it is seen how much frames tell of a displacement
+LEAST_TOLD = 0.25  # that an expected error is corrected for
 LEAST_MISFIT = 0.01  # of the expected variance; frames that are all alike leave next to nothing
 
 
@@ -41,6 +44,7 @@ class Plan:
     samples: dict[int, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)  # rigid and flow, by number
     width: float = 0.0  # frames, sigma of the smoothing of the network's fields in time
     constant: np.ndarray | float = 0.0  # px (2, h, w), taken off all flows: what the movie's own have in common
+    told: float = 1.0  # share of a small displacement that frames tell of in the last step
 
     @property
     def computing(self) -> torch.device:
@@ -49,10 +53,13 @@ class Plan:
 
     @property
     def expected_error(self) -> np.ndarray:
-        """(h, w) float32 px, see `Tracker.expected_error`; NaN for rigid motion only."""
+        """(h, w) float32 px, see `Tracker.expected_error`; NaN for rigid motion only.
+
+        If frames tell of less than a displacement, then noise stands for more of it, and so does motion.
+        """
         if not self.steps:
             return np.full(self.estimator.coarse, np.nan, np.float32)
-        return self.steps[-1].tracker.expected_error(self.steps[-1].refiner)
+        return self.steps[-1].tracker.expected_error(self.steps[-1].refiner) / self.told
 
     def motion(self, frames: Iterator[tuple[int, np.ndarray]], mapping: Callable = map) -> Iterator[Batch]:
         """(number of the first frame, frames) -> frames with their motion, a few frames late.
@@ -108,8 +115,24 @@ def refining(plan: Plan, samples: Samples, smooth: float | None, *, own: bool, m
     second, found = _step(fine, parts, samples.runs, trusted, own=own, smooth=smooth)
     constant = np.concatenate([batch.motion.flow for batch in found]).mean(axis=0) if own else 0.0
     groups = _groups(samples, samples.numbers, trusted)
+    told = _told(fine, [batch for batch, _ in parts], within, mapping)
     known = dict(zip(samples.numbers.tolist(), zip(seen.rigid, seen.flow, strict=True), strict=True))
-    return replace(plan, steps=(first, second), groups=groups, samples=known, width=width, constant=constant)
+    return replace(
+        plan,
+        steps=(first, second),
+        groups=groups,
+        samples=known,
+        width=width,
+        constant=constant,
+        told=told,
+    )
+
+
+def _told(refiner: Refiner, runs: list[Batch], groups: dict[int, int], mapping: Callable) -> float:
+    """Share of a small displacement that samples tell of, see `response`."""
+    some = runs[:: max(len(runs) // CALIBRATING, 1)]
+    told, expected = sum(mapping(partial(response, refiner=refiner, groups=groups), some))
+    return float(np.clip(told / expected, LEAST_TOLD, 1.0)) if expected > 0 else 1.0
 
 
 def _roughly(

@@ -50,16 +50,9 @@ class Refiner:
         yy, yx, xx = (block[i[:, None], i, j[:, None], j] for block in blocks)
         return torch.cat((torch.cat((yy, yx), dim=1), torch.cat((yx, xx), dim=1)))
 
-    def equations(self, moved: Tensor, known: Tensor, group: int | None = None) -> tuple[Tensor, Tensor]:
-        """Right-hand sides (n, 2 m) of the normal equations of frames moved so far: `moved` (n, H, W), finite.
-
-        `known` (n, H, W): 1 where they have data, else 0. `group` is that of the template's to which the frames
-        belong, if any.
-
-        And mean squares (n,) of the moved frames' differences from the reference, over the expected variance.
-        """
-        sums, misfit = self.difference(moved, known, group)
-        return self._unknowns(self.functions, sums), misfit.cpu()
+    def unknowns(self, sums: Tensor) -> Tensor:
+        """Right-hand sides (n, 2 m) of the normal equations, from sums over cells (n, 2, h, w)."""
+        return self._unknowns(self.functions, sums)
 
     def gathered(self, frames: np.ndarray, groups: list[int | None]) -> Iterator[np.ndarray]:
         """Frames (n,) by number, no more than should be compared at a time, each time of one group."""

@@ -6,7 +6,9 @@ import torch
 from scipy.ndimage import gaussian_filter
 
 from moco_dl.basis import smooth_functions
-from moco_dl.infer import binned, pulled
+from moco_dl.batch import Batch, Motion
+from moco_dl.equations import pulled, response
+from moco_dl.infer import binned
 from moco_dl.motion import MotionOptions, draw_field
 from moco_dl.network import STRIDE
 from moco_dl.refine import Refiner
@@ -38,8 +40,8 @@ def refiner_of(scene, **options):
 
 def equations(refiner, frame, field, group=None):
     """Of a frame (H, W) that has been moved by `field` (2, H, W), in its pixels."""
-    told, misfit = refiner.equations(*pulled(frame[None], places(field[None]), 3), group)
-    return told[0], misfit[0]
+    sums, misfit = refiner.difference(*pulled(frame[None], places(field[None]), 3), group)
+    return refiner.unknowns(sums)[0], misfit[0]
 
 
 def seen(scene, truth):
@@ -143,7 +145,8 @@ def test_frames_told_together_are_told_as_each_alone(scene, refiner):
     field = (
         torch.randn(5, 2, 1, 1, generator=torch.Generator().manual_seed(1)).clamp(-3, 3).expand(-1, -1, *SIZE)
     )
-    told, misfit = refiner.equations(*pulled(frames, places(field), 3))
+    sums, misfit = refiner.difference(*pulled(frames, places(field), 3))
+    told = refiner.unknowns(sums)
     for i in range(5):
         alone = equations(refiner, frames[i], field[i])
         assert torch.equal(told[i], alone[0]) and torch.equal(misfit[i], alone[1])
@@ -252,3 +255,21 @@ def test_binned_frames_tell_of_the_same_field(scene):
     shift, rows, tissue = solution(rough, told)
     found = upsample((shift[:, None, None] + rows[..., None] + tissue)[None], STRIDE, SIZE)[0]
     assert size(found - truth[INNER]) < 0.3 * size(truth[INNER])
+
+
+def test_frames_tell_less_of_a_displacement_than_noisy_gradients_promise(scene):
+    image = (100 * scene)[INNER].numpy()
+    spoilt = image + 10 * np.random.default_rng(0).normal(size=SIZE)
+    frames = (image + 2 * np.random.default_rng(1).normal(size=(4, *SIZE))).astype(np.float32)
+    promised, share = [], []
+    for part in (image, spoilt):
+        refiner = Refiner(Template(part.astype(np.float32), np.full(SIZE, 4.0, np.float32)), limit=math.inf)
+        flow = np.zeros((4, 2, *refiner.grid), np.float32)
+        still = Motion(np.zeros((4, 2), np.float32), flow, np.zeros(4, bool))
+        told, expected = response(Batch(0, frames, still), refiner, {})
+        promised.append(float(refiner.information[[0, 2]].sum()))
+        share.append(told / expected)
+    assert 0.9 < share[0] < 1  # interpolation blurs
+    # A little more than what is not noise in the gradients: frames seem dimmer than a template full of noise.
+    assert 0 < share[1] / share[0] - promised[0] / promised[1] < 0.1
+    assert promised[0] / promised[1] < 0.7
