@@ -12,7 +12,7 @@ from moco_dl.network import STRIDE
 
 TISSUE = 30.0  # px, shortest length over which the tissue's displacement is correlated
 ROWS = 10.0  # px, the same for what differs from row to row
-KEPT = 0.995  # share of the variance of smooth functions that their basis holds
+KEPT = 0.995
 SPECTRUM = 6  # steps in which the tissue's displacement may fall off from long waves to short ones
 
 
@@ -34,11 +34,12 @@ class Basis:
         self.pairs = tuple(pairs.T)
         self.rows = slice(1, first)
 
-    def tissue_shapes(self) -> list[np.ndarray]:
-        """Covariances (k, k) of one component's unknowns, whose mixtures describe a tissue's displacement.
+    def tissue_shapes(self) -> tuple[np.ndarray, np.ndarray]:
+        """Covariances of one component's unknowns, whose mixtures describe a tissue's displacement.
 
-        One whose correlation is Gaussian over twice TISSUE; and uncorrelated unknowns for functions of long
-        waves only, down to shorter and shorter ones, so that the mixture can fall off in any way.
+        One (k, k) whose correlation is Gaussian over twice TISSUE; and variances (SPECTRUM, k) of uncorrelated
+        unknowns, for functions of long waves only, down to shorter and shorter ones, so that the mixture can
+        fall off in any way.
         """
         functions = self.y[:, self.rows.stop :], self.x[:, 1:]
         inverses = [torch.linalg.pinv(f.double()) for f in functions]
@@ -49,7 +50,7 @@ class Basis:
         y, x = (functions - first for functions, first in zip(self.pairs, (self.rows.stop, 1), strict=True))
         half_waves = torch.hypot((y + 1) / self.grid[0], (x + 1) / self.grid[1])[y >= 0].log().numpy()
         edges, step = np.linspace(half_waves.min(), half_waves.max(), SPECTRUM, retstep=True)
-        return [np.kron(*factors), *(np.diag((1 - (half_waves - edge) / step).clip(0, 1)) for edge in edges)]
+        return np.kron(*factors), (1 - (half_waves - edges[:, None]) / step).clip(0, 1)
 
     def kinds(self) -> dict[str, np.ndarray]:
         """Indicators (2 m,) of the unknowns of each kind: shift, tissue, and rows of either component."""

@@ -10,6 +10,7 @@ that they themselves imply.
 from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy.linalg import eigh
 from scipy.optimize import nnls
 
 from moco_dl.basis import times_each
@@ -22,6 +23,7 @@ ANEW = 0.01  # frames: stands for motion that is new in each
 LAGS = 8  # frames, the farthest apart that are compared
 SHIFT = 0.3  # px, least size that the whole frame's shift is allowed: it is well determined anyway
 OTHER = ("shift", "rows_y", "rows_x")  # kinds of unknowns beside the tissue's
+FRUGAL = "evr"  # LAPACK's way to eigenvectors that needs least memory
 PHOTONS = 0.3  # least share of the noise that is new in each frame
 
 
@@ -76,12 +78,12 @@ def measure_prior(refiner: Refiner, equations: Equations, runs: np.ndarray, trus
         sizes |= {name: min(sizes[name], new[name]) for name in OTHER[1:]}
     other = sum(sizes[name] * kinds[name] for name in OTHER)[~kinds["tissue"]]
     alone = TissueAlone(matrix, kinds["tissue"], noise / other)
-    visible, modes = np.linalg.eigh(alone.matrix)
+    visible, modes = eigh(alone.matrix, driver=FRUGAL)
     visible = visible.clip(1e-9 * visible.max())
     mean = equations.seen[trusted].mean(axis=0)
     moments = _moments(alone.equations(equations.seen - mean) @ modes, runs, trusted)
-    shapes = refiner.basis.tissue_shapes()
-    effects = np.stack([np.square(visible) * _diagonal(modes, shape) for shape in shapes])
+    smooth, falling = refiner.basis.tissue_shapes()
+    effects = np.square(visible) * _diagonals(modes, smooth, falling)
     if len(moments) > 1:
         *shares, activity = _shares(effects, noise * visible, moments)
         tissue, motion, lasting = np.sum(shares, axis=1), np.sum(shares, axis=0), LASTING
@@ -90,8 +92,9 @@ def measure_prior(refiner: Refiner, equations: Equations, runs: np.ndarray, trus
         fit = np.maximum(moments[0], noise * visible)
         tissue = nnls((effects / fit).T, (moments[0] - noise * visible) / fit)[0]
         motion, activity, lasting = np.ones(1), np.zeros(1), (ANEW,)
-    tissue = sum(size * shape for size, shape in zip(tissue, shapes, strict=True))
-    common = _common(matrix, mean, noise / trusted.sum(), (kinds["tissue"], tissue + shapes[-1], other))
+    tissue = tissue[0] * smooth + np.diag(tissue[1:] @ falling)
+    loose = tissue + np.eye(len(tissue))
+    common = _common(matrix, mean, noise / trusted.sum(), (kinds["tissue"], loose, other))
     return Prior(common, mean, noise, other, tissue, lasting, motion, activity)
 
 
@@ -117,9 +120,12 @@ class TissueAlone:
         return unknowns
 
 
-def _diagonal(modes: np.ndarray, shape: np.ndarray) -> np.ndarray:
-    """Variances (2 k,) along `modes` (2 k, 2 k) of unknowns of covariance `shape` (k, k) in each component."""
-    return sum(np.einsum("ij,ij->j", part, shape @ part) for part in np.split(modes, 2))
+def _diagonals(modes: np.ndarray, smooth: np.ndarray, falling: np.ndarray) -> np.ndarray:
+    """Variances (shapes, 2 k) along `modes` (2 k, 2 k) of unknowns of either component, of covariance `smooth`
+    (k, k), and of variances `falling` (shapes - 1, k)."""
+    parts = np.split(modes, 2)
+    first = sum(np.einsum("ij,ij->j", part, smooth @ part) for part in parts)
+    return np.vstack((first, sum(falling @ np.square(part) for part in parts)))
 
 
 def _common(matrix: np.ndarray, mean: np.ndarray, noise: float, sizes: tuple[np.ndarray, ...]) -> np.ndarray:
@@ -169,6 +175,7 @@ def _shares(effects: np.ndarray, noise: np.ndarray, moments: np.ndarray) -> np.n
     """
     lasting = _correlations(np.arange(1, len(moments)), LASTING)
     columns = np.einsum("si,tl->tisl", np.concatenate((effects, noise[None])), lasting)
+    columns[:, :, -1, -1] = 0  # what lasts longest is not activity
     columns = columns.reshape(moments[1:].size, -1)
     fit = np.maximum(moments[0], noise)
     for _ in range(3):

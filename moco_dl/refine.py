@@ -44,10 +44,9 @@ class Refiner:
     def _normal_matrix(self, information: Tensor) -> Tensor:
         """(2 m, 2 m) float64, as rounding could make it indefinite; unknowns of dy, then those of dx."""
         (i, j), y, x = self.basis.pairs, self.basis.y.double(), self.basis.x.double()
-        yy, xx = ((f[:, :, None] * f[:, None]).flatten(1) for f in (y, x))  # (h, a b), (w, c d)
-        shape = (y.shape[1], y.shape[1], x.shape[1], x.shape[1])
-        blocks = [(yy.T @ cells @ xx).view(shape) for cells in information]
-        yy, yx, xx = (block[i[:, None], i, j[:, None], j] for block in blocks)
+        rows, columns = ((f[:, :, None] * f[:, None]).flatten(1) for f in (y, x))  # (h, a b), (w, c d)
+        shape, chosen = (y.shape[1], y.shape[1], x.shape[1], x.shape[1]), (i[:, None], i, j[:, None], j)
+        yy, yx, xx = ((rows.T @ cells @ columns).view(shape)[chosen] for cells in information)
         return torch.cat((torch.cat((yy, yx), dim=1), torch.cat((yx, xx), dim=1)))
 
     def unknowns(self, sums: Tensor) -> Tensor:

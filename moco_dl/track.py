@@ -17,7 +17,7 @@ from scipy.linalg import eigh
 
 from moco_dl.basis import times_each
 from moco_dl.batch import DOUBTFUL, Batch, Equations
-from moco_dl.prior import Prior, TissueAlone
+from moco_dl.prior import FRUGAL, Prior, TissueAlone
 from moco_dl.refine import Refiner
 
 REACHES = (0, 1, 2, 4, 8, 16, 32)  # frames looked at on either side
@@ -34,7 +34,8 @@ class Tracker:
             refiner.matrix.numpy(), refiner.basis.kinds()["tissue"], prior.noise / prior.other
         )
         root = np.kron(np.eye(2), _root(prior.tissue))
-        visible, axes = np.linalg.eigh(root.T @ self.alone.matrix @ root / prior.noise)
+        inner = root.T @ self.alone.matrix @ root / prior.noise
+        visible, axes = eigh(inner, driver=FRUGAL, overwrite_a=True)
         self.visible, self.modes = visible.clip(0), root @ axes
         self.weights = lru_cache(maxsize=16)(self._weights)
         errors = [np.square(self.modes).sum(axis=0) @ self._unknown(reach) for reach in REACHES]
@@ -96,7 +97,7 @@ class Tracker:
 
 def _root(covariance: np.ndarray) -> np.ndarray:
     """A matrix whose product with its transpose is `covariance`, which need not be of full rank."""
-    values, vectors = np.linalg.eigh(covariance)
+    values, vectors = eigh(covariance, driver=FRUGAL)
     return vectors * np.sqrt(values.clip(0))
 
 
