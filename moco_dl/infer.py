@@ -18,7 +18,7 @@ from moco_dl.refine import TOGETHER
 from moco_dl.rigid import RigidRegistration
 from moco_dl.warp import inside, places, places_coarse, sample, shift_whole, upsample
 
-GROUP = 2**17  # pixels per network call on the CPU: many small images at a time, few large ones
+GROUP = 2**18  # pixels per network call on the CPU: many small images at a time, few large ones
 EXACT_IN_FLOAT32 = ("uint8", "int8", "uint16", "int16", "float16", "float32")
 
 
@@ -44,7 +44,7 @@ class Estimator:
         cuda = device.type == "cuda"
         self.precision = precision or (torch.float16 if cuda else torch.float32)
         pixels = reference.size // binning**2
-        self.group = frames_that_fit(device, reference.shape) if cuda else min(max(GROUP // pixels, 4), 8)
+        self.group = frames_that_fit(device, reference.shape) if cuda else min(max(GROUP // pixels, 4), 16)
         image = sent(binned(reference[None], binning), device)
         self.rigid = RigidRegistration(image[0], max_shift / binning)
         self.coarse = tuple(-(-size // STRIDE) for size in reference.shape)
