@@ -21,6 +21,14 @@ def test_box_mean_is_the_mean_of_what_is_inside():
     torch.testing.assert_close(mean[..., 0, 0], x[..., :3, :3].mean((2, 3)))
 
 
+def test_box_mean_can_be_trained_after_inference():
+    with torch.inference_mode():
+        box_mean(torch.ones(1, 1, 5, 6), 1)
+    x = torch.ones(1, 1, 5, 6, requires_grad=True)
+    box_mean(x, 1).sum().backward()
+    assert x.grad.sum() == pytest.approx(30, rel=1e-5)
+
+
 def test_soft_argmax_finds_the_shift_before_any_training():
     level = PyramidFlowNet().levels[0]
     side = 2 * level.radius + 1
