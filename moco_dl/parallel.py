@@ -64,7 +64,7 @@ class Workers:
         try:
             for item in items:
                 waiting.append(self._pool.submit(function, item))
-                if len(waiting) > self.threads:
+                if len(waiting) >= self.threads:
                     yield waiting.popleft().result()
             while waiting:
                 yield waiting.popleft().result()
