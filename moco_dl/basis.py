@@ -12,7 +12,7 @@ from moco_dl.network import STRIDE
 
 TISSUE = 30.0  # px, shortest length over which the tissue's displacement is correlated
 ROWS = 10.0  # px, the same for what differs from row to row
-KEPT = 0.995
+KEPT = 0.995  # share of the variance of smooth functions that their basis holds
 SPECTRUM = 6  # steps in which the tissue's displacement may fall off from long waves to short ones
 
 

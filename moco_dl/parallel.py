@@ -61,10 +61,11 @@ class Workers:
     def map(self, function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
         """`function` of each item, in order; a few items are taken ahead."""
         waiting: deque[Future[Result]] = deque()
+        ahead = max(self.threads, 2)  # of which the caller may handle one while another is computed
         try:
             for item in items:
                 waiting.append(self._pool.submit(function, item))
-                if len(waiting) >= self.threads:
+                if len(waiting) >= ahead:
                     yield waiting.popleft().result()
             while waiting:
                 yield waiting.popleft().result()

@@ -3,7 +3,7 @@
 A gradient is a difference of neighbours, so noise that does no harm in the reference drowns it in dim movies.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -65,9 +65,9 @@ def build_template(
     unknown = ~np.isfinite(reference)
     reference = np.where(unknown, np.nanmean(reference), reference).astype(np.float32)
     groups, runs = samples.groups(), [np.flatnonzero(samples.runs == run) for run in np.unique(samples.runs)]
-    some = [runs[i : i + RUNS] for i in range(0, len(runs), RUNS)]
+    few = [runs[i : i + RUNS] for i in range(0, len(runs), RUNS)]
     membership = np.repeat(np.arange(len(groups)), [len(group) for group in groups])
-    parts = mapping(lambda runs: _statistics(samples, runs, membership, reference, move), some)
+    parts = mapping(lambda runs: _statistics(samples, runs, membership, reference, move), few)
     sums, groups = _added(parts)
     noise, activity = _variances(sums, len(samples.frames), 1e-12 * reference.var(), blur)
     noise[binary_dilation(unknown, iterations=2)] = np.inf
@@ -101,34 +101,50 @@ def _statistics(
     first and second. anew, pairs (H, W): squared differences of that between consecutive frames, and how many.
     And total and count (H, W) of each group, by its number, that the samples are members of.
     """
-    size, centred = reference.shape, reference - reference.mean()
+    size = reference.shape
     sums = {name: np.zeros((2, *size), np.float32) for name in ("total", "count", "moments")}
     sums |= {name: np.zeros(size, np.float32) for name in ("anew", "pairs")}
     numbers = np.unique(np.concatenate([membership[run] for run in runs]))
     groups = {number: (np.zeros(size, np.float32), np.zeros(size, np.uint16)) for number in numbers}
-    for run in runs:
-        before = None
-        for part in np.split(run, range(0, len(run), max(TOGETHER // reference.size, 1))[1:]):
-            difference = move(samples.frames[part], samples.motion[part]) - reference
-            known = np.isfinite(difference)
-            difference, known = np.where(known, difference, 0), known.astype(np.float32)
-            difference -= known * (_dot(difference) / np.maximum(_dot(known), 1))
-            slope = _dot(difference, centred) / np.maximum(_dot(known, np.square(centred)), 1e-30)
-            steady = difference - slope * centred * known
-            for i, image, some in zip(part, difference, known, strict=True):
-                for total, count in ((sums["total"][i % 2], sums["count"][i % 2]), groups[membership[i]]):
-                    total += image
-                    np.add(count, some, out=count, casting="unsafe")
-            sums["moments"] += (steady.sum(axis=0), np.einsum("nij,nij->ij", steady, steady))
-            if before is not None:
-                part, steady, known = map(np.concatenate, zip(before, (part, steady, known), strict=True))
-            follows = (np.diff(samples.numbers[part]) == 1)[:, None, None]
-            both = follows * known[1:] * known[:-1]
-            change = (steady[1:] - steady[:-1]) * both
-            sums["anew"] += np.einsum("nij,nij->ij", change, change)
-            sums["pairs"] += both.sum(axis=0)
-            before = part[-1:], steady[-1:], known[-1:]
+    before = None  # the sample that was added last
+    for part in _parts(runs, max(TOGETHER // reference.size, 1)):
+        difference, steady, known = _differences(samples, part, reference, move)
+        for i, image, seen in zip(part, difference, known, strict=True):
+            for total, count in ((sums["total"][i % 2], sums["count"][i % 2]), groups[membership[i]]):
+                total += image
+                np.add(count, seen, out=count, casting="unsafe")
+        sums["moments"] += (steady.sum(axis=0), np.einsum("nij,nij->ij", steady, steady))
+        if before is not None:
+            part, steady, known = map(np.concatenate, zip(before, (part, steady, known), strict=True))
+        follows = (np.diff(samples.numbers[part]) == 1) & (np.diff(samples.runs[part]) == 0)
+        both = follows[:, None, None] * known[1:] * known[:-1]
+        change = (steady[1:] - steady[:-1]) * both
+        sums["anew"] += np.einsum("nij,nij->ij", change, change)
+        sums["pairs"] += both.sum(axis=0)
+        before = part[-1:], steady[-1:], known[-1:]
     return sums, groups
+
+
+def _parts(runs: Sequence[np.ndarray], size: int) -> Iterator[np.ndarray]:
+    """The samples of some runs, at most `size` of one run at a time."""
+    for run in runs:
+        yield from np.split(run, range(size, len(run), size))
+
+
+def _differences(
+    samples: Samples, part: np.ndarray, reference: np.ndarray, move: Move
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Registered samples less `reference` and their brightness; the same less their contrast, too; both zero
+    where nothing is seen; and 1 where something is, else 0; (n, H, W) float32 each."""
+    difference, centred = (
+        move(samples.frames[part], samples.motion[part]) - reference,
+        reference - reference.mean(),
+    )
+    known = np.isfinite(difference)
+    difference, known = np.where(known, difference, 0), known.astype(np.float32)
+    difference -= known * (_dot(difference) / np.maximum(_dot(known), 1))
+    slope = _dot(difference, centred) / np.maximum(_dot(known, np.square(centred)), 1e-30)
+    return difference, difference - slope * centred * known, known
 
 
 def _dot(images: np.ndarray, image: np.ndarray | None = None) -> np.ndarray:

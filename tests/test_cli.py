@@ -1,3 +1,4 @@
+import gc
 import hashlib
 import json
 import os
@@ -17,6 +18,7 @@ from commands import run
 
 import moco_dl
 from moco_dl.cli import main
+from moco_dl.cli.common import imports
 
 COMMANDS = ["correct", "apply", "evaluate", "synth", "train"]
 
@@ -210,3 +212,12 @@ def test_progress_is_silent_when_not_a_terminal(movie_file):
     done = subprocess.run(command("correct", movie_file, "--quiet"), capture_output=True, check=True)
     assert done.stderr == b"" and done.stdout.count(b"\n") == 1
     assert Path(done.stdout.decode().split("\t")[0]).exists()
+
+
+def test_what_is_imported_is_left_out_of_garbage_collection():
+    frozen = gc.get_freeze_count()
+    with pytest.raises(ZeroDivisionError), imports():
+        assert not gc.isenabled()
+        raise ZeroDivisionError
+    assert gc.isenabled() and gc.get_freeze_count() > frozen
+    gc.unfreeze()

@@ -39,6 +39,14 @@ def test_results_come_in_order_and_little_is_taken_ahead():
     assert list(results) == list(range(2, 40, 2))
 
 
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_one_is_computed_while_another_is_handled(threads):
+    taken = []
+    results = Workers(threads).map(lambda item: item, (taken.append(i) or i for i in range(9)))
+    assert next(results) == 0
+    assert len(taken) == max(threads, 2)
+
+
 def test_an_error_reaches_the_caller():
     with pytest.raises(ZeroDivisionError):
         list(Workers(2).map(lambda i: 1 / i, [1, 0, 2]))

@@ -14,9 +14,12 @@ from moco_dl.errors import NrcorrectError
 
 PATH = click.Path(path_type=Path)
 
-# Of mallopt, in malloc.h: arenas; bytes that are asked of the system apart, so that they leave no holes; bytes
-# that are kept.
-SETTINGS = ((-8, 1), (-3, 4 * 2**20), (-1, 64 * 2**20))
+# Numbers are those of glibc's malloc.h.
+MALLOC = {
+    -8: 1,  # arenas, for all threads together
+    -3: 4 * 2**20,  # bytes, from which a block is one of the system's own and leaves no hole
+    -1: 64 * 2**20,  # free bytes that are kept
+}
 
 device = click.option("--device", default="auto", type=click.Choice(["auto", "cpu", "cuda", "mps"]))
 overwrite = click.option("--overwrite", is_flag=True, help="Replace outputs that exist.")
@@ -36,8 +39,8 @@ def leave_threads_to_workers() -> None:
         mallopt = ctypes.CDLL(None).mallopt
     except (AttributeError, OSError, TypeError):  # another C library
         return
-    for what, size in SETTINGS:
-        mallopt(what, size)
+    for setting, value in MALLOC.items():
+        mallopt(setting, value)
 
 
 @contextmanager

@@ -59,7 +59,7 @@ outdir = click.option("--outdir", type=PATH, help="Directory for the outputs [be
     "--quality",
     default="fast",
     type=click.Choice(["fast", "best"]),
-    help="fast: the network sees large frames binned 2x2; best: never, at 1.5 times the time.",
+    help="fast: the network sees large frames binned 2x2; best: never, at up to twice the time.",
 )
 @click.option("--threads", type=click.IntRange(1), help="Frames computed at a time [one for each processor].")
 @click.option(
