@@ -68,16 +68,17 @@ class TiffMovie:
 
     def read(self, indices: Sequence[int]) -> np.ndarray:
         frames = np.empty((len(indices), *self.shape[1:]), self.dtype)
+        pages = []  # of compressed frames: (where the frame belongs, page)
         with _damage_reported(self.path):
-            # Compressed frames are decoded by several threads; finding pages is not for more than one.
-            places = [self._place(*self._frames[index]) for index in indices]
-            for frame, image in zip(frames, self._decoders.map(_decoded, places), strict=True):
-                frame[...] = image
+            for frame, (series, place) in zip(frames, (self._frames[i] for i in indices), strict=True):
+                if series.dataoffset is None:
+                    pages.append((frame, series.pages[place]))
+                else:
+                    frame[...] = self._frame(series, place)
+            # Finding pages is not for more than one thread.
+            for _ in self._decoders.map(_decode, pages):
+                pass
         return frames
-
-    def _place(self, series: tifffile.TiffPageSeries, index: int) -> np.ndarray | tifffile.TiffPage:
-        """The frame, or the page that it is to be decoded from."""
-        return series.pages[index] if series.dataoffset is None else self._frame(series, index)
 
     def _frame(self, series: tifffile.TiffPageSeries, index: int) -> np.ndarray:
         # Read rather than mapped: mapped pages would count as memory of the process.
@@ -93,8 +94,9 @@ class TiffMovie:
         self._file.close()
 
 
-def _decoded(place: np.ndarray | tifffile.TiffPage) -> np.ndarray:
-    return place if isinstance(place, np.ndarray) else place.asarray()
+def _decode(compressed: tuple[np.ndarray, tifffile.TiffPage]) -> None:
+    frame, page = compressed
+    frame[...] = page.asarray()
 
 
 def _looks_like(series: tifffile.TiffPageSeries, first: tifffile.TiffPageSeries) -> bool:
