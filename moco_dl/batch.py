@@ -16,10 +16,11 @@ class Motion:
     While it is being estimated, what differs from row to row stands apart in `rows`.
     """
 
-    rigid: np.ndarray  # (n, 2) float32 px, the mean displacement
+    rigid: np.ndarray  # (n, 2) float32 px, in the end the mean displacement
     flow: np.ndarray  # (n, 2, h, w) px, the rest; float32, or float16 once it is quantised as it is stored
     flagged: np.ndarray  # (n,) bool: not judged, identity
     rows: np.ndarray | None = None  # (n, 2, h) float32 px, or None: part of flow
+    unseen: np.ndarray | None = None  # (n,) bool: the network has not looked, flow is zero so far; None: at all
     misfit: np.ndarray | None = None  # (n,) float32, difference from the reference over the usual one
 
     def total(self) -> np.ndarray:

@@ -19,7 +19,7 @@ from moco_dl.network import STRIDE, PyramidFlowNet
 from moco_dl.options import CorrectOptions
 from moco_dl.output import to_dtype
 from moco_dl.parallel import Workers, workers_first
-from moco_dl.plan import Plan, refining
+from moco_dl.plan import APART, Plan, refining
 from moco_dl.reference import Samples, build_reference, draw_samples, sample_runs
 
 SAMPLED = 40 * 2**20  # bytes of sampled frames that are kept in memory: 60 to 200 frames
@@ -63,6 +63,7 @@ class Corrector:
         plan = Plan(
             reference,
             self._estimator(reference, self.network, self._binning(reference.shape, self.options.quality)),
+            apart=1 if self.options.quality == "best" else APART,
         )
         if self.network is None:
             return plan

@@ -16,7 +16,7 @@ from moco_dl.basis import applied, correlation
 from moco_dl.device import CPU, settle
 from moco_dl.network import STRIDE
 from moco_dl.template import Template
-from moco_dl.warp import between
+from moco_dl.warp import between, nth_between
 
 CELL = 5.0  # px, sigma of the Gaussian over which a change of brightness is averaged
 FLASH = 4.0  # standard deviations at which such a change counts half: activity is not motion
@@ -95,15 +95,19 @@ class Difference:
 
         Zero where cells overhang the image.
         """
+        return self._cells(images).contiguous()
+
+    def _cells(self, images: Tensor) -> Tensor:
+        """The same, but not in order in memory."""
         pad = [n * self.side - size for n, size in zip(self.grid, self.size, strict=True)]
         images = F.pad(images, (0, pad[1], 0, pad[0])) if any(pad) else images
         cells = images.unflatten(-1, (-1, self.side)).unflatten(-3, (-1, self.side))
-        return cells.movedim((-3, -1), (-4, -3)).contiguous()
+        return cells.movedim((-3, -1), (-4, -3))
 
     def _view(self, reference: Tensor) -> View:
         slopes = [_slope(reference, axis) / self.binning for axis in (0, 1)]
         parts, known = self.cut(torch.stack([*slopes, reference])), self.weight.new_ones(1, *self.grid)
-        *gradient, detail = self._without_background(parts.clone(), known[:, None, None], known)
+        *gradient, detail = self._without_background(parts.clone(), known.expand_as(parts), known)
         if self.lit:
             flash = [self._flash((self.weight * self.activity * part).sum((0, 1))) for part in gradient]
             gradient = [part - self.activity * level for part, level in zip(gradient, flash, strict=True)]
@@ -116,15 +120,17 @@ class Difference:
         """Values (n, c, c, h, w), in place, less each row's mean, a humming detector's stripes, and less their
         local mean; zero where not `known` (n, c, c, h, w), in cells of which `share` (n, h, w) is."""
         weight = self.weight.sum(1) * share[:, None]  # of rows of cells (n, c, h, w)
-        values *= known
-        sums = (self.weight * values).sum(2)
+        sums = torch.zeros_like(values[:, :, 0])
+        for value, seen, column in zip(values.unbind(2), known.unbind(2), self.weight.unbind(1), strict=True):
+            sums.addcmul_(value.mul_(seen), column)
         stripes = sums.sum(-1, keepdim=True) / weight.sum(-1, keepdim=True).clamp_min(1e-30)
         level = _blurred((sums - weight * stripes).sum(1), self.background)
         level /= _blurred(weight.sum(1), self.background).clamp_min(1e-30)
         padded = F.pad(level, (1, 1, 1, 1), mode="replicate")
         rows = between(padded, self.side, -2, -3) + stripes
-        values -= between(rows, self.side, -1, -3)
-        return values.mul_(known)
+        for i, (value, seen) in enumerate(zip(values.unbind(2), known.unbind(2), strict=True)):
+            value.sub_(nth_between(rows, i, self.side, -1)).mul_(seen)
+        return values
 
     def _flash(self, sums: Tensor) -> Tensor:
         """Brightness (..., h, w) of active cells around each place from sums of values times the pattern."""
@@ -149,11 +155,9 @@ class Difference:
         known = self.cut(known)
         pixels = known.sum((1, 2))  # (n, h, w)
         share = pixels / self.pixels
-        apart = self._without_background(self.cut(moved).sub_(view.reference), known, share)
-        product = torch.empty_like(apart)
-        sums = [torch.mul(factor, apart, out=product).sum((1, 2)) for factor in view.factors]
-        sums = torch.stack(sums, dim=1)  # (n, k, h, w)
-        square = _total(torch.mul(view.factors[0], apart, out=product).mul_(apart))
+        apart = torch.sub(self._cells(moved), view.reference, out=torch.empty_like(known))
+        apart = self._without_background(apart, known, share)
+        sums, square = self._products(view.factors, apart)
         seen, whole = _total(sums[:, DETAIL]), _total(view.detail[DETAIL] * share)
         gain = (1 + seen / (whole + GAIN_PRIOR**-2)).clamp_min(FAINT)
         more = 1 - 1 / gain  # of the reference's detail in the difference
@@ -166,6 +170,19 @@ class Difference:
             sums.addcmul_((flash * share)[:, None], view.pattern, value=-1)
         misfit = (square / _total(pixels).clamp_min(1)).clamp_min(0)
         return sums[:, 1:3] * self._trust(sums[:, 0])[:, None], misfit
+
+    def _products(self, factors: Tensor, apart: Tensor) -> tuple[Tensor, Tensor]:
+        """Differences (n, c, c, h, w) times factors (k, c, c, h, w), summed over cells: (n, k, h, w); and their
+        weighted squares, over all of them: (n,).
+
+        Pixel by pixel of all cells, so that what is added to stays in the cache.
+        """
+        sums = apart.new_zeros(len(apart), len(factors), *self.grid)
+        squares = torch.zeros_like(sums[:, 0])
+        for value, factor in zip(apart.flatten(1, 2).unbind(1), factors.flatten(1, 2).unbind(1), strict=True):
+            sums.addcmul_(value[:, None], factor)
+            squares.addcmul_(value * factor[0], value)
+        return sums, _total(squares)
 
     def _trust(self, change: Tensor) -> Tensor:
         """(n, h, w) how much each place of the coarse grid counts: little where noise does not explain its

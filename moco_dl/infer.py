@@ -1,6 +1,7 @@
 """Frames in, motion out: the rigid stage, then the network on what is left."""
 
 import math
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 
 import numpy as np
@@ -44,7 +45,7 @@ class Estimator:
         cuda = device.type == "cuda"
         self.precision = precision or (torch.float16 if cuda else torch.float32)
         pixels = reference.size // binning**2
-        self.group = frames_that_fit(device, reference.shape) if cuda else min(max(GROUP // pixels, 4), 16)
+        self.group = frames_that_fit(device, reference.shape) if cuda else min(max(GROUP // pixels, 4), 8)
         image = sent(binned(reference[None], binning), device)
         self.rigid = RigidRegistration(image[0], max_shift / binning)
         self.coarse = tuple(-(-size // STRIDE) for size in reference.shape)
@@ -54,28 +55,36 @@ class Estimator:
         settle(device)
 
     @torch.inference_mode()
-    def __call__(self, frames: np.ndarray, known: np.ndarray | None = None) -> Motion:
-        """Motion of `frames` (n, H, W) of any supported dtype; zero for those that are `known` (n,) already."""
+    def __call__(self, frames: np.ndarray, seen: np.ndarray | None = None) -> Motion:
+        """Motion of `frames` (n, H, W) of any supported dtype: the whole frame's shift, and the rest as flow.
+
+        The network looks at those that are `seen` (n,), None: all; of the others the flow is zero.
+        """
         judged = usable(frames)
-        good = judged if known is None else judged & ~known
+        seen = judged if seen is None else judged & seen
         rigid = np.zeros((len(frames), 2), np.float32)
         flow = np.zeros((len(frames), 2, *self.coarse), np.float32)
-        if good.any():
-            shift, residual = self._estimate(sent(binned(frames[good], self.binning), self.device))
-            rigid[good] = self.binning * shift.cpu().numpy()
-            flow[good] = enlarged(residual, self.binning, self.coarse).cpu().numpy()
+        if judged.any():
+            images = sent(binned(frames[judged], self.binning), self.device)
+            shift, residual = self._estimate(images, torch.from_numpy(seen[judged]))
+            rigid[judged] = self.binning * shift.cpu().numpy()
+            if len(residual):
+                flow[seen] = enlarged(residual, self.binning, self.coarse).cpu().numpy()
         return Motion(rigid, flow, ~judged)
 
-    def _estimate(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Images (n, H, W) float32 -> rigid (n, 2), flow (n, 2, h, w) with zero mean, in their own pixels.
+    def _estimate(self, images: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
+        """Images (n, H, W) float32 -> shifts (n, 2), flow (k, 2, h, w) of those `seen` (n,), in px of these.
 
         In groups; smaller ones if memory runs out.
         """
         while True:
             size = self.group
             try:
-                rigid, flow = zip(*(self._grouped(part, size) for part in images.split(size)), strict=True)
-                return torch.cat(rigid), torch.cat(flow)
+                shift = _grouped(self.rigid.shifts, size, images)
+                if self.network is None or not seen.any():
+                    return shift, shift[:0, :, None, None]
+                seen = seen.to(images.device)
+                return shift, _grouped(self._network_flow, size, images[seen], shift[seen])
             except torch.cuda.OutOfMemoryError as error:
                 if size == 1:
                     raise NrcorrectError(
@@ -86,25 +95,16 @@ class Estimator:
             if self.device.type == "cuda":
                 torch.cuda.empty_cache()
 
-    def _grouped(self, images: Tensor, size: int) -> tuple[Tensor, Tensor]:
-        """The same of at most `size` images, always computed for so many: rounding depends on it."""
-        count = len(images)
-        if count < size:
-            images = torch.cat((images, images[-1:].expand(size - count, -1, -1)))
-        shift = self.rigid.shifts(images)
-        if self.network is None:
-            return shift[:count], torch.zeros(count, 2, 1, 1)
+    def _network_flow(self, images: Tensor, shift: Tensor) -> Tensor:
+        """What is left (n, 2, h, w) of the motion of images (n, H, W) after their shifts (n, 2)."""
         whole = shift.round()
-        rigid, flow = _split(whole, self._network_flow(shift_whole(images, whole.int())))
-        return rigid[:count], flow[:count]
-
-    def _network_flow(self, images: Tensor) -> Tensor:
-        """Residual flow (n, 2, h, w) of images (n, H, W)."""
+        images = shift_whole(images, whole.int())
         height, width = images.shape[1:]
         with self._autocast():
             features = self.network.encode(_channels_last(network_input(images)))
             flow = self.network([f.expand(len(images), -1, -1, -1) for f in self.features], features)[0][-1]
-        return flow[..., : -(-height // STRIDE), : -(-width // STRIDE)].float()
+        flow = flow[..., : -(-height // STRIDE), : -(-width // STRIDE)].float()
+        return flow + (whole - shift)[:, :, None, None]
 
     def _autocast(self) -> AbstractContextManager:
         if self.precision == torch.float32:
@@ -139,10 +139,16 @@ def _channels_last(images: Tensor) -> Tensor:
     return images.contiguous(memory_format=torch.channels_last)
 
 
-def _split(rigid: Tensor, flow: Tensor) -> tuple[Tensor, Tensor]:
-    """Hand the mean of flow (n, 2, h, w) over to rigid (n, 2)."""
-    mean = flow.mean(dim=(2, 3))
-    return rigid + mean, flow - mean[:, :, None, None]
+def _grouped(function: Callable[..., Tensor], size: int, *inputs: Tensor) -> Tensor:
+    """`function` of inputs (n, ...), at most `size` at a time, always computed for so many: rounding depends on
+    it."""
+    found = []
+    for parts in zip(*(values.split(size) for values in inputs), strict=True):
+        count = len(parts[0])
+        if count < size:
+            parts = [torch.cat((x, x[-1:].expand(size - count, *x.shape[1:]))) for x in parts]
+        found.append(function(*parts)[:count])
+    return torch.cat(found)
 
 
 @torch.inference_mode()

@@ -17,17 +17,16 @@ def network_input(images: Tensor) -> Tensor:
     valid = torch.isfinite(images)
     known, values = valid.to(images.dtype), torch.where(valid, images, 0.0)
     count = known.sum((-2, -1), keepdim=True).clamp_min(1)
-    clipped = values
+    centre, deviations, spread = _standardised(values, known, count)
     for _ in range(2):
-        centre, spread = _moments(clipped, known, count)
-        clipped = torch.clamp(clipped, centre - CLIP * spread, centre + CLIP * spread)
-    centre, spread = _moments(clipped, known, count)
-    scaled = ((values - centre) / spread.clamp_min(1e-6)).clamp(*RANGE)
-    return torch.stack((scaled * known, known), dim=1)
+        more, deviations, spread = _standardised(deviations.clamp_(-CLIP * spread, CLIP * spread), known, count)
+        centre = centre + more
+    scaled = values.sub_(centre).div_(spread.clamp_min(1e-6)).clamp_(*RANGE)
+    return torch.stack((scaled.mul_(known), known), dim=1)
 
 
-def _moments(values: Tensor, known: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation (B, 1, 1) of the known values of each image."""
-    mean = (values * known).sum((-2, -1), keepdim=True) / count
-    square = ((values - mean).square() * known).sum((-2, -1), keepdim=True) / count
-    return mean, square.sqrt()
+def _standardised(values: Tensor, known: Tensor, count: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Mean (B, 1, 1), deviations from it and their standard deviation, of values that are 0 where not known."""
+    mean = values.sum((-2, -1), keepdim=True) / count
+    deviations = (values - mean).mul_(known)
+    return mean, deviations, (deviations.square().sum((-2, -1), keepdim=True) / count).sqrt()

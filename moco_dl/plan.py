@@ -21,6 +21,8 @@ from moco_dl.track import Tracker, tracked
 
 CLEAR = 4.0  # times its expected error, from which motion is clearly seen
 CALIBRATING = 4  # runs of samples, from which it is seen how much frames tell of a displacement
+APART = 2  # frames, of which the network sees one where motion lasts: the steps find what it does not see
+LASTS = 2.0  # frames over which its fields are smoothed then, at least
 LEAST_TOLD = 0.25  # that an expected error is corrected for
 LEAST_MISFIT = 0.01  # of the expected variance; frames that are all alike leave next to nothing
 
@@ -41,7 +43,8 @@ class Plan:
     estimator: Estimator
     steps: tuple[Step, ...] = ()  # none: rigid only
     groups: dict[int, int] = field(default_factory=dict)  # of the template's frames, by number
-    samples: dict[int, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)  # rigid and flow, by number
+    samples: dict[int, np.ndarray] = field(default_factory=dict)  # their motion (2, h, w) px, by number
+    apart: int = 1  # frames, of which the network sees one
     width: float = 0.0  # frames, sigma of the smoothing of the network's fields in time
     constant: np.ndarray | float = 0.0  # px (2, h, w), taken off all flows: what the movie's own have in common
     told: float = 1.0  # share of a small displacement that frames tell of in the last step
@@ -70,7 +73,7 @@ class Plan:
         if not self.steps:
             yield from batches
             return
-        batches = smooth_in_time(batches, self.width, split=True)
+        batches = smooth_in_time(batches, self.width)
         for step in self.steps:
             linearised = mapping(partial(_linearised, step.refiner, self.groups), batches)
             batches = tracked(linearised, step.refiner, step.tracker)
@@ -82,11 +85,13 @@ class Plan:
     def _estimated(self, part: tuple[int, np.ndarray]) -> Batch:
         """What the network finds; it has seen the samples already."""
         start, frames = part
-        known = np.array([start + i in self.samples for i in range(len(frames))])
-        motion = self.estimator(frames, known)
+        numbers = np.arange(start, start + len(frames))
+        known = np.array([number in self.samples for number in numbers.tolist()])
+        seen = numbers % self.apart == 0
+        motion = self.estimator(frames, seen & ~known)
         for i in np.flatnonzero(known):
-            motion.rigid[i], motion.flow[i] = self.samples[start + int(i)]
-        return Batch(start, frames, motion)
+            motion.flow[i] = self.samples[int(numbers[i])] - motion.rigid[i, :, None, None]
+        return Batch(start, frames, replace(motion, unseen=~seen & ~known))
 
 
 def _linearised(refiner: Refiner, groups: dict[int, int], batch: Batch) -> tuple[Batch, Equations]:
@@ -99,8 +104,8 @@ def refining(plan: Plan, samples: Samples, smooth: float | None, *, own: bool, m
     `smooth` is the time, in frames, over which motion is taken to be correlated; None: measured, too. `own`
     says that the reference was made of the samples.
     """
-    seen = _split(samples)
-    runs, width = _smoothed(samples, seen, smooth)
+    seen = samples.motion
+    runs, width = _smoothed(samples, smooth)
     samples = replace(samples, motion=np.concatenate([run.motion.total() for run in runs]))
     rough, parts, trusted = _roughly(plan, samples, runs, own=own, mapping=mapping)
     first, found = _step(rough, parts, samples.runs, trusted, own=own, smooth=smooth)
@@ -116,12 +121,13 @@ def refining(plan: Plan, samples: Samples, smooth: float | None, *, own: bool, m
     constant = np.concatenate([batch.motion.flow for batch in found]).mean(axis=0) if own else 0.0
     groups = _groups(samples, samples.numbers, trusted)
     told = _told(fine, [batch for batch, _ in parts], within, mapping)
-    known = dict(zip(samples.numbers.tolist(), zip(seen.rigid, seen.flow, strict=True), strict=True))
+    known = dict(zip(samples.numbers.tolist(), seen, strict=True))
     return replace(
         plan,
         steps=(first, second),
         groups=groups,
         samples=known,
+        apart=plan.apart if width >= LASTS else 1,
         width=width,
         constant=constant,
         told=told,
@@ -180,17 +186,13 @@ def _shrunk(samples: Samples, factor: int, mapping: Callable) -> Samples:
     return replace(samples, frames=np.stack(list(frames)), motion=samples.motion / factor)
 
 
-def _split(samples: Samples) -> Motion:
-    """The samples' motion, whole shifts apart from the rest."""
-    rigid = samples.motion.mean(axis=(2, 3))
-    return Motion(rigid, samples.motion - rigid[:, :, None, None], np.zeros(len(rigid), bool))
-
-
-def _smoothed(samples: Samples, motion: Motion, smooth: float | None) -> tuple[list[Batch], float]:
+def _smoothed(samples: Samples, smooth: float | None) -> tuple[list[Batch], float]:
     """Samples by runs, their motion smoothed in time; and over how many frames."""
+    rigid = samples.motion.mean(axis=(2, 3))
+    motion = Motion(rigid, samples.motion - rigid[:, :, None, None], np.zeros(len(rigid), bool))
     width = choose_width(motion.flow, samples.runs) if smooth is None else smooth
     apart = runs_apart(Batch(0, samples.frames, motion), samples.runs)
-    return list(smooth_in_time(apart, width, split=True)), width
+    return list(smooth_in_time(apart, width)), width
 
 
 def _numbers(runs: list[Batch]) -> np.ndarray:

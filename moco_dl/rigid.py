@@ -28,12 +28,12 @@ class RigidRegistration:
         self.template = band * spectrum.conj() / spectrum.abs().clamp_min(1e-6).pow(WHITEN)
 
     def _spectrum(self, images: Tensor) -> Tensor:
-        valid = torch.isfinite(images)
-        weight = valid * self.window
+        valid = None if bool(torch.isfinite(images.sum())) else torch.isfinite(images)  # most often, all are
+        weight = self.window if valid is None else valid * self.window
         # Each row's own mean is taken out: stripes along the rows of a drifting detector would tell of dy.
-        total = torch.where(valid, images * self.window, 0.0).sum(dim=-1, keepdim=True)
+        total = _where(valid, images * self.window).sum(dim=-1, keepdim=True)
         means = total / weight.sum(dim=-1, keepdim=True).clamp_min(1e-12)
-        return torch.fft.rfft2(torch.where(valid, images - means, 0.0) * self.window)
+        return torch.fft.rfft2(_where(valid, images - means) * self.window)
 
     def shifts(self, frames: Tensor) -> Tensor:
         """Shift of each frame (B, H, W): (B, 2) float32 px, (dy, dx), backward, to a fraction of a pixel."""
@@ -47,6 +47,11 @@ class RigidRegistration:
         dy = y - my - 1 + _vertex(near[each, y[:, None] + around, x[:, None]])
         dx = x - mx - 1 + _vertex(near[each, y[:, None], x[:, None] + around])
         return torch.stack((dy, dx), dim=1)
+
+
+def _where(valid: Tensor | None, values: Tensor) -> Tensor:
+    """`values`, zero where they are not `valid`; None: all are."""
+    return values if valid is None else torch.where(valid, values, 0.0)
 
 
 def _vertex(three: Tensor) -> Tensor:

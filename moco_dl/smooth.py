@@ -16,6 +16,8 @@ from moco_dl.batch import Batch
 
 WIDTHS = (0.35, 0.5, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0, 5.6, 8.0, 11.0)  # frames, sigmas to choose from
 REACH = 3.0  # sigmas at which the window ends
+LEAST = 0.5  # sum of a frame's weights, over its own
+LEAST_OF_OTHERS = 0.1  # the same of a frame that has no flow of its own
 
 
 def choose_width(flow: np.ndarray, runs: np.ndarray) -> float:
@@ -53,33 +55,36 @@ def _window(distance: np.ndarray, sigma: float) -> np.ndarray:
     return (1.5 - 0.5 * square) * np.exp(-0.5 * square)
 
 
-def smooth_in_time(batches: Iterator[Batch], sigma: float, *, split: bool = False) -> Iterator[Batch]:
+def smooth_in_time(batches: Iterator[Batch], sigma: float) -> Iterator[Batch]:
     """Pass on `batches` with their flow smoothed over `sigma` frames, a few frames late.
 
-    With `split`, what smoothing takes away of each row's mean is kept as `rows`: a scanner takes row after
-    row, so that fast motion differs from row to row and from frame to frame. Flagged frames neither give nor
-    take. The result does not depend on how frames are batched.
+    The mean of each flow is handed over to `rigid`. What smoothing takes away of each row's mean is kept as
+    `rows`: a scanner takes row after row, so that fast motion differs from row to row and from frame to frame.
+    Flagged frames neither give nor take, `unseen` ones only take. The result does not depend on how frames are
+    batched.
     """
-    if sigma == 0:
-        yield from batches
-        return
     weights = _weights(sigma)
     reach = len(weights) // 2
-    flows: dict[int, np.ndarray] = {}  # of good frames, from `reach` before the oldest that waits
+    flows: dict[int, np.ndarray] = {}  # of frames that give, from `reach` before the oldest that waits
     waiting: deque[Batch] = deque()
     for batch in batches:
         waiting.append(batch)
-        good = np.flatnonzero(~batch.motion.flagged)
-        flows |= {batch.start + int(i): batch.motion.flow[i] for i in good}
+        flows |= {batch.start + int(i): batch.motion.flow[i] for i in np.flatnonzero(_gives(batch))}
         while waiting and waiting[0].stop + reach <= batch.stop:
-            yield _smoothed(waiting.popleft(), flows, weights, split)
+            yield _smoothed(waiting.popleft(), flows, weights)
     while waiting:
-        yield _smoothed(waiting.popleft(), flows, weights, split)
+        yield _smoothed(waiting.popleft(), flows, weights)
 
 
-def _smoothed(batch: Batch, flows: dict[int, np.ndarray], weights: np.ndarray, split: bool) -> Batch:
+def _gives(batch: Batch) -> np.ndarray:
+    """(n,) bool: frames whose flow is known."""
+    known = ~batch.motion.flagged
+    return known if batch.motion.unseen is None else known & ~batch.motion.unseen
+
+
+def _smoothed(batch: Batch, flows: dict[int, np.ndarray], weights: np.ndarray) -> Batch:
     """`batch` with smoothed flow; drops from `flows` what no later frame needs."""
-    reach, given = len(weights) // 2, batch.motion.flow
+    reach, given, gives = len(weights) // 2, batch.motion.flow, _gives(batch)
     flow, total = np.zeros_like(given), np.zeros(len(given), np.float32)
     times = range(batch.start - reach, batch.stop + reach)
     near = np.stack([flows.get(t, np.zeros_like(flow[0])) for t in times])
@@ -89,13 +94,15 @@ def _smoothed(batch: Batch, flows: dict[int, np.ndarray], weights: np.ndarray, s
         flow += weight * near[around]
         total += weight * there[around]
     # Too little around it: the window's negative rims would outweigh it.
-    enough = 2 * total >= weights[reach]
+    enough = total >= np.where(gives, LEAST, LEAST_OF_OTHERS) * weights[reach]
     flow[enough] /= total[enough, None, None, None]
     flow[~enough] = given[~enough]
     flow[batch.motion.flagged] = 0
     for t in [t for t in flows if t < batch.stop - reach]:
         del flows[t]
-    motion = replace(batch.motion, flow=flow)
-    if split:
-        motion = replace(motion, rows=(batch.motion.flow - flow).mean(axis=3))
-    return replace(batch, motion=motion)
+    mean = flow.mean(axis=(2, 3))
+    flow -= mean[:, :, None, None]
+    kept = np.where(gives[:, None], given.mean(axis=(2, 3)), mean)
+    rows = (given - flow).mean(axis=3) - kept[..., None]
+    rows[~gives] = 0
+    return replace(batch, motion=replace(batch.motion, rigid=batch.motion.rigid + kept, flow=flow, rows=rows))

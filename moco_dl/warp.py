@@ -61,16 +61,20 @@ def between(values: Tensor, count: int, axis: int, into: int) -> Tensor:
 
     They get an axis of their own, number `into` of the result. Axes count from the last, -1.
     """
-    size = values.shape[axis] - 2
-    middle = values.narrow(axis, 1, size)
-    shape = list(middle.shape)
+    shape = list(values.shape)
+    shape[axis] -= 2
     shape.insert(len(shape) + into + 1, count)
     dense = values.new_empty(shape)
     for place in range(count):
-        offset = (place + 0.5) / count - 0.5
-        neighbour = values.narrow(axis, 0 if offset < 0 else 2, size)
-        torch.lerp(middle, neighbour, abs(offset), out=dense.select(into, place))
+        nth_between(values, place, count, axis, out=dense.select(into, place))
     return dense
+
+
+def nth_between(values: Tensor, place: int, count: int, axis: int, out: Tensor | None = None) -> Tensor:
+    """One of the `count` values that `between` finds for each."""
+    offset, size = (place + 0.5) / count - 0.5, values.shape[axis] - 2
+    neighbour = values.narrow(axis, 0 if offset < 0 else 2, size)
+    return torch.lerp(values.narrow(axis, 1, size), neighbour, abs(offset), out=out)
 
 
 def _scale(size: int) -> float:

@@ -1,11 +1,16 @@
 """End to end on arrays, with the shipped weights."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 import moco_dl
 from moco_dl.checkpoint import default_weights
+from moco_dl.correction import Corrector
 from moco_dl.errors import NrcorrectError
+from moco_dl.movie import ArrayMovie
+from moco_dl.options import CorrectOptions
 
 INTERIOR = (..., slice(12, -12), slice(12, -12))
 
@@ -236,3 +241,25 @@ def test_units_make_no_difference(known_movie, scale):
     frames = known_movie[0][:12].astype(np.float32)
     fields = moco_dl.correct(frames).fields[:]
     assert np.abs(moco_dl.correct(frames * np.float32(scale)).fields[:] - fields).max() < 0.02
+
+
+def test_where_motion_lasts_the_network_sees_every_other_frame(known_movie):
+    """Samples it has seen already, and fields come out as if it had looked at all."""
+    frames = known_movie[0]
+    movie, corrector = ArrayMovie(frames), Corrector(CorrectOptions(ref_frames=16, smooth=3.0))
+    plan = corrector.prepare(movie)
+    every, found = (
+        np.concatenate([b.motion.merged(np.float32).total() for b in corrector.batches(movie, p)])
+        for p in (replace(plan, apart=1), plan)
+    )
+    assert plan.apart == 2 and len(plan.samples) == 16
+    assert 0 < np.abs(found - every).mean() < 0.02
+    sizes = Corrector(CorrectOptions(ref_frames=16, smooth=3.0, batch_size=3))
+    again = np.concatenate([b.motion.merged(np.float32).total() for b in sizes.batches(movie, plan)])
+    np.testing.assert_array_equal(again, found)
+
+
+@pytest.mark.parametrize("options", [{"smooth": 1.0}, {"smooth": 3.0, "quality": "best"}])
+def test_the_network_sees_every_frame(known_movie, options):
+    plan = Corrector(CorrectOptions(**options)).prepare(ArrayMovie(known_movie[0]))
+    assert plan.apart == 1

@@ -59,7 +59,8 @@ outdir = click.option("--outdir", type=PATH, help="Directory for the outputs [be
     "--quality",
     default="fast",
     type=click.Choice(["fast", "best"]),
-    help="fast: the network sees large frames binned 2x2; best: never, at up to twice the time.",
+    help="fast: the network sees every other frame where motion lasts, large ones binned 2x2; best: all,"
+    " as they are, at up to twice the time.",
 )
 @click.option("--threads", type=click.IntRange(1), help="Frames computed at a time [one for each processor].")
 @click.option(
