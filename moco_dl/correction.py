@@ -23,7 +23,7 @@ from moco_dl.plan import APART, Plan, refining
 from moco_dl.reference import Samples, build_reference, draw_samples, sample_runs
 
 SAMPLED = 40 * 2**20  # bytes of sampled frames that are kept in memory: 60 to 200 frames
-BATCH = 4 * 2**20  # bytes of frames that are computed at a time by a thread: 4 to 16 frames
+BATCH = 4 * 2**20  # bytes of frames that are computed at a time by a thread: 4 to 32 frames
 CHUNK = 16  # frames that a thread takes at a time while samples are looked at
 BINNED = 240  # px, shorter side from which on binned frames show enough
 RIGID_PASSES = 2  # the reference is estimated this often from rigidly registered samples
@@ -127,7 +127,7 @@ class Corrector:
             moved = to_dtype(moved, dtype)
             return Batch(batch.start, moved, motion, look and look(batch.start, batch.frames, moved, motion))
 
-        frames = read_batches(movie, self.options.batch_size or frames_in(BATCH, movie, 4, 16))
+        frames = read_batches(movie, self.options.batch_size or frames_in(BATCH, movie, 4, 32))
         yield from self.workers.map(applied, plan.motion(frames, self.workers.map))
 
 

@@ -45,7 +45,7 @@ class Estimator:
         cuda = device.type == "cuda"
         self.precision = precision or (torch.float16 if cuda else torch.float32)
         pixels = reference.size // binning**2
-        self.group = frames_that_fit(device, reference.shape) if cuda else min(max(GROUP // pixels, 4), 8)
+        self.group = frames_that_fit(device, reference.shape) if cuda else min(max(GROUP // pixels, 4), 16)
         image = sent(binned(reference[None], binning), device)
         self.rigid = RigidRegistration(image[0], max_shift / binning)
         self.coarse = tuple(-(-size // STRIDE) for size in reference.shape)

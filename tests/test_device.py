@@ -43,9 +43,9 @@ def test_groups_are_halved_until_memory_suffices(estimator, known_movie, monkeyp
     expected = estimator(frames).total()
     given = out_of_memory_above(estimator, 1, monkeypatch)
     np.testing.assert_allclose(estimator(frames).total(), expected, atol=0.02)
-    assert given == [8, 4, 2, 1, 1, 1, 1, 1, 1]
+    assert given == [16, 8, 4, 2, 1, 1, 1, 1, 1, 1]
     estimator(frames[:2])
-    assert given[9:] == [1, 1]  # it does not try again what failed
+    assert given[10:] == [1, 1]  # it does not try again what failed
 
 
 def test_too_little_memory_for_one_frame_is_told(estimator, known_movie, monkeypatch):

@@ -64,7 +64,7 @@ outdir = click.option("--outdir", type=PATH, help="Directory for the outputs [be
 )
 @click.option("--threads", type=click.IntRange(1), help="Frames computed at a time [one for each processor].")
 @click.option(
-    "--batch-size", type=click.IntRange(1), help="Frames a thread takes at a time [16; fewer if large]."
+    "--batch-size", type=click.IntRange(1), help="Frames a thread takes at a time [32; fewer if large]."
 )
 @click.option(
     "--smooth",
