@@ -20,7 +20,9 @@ from moco_dl.refine import Refiner
 # Frames over which motion is correlated: some mixture of these.
 LASTING = (1.0, 1.4, 2.0, 2.8, 4.0, 5.6, 8.0, 16.0)
 ANEW = 0.01  # frames: stands for motion that is new in each
-LAGS = 8  # frames, the farthest apart that are compared
+LONGEST = 10  # frames that are looked at together
+LASTS = 0.3  # share of the noise that is taken to last at first
+UPDATES = 30
 SHIFT = 0.3  # px, least size that the whole frame's shift is allowed: it is well determined anyway
 OTHER = ("shift", "rows_y", "rows_x")  # kinds of unknowns beside the tissue's
 FRUGAL = "evr"  # LAPACK's way to eigenvectors that needs least memory
@@ -81,17 +83,11 @@ def measure_prior(refiner: Refiner, equations: Equations, runs: np.ndarray, trus
     visible, modes = eigh(alone.matrix, driver=FRUGAL)
     visible = visible.clip(1e-9 * visible.max())
     mean = equations.seen[trusted].mean(axis=0)
-    moments = _moments(alone.equations(equations.seen - mean) @ modes, runs, trusted)
     smooth, falling = refiner.basis.tissue_shapes()
-    effects = np.square(visible) * _diagonals(modes, smooth, falling)
-    if len(moments) > 1:
-        *shares, activity = _shares(effects, noise * visible, moments)
-        tissue, motion, lasting = np.sum(shares, axis=1), np.sum(shares, axis=0), LASTING
-        motion = motion / max(motion.sum(), 1e-12)
-    else:
-        fit = np.maximum(moments[0], noise * visible)
-        tissue = nnls((effects / fit).T, (moments[0] - noise * visible) / fit)[0]
-        motion, activity, lasting = np.ones(1), np.zeros(1), (ANEW,)
+    effects = visible * _diagonals(modes, smooth, falling) / noise
+    told = alone.equations(equations.seen - mean) @ modes / np.sqrt(noise * visible)
+    lasting, shares, activity = _shares(effects, pieces(told, runs, trusted))
+    tissue, motion = shares.sum(axis=1), shares.sum(axis=0) / max(shares.sum(), 1e-12)
     tissue = tissue[0] * smooth + np.diag(tissue[1:] @ falling)
     loose = tissue + np.eye(len(tissue))
     common = _common(matrix, mean, noise / trusted.sum(), (kinds["tissue"], loose, other))
@@ -151,15 +147,17 @@ def _sizes(
     return max(noise, 0.1), sizes | {"shift": max(sizes["shift"], SHIFT**2)}
 
 
-def _moments(told: np.ndarray, runs: np.ndarray, trusted: np.ndarray) -> np.ndarray:
-    """(1 + lags, k): mean products of right-hand sides (n, k) of frames of one run so many frames apart."""
-    moments = []
-    for lag in range(min(LAGS + 1, len(runs))):
-        first = _apart(lag, runs, trusted)
-        if not len(first):
-            break
-        moments.append((told[first] * told[first + lag]).mean(axis=0))
-    return np.stack(moments)
+def pieces(values: np.ndarray, runs: np.ndarray, trusted: np.ndarray) -> np.ndarray:
+    """Values (n, k) of frames as (pieces, length, k): consecutive, trusted ones of one run.
+
+    As long as half of the trusted frames are still in them, at most LONGEST.
+    """
+    breaks = np.flatnonzero((np.diff(runs) != 0) | ~trusted[1:] | ~trusted[:-1]) + 1
+    stretches = [part for part in np.split(np.arange(len(runs)), breaks) if trusted[part[0]]]
+    sizes = np.array([len(part) for part in stretches])
+    length = max(n for n in range(1, LONGEST + 1) if 2 * (sizes // n * n).sum() >= sizes.sum())
+    starts = [part[i] for part in stretches for i in range(0, len(part) - length + 1, length)]
+    return values[np.array(starts)[:, None] + np.arange(length)]
 
 
 def _apart(lag: int, runs: np.ndarray, trusted: np.ndarray) -> np.ndarray:
@@ -168,19 +166,32 @@ def _apart(lag: int, runs: np.ndarray, trusted: np.ndarray) -> np.ndarray:
     return np.flatnonzero((runs[:end] == runs[lag:]) & trusted[:end] & trusted[lag:])
 
 
-def _shares(effects: np.ndarray, noise: np.ndarray, moments: np.ndarray) -> np.ndarray:
-    """(shapes + 1, len(LASTING)): how much of the motion of each shape lasts how long; of the noise, too.
+def _shares(effects: np.ndarray, pieces: np.ndarray) -> tuple[tuple[float, ...], np.ndarray, np.ndarray]:
+    """How long motion and noise last: times (m,) in frames; of each of the shapes of motion, how much lasts so
+    long (shapes, m); what share of the noise does (m,).
 
-    Only moments between different frames are fitted: nothing that is new in each frame is in them.
+    `pieces` (p, length, k) are right-hand sides of modes whose noise has unit variance, `effects` (shapes, k)
+    the variances that motion of unit size adds. Likelihood is raised by multiplicative updates, the minorisation
+    of Sawada et al., IEEE Trans. Audio Speech Lang. Proc. 21, 2013.
     """
-    lasting = _correlations(np.arange(1, len(moments)), LASTING)
-    columns = np.einsum("si,tl->tisl", np.concatenate((effects, noise[None])), lasting)
-    columns[:, :, -1, -1] = 0  # what lasts longest is not activity
-    columns = columns.reshape(moments[1:].size, -1)
-    fit = np.maximum(moments[0], noise)
-    for _ in range(3):
-        weight = np.tile(1 / fit, len(moments) - 1)
-        shares = nnls(columns * weight[:, None], moments[1:].ravel() * weight)[0]
-        shares = shares.reshape(len(effects) + 1, len(LASTING))
-        fit = noise + shares[:-1].sum(axis=1) @ effects
-    return shares
+    count, length, modes = pieces.shape
+    times = (*LASTING, ANEW) if length > 1 else (ANEW,)
+    apart = np.abs(np.subtract.outer(np.arange(length), np.arange(length)))
+    between = np.moveaxis(_correlations(apart, times), -1, 0).reshape(len(times), -1)
+    seen = np.moveaxis(pieces, 2, 0)
+    seen = seen.mT @ seen / count  # (k, length, length)
+    size = max((np.trace(seen, axis1=1, axis2=2) / length - 1).sum(), 1e-3) / effects.sum()
+    shares = np.full((len(effects), len(times)), size / len(times))
+    noise = np.append(np.full(len(times) - 1, LASTS / len(times)), 1 - LASTS)
+    noise[-2:-1] = 0  # what lasts longest is not activity
+    for _ in range(UPDATES):
+        model = (effects.T @ shares + noise) @ between
+        inverse = np.linalg.inv(model.reshape(seen.shape))
+        found = (inverse @ seen @ inverse).reshape(modes, -1) @ between.T
+        expected = inverse.reshape(modes, -1) @ between.T
+        shares *= (effects @ found) / (effects @ expected)
+        noise *= found.sum(axis=0) / expected.sum(axis=0)
+    noise /= noise.sum()
+    if length == 1:
+        return times, shares, 0 * noise
+    return LASTING, shares[:, :-1], noise[:-1]  # what is new in each frame may be all kinds of things
