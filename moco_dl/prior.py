@@ -3,8 +3,8 @@
 From the normal equations `b = A x + noise` of each frame: noise adds a multiple of `A` to the second moments of
 `b`, motion of covariance `C` adds `A C A`. So both can be told apart, and by the moments between one frame and
 a later one also how long each lasts: photon noise is new in every frame, tissue moves smoothly, and what lasts
-but looks like noise is activity. All shares are found by non-negative least squares, weighted by the precision
-that they themselves imply.
+but looks like noise is activity. The kinds of unknowns are told apart by weighted non-negative least squares;
+how the tissue moves, and for how long, is the most likely that explains the samples.
 """
 
 from dataclasses import dataclass, replace
@@ -21,8 +21,9 @@ from moco_dl.refine import Refiner
 LASTING = (1.0, 1.4, 2.0, 2.8, 4.0, 5.6, 8.0, 16.0)
 ANEW = 0.01  # frames: stands for motion that is new in each
 LONGEST = 10  # frames that are looked at together
-LASTS = 0.3  # share of the noise that is taken to last at first
-UPDATES = 30
+LASTS = 0.3  # share of the noise that is taken to last, to begin with
+UPDATES = 30  # of the shares; with twice as many, errors differ by 1 % at most
+BLIND = 1e-7  # of what a frame tells of its most visible mode: rounding
 SHIFT = 0.3  # px, least size that the whole frame's shift is allowed: it is well determined anyway
 OTHER = ("shift", "rows_y", "rows_x")  # kinds of unknowns beside the tissue's
 FRUGAL = "evr"  # LAPACK's way to eigenvectors that needs least memory
@@ -81,7 +82,7 @@ def measure_prior(refiner: Refiner, equations: Equations, runs: np.ndarray, trus
     other = sum(sizes[name] * kinds[name] for name in OTHER)[~kinds["tissue"]]
     alone = TissueAlone(matrix, kinds["tissue"], noise / other)
     visible, modes = eigh(alone.matrix, driver=FRUGAL)
-    visible = visible.clip(1e-9 * visible.max())
+    visible, modes = visible[visible > BLIND * visible[-1]], modes[:, visible > BLIND * visible[-1]]
     mean = equations.seen[trusted].mean(axis=0)
     smooth, falling = refiner.basis.tissue_shapes()
     effects = visible * _diagonals(modes, smooth, falling) / noise
@@ -117,7 +118,7 @@ class TissueAlone:
 
 
 def _diagonals(modes: np.ndarray, smooth: np.ndarray, falling: np.ndarray) -> np.ndarray:
-    """Variances (shapes, 2 k) along `modes` (2 k, 2 k) of unknowns of either component, of covariance `smooth`
+    """Variances (shapes, j) along `modes` (2 k, j) of unknowns of either component, of covariance `smooth`
     (k, k), and of variances `falling` (shapes - 1, k)."""
     parts = np.split(modes, 2)
     first = sum(np.einsum("ij,ij->j", part, smooth @ part) for part in parts)
@@ -171,8 +172,9 @@ def _shares(effects: np.ndarray, pieces: np.ndarray) -> tuple[tuple[float, ...],
     long (shapes, m); what share of the noise does (m,).
 
     `pieces` (p, length, k) are right-hand sides of modes whose noise has unit variance, `effects` (shapes, k)
-    the variances that motion of unit size adds. Likelihood is raised by multiplicative updates, the minorisation
-    of Sawada et al., IEEE Trans. Audio Speech Lang. Proc. 21, 2013.
+    the variances that motion of unit size adds. The likelihood is raised by multiplicative updates, those of
+    Fevotte, Bertin and Durrieu, Neural Computation 21, 2009, but for covariances. What is new in each frame has
+    shares, too, but tells nothing: other things look like that as well.
     """
     count, length, modes = pieces.shape
     times = (*LASTING, ANEW) if length > 1 else (ANEW,)
@@ -192,6 +194,4 @@ def _shares(effects: np.ndarray, pieces: np.ndarray) -> tuple[tuple[float, ...],
         shares *= (effects @ found) / (effects @ expected)
         noise *= found.sum(axis=0) / expected.sum(axis=0)
     noise /= noise.sum()
-    if length == 1:
-        return times, shares, 0 * noise
-    return LASTING, shares[:, :-1], noise[:-1]  # what is new in each frame may be all kinds of things
+    return (times, shares, 0 * noise) if length == 1 else (LASTING, shares[:, :-1], noise[:-1])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from moco_dl.batch import Batch, Equations, Motion
-from moco_dl.prior import Prior, measure_prior
+from moco_dl.prior import Prior, measure_prior, pieces
 from moco_dl.refine import Refiner
 from moco_dl.scenes import draw_scene
 from moco_dl.template import Template
@@ -97,6 +97,15 @@ def test_what_all_frames_share_is_found_or_left(refiner):
     truth = refiner.basis.displacement(common + unknowns.mean(axis=0))[2]
     assert np.abs(shared(prior) - truth).mean() < 0.15 * np.abs(truth).mean()
     assert not shared(prior.about_zero()).any()
+
+
+def test_pieces_are_consecutive_trusted_frames_of_one_run():
+    runs, trusted = np.repeat([0, 1, 2, 3], [10, 10, 10, 3]), np.ones(33, bool)
+    values = np.arange(33.0)[:, None]
+    assert pieces(values, runs, trusted)[..., 0].tolist() == values[:30, 0].reshape(3, 10).tolist()
+    trusted[[4, 14, 25]] = False
+    found = pieces(values, runs, trusted)[..., 0]
+    assert found.tolist() == [[5, 6, 7, 8, 9], [15, 16, 17, 18, 19], [20, 21, 22, 23, 24]]
 
 
 def test_single_frames_tell_nothing_about_time(refiner):
