@@ -19,7 +19,6 @@ from moco_dl.smooth import choose_width, smooth_in_time
 from moco_dl.template import BLUR, build_template
 from moco_dl.track import Tracker, tracked
 
-CLEAR = 4.0  # times its expected error, from which motion is clearly seen
 CALIBRATING = 4  # runs of samples, from which it is seen how much frames tell of a displacement
 APART = 2  # frames, of which the network sees one where motion lasts: the steps find what it does not see
 LASTS = 2.0  # frames over which its fields are smoothed then, at least
@@ -109,11 +108,8 @@ def refining(plan: Plan, samples: Samples, smooth: float | None, *, own: bool, m
     samples = replace(samples, motion=np.concatenate([run.motion.total() for run in runs]))
     rough, parts, trusted = _roughly(plan, samples, runs, own=own, mapping=mapping)
     first, found = _step(rough, parts, samples.runs, trusted, own=own, smooth=smooth)
-    motion = np.concatenate([run.motion.total() for run in found])
-    if np.hypot(*motion.swapaxes(0, 1)).mean() > CLEAR * first.tracker.expected_error(rough).mean():
-        # Samples lie closer to one another so: what is made of them is sharper. False motion would confirm
-        # itself.
-        samples = replace(samples, motion=motion)
+    # Samples lie closer to one another now: what is made of them is sharper.
+    samples = replace(samples, motion=np.concatenate([run.motion.total() for run in found]))
     template = build_template(_some(samples, trusted), plan.reference, move_known, own=own, mapping=mapping)
     fine, within = Refiner(template, device=plan.computing), _groups(samples, _numbers(runs), trusted)
     parts = list(mapping(partial(_linearised, fine, within), found))

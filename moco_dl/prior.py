@@ -23,6 +23,7 @@ ANEW = 0.01  # frames: stands for motion that is new in each
 LONGEST = 10  # frames that are looked at together
 LASTS = 0.3  # share of the noise that is taken to last, to begin with
 UPDATES = 30  # of the shares; with twice as many, errors differ by 1 % at most
+QUIET = 0.01  # of the noise that was expected: frames that are all alike show none
 BLIND = 1e-7  # of what a frame tells of its most visible mode: rounding
 SHIFT = 0.3  # px, least size that the whole frame's shift is allowed: it is well determined anyway
 OTHER = ("shift", "rows_y", "rows_x")  # kinds of unknowns beside the tissue's
@@ -191,7 +192,8 @@ def _shares(effects: np.ndarray, pieces: np.ndarray) -> tuple[tuple[float, ...],
         inverse = np.linalg.inv(model.reshape(seen.shape))
         found = (inverse @ seen @ inverse).reshape(modes, -1) @ between.T
         expected = inverse.reshape(modes, -1) @ between.T
-        shares *= (effects @ found) / (effects @ expected)
+        shares *= (effects @ found) / (effects @ expected + 1e-30)
         noise *= found.sum(axis=0) / expected.sum(axis=0)
+        noise[-1] = max(noise[-1], QUIET)
     noise /= noise.sum()
     return (times, shares, 0 * noise) if length == 1 else (LASTING, shares[:, :-1], noise[:-1])
