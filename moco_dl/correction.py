@@ -63,6 +63,7 @@ class Corrector:
         plan = Plan(
             reference,
             self._estimator(reference, self.network, self._binning(reference.shape, self.options.quality)),
+            binning=self._binning(reference.shape, "fast"),
             apart=1 if self.options.quality == "best" else APART,
         )
         if self.network is None:

@@ -43,6 +43,7 @@ class Plan:
     steps: tuple[Step, ...] = ()  # none: rigid only
     groups: dict[int, int] = field(default_factory=dict)  # of the template's frames, by number
     samples: dict[int, np.ndarray] = field(default_factory=dict)  # their motion (2, h, w) px, by number
+    binning: int = 1  # pixels a side over which frames are averaged for the first step
     apart: int = 1  # frames, of which the network sees one
     width: float = 0.0  # frames, sigma of the smoothing of the network's fields in time
     constant: np.ndarray | float = 0.0  # px (2, h, w), taken off all flows: what the movie's own have in common
@@ -141,7 +142,7 @@ def _roughly(
     plan: Plan, samples: Samples, runs: list[Batch], *, own: bool, mapping: Callable
 ) -> tuple[Refiner, list[tuple[Batch, Equations]], np.ndarray]:
     """Refiner for binned frames, the samples' equations, and which samples (n,) are trusted."""
-    numbers, binning = _numbers(runs), plan.estimator.binning
+    numbers, binning = _numbers(runs), plan.binning
     shrunk, trusted = _shrunk(samples, binning, mapping), np.ones(len(samples.runs), bool)
     small, move = binned(plan.reference[None], binning)[0], partial(move_known, stride=STRIDE // binning)
     for last in (False, True):  # again without the frames that do not fit, so that they do no harm
