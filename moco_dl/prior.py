@@ -3,15 +3,14 @@
 From the normal equations `b = A x + noise` of each frame: noise adds a multiple of `A` to the second moments of
 `b`, motion of covariance `C` adds `A C A`. So both can be told apart, and by the moments between one frame and
 a later one also how long each lasts: photon noise is new in every frame, tissue moves smoothly, and what lasts
-but looks like noise is activity. The kinds of unknowns are told apart by weighted non-negative least squares;
-how the tissue moves, and for how long, is the most likely that explains the samples.
+but looks like noise is activity. All variances are the most likely ones, found by multiplicative updates: those of
+Fevotte, Bertin and Durrieu, Neural Computation 21, 2009, and the same for covariances.
 """
 
 from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.linalg import eigh
-from scipy.optimize import nnls
 
 from moco_dl.basis import times_each
 from moco_dl.batch import Equations
@@ -22,6 +21,7 @@ LASTING = (1.0, 1.4, 2.0, 2.8, 4.0, 5.6, 8.0, 16.0)
 ANEW = 0.01  # frames: stands for motion that is new in each
 LONGEST = 10  # frames that are looked at together
 LASTS = 0.3  # share of the noise that is taken to last, to begin with
+UPDATES_OF_KINDS = 300
 UPDATES = 30  # of the shares; with twice as many, errors differ by 1 % at most
 QUIET = 0.01  # of the noise that was expected: frames that are all alike show none
 BLIND = 1e-7  # of what a frame tells of its most visible mode: rounding
@@ -141,10 +141,12 @@ def _sizes(
     """Noise, and expected squares of each kind of unknowns, from mean squares (2 m,) of right-hand sides."""
     effects = [np.square(matrix[:, kind]).sum(axis=1) for kind in kinds.values()]
     model = np.stack((matrix.diagonal(), *effects), axis=1)
-    fit = np.maximum(squares, 1e-12 * squares.max() + 1e-30)
-    for _ in range(8):
-        noise, *sizes = nnls(model / fit[:, None], squares / fit)[0]
-        fit = np.maximum(model @ (noise, *sizes), 1e-6 * fit)
+    seen = squares + 1e-12 * squares.max() + 1e-30
+    found = seen.mean() / (model.mean(axis=0) + 1e-30) / model.shape[1]
+    for _ in range(UPDATES_OF_KINDS):
+        fit = 1 / (model @ found)
+        found *= ((seen * fit**2) @ model) / (fit @ model + 1e-30)
+    noise, *sizes = found
     sizes = {name: max(size, 1e-8) for name, size in zip(kinds, sizes, strict=True)}
     return max(noise, 0.1), sizes | {"shift": max(sizes["shift"], SHIFT**2)}
 
@@ -173,9 +175,8 @@ def _shares(effects: np.ndarray, pieces: np.ndarray) -> tuple[tuple[float, ...],
     long (shapes, m); what share of the noise does (m,).
 
     `pieces` (p, length, k) are right-hand sides of modes whose noise has unit variance, `effects` (shapes, k)
-    the variances that motion of unit size adds. The likelihood is raised by multiplicative updates, those of
-    Fevotte, Bertin and Durrieu, Neural Computation 21, 2009, but for covariances. What is new in each frame has
-    shares, too, but tells nothing: other things look like that as well.
+    the variances that motion of unit size adds. What is new in each frame has shares, too, but tells nothing:
+    other things look like that as well.
     """
     count, length, modes = pieces.shape
     times = (*LASTING, ANEW) if length > 1 else (ANEW,)
