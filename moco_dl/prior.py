@@ -3,8 +3,8 @@
 From the normal equations `b = A x + noise` of each frame: noise adds a multiple of `A` to the second moments of
 `b`, motion of covariance `C` adds `A C A`. So both can be told apart, and by the moments between one frame and
 a later one also how long each lasts: photon noise is new in every frame, tissue moves smoothly, and what lasts
-but looks like noise is activity. All variances are the most likely ones, found by multiplicative updates: those of
-Fevotte, Bertin and Durrieu, Neural Computation 21, 2009, and the same for covariances.
+but looks like noise is activity. All variances are the most likely ones, found by multiplicative updates: those
+of Fevotte, Bertin and Durrieu, Neural Computation 21, 2009, and the same for covariances.
 """
 
 from dataclasses import dataclass, replace
@@ -144,7 +144,7 @@ def _sizes(
     seen = squares + 1e-12 * squares.max() + 1e-30
     found = seen.mean() / (model.mean(axis=0) + 1e-30) / model.shape[1]
     for _ in range(UPDATES_OF_KINDS):
-        fit = 1 / (model @ found)
+        fit = 1 / (model @ found + 1e-30)
         found *= ((seen * fit**2) @ model) / (fit @ model + 1e-30)
     noise, *sizes = found
     sizes = {name: max(size, 1e-8) for name, size in zip(kinds, sizes, strict=True)}
