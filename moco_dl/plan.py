@@ -19,6 +19,7 @@ from moco_dl.smooth import choose_width, smooth_in_time
 from moco_dl.template import BLUR, build_template
 from moco_dl.track import Tracker, tracked
 
+UNSURE = 1.5, 4.0  # times its expected error, between which motion may be false: less is none, more is clear
 CALIBRATING = 4  # runs of samples, from which it is seen how much frames tell of a displacement
 APART = 2  # frames, of which the network sees one where motion lasts: the steps find what it does not see
 LASTS = 2.0  # frames over which its fields are smoothed then, at least
@@ -109,8 +110,12 @@ def refining(plan: Plan, samples: Samples, smooth: float | None, *, own: bool, m
     samples = replace(samples, motion=np.concatenate([run.motion.total() for run in runs]))
     rough, parts, trusted = _roughly(plan, samples, runs, own=own, mapping=mapping)
     first, found = _step(rough, parts, samples.runs, trusted, own=own, smooth=smooth)
-    # Samples lie closer to one another now: what is made of them is sharper.
-    samples = replace(samples, motion=np.concatenate([run.motion.total() for run in found]))
+    motion = np.concatenate([run.motion.total() for run in found])
+    times = np.hypot(*motion.swapaxes(0, 1)).mean() / first.tracker.expected_error(rough).mean()
+    if not UNSURE[0] < times < UNSURE[1]:
+        # Samples lie closer to one another so: what is made of them is sharper. False motion would confirm
+        # itself.
+        samples = replace(samples, motion=motion)
     template = build_template(_some(samples, trusted), plan.reference, move_known, own=own, mapping=mapping)
     fine, within = Refiner(template, device=plan.computing), _groups(samples, _numbers(runs), trusted)
     parts = list(mapping(partial(_linearised, fine, within), found))
