@@ -20,7 +20,7 @@ class Motion:
     flow: np.ndarray  # (n, 2, h, w) px, the rest; float32, or float16 once it is quantised as it is stored
     flagged: np.ndarray  # (n,) bool: not judged, identity
     rows: np.ndarray | None = None  # (n, 2, h) float32 px, or None: part of flow
-    unseen: np.ndarray | None = None  # (n,) bool: the network has not looked, flow is zero so far; None: at all
+    unseen: np.ndarray | None = None  # (n,) bool: flow is not known yet, and zero; None: all are known
     misfit: np.ndarray | None = None  # (n,) float32, difference from the reference over the usual one
 
     def total(self) -> np.ndarray:

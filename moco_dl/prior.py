@@ -75,7 +75,7 @@ def measure_prior(refiner: Refiner, equations: Equations, runs: np.ndarray, trus
     """
     kinds, matrix = refiner.basis.kinds(), refiner.matrix.numpy()
     noise, sizes = _sizes(matrix, kinds, np.square(equations.left[trusted]).mean(axis=0))
-    pairs = _apart(1, runs, trusted)
+    pairs = np.flatnonzero((np.diff(runs) == 0) & trusted[:-1] & trusted[1:])  # frames that another follows
     if len(pairs):  # what lasts in the rows is activity
         anew = (equations.left[pairs + 1] - equations.left[pairs]) / np.sqrt(2)
         _, new = _sizes(matrix, kinds, np.square(anew).mean(axis=0))
@@ -83,7 +83,8 @@ def measure_prior(refiner: Refiner, equations: Equations, runs: np.ndarray, trus
     other = sum(sizes[name] * kinds[name] for name in OTHER)[~kinds["tissue"]]
     alone = TissueAlone(matrix, kinds["tissue"], noise / other)
     visible, modes = eigh(alone.matrix, driver=FRUGAL)
-    visible, modes = visible[visible > BLIND * visible[-1]], modes[:, visible > BLIND * visible[-1]]
+    shown = visible > BLIND * visible[-1]
+    visible, modes = visible[shown], modes[:, shown]
     mean = equations.seen[trusted].mean(axis=0)
     smooth, falling = refiner.basis.tissue_shapes()
     effects = visible * _diagonals(modes, smooth, falling) / noise
@@ -162,12 +163,6 @@ def pieces(values: np.ndarray, runs: np.ndarray, trusted: np.ndarray) -> np.ndar
     length = max(n for n in range(1, LONGEST + 1) if 2 * (sizes // n * n).sum() >= sizes.sum())
     starts = [part[i] for part in stretches for i in range(0, len(part) - length + 1, length)]
     return values[np.array(starts)[:, None] + np.arange(length)]
-
-
-def _apart(lag: int, runs: np.ndarray, trusted: np.ndarray) -> np.ndarray:
-    """Places of frames of which the one `lag` later is of the same run, and both are trusted."""
-    end = len(runs) - lag
-    return np.flatnonzero((runs[:end] == runs[lag:]) & trusted[:end] & trusted[lag:])
 
 
 def _shares(effects: np.ndarray, pieces: np.ndarray) -> tuple[tuple[float, ...], np.ndarray, np.ndarray]:

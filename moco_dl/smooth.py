@@ -105,4 +105,5 @@ def _smoothed(batch: Batch, flows: dict[int, np.ndarray], weights: np.ndarray) -
     kept = np.where(gives[:, None], given.mean(axis=(2, 3)), mean)
     rows = (given - flow).mean(axis=3) - kept[..., None]
     rows[~gives] = 0
-    return replace(batch, motion=replace(batch.motion, rigid=batch.motion.rigid + kept, flow=flow, rows=rows))
+    rigid = batch.motion.rigid + kept
+    return replace(batch, motion=replace(batch.motion, rigid=rigid, flow=flow, rows=rows, unseen=None))
