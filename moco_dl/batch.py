@@ -2,11 +2,14 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 
 DOUBTFUL = 2.5  # times the usual misfit: a corrupt frame; unusual motion or activity stays far below
 GAP = 10_000  # frames, farther than anything reaches
+
+Arrays = TypeVar("Arrays")  # a dataclass of arrays (n, ...), or None
 
 
 @dataclass(frozen=True)
@@ -52,11 +55,6 @@ class Batch:
     def stop(self) -> int:
         return self.start + len(self.frames)
 
-    def part(self, chosen: slice) -> "Batch":
-        """Some of the frames, numbered as if they were consecutive."""
-        arrays = {name: x if x is None else x[chosen] for name, x in vars(self.motion).items()}
-        return Batch(self.start, self.frames[chosen], Motion(**arrays))
-
 
 @dataclass(frozen=True)
 class Equations:
@@ -70,14 +68,25 @@ class Equations:
     misfit: np.ndarray  # (n,) float32: mean square difference from the reference, over the expected variance
 
 
-def joined(parts: Iterable[Equations]) -> Equations:
-    """Equations of the frames of all parts."""
-    columns = zip(*(vars(part).values() for part in parts), strict=True)
-    return Equations(*map(np.concatenate, columns))
+def joined(parts: Iterable[Arrays]) -> Arrays:
+    """Motion, equations or samples of the frames of all parts."""
+    first, *others = parts
+    columns = {name: [x, *(getattr(part, name) for part in others)] for name, x in vars(first).items()}
+    return type(first)(**{name: None if x[0] is None else np.concatenate(x) for name, x in columns.items()})
+
+
+def chosen(whole: Arrays, which: slice | np.ndarray) -> Arrays:
+    """Motion, equations or samples of some frames."""
+    return type(whole)(**{name: None if x is None else x[which] for name, x in vars(whole).items()})
+
+
+def run_slices(runs: np.ndarray) -> list[slice]:
+    """Where each run of consecutive frames is; `runs` (n,) says which a frame belongs to."""
+    starts = np.flatnonzero(np.diff(runs, prepend=runs[0] - 1)).tolist()
+    return [slice(*ends) for ends in zip(starts, [*starts[1:], len(runs)], strict=True)]
 
 
 def runs_apart(batch: Batch, runs: np.ndarray) -> Iterator[Batch]:
-    """A batch for each run of consecutive frames; `runs` (n,) says which. Numbers tell that they lie apart."""
-    for number, run in enumerate(np.unique(runs)):
-        first, last = np.searchsorted(runs, (run, run + 1))
-        yield replace(batch.part(slice(first, last)), start=GAP * number)
+    """A batch for each run of consecutive frames. Numbers tell that they lie apart."""
+    for number, run in enumerate(run_slices(runs)):
+        yield Batch(GAP * number, batch.frames[run], chosen(batch.motion, run))

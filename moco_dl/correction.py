@@ -20,7 +20,8 @@ from moco_dl.options import CorrectOptions
 from moco_dl.output import to_dtype
 from moco_dl.parallel import Workers, workers_first
 from moco_dl.plan import APART, Plan, refining
-from moco_dl.reference import Samples, build_reference, draw_samples, sample_runs
+from moco_dl.reference import build_reference
+from moco_dl.samples import Samples, draw_samples, sample_runs
 
 SAMPLED = 40 * 2**20  # bytes of sampled frames that are kept in memory: 60 to 200 frames
 BATCH = 4 * 2**20  # bytes of frames that are computed at a time by a thread: 4 to 32 frames

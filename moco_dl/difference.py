@@ -15,14 +15,14 @@ from torch import Tensor
 from moco_dl.basis import applied, correlation
 from moco_dl.device import CPU, settle
 from moco_dl.network import STRIDE
-from moco_dl.template import Template
+from moco_dl.template import NO_PART, Template
 from moco_dl.warp import between, nth_between
 
 CELL = 5.0  # px, sigma of the Gaussian over which a change of brightness is averaged
 FLASH = 4.0  # standard deviations at which such a change counts half: activity is not motion
 PATTERN = 4.0  # px, sigma of the Gaussian within which activity has one brightness
 UNLIKE = 2.0  # of activity's variance: what differs from its pattern, counted as noise
-GROUPS = 3  # of the template's, kept ready to compare their frames with
+READY = 3  # parts of the template, with which their frames can be compared at once
 BACKGROUND = 14.0  # px, sigma of the local mean that is removed: neuropil and bleaching are not motion
 GAIN_PRIOR = 0.5  # expected departure of a frame's brightness from the reference's
 FAINT = 0.05  # least brightness, of the reference's, that a frame is taken to have
@@ -67,7 +67,7 @@ class Difference:
         variance = _blurred(self.weight.sum((0, 1)), (rows.square(), columns.square()))
         self.allowed = limit * variance.clamp_min(1e-30).sqrt()
         self.view = self._view(torch.from_numpy(template.image))
-        self.against = lru_cache(maxsize=GROUPS)(self._against)
+        self.against = lru_cache(maxsize=READY)(self._against)
         self.device = CPU
 
     def to(self, device: torch.device) -> None:
@@ -136,22 +136,22 @@ class Difference:
         """Brightness (..., h, w) of active cells around each place from sums of values times the pattern."""
         return _blurred(sums, self.near) / self.bright
 
-    def _against(self, group: int | None) -> View:
-        """What the frames of a group of the template's are compared with; None: all others."""
-        if group is None or self.others is None:
+    def _against(self, part: int) -> View:
+        """What the frames of a part of the template are compared with: all others."""
+        if part == NO_PART or self.others is None:
             return self.view
-        view = self._view(torch.from_numpy(self.others[group]).to(self.device))
+        view = self._view(torch.from_numpy(self.others[part]).to(self.device))
         settle(self.device)  # other threads will use it
         return view
 
-    def __call__(self, moved: Tensor, known: Tensor, group: int | None = None) -> tuple[Tensor, Tensor]:
+    def __call__(self, moved: Tensor, known: Tensor, part: int = NO_PART) -> tuple[Tensor, Tensor]:
         """Sums (n, 2, h, w) over cells of frames' differences from the reference times its weighted gradients.
 
         `moved` (n, H, W) are frames moved so far, finite, `known` (n, H, W) 1 where they have data, else 0.
-        `group` is that of the template's to which the frames belong, if any. The difference is the reference
+        `part` is that of the template to which the frames belong, or NO_PART. The difference is the reference
         less the frame, its brightness undone. And mean squares (n,) of these, over the expected variance.
         """
-        view = self.against(group)
+        view = self.against(part)
         known = self.cut(known)
         pixels = known.sum((1, 2))  # (n, h, w)
         share = pixels / self.pixels

@@ -1,13 +1,14 @@
 """Frames, moved so far, compared with the reference: what they tell of the motion that is left."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from moco_dl.batch import Batch, Equations
+from moco_dl.batch import Equations, Motion
 from moco_dl.device import sent
 from moco_dl.infer import binned
 from moco_dl.refine import Refiner
@@ -17,37 +18,35 @@ STEP = 0.2  # px of the compared images, by which they are displaced to see what
 
 
 @torch.inference_mode()
-def linearise(batch: Batch, refiner: Refiner, groups: Mapping[int, int]) -> Equations:
-    """Normal equations of the frames of a batch, at its motion so far; zero for flagged frames.
+def linearise(frames: np.ndarray, motion: Motion, refiner: Refiner, parts: np.ndarray) -> Equations:
+    """Normal equations of frames (n, H, W), at their motion so far; zero for flagged frames.
 
-    `groups` are those of the frames in the refiner's template, by number.
+    `parts` (n,) are those of the refiner's template that each is in, or NO_PART.
     """
-    left = np.zeros((len(batch.frames), len(refiner.matrix)))
+    left = np.zeros((len(frames), len(refiner.matrix)))
     seen, misfit = np.zeros_like(left), np.zeros(len(left), np.float32)
-    total = batch.motion.total().astype(np.float32)
-    for together, _, sums, squares in _compared(batch, total, refiner, groups):
+    for together, _, sums, squares in _compared(frames, motion, refiner, parts):
         equations, misfit[together] = refiner.unknowns(sums), squares.cpu()
-        flow = torch.from_numpy(batch.motion.flow[together])
-        if batch.motion.rows is not None:
-            rows = torch.from_numpy(batch.motion.rows[together])
-            equations += refiner.effect(rows[..., None].expand_as(flow))
+        flow = torch.from_numpy(motion.flow[together])
+        if motion.rows is not None:
+            equations += refiner.effect(torch.from_numpy(motion.rows[together])[..., None].expand_as(flow))
         left[together], seen[together] = equations, equations + refiner.effect(flow)
     return Equations(left, seen, misfit)
 
 
 @torch.inference_mode()
-def response(batch: Batch, refiner: Refiner, groups: Mapping[int, int]) -> np.ndarray:
-    """What the frames of a batch tell of a displacement that they are given, and what they ought to tell: (2,).
+def response(frames: np.ndarray, motion: Motion, refiner: Refiner, parts: np.ndarray) -> np.ndarray:
+    """What frames (n, H, W) tell of a displacement that they are given, and what they ought to tell: (2,).
 
     It is less than the template's gradients promise: these are not free of noise, and frames are blurred when
     they are moved. Frames go along one diagonal and the other, by turns.
     """
-    numbers, step = np.arange(batch.start, batch.stop), STEP * refiner.binning
-    ways = np.stack((np.ones(len(numbers)), 1 - 2 * (numbers % 2)), axis=1).astype(np.float32)
+    step = STEP * refiner.binning
+    ways = np.stack((np.ones(len(frames)), 1 - 2 * (np.arange(len(frames)) % 2)), axis=1).astype(np.float32)
     told = expected = 0.0
     for sign in (-1, 1):
-        total = batch.motion.total().astype(np.float32) + sign * step * ways[..., None, None]
-        for together, known, sums, _ in _compared(batch, total, refiner, groups):
+        displaced = replace(motion, rigid=motion.rigid + sign * step * ways)
+        for together, known, sums, _ in _compared(frames, displaced, refiner, parts):
             seen = (refiner.difference.share(known).cpu() * refiner.information[[0, 2]].sum(0)).sum()
             told -= sign * float((torch.from_numpy(ways[together]) * sums.cpu().sum((2, 3))).sum())
             expected += step * float(seen)
@@ -55,20 +54,17 @@ def response(batch: Batch, refiner: Refiner, groups: Mapping[int, int]) -> np.nd
 
 
 def _compared(
-    batch: Batch, total: np.ndarray, refiner: Refiner, groups: Mapping[int, int]
+    frames: np.ndarray, motion: Motion, refiner: Refiner, parts: np.ndarray
 ) -> Iterator[tuple[np.ndarray, Tensor, Tensor, Tensor]]:
-    """Frames (n,) by place, where they have data, sums and mean squares: see `Difference`. Not flagged ones.
-
-    `total` (all frames, 2, h, w) px is their motion.
-    """
-    total = total / refiner.binning
-    judged = np.flatnonzero(~batch.motion.flagged)
-    for together in refiner.gathered(judged, [groups.get(batch.start + int(i)) for i in judged]):
-        frames = sent(binned(batch.frames[together], refiner.binning), refiner.device)
-        where = places_coarse(sent(total[together], refiner.device), refiner.cell, frames.shape[1:])
+    """Frames (n,) by place, where they have data, sums and mean squares: see `Difference`. Not flagged ones."""
+    total = motion.total().astype(np.float32) / refiner.binning
+    judged = np.flatnonzero(~motion.flagged)
+    for together in refiner.gathered(judged, parts[judged]):
+        images = sent(binned(frames[together], refiner.binning), refiner.device)
+        where = places_coarse(sent(total[together], refiner.device), refiner.cell, images.shape[1:])
         reach = math.ceil(float(np.abs(total[together]).max()))
-        moved, known = pulled(frames, where, reach)
-        yield together, known, *refiner.difference(moved, known, groups.get(batch.start + int(together[0])))
+        moved, known = pulled(images, where, reach)
+        yield together, known, *refiner.difference(moved, known, int(parts[together[0]]))
 
 
 def pulled(frames: Tensor, where: Tensor, reach: int) -> tuple[Tensor, Tensor]:

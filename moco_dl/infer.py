@@ -14,9 +14,9 @@ from moco_dl.device import CPU, frames_that_fit, sent, settle
 from moco_dl.errors import NrcorrectError
 from moco_dl.intensity import network_input
 from moco_dl.network import STRIDE, PyramidFlowNet
-from moco_dl.reference import usable
 from moco_dl.refine import TOGETHER
 from moco_dl.rigid import RigidRegistration
+from moco_dl.samples import usable
 from moco_dl.warp import inside, places, places_coarse, sample, shift_whole, upsample
 
 GROUP = 2**18  # pixels per network call on the CPU: many small images at a time, few large ones

@@ -7,16 +7,16 @@ from functools import partial
 import numpy as np
 import torch
 
-from moco_dl.batch import DOUBTFUL, Batch, Equations, Motion, joined, runs_apart
+from moco_dl.batch import DOUBTFUL, Batch, Equations, Motion, chosen, joined, run_slices, runs_apart
 from moco_dl.device import full_device
 from moco_dl.equations import linearise, response
 from moco_dl.infer import Estimator, binned, move_known
 from moco_dl.network import STRIDE
 from moco_dl.prior import measure_prior
-from moco_dl.reference import Samples
 from moco_dl.refine import Refiner
+from moco_dl.samples import Samples
 from moco_dl.smooth import choose_width, smooth_in_time
-from moco_dl.template import BLUR, build_template
+from moco_dl.template import BLUR, NO_PART, build_template
 from moco_dl.track import Tracker, tracked
 
 UNSURE = 1.5, 4.0  # times its expected error, between which motion may be false: less is none, more is clear
@@ -42,7 +42,7 @@ class Plan:
     reference: np.ndarray  # (H, W) float32
     estimator: Estimator
     steps: tuple[Step, ...] = ()  # none: rigid only
-    groups: dict[int, int] = field(default_factory=dict)  # of the template's frames, by number
+    parts: dict[int, int] = field(default_factory=dict)  # of the template, that frames are in, by number
     samples: dict[int, np.ndarray] = field(default_factory=dict)  # their motion (2, h, w) px, by number
     binning: int = 1  # pixels a side over which frames are averaged for the first step
     apart: int = 1  # frames, of which the network sees one
@@ -76,7 +76,7 @@ class Plan:
             return
         batches = smooth_in_time(batches, self.width)
         for step in self.steps:
-            linearised = mapping(partial(_linearised, step.refiner, self.groups), batches)
+            linearised = mapping(partial(self._linearised, step.refiner), batches)
             batches = tracked(linearised, step.refiner, step.tracker)
         for batch in batches:
             judged = ~batch.motion.flagged[:, None, None, None]
@@ -94,9 +94,9 @@ class Plan:
             motion.flow[i] = self.samples[int(numbers[i])] - motion.rigid[i, :, None, None]
         return Batch(start, frames, replace(motion, unseen=~seen & ~known))
 
-
-def _linearised(refiner: Refiner, groups: dict[int, int], batch: Batch) -> tuple[Batch, Equations]:
-    return batch, linearise(batch, refiner, groups)
+    def _linearised(self, refiner: Refiner, batch: Batch) -> tuple[Batch, Equations]:
+        parts = np.array([self.parts.get(number, NO_PART) for number in range(batch.start, batch.stop)])
+        return batch, linearise(batch.frames, batch.motion, refiner, parts)
 
 
 def refining(plan: Plan, samples: Samples, smooth: float | None, *, own: bool, mapping: Callable = map) -> Plan:
@@ -106,78 +106,90 @@ def refining(plan: Plan, samples: Samples, smooth: float | None, *, own: bool, m
     says that the reference was made of the samples.
     """
     seen = samples.motion
-    runs, width = _smoothed(samples, smooth)
-    samples = replace(samples, motion=np.concatenate([run.motion.total() for run in runs]))
-    rough, parts, trusted = _roughly(plan, samples, runs, own=own, mapping=mapping)
-    first, found = _step(rough, parts, samples.runs, trusted, own=own, smooth=smooth)
-    motion = np.concatenate([run.motion.total() for run in found])
+    batch, width = _smoothed(samples, smooth)
+    samples = replace(samples, motion=batch.motion.total())
+    rough, equations, trusted = _roughly(plan, samples, batch.motion, own=own, mapping=mapping)
+    first, batch = _step(rough, (batch, equations), samples.runs, trusted, own=own, smooth=smooth)
+    motion = batch.motion.total()
     times = np.hypot(*motion.swapaxes(0, 1)).mean() / first.tracker.expected_error(rough).mean()
     if not UNSURE[0] < times < UNSURE[1]:
         # Samples lie closer to one another so: what is made of them is sharper. False motion would confirm
         # itself.
         samples = replace(samples, motion=motion)
     template = build_template(_some(samples, trusted), plan.reference, move_known, own=own, mapping=mapping)
-    fine, within = Refiner(template, device=plan.computing), _groups(samples, _numbers(runs), trusted)
-    parts = list(mapping(partial(_linearised, fine, within), found))
-    second, found = _step(fine, parts, samples.runs, trusted, own=own, smooth=smooth)
-    constant = np.concatenate([batch.motion.flow for batch in found]).mean(axis=0) if own else 0.0
-    groups = _groups(samples, samples.numbers, trusted)
-    told = _told(fine, [batch for batch, _ in parts], within, mapping)
-    known = dict(zip(samples.numbers.tolist(), seen, strict=True))
+    fine, parts = Refiner(template, device=plan.computing), _parts(samples, trusted)
+    equations = _equations(fine, batch, parts, mapping)
+    told = _told(fine, batch, samples.runs, parts, mapping)
+    second, batch = _step(fine, (batch, equations), samples.runs, trusted, own=own, smooth=smooth)
     return replace(
         plan,
         steps=(first, second),
-        groups=groups,
-        samples=known,
+        parts=dict(zip(samples.numbers.tolist(), parts.tolist(), strict=True)),
+        samples=dict(zip(samples.numbers.tolist(), seen, strict=True)),
         apart=plan.apart if width >= LASTS else 1,
         width=width,
-        constant=constant,
+        constant=batch.motion.flow.mean(axis=0) if own else 0.0,
         told=told,
     )
 
 
-def _told(refiner: Refiner, runs: list[Batch], groups: dict[int, int], mapping: Callable) -> float:
-    """Share of a small displacement that samples tell of, see `response`."""
-    some = runs[:: max(len(runs) // CALIBRATING, 1)]
-    told, expected = sum(mapping(partial(response, refiner=refiner, groups=groups), some))
-    return float(np.clip(told / expected, LEAST_TOLD, 1.0)) if expected > 0 else 1.0
-
-
 def _roughly(
-    plan: Plan, samples: Samples, runs: list[Batch], *, own: bool, mapping: Callable
-) -> tuple[Refiner, list[tuple[Batch, Equations]], np.ndarray]:
+    plan: Plan, samples: Samples, motion: Motion, *, own: bool, mapping: Callable
+) -> tuple[Refiner, Equations, np.ndarray]:
     """Refiner for binned frames, the samples' equations, and which samples (n,) are trusted."""
-    numbers, binning = _numbers(runs), plan.binning
+    binning, batch = plan.binning, Batch(0, samples.frames, motion)
     shrunk, trusted = _shrunk(samples, binning, mapping), np.ones(len(samples.runs), bool)
     small, move = binned(plan.reference[None], binning)[0], partial(move_known, stride=STRIDE // binning)
     for last in (False, True):  # again without the frames that do not fit, so that they do no harm
         some = _some(shrunk, trusted)
         template = build_template(some, small, move, own=own, mapping=mapping, blur=BLUR / binning)
         rough = Refiner(template, binning, device=plan.computing)
-        within = _groups(samples, numbers, trusted)
-        parts = list(mapping(partial(_linearised, rough, within), runs))
-        fits = _fits(parts)
+        equations = _equations(rough, batch, _parts(samples, trusted), mapping)
+        fits = equations.misfit <= DOUBTFUL * _usual(equations)
         if last or (fits == trusted).all():
             break
         trusted = fits
-    return rough, parts, trusted
+    return rough, equations, trusted
+
+
+def _equations(refiner: Refiner, batch: Batch, parts: np.ndarray, mapping: Callable) -> Equations:
+    """Equations of samples; those that are in one of the template's `parts` (n,) are looked at together."""
+    places = [np.flatnonzero(parts == part) for part in np.unique(parts)]
+    found = mapping(
+        lambda some: linearise(batch.frames[some], chosen(batch.motion, some), refiner, parts[some]), places
+    )
+    return chosen(joined(found), np.argsort(np.concatenate(places)))
+
+
+def _told(refiner: Refiner, batch: Batch, runs: np.ndarray, parts: np.ndarray, mapping: Callable) -> float:
+    """Share of a small displacement that samples tell of, see `response`."""
+    some = run_slices(runs)
+    some = some[:: max(len(some) // CALIBRATING, 1)]
+    found = mapping(
+        lambda run: response(batch.frames[run], chosen(batch.motion, run), refiner, parts[run]), some
+    )
+    told, expected = sum(found)
+    return float(np.clip(told / expected, LEAST_TOLD, 1.0)) if expected > 0 else 1.0
 
 
 def _step(
     refiner: Refiner,
-    parts: list[tuple[Batch, Equations]],
+    told: tuple[Batch, Equations],
     runs: np.ndarray,
     trusted: np.ndarray,
     *,
     own: bool,
     smooth: float | None,
-) -> tuple[Step, list[Batch]]:
-    """A step with the prior that is measured on linearised samples; these with what it finds."""
-    prior = measure_prior(refiner, joined(part for _, part in parts), runs, trusted)
+) -> tuple[Step, Batch]:
+    """A step with the prior that is measured on samples and their equations; samples with what it finds."""
+    batch, equations = told
+    prior = measure_prior(refiner, equations, runs, trusted)
     prior = prior.about_zero() if own else prior
     prior = prior if smooth is None else prior.with_motion_lasting(smooth)
-    tracker = Tracker(refiner, prior, _usual(parts))
-    return Step(refiner, tracker), list(tracked(iter(parts), refiner, tracker))
+    tracker = Tracker(refiner, prior, _usual(equations))
+    apart = zip(runs_apart(batch, runs), (chosen(equations, run) for run in run_slices(runs)), strict=True)
+    found = joined(run.motion for run in tracked(apart, refiner, tracker))
+    return Step(refiner, tracker), replace(batch, motion=found)
 
 
 def _shrunk(samples: Samples, factor: int, mapping: Callable) -> Samples:
@@ -188,36 +200,29 @@ def _shrunk(samples: Samples, factor: int, mapping: Callable) -> Samples:
     return replace(samples, frames=np.stack(list(frames)), motion=samples.motion / factor)
 
 
-def _smoothed(samples: Samples, smooth: float | None) -> tuple[list[Batch], float]:
-    """Samples by runs, their motion smoothed in time; and over how many frames."""
+def _smoothed(samples: Samples, smooth: float | None) -> tuple[Batch, float]:
+    """Samples, their motion smoothed in time; and over how many frames."""
     rigid = samples.motion.mean(axis=(2, 3))
     motion = Motion(rigid, samples.motion - rigid[:, :, None, None], np.zeros(len(rigid), bool))
     width = choose_width(motion.flow, samples.runs) if smooth is None else smooth
-    apart = runs_apart(Batch(0, samples.frames, motion), samples.runs)
-    return list(smooth_in_time(apart, width)), width
+    batch = Batch(0, samples.frames, motion)
+    smoothed = smooth_in_time(runs_apart(batch, samples.runs), width)
+    return replace(batch, motion=joined(run.motion for run in smoothed)), width
 
 
-def _numbers(runs: list[Batch]) -> np.ndarray:
-    return np.concatenate([np.arange(run.start, run.stop) for run in runs])
-
-
-def _some(samples: Samples, chosen: np.ndarray) -> Samples:
-    if chosen.all():  # indexing copies, and samples are most of what is in memory
+def _some(samples: Samples, trusted: np.ndarray) -> Samples:
+    if trusted.all():  # indexing copies, and samples are most of what is in memory
         return samples
-    return Samples(*(values[chosen] for values in vars(samples).values()))
+    return chosen(samples, trusted)
 
 
-def _groups(samples: Samples, numbers: np.ndarray, trusted: np.ndarray) -> dict[int, int]:
-    """Groups of those samples that are in the template, by `numbers` (n,) of their frames."""
-    places = np.flatnonzero(trusted)
-    members = enumerate(_some(samples, trusted).groups())
-    return {int(numbers[places[i]]): number for number, group in members for i in group}
+def _parts(samples: Samples, trusted: np.ndarray) -> np.ndarray:
+    """(n,) part of the template that each sample is in; NO_PART if it is not trusted."""
+    parts = np.full(len(trusted), NO_PART)
+    for number, part in enumerate(_some(samples, trusted).parts()):
+        parts[np.flatnonzero(trusted)[part]] = number
+    return parts
 
 
-def _usual(parts: list[tuple[Batch, Equations]]) -> float:
-    return max(float(np.median(np.concatenate([part.misfit for _, part in parts]))), LEAST_MISFIT)
-
-
-def _fits(parts: list[tuple[Batch, Equations]]) -> np.ndarray:
-    """(n,) bool: frames that do not fit the template much worse than is usual."""
-    return np.concatenate([part.misfit for _, part in parts]) <= DOUBTFUL * _usual(parts)
+def _usual(equations: Equations) -> float:
+    return max(float(np.median(equations.misfit)), LEAST_MISFIT)

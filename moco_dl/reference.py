@@ -12,51 +12,12 @@ import numpy as np
 import tifffile
 
 from moco_dl.errors import NrcorrectError
+from moco_dl.samples import TOGETHER, Move, Samples
 
-RUN = 10  # consecutive frames of a run, averaged before the median, so that dim movies keep their light
-SHORT = 5  # the same if not all frames are taken: the middle position needs many places
-LEAST_RUNS = 4  # for a median over runs
-SPREAD = (1e-4, 1e12)  # standard deviations within a frame that float32 can be trusted with
 OUTLIER = 4.0  # scaled deviations below the median correlation at which a sample is left out
 
 # (frames (n, H, W), reference (H, W)) -> motion (n, 2, h, w) float32 px; h, w may be 1 for a rigid shift.
 Estimate = Callable[[np.ndarray, np.ndarray], np.ndarray]
-# (frames (n, H, W), motion (n, 2, h, w)) -> frames (n, H, W) float32, NaN where there is no data.
-Move = Callable[[np.ndarray, np.ndarray], np.ndarray]
-
-
-def sample_runs(frames: int, count: int) -> list[range]:
-    """About `count` frame numbers of a movie of `frames`: runs of consecutive ones, spread evenly.
-
-    All frames, cut into runs of 10, if the movie is not longer than `count`; else runs of 5. Runs shorten to
-    single frames if `count` is small.
-    """
-    length = min(RUN if frames <= count else SHORT, max(1, count // 10))
-    if frames <= count:
-        return [range(start, min(start + length, frames)) for start in range(0, frames, length)]
-    starts = np.linspace(0, frames - length, max(1, count // length)).round().astype(int)
-    return [range(start, start + length) for start in starts.tolist()]
-
-
-def usable(frames: np.ndarray) -> np.ndarray:
-    """`(n,)` bool: False for frames (n, H, W) that are empty, constant, saturated or mostly not finite."""
-    return np.array([not why_unusable(frame) for frame in frames], bool)
-
-
-def why_unusable(frame: np.ndarray) -> str:
-    """Why nothing can be told from a frame (H, W): "not finite", "saturated", "empty", "constant", or ""."""
-    if frame.dtype.kind == "f":
-        finite = frame[np.isfinite(frame)]
-        if finite.size <= frame.size / 2:
-            return "not finite"
-        low, high, top = finite.min(), finite.max(), np.inf
-    else:
-        low, high, top = frame.min(), frame.max(), np.iinfo(frame.dtype).max
-    if high == top and np.count_nonzero(frame == high) > frame.size / 2:
-        return "saturated"
-    if low == high:
-        return "empty" if low == 0 else "constant"
-    return ""
 
 
 def load_image(path: Path) -> np.ndarray:
@@ -75,47 +36,6 @@ def load_image(path: Path) -> np.ndarray:
     return image.squeeze()
 
 
-@dataclass(frozen=True)
-class Samples:
-    """Usable frames sampled from a movie, and what is known of them."""
-
-    frames: np.ndarray  # (n, H, W), native dtype
-    runs: np.ndarray  # (n,) number of the run of consecutive frames each belongs to
-    numbers: np.ndarray  # (n,) of the frames in the movie
-    motion: np.ndarray | None = None  # (n, 2, h, w) float32 px relative to the reference
-
-    def groups(self) -> list[np.ndarray]:
-        """Places of the samples of each run; of each sample alone, if there are few runs."""
-        runs = self.runs if len(np.unique(self.runs)) >= LEAST_RUNS else np.arange(len(self.runs))
-        return [np.flatnonzero(runs == run) for run in np.unique(runs)]
-
-
-def draw_samples(read: Callable[[list[int]], np.ndarray], runs: Sequence[range]) -> Samples:
-    """Read the frames of `runs` and keep those that are usable.
-
-    Raises NrcorrectError if none is.
-    """
-    numbers = np.concatenate(runs)
-    frames = read(numbers.tolist())
-    which = np.repeat(np.arange(len(runs)), [len(run) for run in runs])
-    good = usable(frames)
-    if not good.any():
-        raise NrcorrectError("no usable frame to build a reference from: all are empty, constant or saturated")
-    if frames.dtype.kind == "f":
-        _refuse_extremes(frames[good])
-    # Indexing copies, and samples are most of what is in memory.
-    return Samples(frames, which, numbers) if good.all() else Samples(frames[good], which[good], numbers[good])
-
-
-def _refuse_extremes(frames: np.ndarray) -> None:
-    spread = max(float(np.nanstd(frame.astype(np.float64), where=np.isfinite(frame))) for frame in frames)
-    if not SPREAD[0] <= spread <= SPREAD[1]:
-        raise NrcorrectError(
-            f"pixel values vary by {spread:.0e}; wanted between {SPREAD[0]:.0e} and {SPREAD[1]:.0e}:"
-            " multiply the movie by a constant"
-        )
-
-
 def build_reference(
     samples: Samples,
     kind: str,
@@ -132,18 +52,22 @@ def build_reference(
     or does the same with several threads.
     """
     frames, groups = samples.frames, samples.groups()
+    count = max(TOGETHER // (len(groups[0]) * frames[0].size), 1)
+    few = [groups[i : i + count] for i in range(0, len(groups), count)]
     reference, motion = seed(frames) if first is None else first, np.zeros((len(frames), 2, 1, 1), np.float32)
     for estimate in estimates:
         motion = _centred(estimate(frames, reference))
 
-        def registered(group: np.ndarray) -> Registered:
-            return _registered(move(frames[group], motion[group]), reference)  # noqa: B023 (used at once)
+        def registered(some: list[np.ndarray]) -> list[Registered]:
+            together = np.concatenate(some)
+            ends = np.cumsum([len(group) for group in some])
+            return _registered(move(frames[together], motion[together]), reference, ends)  # noqa: B023 (used at once)
 
-        done = list(mapping(registered, groups))
+        done = [part for parts in mapping(registered, few) for part in parts]
         keep = _agreeing(np.concatenate([part.correlation for part in done]))
         spoilt = [i for i, group in enumerate(groups) if not keep[group].all()]
         for i in spoilt:
-            done[i] = registered(groups[i][keep[groups[i]]])
+            (done[i],) = registered([groups[i][keep[groups[i]]]])
         reference = _combine(done, kind)
     fallback = frames.mean(axis=0, dtype=np.float32)
     return np.where(np.isfinite(reference), reference, fallback).astype(np.float32), motion
@@ -194,12 +118,19 @@ class Registered:
     correlation: np.ndarray  # (n,) of each frame with the reference
 
 
-def _registered(moved: np.ndarray, reference: np.ndarray) -> Registered:
+def _registered(moved: np.ndarray, reference: np.ndarray, ends: Sequence[int]) -> list[Registered]:
+    """Of frames (n, H, W), runs that end before `ends`."""
     centre = np.nanmean(reference)  # about it, sums are not rounded much
     seen, reference = np.isfinite(reference), np.nan_to_num(reference - centre)
     known = np.isfinite(moved)
-    values, count = np.where(known, moved - centre, 0), known.sum(axis=0, dtype=np.uint16)
+    values = np.where(known, moved - centre, 0)
     correlation = _correlations(values, (known & seen).astype(np.float32), reference)
+    runs = zip(*(np.split(part, ends[:-1]) for part in (values, known, correlation)), strict=True)
+    return [_summed(*run, centre) for run in runs]
+
+
+def _summed(values: np.ndarray, known: np.ndarray, correlation: np.ndarray, centre: float) -> Registered:
+    count = known.sum(axis=0, dtype=np.uint16)
     return Registered(values.sum(axis=0) + centre * count, count, correlation)
 
 

@@ -53,10 +53,10 @@ class Refiner:
         """Right-hand sides (n, 2 m) of the normal equations, from sums over cells (n, 2, h, w)."""
         return self._unknowns(self.functions, sums)
 
-    def gathered(self, frames: np.ndarray, groups: list[int | None]) -> Iterator[np.ndarray]:
-        """Frames (n,) by number, no more than should be compared at a time, each time of one group."""
-        for group in dict.fromkeys(groups):
-            members = frames[[other == group for other in groups]]
+    def gathered(self, frames: np.ndarray, parts: np.ndarray) -> Iterator[np.ndarray]:
+        """Frames (n,) by number, no more than should be compared at a time, each time of one of the `parts`."""
+        for part in np.unique(parts):
+            members = frames[parts == part]
             yield from np.split(members, range(self.together, len(members), self.together))
 
     def effect(self, field: Tensor) -> Tensor:

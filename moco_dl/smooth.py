@@ -12,7 +12,7 @@ from math import ceil
 
 import numpy as np
 
-from moco_dl.batch import Batch
+from moco_dl.batch import Batch, run_slices
 
 WIDTHS = (0.35, 0.5, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0, 5.6, 8.0, 11.0)  # frames, sigmas to choose from
 REACH = 3.0  # sigmas at which the window ends
@@ -27,21 +27,25 @@ def choose_width(flow: np.ndarray, runs: np.ndarray) -> float:
     each belongs to. For a linear smoother with weights S the leave-one-out error of frame t is
     `(f_t - (S f)_t) / (1 - S_tt)` (Wahba, Spline Models for Observational Data, 1990, section 4.2).
     """
-    series = [flow[runs == run].reshape(np.count_nonzero(runs == run), -1) for run in np.unique(runs)]
-    series = [s for s in series if len(s) > 2]
-    if not series:
+    series = [flow[run].reshape(run.stop - run.start, -1) for run in run_slices(runs)]
+    long = [s for s in series if len(s) > 2]
+    if not long:
         return 0.0
-    errors = [sum(_left_out_error(s, sigma) for s in series) for sigma in WIDTHS]
+    products = {}  # of what a run's frames hold, added over all runs of the same length
+    for s in long:
+        products[len(s)] = products.get(len(s), 0.0) + (s @ s.T).astype(np.float64)
+    errors = [sum(_left_out_error(p, sigma) for p in products.values()) for sigma in WIDTHS]
     return WIDTHS[int(np.argmin(errors))]
 
 
-def _left_out_error(series: np.ndarray, sigma: float) -> float:
-    time = np.arange(len(series))
-    weights = _window(time[:, None] - time, sigma)
-    weights[np.abs(time[:, None] - time) > max(1, ceil(REACH * sigma))] = 0
+def _left_out_error(products: np.ndarray, sigma: float) -> float:
+    """Sum of squares, of series of T values; `products` (T, T) of these, each with each."""
+    time = np.arange(len(products))
+    apart = np.abs(time[:, None] - time)
+    weights = np.where(apart > max(1, ceil(REACH * sigma)), 0, _window(apart, sigma))
     weights /= weights.sum(axis=1, keepdims=True)
-    residual = (series - weights.astype(np.float32) @ series) / (1 - np.diag(weights))[:, None]
-    return float(np.square(residual).sum())
+    left = (np.eye(len(time)) - weights) / (1 - np.diag(weights))[:, None]
+    return float(np.sum((left @ products) * left))
 
 
 def _weights(sigma: float) -> np.ndarray:

@@ -3,20 +3,19 @@
 A gradient is a difference of neighbours, so noise that does no harm in the reference drowns it in dim movies.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from scipy import fft
 from scipy.ndimage import binary_dilation, gaussian_filter
 
-from moco_dl.reference import Move, Samples
+from moco_dl.samples import TOGETHER, Move, Samples
 
 MARGIN = 16  # px of mirror image around the frame, so that its edges do not show in its spectrum
 BLUR = 2.0  # px, sigma of the Gaussian that variances are averaged with
 SURE = 5.0  # standard errors by which a variance must exceed that of what is new in each frame: activity
-TOGETHER = 2**19  # pixels of samples that are added at a time
-RUNS = 4  # of samples, whose sums are added by one thread
+NO_PART = -1  # of a frame that is in none
 PAIRED = 0.25  # least share of the samples that another follows, for the two to be told apart
 
 
@@ -27,8 +26,8 @@ class Template:
     image: np.ndarray
     noise: np.ndarray  # variance of registered frames about it: of what is new in each
     activity: np.ndarray | None = None  # standard deviation of what lasts for some frames; None: part of noise
-    # (groups, H, W): the image without the frames of each group. What a frame has brought into the image agrees
-    # with the frame's own noise, and would draw any estimate of its motion to where it was put.
+    # (parts, H, W): the image without the frames of each part of the samples. What a frame has brought into the
+    # image agrees with the frame's own noise, and would draw any estimate of its motion to where it was put.
     others: np.ndarray | None = None
 
 
@@ -64,11 +63,10 @@ def build_template(
     """
     unknown = ~np.isfinite(reference)
     reference = np.where(unknown, np.nanmean(reference), reference).astype(np.float32)
-    groups, runs = samples.groups(), [np.flatnonzero(samples.runs == run) for run in np.unique(samples.runs)]
-    few = [runs[i : i + RUNS] for i in range(0, len(runs), RUNS)]
-    membership = np.repeat(np.arange(len(groups)), [len(group) for group in groups])
-    parts = mapping(lambda runs: _statistics(samples, runs, membership, reference, move), few)
-    sums, groups = _added(parts)
+    sums, parts = {}, []
+    for found in mapping(lambda part: _statistics(samples, part, reference, move), samples.parts()):
+        parts.append((found["total"].sum(axis=0), found["count"].sum(axis=0)))
+        sums = {name: np.add(sums.get(name, 0.0), values, dtype=np.float64) for name, values in found.items()}
     noise, activity = _variances(sums, len(samples.frames), 1e-12 * reference.var(), blur)
     noise[binary_dilation(unknown, iterations=2)] = np.inf
     total, count = sums["total"], sums["count"]
@@ -77,7 +75,7 @@ def build_template(
         halves = np.where(count > 0, _divided(total, count), mean)
         gain = shared_signal(*(reference + half for half in halves)).gain(reference.shape)
         total, count = total.sum(axis=0), count.sum(axis=0)
-        left_out = [(0, 0), *groups]  # without any group, without each; one by one, to save memory
+        left_out = [(0, 0), *parts]  # without any part, without each; one by one, to save memory
         means = (reference + _divided(total - part, count - some) for part, some in left_out)
         image, *others = mapping(lambda mean: filtered(mean.astype(np.float32), gain), means)
         return Template(image, noise, activity, np.stack(others) if len(others) > 1 else None)
@@ -92,43 +90,32 @@ def _divided(total: np.ndarray, count: np.ndarray) -> np.ndarray:
     return np.divide(total, count, where=count > 0, out=np.zeros(np.broadcast(total, count).shape))
 
 
-def _statistics(
-    samples: Samples, runs: Sequence[np.ndarray], membership: np.ndarray, reference: np.ndarray, move: Move
-) -> tuple[dict[str, np.ndarray], dict[int, tuple[np.ndarray, np.ndarray]]]:
-    """Sums over the samples of some runs, registered, less `reference` and the brightness of the frame.
+def _statistics(samples: Samples, part: np.ndarray, reference: np.ndarray, move: Move) -> dict[str, np.ndarray]:
+    """Sums over a part of the samples, registered, less `reference` and the brightness of the frame.
 
     total, count (2, H, W): of even and odd ones. moments (2, H, W): of what is not the frame's contrast either,
     first and second. anew, pairs (H, W): squared differences of that between consecutive frames, and how many.
-    And total and count (H, W) of each group, by its number, that the samples are members of.
     """
     size = reference.shape
     sums = {name: np.zeros((2, *size), np.float32) for name in ("total", "count", "moments")}
     sums |= {name: np.zeros(size, np.float32) for name in ("anew", "pairs")}
-    numbers = np.unique(np.concatenate([membership[run] for run in runs]))
-    groups = {number: (np.zeros(size, np.float32), np.zeros(size, np.uint16)) for number in numbers}
-    before = None  # the sample that was added last
-    for part in _parts(runs, max(TOGETHER // reference.size, 1)):
-        difference, steady, known = _differences(samples, part, reference, move)
-        for i, image, seen in zip(part, difference, known, strict=True):
-            for total, count in ((sums["total"][i % 2], sums["count"][i % 2]), groups[membership[i]]):
-                total += image
-                np.add(count, seen, out=count, casting="unsafe")
+    first = part[:1] - 1  # the sample before these; of all, the last: none follows it
+    before = first, *_differences(samples, first, reference, move)[1:]
+    together = max(TOGETHER // reference.size, 1)
+    for some in np.split(part, range(together, len(part), together)):
+        difference, steady, known = _differences(samples, some, reference, move)
+        for half in (0, 1):
+            sums["total"][half] += difference[some % 2 == half].sum(axis=0)
+            sums["count"][half] += known[some % 2 == half].sum(axis=0)
         sums["moments"] += (steady.sum(axis=0), np.einsum("nij,nij->ij", steady, steady))
-        if before is not None:
-            part, steady, known = map(np.concatenate, zip(before, (part, steady, known), strict=True))
-        follows = (np.diff(samples.numbers[part]) == 1) & (np.diff(samples.runs[part]) == 0)
+        some, steady, known = map(np.concatenate, zip(before, (some, steady, known), strict=True))
+        follows = (np.diff(samples.numbers[some]) == 1) & (np.diff(samples.runs[some]) == 0)
         both = follows[:, None, None] * known[1:] * known[:-1]
         change = (steady[1:] - steady[:-1]) * both
         sums["anew"] += np.einsum("nij,nij->ij", change, change)
         sums["pairs"] += both.sum(axis=0)
-        before = part[-1:], steady[-1:], known[-1:]
-    return sums, groups
-
-
-def _parts(runs: Sequence[np.ndarray], size: int) -> Iterator[np.ndarray]:
-    """The samples of some runs, at most `size` of one run at a time."""
-    for run in runs:
-        yield from np.split(run, range(size, len(run), size))
+        before = some[-1:], steady[-1:], known[-1:]
+    return sums
 
 
 def _differences(
@@ -151,20 +138,6 @@ def _dot(images: np.ndarray, image: np.ndarray | None = None) -> np.ndarray:
     """Sums (n, 1, 1) float32 of images (n, H, W), or of their products with one (H, W)."""
     rows = images.sum(axis=2) if image is None else np.einsum("nij,ij->ni", images, image)
     return rows.sum(axis=1, dtype=np.float64).astype(np.float32)[:, None, None]
-
-
-def _added(
-    parts: Iterable[tuple[dict, dict]],
-) -> tuple[dict[str, np.ndarray], list[tuple[np.ndarray, np.ndarray]]]:
-    """Sums over all runs; totals and counts of all groups."""
-    parts = iter(parts)
-    sums, groups = next(parts)
-    sums = {name: values.astype(np.float64) for name, values in sums.items()}
-    for more, others in parts:
-        groups |= others
-        for name, values in more.items():
-            sums[name] += values
-    return sums, list(groups.values())
 
 
 def _variances(

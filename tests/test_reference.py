@@ -4,15 +4,8 @@ import tifffile
 
 from moco_dl.errors import NrcorrectError
 from moco_dl.infer import move_known
-from moco_dl.reference import (
-    _median,
-    build_reference,
-    draw_samples,
-    load_image,
-    sample_runs,
-    seed,
-    usable,
-)
+from moco_dl.reference import _median, build_reference, load_image, seed
+from moco_dl.samples import Samples, draw_samples, sample_runs, usable
 
 
 def test_samples_are_runs_spread_evenly():
@@ -150,3 +143,14 @@ def test_reference_files(tmp_path):
     }.items():
         with pytest.raises(NrcorrectError, match=message):
             load_image(tmp_path / name)
+
+
+@pytest.mark.parametrize(("frames", "length"), [(200, 5), (57, 5), (20, 10), (7, 1), (1, 1)])
+def test_parts_hold_every_sample_once_and_whole_runs(frames, length):
+    runs = np.arange(frames) // length
+    samples = Samples(np.zeros((frames, 1, 1)), runs, np.arange(frames))
+    parts = samples.parts()
+    assert len(parts) == min(10, len(samples.groups()))
+    np.testing.assert_array_equal(np.concatenate(parts), np.arange(frames))
+    if frames // length >= 4:
+        assert sum(len(np.unique(runs[part])) for part in parts) == len(np.unique(runs))

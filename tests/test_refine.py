@@ -6,14 +6,14 @@ import torch
 from scipy.ndimage import gaussian_filter
 
 from moco_dl.basis import smooth_functions
-from moco_dl.batch import Batch, Motion
+from moco_dl.batch import Motion
 from moco_dl.equations import pulled, response
 from moco_dl.infer import binned
 from moco_dl.motion import MotionOptions, draw_field
 from moco_dl.network import STRIDE
 from moco_dl.refine import Refiner
 from moco_dl.scenes import draw_scene
-from moco_dl.template import Template
+from moco_dl.template import NO_PART, Template
 from moco_dl.warp import invert, places, upsample, warp
 
 SIZE = (96, 122)
@@ -38,9 +38,9 @@ def refiner_of(scene, **options):
     return Refiner(Template((100 * scene)[INNER].numpy(), np.full(SIZE, 4.0, np.float32)), **options)
 
 
-def equations(refiner, frame, field, group=None):
+def equations(refiner, frame, field, part=NO_PART):
     """Of a frame (H, W) that has been moved by `field` (2, H, W), in its pixels."""
-    sums, misfit = refiner.difference(*pulled(frame[None], places(field[None]), 3), group)
+    sums, misfit = refiner.difference(*pulled(frame[None], places(field[None]), 3), part)
     return refiner.unknowns(sums)[0], misfit[0]
 
 
@@ -128,13 +128,13 @@ def test_brightness_in_the_pattern_of_activity_is_not_motion(scene):
     assert found < 0.1 * fooled
 
 
-def test_frames_of_a_group_are_compared_with_the_image_without_them(scene):
+def test_frames_of_a_part_are_compared_with_the_image_without_them(scene):
     image, noise = (100 * scene)[INNER].numpy(), np.full(SIZE, 4.0, np.float32)
     others = np.stack([np.roll(image, shift, axis=1) for shift in (1, 2)])
     refiner = Refiner(Template(image, noise, others=others))
     frame = torch.from_numpy(np.roll(image, 2, axis=1))
-    for group, alike in ((None, False), (0, False), (1, True)):
-        assert (equations(refiner, frame, NOWHERE, group)[1] < 1e-6) == alike
+    for part, alike in ((NO_PART, False), (0, False), (1, True)):
+        assert (equations(refiner, frame, NOWHERE, part)[1] < 1e-6) == alike
 
 
 def test_frames_told_together_are_told_as_each_alone(scene, refiner):
@@ -267,7 +267,7 @@ def test_frames_tell_less_of_a_displacement_than_noisy_gradients_promise(scene):
         refiner = Refiner(Template(part.astype(np.float32), np.full(SIZE, 4.0, np.float32)), limit=math.inf)
         flow = np.zeros((4, 2, *refiner.grid), np.float32)
         still = Motion(np.zeros((4, 2), np.float32), flow, np.zeros(4, bool))
-        told, expected = response(Batch(0, frames, still), refiner, {})
+        told, expected = response(frames, still, refiner, np.full(len(frames), NO_PART))
         promised.append(float(refiner.information[[0, 2]].sum()))
         share.append(told / expected)
     assert 0.9 < share[0] < 1  # interpolation blurs

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import convolve1d
 
-from moco_dl.batch import Batch, Motion, runs_apart
+from moco_dl.batch import Batch, Motion, chosen, runs_apart
 from moco_dl.motion import smooth_series
 from moco_dl.smooth import WIDTHS, choose_width, smooth_in_time
 
@@ -141,7 +141,7 @@ def test_runs_do_not_touch_each_other(flow):
     whole = next(batches(flow, FRAMES))
     smoothed = flows(smooth_in_time(runs_apart(whole, runs), 2.0))
     np.testing.assert_allclose(smoothed[20], flow[20], atol=1e-6)
-    alone = whole.part(slice(21, 41))
+    alone = Batch(0, whole.frames[21:], chosen(whole.motion, slice(21, 41)))
     np.testing.assert_allclose(smoothed[21:], flows(smooth_in_time(iter([alone]), 2.0)), atol=1e-6)
 
 

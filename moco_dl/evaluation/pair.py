@@ -16,7 +16,7 @@ from moco_dl.evaluation.tally import filled
 from moco_dl.fields import Fields
 from moco_dl.movie import ArrayMovie, Movie, Progress
 from moco_dl.parallel import Workers
-from moco_dl.reference import why_unusable
+from moco_dl.samples import why_unusable
 
 BATCH = 16  # frames of each movie in memory at a time
 SAMPLED = 60  # frames that a reference is made of

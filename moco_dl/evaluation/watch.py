@@ -8,7 +8,7 @@ from moco_dl.batch import DOUBTFUL, Motion
 from moco_dl.evaluation.flags import drops, jumps
 from moco_dl.evaluation.metrics import correlations, has_data, interpolated, jacobian, lengths
 from moco_dl.evaluation.results import Traces
-from moco_dl.reference import why_unusable
+from moco_dl.samples import why_unusable
 
 OF_FIELDS = ("dy", "dx", "nonrigid_mean", "nonrigid_max", "folded", "interpolated", "misfit")
 
