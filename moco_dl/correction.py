@@ -21,11 +21,10 @@ from moco_dl.output import to_dtype
 from moco_dl.parallel import Workers, workers_first
 from moco_dl.plan import APART, Plan, refining
 from moco_dl.reference import build_reference
-from moco_dl.samples import Samples, draw_samples, sample_runs
+from moco_dl.samples import Samples, chunks, draw_samples, sample_runs
 
 SAMPLED = 40 * 2**20  # bytes of sampled frames that are kept in memory: 60 to 200 frames
 BATCH = 4 * 2**20  # bytes of frames that are computed at a time by a thread: 4 to 32 frames
-CHUNK = 16  # frames that a thread takes at a time while samples are looked at
 BINNED = 240  # px, shorter side from which on binned frames show enough
 RIGID_PASSES = 2  # the reference is estimated this often from rigidly registered samples
 
@@ -85,7 +84,7 @@ class Corrector:
         if self.network is not None:
             estimates.append(self._full_motion)
         if factor > 1:
-            frames = self.workers.map(partial(binned, factor=factor), _chunks(samples.frames))
+            frames = self.workers.map(partial(binned, factor=factor), chunks(samples.frames))
             small = replace(samples, frames=np.concatenate(list(frames)))
         reference, motion = build_reference(small, kind, estimates, move_known, self.workers.map)
         if factor == 1:
@@ -114,7 +113,7 @@ class Corrector:
         return self._motion(frames, self._estimator(reference, self.network, 1))
 
     def _motion(self, frames: np.ndarray, estimator: Estimator) -> np.ndarray:
-        return np.concatenate([motion.total() for motion in self.workers.map(estimator, _chunks(frames))])
+        return np.concatenate([motion.total() for motion in self.workers.map(estimator, chunks(frames))])
 
     def batches(self, movie: Movie, plan: Plan, look: Callable[..., object] | None = None) -> Iterator[Batch]:
         """Correct `movie` batch by batch, in order: corrected frames and what was applied to them.
@@ -137,10 +136,6 @@ def frames_in(size: int, movie: Movie, least: int, most: int) -> int:
     """How many frames of `movie` so many bytes hold, from `least` to `most`."""
     frame = movie.shape[1] * movie.shape[2] * movie.dtype.itemsize
     return min(most, max(least, size // frame))
-
-
-def _chunks(frames: np.ndarray) -> Iterator[np.ndarray]:
-    return (frames[i : i + CHUNK] for i in range(0, len(frames), CHUNK))
 
 
 def read_batches(movie: Movie, size: int) -> Iterator[tuple[int, np.ndarray]]:

@@ -14,13 +14,13 @@ from moco_dl.infer import Estimator, binned, move_known
 from moco_dl.network import STRIDE
 from moco_dl.prior import measure_prior
 from moco_dl.refine import Refiner
-from moco_dl.samples import Samples
+from moco_dl.samples import Samples, chunks
 from moco_dl.smooth import choose_width, smooth_in_time
 from moco_dl.template import BLUR, NO_PART, build_template
 from moco_dl.track import Tracker, tracked
 
 UNSURE = 1.5, 4.0  # times its expected error, between which motion may be false: less is none, more is clear
-CALIBRATING = 4  # runs of samples, from which it is seen how much frames tell of a displacement
+CALIBRATING = 2  # runs of samples, from which it is seen how much frames tell of a displacement
 APART = 2  # frames, of which the network sees one where motion lasts: the steps find what it does not see
 LASTS = 2.0  # frames over which its fields are smoothed then, at least
 LEAST_TOLD = 0.25  # that an expected error is corrected for
@@ -183,8 +183,7 @@ def _step(
 ) -> tuple[Step, Batch]:
     """A step with the prior that is measured on samples and their equations; samples with what it finds."""
     batch, equations = told
-    prior = measure_prior(refiner, equations, runs, trusted)
-    prior = prior.about_zero() if own else prior
+    prior = measure_prior(refiner, equations, runs, trusted, own=own)
     prior = prior if smooth is None else prior.with_motion_lasting(smooth)
     tracker = Tracker(refiner, prior, _usual(equations))
     apart = zip(runs_apart(batch, runs), (chosen(equations, run) for run in run_slices(runs)), strict=True)
@@ -196,8 +195,8 @@ def _shrunk(samples: Samples, factor: int, mapping: Callable) -> Samples:
     """Samples averaged over `factor` x `factor` pixels, and their motion in these."""
     if factor == 1:
         return samples
-    frames = mapping(lambda frame: binned(frame[None], factor)[0], samples.frames)
-    return replace(samples, frames=np.stack(list(frames)), motion=samples.motion / factor)
+    frames = np.concatenate(list(mapping(partial(binned, factor=factor), chunks(samples.frames))))
+    return replace(samples, frames=frames, motion=samples.motion / factor)
 
 
 def _smoothed(samples: Samples, smooth: float | None) -> tuple[Batch, float]:

@@ -53,10 +53,6 @@ class Prior:
         photons = max(1 - self.activity.sum(), PHOTONS)
         return photons * (lags == 0) + _correlations(lags, self.lasting) @ self.activity
 
-    def about_zero(self) -> "Prior":
-        """The same, but what all frames share is taken for the reference's own error."""
-        return replace(self, common=np.zeros_like(self.common))
-
     def with_motion_lasting(self, frames: float) -> "Prior":
         """The same, but motion is correlated over so many frames, and noise is new in each."""
         return replace(self, lasting=(max(frames, ANEW),), motion=np.ones(1), activity=np.zeros(1))
@@ -67,11 +63,14 @@ def _correlations(lags: np.ndarray, lasting: tuple[float, ...]) -> np.ndarray:
     return np.exp(-0.5 * (lags[..., None] / np.array(lasting)) ** 2)
 
 
-def measure_prior(refiner: Refiner, equations: Equations, runs: np.ndarray, trusted: np.ndarray) -> Prior:
+def measure_prior(
+    refiner: Refiner, equations: Equations, runs: np.ndarray, trusted: np.ndarray, *, own: bool
+) -> Prior:
     """Prior from the equations of n sampled frames, of those that are `trusted` (n,).
 
     `runs` (n,) numbers the runs of consecutive frames. If no run is longer than one frame, nothing is known
-    about time, and the tissue is taken to move anew in each frame.
+    about time, and the tissue is taken to move anew in each frame. If the reference is the movie's `own`, what
+    all frames share is taken for the reference's error.
     """
     kinds, matrix = refiner.basis.kinds(), refiner.matrix.numpy()
     noise, sizes = _sizes(matrix, kinds, np.square(equations.left[trusted]).mean(axis=0))
@@ -92,8 +91,10 @@ def measure_prior(refiner: Refiner, equations: Equations, runs: np.ndarray, trus
     lasting, shares, activity = _shares(effects, pieces(told, runs, trusted))
     tissue, motion = shares.sum(axis=1), shares.sum(axis=0) / max(shares.sum(), 1e-12)
     tissue = tissue[0] * smooth + np.diag(tissue[1:] @ falling)
-    loose = tissue + np.eye(len(tissue))
-    common = _common(matrix, mean, noise / trusted.sum(), (kinds["tissue"], loose, other))
+    common = np.zeros(len(matrix))
+    if not own:
+        loose = tissue + np.eye(len(tissue))
+        common = _common(matrix, mean, noise / trusted.sum(), (kinds["tissue"], loose, other))
     return Prior(common, mean, noise, other, tissue, lasting, motion, activity)
 
 

@@ -1,6 +1,6 @@
 """Frames that stand for a whole movie: its reference and what its motion is like are found from them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +12,7 @@ SHORT = 5  # the same if not all frames are taken: the middle position needs man
 LEAST_RUNS = 4  # for a median over runs
 PARTS = 10  # of the samples; what is made of all but one has nine tenths of their light
 TOGETHER = 2**19  # pixels of samples that are added at a time
+CHUNK = 16  # samples that a thread takes at a time
 SPREAD = (1e-4, 1e12)  # standard deviations within a frame that float32 can be trusted with
 
 # (frames (n, H, W), motion (n, 2, h, w)) -> frames (n, H, W) float32, NaN where there is no data.
@@ -97,3 +98,8 @@ def _refuse_extremes(frames: np.ndarray) -> None:
             f"pixel values vary by {spread:.0e}; wanted between {SPREAD[0]:.0e} and {SPREAD[1]:.0e}:"
             " multiply the movie by a constant"
         )
+
+
+def chunks(frames: np.ndarray) -> Iterator[np.ndarray]:
+    """Frames (n, ...), a few at a time."""
+    return (frames[i : i + CHUNK] for i in range(0, len(frames), CHUNK))

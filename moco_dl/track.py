@@ -33,10 +33,10 @@ class Tracker:
         self.alone = TissueAlone(
             refiner.matrix.numpy(), refiner.basis.kinds()["tissue"], prior.noise / prior.other
         )
-        root = np.kron(np.eye(2), _root(prior.tissue))
-        inner = root.T @ self.alone.matrix @ root / prior.noise
+        root = _root(prior.tissue)
+        inner = _both(root.T, _both(root.T, self.alone.matrix).T) / prior.noise
         visible, axes = eigh(inner, driver=FRUGAL, overwrite_a=True)
-        self.visible, self.modes = visible.clip(0), root @ axes
+        self.visible, self.modes = visible.clip(0), _both(root, axes)
         self.weights = lru_cache(maxsize=16)(self._weights)
         errors = [np.square(self.modes).sum(axis=0) @ self._unknown(reach) for reach in REACHES]
         self.reach = next(r for r, error in zip(REACHES, errors, strict=True) if error <= ENOUGH * errors[-1])
@@ -99,6 +99,11 @@ def _root(covariance: np.ndarray) -> np.ndarray:
     """A matrix whose product with its transpose is `covariance`, which need not be of full rank."""
     values, vectors = eigh(covariance, driver=FRUGAL)
     return vectors * np.sqrt(values.clip(0))
+
+
+def _both(matrix: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    """`matrix` (k, k) times the upper and the lower half of columns (2 k, n): both components."""
+    return (matrix @ columns.reshape(2, len(matrix), -1)).reshape(columns.shape)
 
 
 def tracked(
