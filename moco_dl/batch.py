@@ -1,13 +1,12 @@
 """What flows through the stream: a few consecutive frames and their motion."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import numpy as np
 
 DOUBTFUL = 2.5  # times the usual misfit: a corrupt frame; unusual motion or activity stays far below
-GAP = 10_000  # frames, farther than anything reaches
 
 Arrays = TypeVar("Arrays")  # a dataclass of arrays (n, ...), or None
 
@@ -81,12 +80,6 @@ def chosen(whole: Arrays, which: slice | np.ndarray) -> Arrays:
 
 
 def run_slices(runs: np.ndarray) -> list[slice]:
-    """Where each run of consecutive frames is; `runs` (n,) says which a frame belongs to."""
+    """Where each run is; `runs` (n,) says which a frame belongs to."""
     starts = np.flatnonzero(np.diff(runs, prepend=runs[0] - 1)).tolist()
     return [slice(*ends) for ends in zip(starts, [*starts[1:], len(runs)], strict=True)]
-
-
-def runs_apart(batch: Batch, runs: np.ndarray) -> Iterator[Batch]:
-    """A batch for each run of consecutive frames. Numbers tell that they lie apart."""
-    for number, run in enumerate(run_slices(runs)):
-        yield Batch(GAP * number, batch.frames[run], chosen(batch.motion, run))

@@ -19,7 +19,8 @@ from moco_dl.network import STRIDE, PyramidFlowNet
 from moco_dl.options import CorrectOptions
 from moco_dl.output import to_dtype
 from moco_dl.parallel import Workers, workers_first
-from moco_dl.plan import APART, Plan, refining
+from moco_dl.plan import APART, Plan
+from moco_dl.preparation import prepared
 from moco_dl.reference import build_reference
 from moco_dl.samples import Samples, chunks, draw_samples, sample_runs
 
@@ -71,7 +72,7 @@ class Corrector:
         if not own:
             motion = self._motion(samples.frames, plan.estimator)
         samples = replace(samples, motion=motion)
-        return refining(plan, samples, self.options.smooth, own=own, mapping=self.workers.map)
+        return prepared(plan, samples, self.options.smooth, own=own, mapping=self.workers.map)
 
     def _reference(self, samples: Samples) -> tuple[np.ndarray, np.ndarray]:
         """Reference (H, W) from the samples, and their motion; found on binned frames, if these are large.

@@ -12,17 +12,21 @@ from moco_dl.batch import Equations, Motion
 from moco_dl.device import sent
 from moco_dl.infer import binned
 from moco_dl.refine import Refiner
+from moco_dl.template import NO_PART
 from moco_dl.warp import inside, places_coarse, sample
 
 STEP = 0.2  # px of the compared images, by which they are displaced to see what they tell of it
 
 
 @torch.inference_mode()
-def linearise(frames: np.ndarray, motion: Motion, refiner: Refiner, parts: np.ndarray) -> Equations:
+def linearise(
+    frames: np.ndarray, motion: Motion, refiner: Refiner, parts: np.ndarray | None = None
+) -> Equations:
     """Normal equations of frames (n, H, W), at their motion so far; zero for flagged frames.
 
-    `parts` (n,) are those of the refiner's template that each is in, or NO_PART.
+    `parts` (n,) are those of the refiner's template that each is in, or NO_PART; None: they are in none.
     """
+    parts = np.full(len(frames), NO_PART) if parts is None else parts
     left = np.zeros((len(frames), len(refiner.matrix)))
     seen, misfit = np.zeros_like(left), np.zeros(len(left), np.float32)
     for together, _, sums, squares in _compared(frames, motion, refiner, parts):

@@ -8,6 +8,7 @@ import pytest
 import moco_dl
 from moco_dl.checkpoint import default_weights
 from moco_dl.correction import Corrector
+from moco_dl.equations import linearise
 from moco_dl.errors import NrcorrectError
 from moco_dl.movie import ArrayMovie
 from moco_dl.options import CorrectOptions
@@ -244,7 +245,7 @@ def test_units_make_no_difference(known_movie, scale):
 
 
 def test_where_motion_lasts_the_network_sees_every_other_frame(known_movie):
-    """Samples it has seen already, and fields come out as if it had looked at all."""
+    """Fields come out as if it had looked at all."""
     frames = known_movie[0]
     movie, corrector = ArrayMovie(frames), Corrector(CorrectOptions(ref_frames=16, smooth=3.0))
     plan = corrector.prepare(movie)
@@ -252,11 +253,32 @@ def test_where_motion_lasts_the_network_sees_every_other_frame(known_movie):
         np.concatenate([b.motion.merged(np.float32).total() for b in corrector.batches(movie, p)])
         for p in (replace(plan, apart=1), plan)
     )
-    assert plan.apart == 2 and len(plan.samples) == 16
+    assert plan.apart == 2
     assert 0 < np.abs(found - every).mean() < 0.02
     sizes = Corrector(CorrectOptions(ref_frames=16, smooth=3.0, batch_size=3))
     again = np.concatenate([b.motion.merged(np.float32).total() for b in sizes.batches(movie, plan)])
     np.testing.assert_array_equal(again, found)
+
+
+@pytest.mark.parametrize("samples", [16, 200])
+def test_samples_are_looked_at_once(known_movie, monkeypatch, samples):
+    """What they told while the stream was prepared serves in it, too, with the same result."""
+    frames, looked = known_movie[0], []
+    corrector = Corrector(CorrectOptions(ref_frames=samples))
+    plan = corrector.prepare(ArrayMovie(frames))
+
+    def noted(frames, *others):
+        looked.append(len(frames))
+        return linearise(frames, *others)
+
+    monkeypatch.setattr("moco_dl.plan.linearise", noted)
+    found, anew = (
+        np.concatenate([b.motion.merged(np.float32).total() for b in corrector.batches(ArrayMovie(frames), p)])
+        for p in (plan, replace(plan, places={}))
+    )
+    left = max(len(frames) - samples, 0)
+    assert sum(looked) == 2 * (left + len(frames))  # in two steps
+    assert np.abs(found - anew).mean() < 0.02
 
 
 @pytest.mark.parametrize("options", [{"smooth": 1.0}, {"smooth": 3.0, "quality": "best"}])
