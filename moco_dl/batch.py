@@ -65,6 +65,9 @@ class Equations:
     left: np.ndarray  # (n, 2 m) float64: right-hand sides for what is left of the tissue's displacement
     seen: np.ndarray  # (n, 2 m): for all of it
     misfit: np.ndarray  # (n,) float32: mean square difference from the reference, over the expected variance
+    # (n, h, w) float32, share of each cell that the frame has no data for, where `seen` tells of the motion so
+    # far; None: it tells of the most probable motion there.
+    missing: np.ndarray | None = None
 
 
 def joined(parts: Iterable[Arrays]) -> Arrays:

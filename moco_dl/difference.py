@@ -86,10 +86,6 @@ class Difference:
         products = torch.stack((along_y * along_y, along_y * along_x, along_x * along_x))
         return (products / weight.clamp_min(1e-300)).sum((1, 2))
 
-    def share(self, known: Tensor) -> Tensor:
-        """(n, h, w) of each cell's pixels that are `known` (n, H, W): 1, others 0."""
-        return self.cut(known).sum((1, 2)) / self.pixels
-
     def cut(self, images: Tensor) -> Tensor:
         """Images (..., H, W) -> (..., c, c, h, w): row and column within a cell, row and column of the cell.
 
@@ -144,12 +140,13 @@ class Difference:
         settle(self.device)  # other threads will use it
         return view
 
-    def __call__(self, moved: Tensor, known: Tensor, part: int = NO_PART) -> tuple[Tensor, Tensor]:
+    def __call__(self, moved: Tensor, known: Tensor, part: int = NO_PART) -> tuple[Tensor, Tensor, Tensor]:
         """Sums (n, 2, h, w) over cells of frames' differences from the reference times its weighted gradients.
 
         `moved` (n, H, W) are frames moved so far, finite, `known` (n, H, W) 1 where they have data, else 0.
         `part` is that of the template to which the frames belong, or NO_PART. The difference is the reference
-        less the frame, its brightness undone. And mean squares (n,) of these, over the expected variance.
+        less the frame, its brightness undone. And mean squares (n,) of these, over the expected variance; and
+        the share (n, h, w) of each cell's pixels that have data.
         """
         view = self.against(part)
         known = self.cut(known)
@@ -169,7 +166,7 @@ class Difference:
             square -= _total(flash * (2 * sums[:, ACTIVE] - flash * pattern))
             sums.addcmul_((flash * share)[:, None], view.pattern, value=-1)
         misfit = (square / _total(pixels).clamp_min(1)).clamp_min(0)
-        return sums[:, 1:3] * self._trust(sums[:, 0])[:, None], misfit
+        return sums[:, 1:3] * self._trust(sums[:, 0])[:, None], misfit, share
 
     def _products(self, factors: Tensor, apart: Tensor) -> tuple[Tensor, Tensor]:
         """Differences (n, c, c, h, w) times factors (k, c, c, h, w), summed over cells: (n, k, h, w); and their

@@ -29,13 +29,15 @@ def linearise(
     parts = np.full(len(frames), NO_PART) if parts is None else parts
     left = np.zeros((len(frames), len(refiner.matrix)))
     seen, misfit = np.zeros_like(left), np.zeros(len(left), np.float32)
-    for together, _, sums, squares in _compared(frames, motion, refiner, parts):
+    missing = np.zeros((len(left), *refiner.grid), np.float32)
+    for together, sums, squares, share in _compared(frames, motion, refiner, parts):
         equations, misfit[together] = refiner.unknowns(sums), squares.cpu()
+        missing[together] = 1 - share.cpu()
         flow = torch.from_numpy(motion.flow[together])
         if motion.rows is not None:
             equations += refiner.effect(torch.from_numpy(motion.rows[together])[..., None].expand_as(flow))
         left[together], seen[together] = equations, equations + refiner.effect(flow)
-    return Equations(left, seen, misfit)
+    return Equations(left, seen, misfit, missing)
 
 
 @torch.inference_mode()
@@ -50,8 +52,8 @@ def response(frames: np.ndarray, motion: Motion, refiner: Refiner, parts: np.nda
     told = expected = 0.0
     for sign in (-1, 1):
         displaced = replace(motion, rigid=motion.rigid + sign * step * ways)
-        for together, known, sums, _ in _compared(frames, displaced, refiner, parts):
-            seen = (refiner.difference.share(known).cpu() * refiner.information[[0, 2]].sum(0)).sum()
+        for together, sums, _, share in _compared(frames, displaced, refiner, parts):
+            seen = (share.cpu() * refiner.information[[0, 2]].sum(0)).sum()
             told -= sign * float((torch.from_numpy(ways[together]) * sums.cpu().sum((2, 3))).sum())
             expected += step * float(seen)
     return np.array([told, expected])
@@ -60,7 +62,7 @@ def response(frames: np.ndarray, motion: Motion, refiner: Refiner, parts: np.nda
 def _compared(
     frames: np.ndarray, motion: Motion, refiner: Refiner, parts: np.ndarray
 ) -> Iterator[tuple[np.ndarray, Tensor, Tensor, Tensor]]:
-    """Frames (n,) by place, where they have data, sums and mean squares: see `Difference`. Not flagged ones."""
+    """Frames (n,) by place; sums, mean squares and shares with data, see `Difference`. Not flagged ones."""
     total = motion.total().astype(np.float32) / refiner.binning
     judged = np.flatnonzero(~motion.flagged)
     for together in refiner.gathered(judged, parts[judged]):
@@ -68,7 +70,7 @@ def _compared(
         where = places_coarse(sent(total[together], refiner.device), refiner.cell, images.shape[1:])
         reach = math.ceil(float(np.abs(total[together]).max()))
         moved, known = pulled(images, where, reach)
-        yield together, known, *refiner.difference(moved, known, int(parts[together[0]]))
+        yield together, *refiner.difference(moved, known, int(parts[together[0]]))
 
 
 def pulled(frames: Tensor, where: Tensor, reach: int) -> tuple[Tensor, Tensor]:

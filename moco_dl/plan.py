@@ -26,6 +26,12 @@ class Step:
     tracker: Tracker
     motion: Motion  # of the samples before it
     equations: Equations  # of the samples, at that motion
+    last: bool = False
+
+    def linearised(self, frames: np.ndarray, motion: Motion) -> Equations:
+        """What frames (n, H, W), which are no samples, tell at their motion so far."""
+        equations = linearise(frames, motion, self.refiner)
+        return self.tracker.filled(equations, motion, self.refiner) if self.last else equations
 
 
 @dataclass(frozen=True)
@@ -92,9 +98,9 @@ class Plan:
         places = self._places(batch.start, len(batch.frames))
         new = places < 0
         if new.all():
-            return batch, linearise(batch.frames, batch.motion, step.refiner)
+            return batch, step.linearised(batch.frames, batch.motion)
         motion = chosen(batch.motion, new)
-        equations = linearise(batch.frames[new], motion, step.refiner)
+        equations = step.linearised(batch.frames[new], motion)
         motion = _completed(motion, step.motion, places)
         return replace(batch, motion=motion), _completed(equations, step.equations, places)
 

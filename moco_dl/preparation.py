@@ -34,7 +34,9 @@ def prepared(plan: Plan, samples: Samples, smooth: float | None, *, own: bool, m
     seen, motion, width = _smoothed(samples, smooth)
     samples = replace(samples, motion=motion.total())
     rough, equations, trusted = _roughly(plan, samples, motion, own=own, mapping=mapping)
-    first, motion = _step(rough, samples, (motion, equations), trusted, own=own, smooth=smooth)
+    tracker = _tracker(rough, equations, samples.runs, trusted, own=own, smooth=smooth)
+    first = Step(rough, tracker, motion, equations)
+    motion = _found(first, samples)
     total = motion.total()
     times = np.hypot(*total.swapaxes(0, 1)).mean() / first.tracker.expected_error(rough).mean()
     if not UNSURE[0] < times < UNSURE[1]:
@@ -45,15 +47,16 @@ def prepared(plan: Plan, samples: Samples, smooth: float | None, *, own: bool, m
     fine, parts = Refiner(template, device=plan.computing), _parts(samples, trusted)
     equations = _equations(fine, samples.frames, motion, parts, mapping)
     told = _told(fine, samples, motion, parts, mapping)
-    second, motion = _step(fine, samples, (motion, equations), trusted, own=own, smooth=smooth)
+    tracker = _tracker(fine, equations, samples.runs, trusted, own=own, smooth=smooth)
+    last = Step(fine, tracker, motion, tracker.filled(equations, motion, fine), last=True)
     return replace(
         plan,
-        steps=(first, second),
+        steps=(first, last),
         places=dict(zip(samples.numbers.tolist(), range(len(samples.numbers)), strict=True)),
         seen=seen,
         apart=plan.apart if width >= LASTS else 1,
         width=width,
-        constant=motion.flow.mean(axis=0) if own else 0.0,
+        constant=_found(last, samples).flow.mean(axis=0) if own else 0.0,
         told=told,
     )
 
@@ -95,23 +98,25 @@ def _told(refiner: Refiner, samples: Samples, motion: Motion, parts: np.ndarray,
     return float(np.clip(told / expected, LEAST_TOLD, 1.0)) if expected > 0 else 1.0
 
 
-def _step(
+def _tracker(
     refiner: Refiner,
-    samples: Samples,
-    told: tuple[Motion, Equations],
+    equations: Equations,
+    runs: np.ndarray,
     trusted: np.ndarray,
     *,
     own: bool,
     smooth: float | None,
-) -> tuple[Step, Motion]:
-    """A step with the prior that is measured on samples, at their motion so far; the motion that it finds."""
-    motion, equations = told
-    prior = measure_prior(refiner, equations, samples.runs, trusted, own=own)
+) -> Tracker:
+    """Filters for a prior that is measured on samples' equations."""
+    prior = measure_prior(refiner, equations, runs, trusted, own=own)
     prior = prior if smooth is None else prior.with_motion_lasting(smooth)
-    tracker = Tracker(refiner, prior, _usual(equations))
-    linearised = ((batch, chosen(equations, which)) for which, batch in _stretches(samples, motion))
-    found = joined(batch.motion for batch in tracked(linearised, refiner, tracker))
-    return Step(refiner, tracker, motion, equations), found
+    return Tracker(refiner, prior, _usual(equations))
+
+
+def _found(step: Step, samples: Samples) -> Motion:
+    """Motion of samples after a step."""
+    batches = ((batch, chosen(step.equations, which)) for which, batch in _stretches(samples, step.motion))
+    return joined(batch.motion for batch in tracked(batches, step.refiner, step.tracker))
 
 
 def _shrunk(samples: Samples, factor: int, mapping: Callable) -> Samples:

@@ -9,18 +9,20 @@ Wiener filter for each mode). Shift and row motion differ from frame to frame an
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import numpy as np
+import torch
 from numpy.lib.stride_tricks import sliding_window_view
 from scipy.linalg import eigh
 
 from moco_dl.basis import times_each
-from moco_dl.batch import DOUBTFUL, Batch, Equations
+from moco_dl.batch import DOUBTFUL, Batch, Equations, Motion
 from moco_dl.prior import FRUGAL, Prior, TissueAlone
 from moco_dl.refine import Refiner
 
 REACHES = (0, 1, 2, 4, 8, 16, 32)  # frames looked at on either side
+DESCENTS = 1  # steps to what is most probable where frames have no data
 ENOUGH = 1.01  # a reach suffices when the expected squared error is at most this times that of the farthest
 
 
@@ -40,6 +42,52 @@ class Tracker:
         self.weights = lru_cache(maxsize=16)(self._weights)
         errors = [np.square(self.modes).sum(axis=0) @ self._unknown(reach) for reach in REACHES]
         self.reach = next(r for r, error in zip(REACHES, errors, strict=True) if error <= ENOUGH * errors[-1])
+
+    @cached_property
+    def _alone(self) -> np.ndarray:
+        """(2 m, 2 m) float32: equations times this are a frame's unknowns, others left aside."""
+        alone = self.alone
+        tissue = self.modes / (self.visible + 1) @ self.modes.T / self.prior.noise
+        across = alone.others @ alone.across @ tissue
+        found = np.empty((len(alone.is_tissue),) * 2, np.float32)
+        found[np.ix_(alone.is_tissue, alone.is_tissue)] = tissue
+        found[np.ix_(~alone.is_tissue, alone.is_tissue)] = -across
+        found[np.ix_(alone.is_tissue, ~alone.is_tissue)] = -across.T
+        others = alone.others + across @ (alone.others @ alone.across).T
+        found[np.ix_(~alone.is_tissue, ~alone.is_tissue)] = others
+        return found
+
+    def filled(self, equations: Equations, motion: Motion, refiner: Refiner) -> Equations:
+        """The same, but where frames have no data, these tell of what is most probable there.
+
+        Else they would tell that motion is there what it was taken for so far. It is approached by steepest
+        descent, preconditioned by the solution for whole frames.
+        """
+        some = np.flatnonzero(equations.missing.any(axis=(1, 2)))
+        if not len(some):
+            return replace(equations, missing=None)
+        missing, filled = torch.from_numpy(equations.missing[some, None]), equations.seen.copy()
+
+        def effect(displacement: np.ndarray) -> np.ndarray:
+            return refiner.effect(torch.from_numpy(displacement).mul_(missing)).numpy()
+
+        def solution(told: np.ndarray, common: np.ndarray | float = 0.0) -> tuple[np.ndarray, np.ndarray]:
+            unknowns = times_each(told.astype(np.float32), self._alone) + common
+            shift, rows, tissue = refiner.basis.displacement(unknowns)
+            return unknowns, shift[..., None, None] + rows[..., None] + tissue
+
+        so_far = motion.flow[some] if motion.rows is None else motion.flow[some] + motion.rows[some, ..., None]
+        _, probable = solution(filled[some] - self.prior.told_of_common, self.prior.common)
+        left = effect(probable - so_far)
+        filled[some] += left
+        for _ in range(DESCENTS):
+            unknowns, displacement = solution(left)
+            there = effect(displacement)
+            slope = left - there
+            length = _dots(left, unknowns) / np.maximum(_dots(slope, unknowns), 1e-30)
+            filled[some] += length * there
+            left -= length * slope
+        return replace(equations, seen=filled, missing=None)
 
     def _filter(self, lags: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Correlation with frames at `lags`; what solves for all modes at once: eigenvalues, vectors."""
@@ -93,6 +141,11 @@ class Tracker:
             found[:, self.alone.is_tissue] += tissue
             return found
         return self.alone.all_unknowns(equations - self.prior.told_of_common, tissue) + self.prior.common
+
+
+def _dots(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """(n, 1) products of rows (n, k)."""
+    return (one * other).sum(axis=1, keepdims=True)
 
 
 def _root(covariance: np.ndarray) -> np.ndarray:

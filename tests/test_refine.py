@@ -40,7 +40,7 @@ def refiner_of(scene, **options):
 
 def equations(refiner, frame, field, part=NO_PART):
     """Of a frame (H, W) that has been moved by `field` (2, H, W), in its pixels."""
-    sums, misfit = refiner.difference(*pulled(frame[None], places(field[None]), 3), part)
+    sums, misfit, _ = refiner.difference(*pulled(frame[None], places(field[None]), 3), part)
     return refiner.unknowns(sums)[0], misfit[0]
 
 
@@ -145,7 +145,7 @@ def test_frames_told_together_are_told_as_each_alone(scene, refiner):
     field = (
         torch.randn(5, 2, 1, 1, generator=torch.Generator().manual_seed(1)).clamp(-3, 3).expand(-1, -1, *SIZE)
     )
-    sums, misfit = refiner.difference(*pulled(frames, places(field), 3))
+    sums, misfit, _ = refiner.difference(*pulled(frames, places(field), 3))
     told = refiner.unknowns(sums)
     for i in range(5):
         alone = equations(refiner, frames[i], field[i])

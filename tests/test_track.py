@@ -4,13 +4,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from moco_dl.batch import Batch, Equations, Motion
 from moco_dl.prior import Prior, measure_prior, pieces
 from moco_dl.refine import Refiner
 from moco_dl.scenes import draw_scene
 from moco_dl.template import Template
-from moco_dl.track import Tracker, tracked
+from moco_dl.track import DESCENTS, Tracker, tracked
 
 SIZE = (64, 72)
 RUN = 10
@@ -25,6 +26,12 @@ def refiner():
 def gaussian(frames, lasting):
     lags = np.subtract.outer(np.arange(frames), np.arange(frames))
     return np.exp(-0.5 * (lags / lasting) ** 2)
+
+
+def sum_of(displacement):
+    """(..., 2, h, w) of shift, rows and tissue."""
+    shift, rows, tissue = displacement
+    return shift[..., None, None] + rows[..., None] + tissue
 
 
 def root(covariance):
@@ -182,6 +189,43 @@ def test_knowing_of_activity_helps(refiner, prior):
         tracker = Tracker(refiner, replace(expected, activity=np.array([share])))
         errors.append(np.abs(motions(equations, 8, refiner, tracker) - truth).mean())
     assert errors[1] < 0.99 * errors[0]
+
+
+@pytest.mark.parametrize(("descents", "error"), [(300, 0.01), (DESCENTS, 0.8)])
+def test_where_frames_have_no_data_they_tell_of_what_is_most_probable(
+    refiner, prior, monkeypatch, descents, error
+):
+    """Against the equations of those cells that are seen; these are nearly reached soon."""
+    monkeypatch.setattr("moco_dl.track.DESCENTS", descents)
+    rng, tissue = np.random.default_rng(0), refiner.basis.kinds()["tissue"]
+    prior = replace(prior, tissue=0.2 * refiner.basis.tissue_shapes()[0])
+    unknowns, so_far = np.zeros((2, 4, len(tissue)))
+    for values in (unknowns, so_far):
+        values[:, tissue] = rng.standard_normal((4, tissue.sum())) @ np.kron(np.eye(2), root(prior.tissue)).T
+    missing = np.zeros((4, 16, 18), np.float32)
+    missing[:3, 13:], missing[:3, :, :2] = 1.0, 0.5
+    each = sum_of(refiner.basis.displacement(np.eye(len(tissue))))
+    lacking = refiner.effect(torch.from_numpy(missing[0] * each)).numpy()
+    matrix = refiner.matrix.numpy()
+    seen = unknowns @ matrix + draw(refiner, 4, noise=1.3)[1]
+    seen[:3] -= unknowns[:3] @ lacking
+    flow = sum_of(refiner.basis.displacement(so_far))
+    motion = Motion(np.zeros((4, 2), np.float32), flow, np.zeros(4, bool))
+    given = seen + refiner.effect(torch.from_numpy(missing[:, None] * flow)).numpy()
+    so_far = Equations(seen, given, np.ones(4), missing)
+    alone = Tracker(refiner, replace(prior, lasting=(1e-3,)))
+    filled = alone.filled(so_far, motion, refiner)
+    covariance = np.diag(np.where(tissue, 0, 1.0))
+    covariance[~tissue, ~tissue] = prior.other
+    covariance[np.ix_(tissue, tissue)] = np.kron(np.eye(2), prior.tissue)
+    shown = matrix - lacking
+    expected = covariance @ np.linalg.solve(shown @ covariance + 1.3 * np.eye(len(shown)), seen[:3].T)
+    wanted = sum_of(refiner.basis.displacement(expected.T))
+    before, after = (
+        np.abs(motions(told.seen, 1, refiner, alone)[:3] - wanted).mean() for told in (so_far, filled)
+    )
+    assert after < error * before and filled.missing is None
+    np.testing.assert_array_equal(filled.seen[3], seen[3])
 
 
 def test_batches_make_no_difference(refiner, prior):
