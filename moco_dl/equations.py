@@ -13,7 +13,7 @@ from moco_dl.device import sent
 from moco_dl.infer import binned
 from moco_dl.refine import Refiner
 from moco_dl.template import NO_PART
-from moco_dl.warp import inside, places_coarse, sample
+from moco_dl.warp import blank_outside, places_coarse, sample
 
 STEP = 0.2  # px of the compared images, by which they are displaced to see what they tell of it
 
@@ -78,11 +78,8 @@ def pulled(frames: Tensor, where: Tensor, reach: int) -> tuple[Tensor, Tensor]:
 
     No place is more than `reach` px away from its pixel.
     """
-    moved, known = sample(frames[:, None], where)[:, 0], torch.ones(frames.shape, device=frames.device)
-    near, far = slice(0, reach), slice(-reach, None)
-    if reach:
-        for strip in ((..., near, slice(None)), (..., far, slice(None)), (..., near), (..., far)):
-            known[strip] = inside(where[(*strip, slice(None))]).float()
+    moved = sample(frames[:, None], where)[:, 0]
+    known = blank_outside(torch.ones_like(moved), where, reach, 0.0)
     if not bool(torch.isfinite(moved.sum())):
         finite = torch.isfinite(moved)
         known, moved = known * finite, torch.where(finite, moved, 0.0)

@@ -17,7 +17,7 @@ from moco_dl.network import STRIDE, PyramidFlowNet
 from moco_dl.refine import TOGETHER
 from moco_dl.rigid import RigidRegistration
 from moco_dl.samples import usable
-from moco_dl.warp import inside, places, places_coarse, sample, shift_whole, upsample
+from moco_dl.warp import blank_outside, places, places_coarse, sample, shift_whole, upsample
 
 GROUP = 2**18  # pixels per network call on the CPU: many small images at a time, few large ones
 EXACT_IN_FLOAT32 = ("uint8", "int8", "uint16", "int16", "float16", "float32")
@@ -183,6 +183,6 @@ def move_known(frames: np.ndarray, motion: np.ndarray, stride: int = STRIDE) -> 
         part = slice(start, start + count)
         flow, images = torch.from_numpy(motion[part]), torch.from_numpy(frames[part].astype(np.float32))
         where = places(flow.expand(-1, -1, *size)) if whole else places_coarse(flow, stride, size)
-        found = sample(images[:, None], where)[:, 0]
-        moved[part] = found.masked_fill_(~inside(where), torch.nan)
+        reach = math.ceil(float(np.abs(motion[part]).max()))
+        moved[part] = blank_outside(sample(images[:, None], where)[:, 0], where, reach, torch.nan)
     return moved.numpy()

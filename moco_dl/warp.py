@@ -95,6 +95,17 @@ def inside(where: Tensor) -> Tensor:
     return torch.maximum(where[..., 0].abs(), where[..., 1].abs()) <= 1.0 + ROUNDING
 
 
+def blank_outside(images: Tensor, where: Tensor, reach: int, value: float) -> Tensor:
+    """Images (B, H, W), in place, with `value` where places (B, H, W, 2) are outside.
+
+    No place is more than `reach` px away from its pixel: all others need not be looked at.
+    """
+    near, far = slice(0, reach), slice(-reach, None)
+    for strip in ((..., near, slice(None)), (..., far, slice(None)), (..., near), (..., far)) if reach else ():
+        images[strip].masked_fill_(~inside(where[(*strip, slice(None))]), value)
+    return images
+
+
 def upsample(flow: Tensor, stride: int, size: tuple[int, int]) -> Tensor:
     """Coarse flow (B, 2, h, w) at `stride` -> (B, 2, H, W) for a frame of `size` = (H, W), bilinear.
 
