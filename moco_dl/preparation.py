@@ -19,6 +19,7 @@ from moco_dl.template import BLUR, NO_PART, build_template
 from moco_dl.track import Tracker, tracked
 
 UNSURE = 1.5, 4.0  # times its expected error, between which motion may be false: less is none, more is clear
+FAR = 0.7  # px, mean length of a first step that is taken again from where it led to: details are not wider
 CALIBRATING = 2  # runs of samples, from which it is seen how much frames tell of a displacement
 LASTS = 2.0  # frames over which the network's fields are smoothed, from which on it need not see all
 LEAST_TOLD = 0.25  # that an expected error is corrected for
@@ -34,24 +35,27 @@ def prepared(plan: Plan, samples: Samples, smooth: float | None, *, own: bool, m
     seen, motion, width = _smoothed(samples, smooth)
     samples = replace(samples, motion=motion.total())
     rough, equations, trusted = _roughly(plan, samples, motion, own=own, mapping=mapping)
-    tracker = _tracker(rough, equations, samples.runs, trusted, own=own, smooth=smooth)
-    first = Step(rough, tracker, motion, equations)
-    motion = _found(first, samples)
-    total = motion.total()
-    times = np.hypot(*total.swapaxes(0, 1)).mean() / first.tracker.expected_error(rough).mean()
+    tracking = partial(_tracker, runs=samples.runs, trusted=trusted, own=own, smooth=smooth)
+    steps = [Step(rough, tracking(rough, equations), motion, equations)]
+    motion = _found(steps[0], samples)
+    if _size(motion.total() - samples.motion) > FAR:
+        equations = _equations(rough, samples.frames, motion, _parts(samples, trusted), mapping)
+        steps.append(Step(rough, tracking(rough, equations), motion, equations))
+        motion = _found(steps[1], samples)
+    times = _size(motion.total()) / steps[-1].tracker.expected_error(rough).mean()
     if not UNSURE[0] < times < UNSURE[1]:
         # Samples lie closer to one another so: what is made of them is sharper. False motion would confirm
         # itself.
-        samples = replace(samples, motion=total)
+        samples = replace(samples, motion=motion.total())
     template = build_template(_some(samples, trusted), plan.reference, move_known, own=own, mapping=mapping)
     fine, parts = Refiner(template, device=plan.computing), _parts(samples, trusted)
     equations = _equations(fine, samples.frames, motion, parts, mapping)
     told = _told(fine, samples, motion, parts, mapping)
-    tracker = _tracker(fine, equations, samples.runs, trusted, own=own, smooth=smooth)
+    tracker = tracking(fine, equations)
     last = Step(fine, tracker, motion, tracker.filled(equations, motion, fine), last=True)
     return replace(
         plan,
-        steps=(first, last),
+        steps=(*steps, last),
         places=dict(zip(samples.numbers.tolist(), range(len(samples.numbers)), strict=True)),
         seen=seen,
         apart=plan.apart if width >= LASTS else 1,
@@ -98,12 +102,17 @@ def _told(refiner: Refiner, samples: Samples, motion: Motion, parts: np.ndarray,
     return float(np.clip(told / expected, LEAST_TOLD, 1.0)) if expected > 0 else 1.0
 
 
+def _size(displacement: np.ndarray) -> float:
+    """Mean length, px, of displacements (n, 2, h, w)."""
+    return float(np.hypot(*displacement.swapaxes(0, 1)).mean())
+
+
 def _tracker(
     refiner: Refiner,
     equations: Equations,
+    *,
     runs: np.ndarray,
     trusted: np.ndarray,
-    *,
     own: bool,
     smooth: float | None,
 ) -> Tracker:

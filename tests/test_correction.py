@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 import moco_dl
 from moco_dl.checkpoint import default_weights
@@ -11,7 +12,9 @@ from moco_dl.correction import Corrector
 from moco_dl.equations import linearise
 from moco_dl.errors import NrcorrectError
 from moco_dl.movie import ArrayMovie
+from moco_dl.network import STRIDE
 from moco_dl.options import CorrectOptions
+from moco_dl.warp import upsample
 
 INTERIOR = (..., slice(12, -12), slice(12, -12))
 
@@ -277,8 +280,20 @@ def test_samples_are_looked_at_once(known_movie, monkeypatch, samples):
         for p in (plan, replace(plan, places={}))
     )
     left = max(len(frames) - samples, 0)
-    assert sum(looked) == 2 * (left + len(frames))  # in two steps
+    assert sum(looked) == len(plan.steps) * (left + len(frames))
     assert np.abs(found - anew).mean() < 0.02
+
+
+@pytest.mark.parametrize(("far", "steps"), [(0.0, 3), (100.0, 2)])
+def test_a_first_step_that_leads_far_is_taken_again(result, known_movie, monkeypatch, far, steps):
+    frames, truth = known_movie
+    monkeypatch.setattr("moco_dl.preparation.FAR", far)
+    corrector = Corrector(CorrectOptions())
+    plan = corrector.prepare(ArrayMovie(frames))
+    assert len(plan.steps) == steps and [step.last for step in plan.steps] == [False] * (steps - 1) + [True]
+    found = np.concatenate([b.motion.total() for b in corrector.batches(ArrayMovie(frames), plan)])
+    found = upsample(torch.from_numpy(found.astype(np.float32)), STRIDE, frames.shape[1:]).numpy()
+    assert end_point_error(found, truth) < 1.1 * end_point_error(result.fields[:], truth)
 
 
 @pytest.mark.parametrize("options", [{"smooth": 1.0}, {"smooth": 3.0, "quality": "best"}])
