@@ -31,7 +31,9 @@ class Step:
     def linearised(self, frames: np.ndarray, motion: Motion) -> Equations:
         """What frames (n, H, W), which are no samples, tell at their motion so far."""
         equations = linearise(frames, motion, self.refiner)
-        return self.tracker.filled(equations, motion, self.refiner) if self.last else equations
+        if self.last:
+            return self.tracker.filled(equations, motion, self.refiner)
+        return replace(equations, missing=None)
 
 
 @dataclass(frozen=True)

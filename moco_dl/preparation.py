@@ -36,12 +36,12 @@ def prepared(plan: Plan, samples: Samples, smooth: float | None, *, own: bool, m
     samples = replace(samples, motion=motion.total())
     rough, equations, trusted = _roughly(plan, samples, motion, own=own, mapping=mapping)
     tracking = partial(_tracker, runs=samples.runs, trusted=trusted, own=own, smooth=smooth)
-    steps = [Step(rough, tracking(rough, equations), motion, equations)]
-    motion = _found(steps[0], samples)
+    steps = [Step(rough, tracking(rough, equations), motion, replace(equations, missing=None))]
+    motion = joined(_after(steps[0], samples))
     if _size(motion.total() - samples.motion) > FAR:
         equations = _equations(rough, samples.frames, motion, _parts(samples, trusted), mapping)
-        steps.append(Step(rough, tracking(rough, equations), motion, equations))
-        motion = _found(steps[1], samples)
+        steps.append(Step(rough, tracking(rough, equations), motion, replace(equations, missing=None)))
+        motion = joined(_after(steps[1], samples))
     times = _size(motion.total()) / steps[-1].tracker.expected_error(rough).mean()
     if not UNSURE[0] < times < UNSURE[1]:
         # Samples lie closer to one another so: what is made of them is sharper. False motion would confirm
@@ -52,7 +52,11 @@ def prepared(plan: Plan, samples: Samples, smooth: float | None, *, own: bool, m
     equations = _equations(fine, samples.frames, motion, parts, mapping)
     told = _told(fine, samples, motion, parts, mapping)
     tracker = tracking(fine, equations)
-    last = Step(fine, tracker, motion, tracker.filled(equations, motion, fine), last=True)
+    filled = mapping(
+        lambda some: tracker.filled(chosen(equations, some), chosen(motion, some), fine),
+        chunks(np.arange(len(samples.frames))),
+    )
+    last = Step(fine, tracker, motion, joined(filled), last=True)
     return replace(
         plan,
         steps=(*steps, last),
@@ -60,7 +64,7 @@ def prepared(plan: Plan, samples: Samples, smooth: float | None, *, own: bool, m
         seen=seen,
         apart=plan.apart if width >= LASTS else 1,
         width=width,
-        constant=_found(last, samples).flow.mean(axis=0) if own else 0.0,
+        constant=joined(_after(last, samples)).flow.mean(axis=0) if own else 0.0,
         told=told,
     )
 
@@ -122,10 +126,10 @@ def _tracker(
     return Tracker(refiner, prior, _usual(equations))
 
 
-def _found(step: Step, samples: Samples) -> Motion:
-    """Motion of samples after a step."""
+def _after(step: Step, samples: Samples) -> Iterator[Motion]:
+    """Motion of samples after a step, of a few at a time."""
     batches = ((batch, chosen(step.equations, which)) for which, batch in _stretches(samples, step.motion))
-    return joined(batch.motion for batch in tracked(batches, step.refiner, step.tracker))
+    return (batch.motion for batch in tracked(batches, step.refiner, step.tracker))
 
 
 def _shrunk(samples: Samples, factor: int, mapping: Callable) -> Samples:
