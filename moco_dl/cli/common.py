@@ -17,8 +17,7 @@ PATH = click.Path(path_type=Path)
 # Numbers are those of glibc's malloc.h.
 MALLOC = {
     -8: 1,  # arenas, for all threads together
-    # Bytes, from which a block is one of the system's own and leaves no hole: more than a frame of 1024x1024.
-    -3: 5 * 2**20,
+    -3: 4 * 2**20,  # bytes, from which a block is one of the system's own and leaves no hole
     -1: 64 * 2**20,  # free bytes that are kept
 }
 
