@@ -26,7 +26,7 @@ class Step:
     tracker: Tracker
     motion: Motion  # of the samples before it
     equations: Equations  # of the samples, at that motion
-    last: bool = False
+    last: bool = False  # what frames have no data for is filled then: see `Tracker.filled`
 
     def linearised(self, frames: np.ndarray, motion: Motion) -> Equations:
         """What frames (n, H, W), which are no samples, tell at their motion so far."""
