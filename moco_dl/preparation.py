@@ -35,11 +35,12 @@ def prepared(plan: Plan, samples: Samples, smooth: float | None, *, own: bool, m
     seen, motion, width = _smoothed(samples, smooth)
     samples = replace(samples, motion=motion.total())
     rough, equations, trusted = _roughly(plan, samples, motion, own=own, mapping=mapping)
+    parts = _parts(samples, trusted)
     tracking = partial(_tracker, runs=samples.runs, trusted=trusted, own=own, smooth=smooth)
     steps = [Step(rough, tracking(rough, equations), motion, replace(equations, missing=None))]
     motion = joined(_after(steps[0], samples))
     if _size(motion.total() - samples.motion) > FAR:
-        equations = _equations(rough, samples.frames, motion, _parts(samples, trusted), mapping)
+        equations = _equations(rough, samples.frames, motion, parts, mapping)
         steps.append(Step(rough, tracking(rough, equations), motion, replace(equations, missing=None)))
         motion = joined(_after(steps[1], samples))
     times = _size(motion.total()) / steps[-1].tracker.expected_error(rough).mean()
@@ -48,7 +49,7 @@ def prepared(plan: Plan, samples: Samples, smooth: float | None, *, own: bool, m
         # itself.
         samples = replace(samples, motion=motion.total())
     template = build_template(_some(samples, trusted), plan.reference, move_known, own=own, mapping=mapping)
-    fine, parts = Refiner(template, device=plan.computing), _parts(samples, trusted)
+    fine = Refiner(template, device=plan.computing)
     equations = _equations(fine, samples.frames, motion, parts, mapping)
     told = _told(fine, samples, motion, parts, mapping)
     tracker = tracking(fine, equations)

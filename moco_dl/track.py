@@ -44,8 +44,8 @@ class Tracker:
         self.reach = next(r for r, error in zip(REACHES, errors, strict=True) if error <= ENOUGH * errors[-1])
 
     @cached_property
-    def _alone(self) -> np.ndarray:
-        """(2 m, 2 m) float32: equations times this are a frame's unknowns, others left aside."""
+    def _inverse(self) -> np.ndarray:
+        """(2 m, 2 m) float32: equations times this are a frame's unknowns, other frames left aside."""
         alone = self.alone
         tissue = self.modes / (self.visible + 1) @ self.modes.T / self.prior.noise
         across = alone.others @ alone.across @ tissue
@@ -72,7 +72,7 @@ class Tracker:
             return refiner.effect(torch.from_numpy(displacement).mul_(missing)).numpy()
 
         def solution(told: np.ndarray, common: np.ndarray | float = 0.0) -> tuple[np.ndarray, np.ndarray]:
-            unknowns = times_each(told.astype(np.float32), self._alone) + common
+            unknowns = times_each(told.astype(np.float32), self._inverse) + common
             shift, rows, tissue = refiner.basis.displacement(unknowns)
             return unknowns, shift[..., None, None] + rows[..., None] + tissue
 

@@ -1,34 +1,17 @@
 """End to end on arrays, with the shipped weights."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
-import torch
+from truth import INTERIOR, end_point_error
 
 import moco_dl
 from moco_dl.checkpoint import default_weights
-from moco_dl.correction import Corrector
-from moco_dl.equations import linearise
 from moco_dl.errors import NrcorrectError
-from moco_dl.movie import ArrayMovie
-from moco_dl.network import STRIDE
-from moco_dl.options import CorrectOptions
-from moco_dl.warp import upsample
-
-INTERIOR = (..., slice(12, -12), slice(12, -12))
 
 
 @pytest.fixture(scope="module")
 def result(known_movie):
     return moco_dl.correct(known_movie[0])
-
-
-def end_point_error(estimate, truth):
-    """Mean over the interior, one constant vector (the position of the reference) removed."""
-    difference = (estimate - truth)[INTERIOR]
-    difference = difference - np.median(difference, axis=(0, 2, 3), keepdims=True)
-    return np.hypot(difference[:, 0], difference[:, 1]).mean()
 
 
 def test_known_motion_is_found(result, known_movie):
@@ -245,58 +228,3 @@ def test_units_make_no_difference(known_movie, scale):
     frames = known_movie[0][:12].astype(np.float32)
     fields = moco_dl.correct(frames).fields[:]
     assert np.abs(moco_dl.correct(frames * np.float32(scale)).fields[:] - fields).max() < 0.02
-
-
-def test_where_motion_lasts_the_network_sees_every_other_frame(known_movie):
-    """Fields come out as if it had looked at all."""
-    frames = known_movie[0]
-    movie, corrector = ArrayMovie(frames), Corrector(CorrectOptions(ref_frames=16, smooth=3.0))
-    plan = corrector.prepare(movie)
-    every, found = (
-        np.concatenate([b.motion.merged(np.float32).total() for b in corrector.batches(movie, p)])
-        for p in (replace(plan, apart=1), plan)
-    )
-    assert plan.apart == 2
-    assert 0 < np.abs(found - every).mean() < 0.02
-    sizes = Corrector(CorrectOptions(ref_frames=16, smooth=3.0, batch_size=3))
-    again = np.concatenate([b.motion.merged(np.float32).total() for b in sizes.batches(movie, plan)])
-    np.testing.assert_array_equal(again, found)
-
-
-@pytest.mark.parametrize("samples", [16, 200])
-def test_samples_are_looked_at_once(known_movie, monkeypatch, samples):
-    """What they told while the stream was prepared serves in it, too, with the same result."""
-    frames, looked = known_movie[0], []
-    corrector = Corrector(CorrectOptions(ref_frames=samples))
-    plan = corrector.prepare(ArrayMovie(frames))
-
-    def noted(frames, *others):
-        looked.append(len(frames))
-        return linearise(frames, *others)
-
-    monkeypatch.setattr("moco_dl.plan.linearise", noted)
-    found, anew = (
-        np.concatenate([b.motion.merged(np.float32).total() for b in corrector.batches(ArrayMovie(frames), p)])
-        for p in (plan, replace(plan, places={}))
-    )
-    left = max(len(frames) - samples, 0)
-    assert sum(looked) == len(plan.steps) * (left + len(frames))
-    assert np.abs(found - anew).mean() < 0.02
-
-
-@pytest.mark.parametrize(("far", "steps"), [(0.0, 3), (100.0, 2)])
-def test_a_first_step_that_leads_far_is_taken_again(result, known_movie, monkeypatch, far, steps):
-    frames, truth = known_movie
-    monkeypatch.setattr("moco_dl.preparation.FAR", far)
-    corrector = Corrector(CorrectOptions())
-    plan = corrector.prepare(ArrayMovie(frames))
-    assert len(plan.steps) == steps and [step.last for step in plan.steps] == [False] * (steps - 1) + [True]
-    found = np.concatenate([b.motion.total() for b in corrector.batches(ArrayMovie(frames), plan)])
-    found = upsample(torch.from_numpy(found.astype(np.float32)), STRIDE, frames.shape[1:]).numpy()
-    assert end_point_error(found, truth) < 1.1 * end_point_error(result.fields[:], truth)
-
-
-@pytest.mark.parametrize("options", [{"smooth": 1.0}, {"smooth": 3.0, "quality": "best"}])
-def test_the_network_sees_every_frame(known_movie, options):
-    plan = Corrector(CorrectOptions(**options)).prepare(ArrayMovie(known_movie[0]))
-    assert plan.apart == 1
