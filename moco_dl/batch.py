@@ -1,6 +1,7 @@
 """What flows through the stream: a few consecutive frames and their motion."""
 
-from collections.abc import Iterable
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
@@ -86,3 +87,42 @@ def run_slices(runs: np.ndarray) -> list[slice]:
     """Where each run is; `runs` (n,) says which a frame belongs to."""
     starts = np.flatnonzero(np.diff(runs, prepend=runs[0] - 1)).tolist()
     return [slice(*ends) for ends in zip(starts, [*starts[1:], len(runs)], strict=True)]
+
+
+Given = dict[int, np.ndarray]  # what frames give to those around them, by number
+
+
+def late(
+    items: Iterable[tuple], reach: int, gives: Callable[..., Given], done: Callable[..., Batch]
+) -> Iterator[Batch]:
+    """`done(batch, ..., given)` for each item `(batch, ...)`, once the `reach` frames that follow it are known.
+
+    `gives(batch, ...)` says what an item's frames give to others; `given` is that of all frames from `reach`
+    before the batch on.
+    """
+    given: Given = {}
+    waiting: deque[tuple] = deque()
+
+    def first() -> Batch:
+        item = waiting.popleft()
+        found = done(*item, given)
+        for number in [number for number in given if number < item[0].stop - reach]:
+            del given[number]
+        return found
+
+    for item in items:
+        waiting.append(item)
+        given.update(gives(*item))
+        while waiting and waiting[0][0].stop + reach <= item[0].stop:
+            yield first()
+    while waiting:
+        yield first()
+
+
+def surroundings(batch: Batch, reach: int, given: Given, nothing: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """What the frames from `reach` before a batch to `reach` after it give, and which of them (m,) give it.
+
+    `nothing` stands for what others would give.
+    """
+    numbers = range(batch.start - reach, batch.stop + reach)
+    return np.stack([given.get(n, nothing) for n in numbers]), np.array([n in given for n in numbers])

@@ -5,14 +5,14 @@ fourth order (Wand and Schucany, Canadian J. Statistics 18, 1990), which leaves 
 powers of time. Its width is chosen for each movie from its own fields by leave-one-out cross-validation.
 """
 
-from collections import deque
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from math import ceil
 
 import numpy as np
 
-from moco_dl.batch import Batch, run_slices
+from moco_dl.batch import Batch, Given, late, run_slices, surroundings
 
 WIDTHS = (0.35, 0.5, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0, 5.6, 8.0, 11.0)  # frames, sigmas to choose from
 REACH = 3.0  # sigmas at which the window ends
@@ -68,16 +68,11 @@ def smooth_in_time(batches: Iterator[Batch], sigma: float) -> Iterator[Batch]:
     batched.
     """
     weights = _weights(sigma)
-    reach = len(weights) // 2
-    flows: dict[int, np.ndarray] = {}  # of frames that give, from `reach` before the oldest that waits
-    waiting: deque[Batch] = deque()
-    for batch in batches:
-        waiting.append(batch)
-        flows |= {batch.start + int(i): batch.motion.flow[i] for i in np.flatnonzero(_gives(batch))}
-        while waiting and waiting[0].stop + reach <= batch.stop:
-            yield _smoothed(waiting.popleft(), flows, weights)
-    while waiting:
-        yield _smoothed(waiting.popleft(), flows, weights)
+
+    def gives(batch: Batch) -> Given:
+        return {batch.start + int(i): batch.motion.flow[i] for i in np.flatnonzero(_gives(batch))}
+
+    return late(((batch,) for batch in batches), len(weights) // 2, gives, partial(_smoothed, weights=weights))
 
 
 def _gives(batch: Batch) -> np.ndarray:
@@ -86,13 +81,11 @@ def _gives(batch: Batch) -> np.ndarray:
     return known if batch.motion.unseen is None else known & ~batch.motion.unseen
 
 
-def _smoothed(batch: Batch, flows: dict[int, np.ndarray], weights: np.ndarray) -> Batch:
-    """`batch` with smoothed flow; drops from `flows` what no later frame needs."""
+def _smoothed(batch: Batch, flows: Given, weights: np.ndarray) -> Batch:
+    """`batch` with smoothed flow."""
     reach, given, gives = len(weights) // 2, batch.motion.flow, _gives(batch)
     flow, total = np.zeros_like(given), np.zeros(len(given), np.float32)
-    times = range(batch.start - reach, batch.stop + reach)
-    near = np.stack([flows.get(t, np.zeros_like(flow[0])) for t in times])
-    there = np.array([t in flows for t in times], np.float32)
+    near, there = surroundings(batch, reach, flows, np.zeros_like(flow[0]))
     for lag, weight in enumerate(weights):
         around = slice(lag, lag + len(flow))
         flow += weight * near[around]
@@ -102,8 +95,6 @@ def _smoothed(batch: Batch, flows: dict[int, np.ndarray], weights: np.ndarray) -
     flow[enough] /= total[enough, None, None, None]
     flow[~enough] = given[~enough]
     flow[batch.motion.flagged] = 0
-    for t in [t for t in flows if t < batch.stop - reach]:
-        del flows[t]
     mean = flow.mean(axis=(2, 3))
     flow -= mean[:, :, None, None]
     kept = np.where(gives[:, None], given.mean(axis=(2, 3)), mean)

@@ -6,10 +6,9 @@ series of its own: well visible ones hardly need their neighbours, others are av
 Wiener filter for each mode). Shift and row motion differ from frame to frame and are found along the way.
 """
 
-from collections import deque
 from collections.abc import Iterator
 from dataclasses import replace
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 
 import numpy as np
 import torch
@@ -17,7 +16,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from scipy.linalg import eigh
 
 from moco_dl.basis import times_each
-from moco_dl.batch import DOUBTFUL, Batch, Equations, Motion
+from moco_dl.batch import DOUBTFUL, Batch, Equations, Given, Motion, late, surroundings
 from moco_dl.prior import FRUGAL, Prior, TissueAlone
 from moco_dl.refine import Refiner
 
@@ -167,16 +166,12 @@ def tracked(
     Frames that fit the reference far worse than usual do not tell of the others; they are moved as these are.
     Flagged frames neither give nor take. The result does not depend on how frames are batched.
     """
-    told: dict[int, np.ndarray] = {}  # modes by frame, from `reach` before the oldest that waits
-    waiting: deque[tuple[Batch, Equations]] = deque()
-    for batch, equations in linearised:
-        waiting.append((batch, equations))
+
+    def gives(batch: Batch, equations: Equations) -> Given:
         known = np.flatnonzero(~batch.motion.flagged & tracker.trusts(equations.misfit))
-        told |= zip((batch.start + known).tolist(), tracker.told(equations.seen[known]), strict=True)
-        while waiting and waiting[0][0].stop + tracker.reach <= batch.stop:
-            yield _solved(*waiting.popleft(), told, refiner, tracker)
-    while waiting:
-        yield _solved(*waiting.popleft(), told, refiner, tracker)
+        return dict(zip((batch.start + known).tolist(), tracker.told(equations.seen[known]), strict=True))
+
+    return late(linearised, tracker.reach, gives, partial(_solved, refiner=refiner, tracker=tracker))
 
 
 def _alike(there: np.ndarray, judged: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -188,16 +183,12 @@ def _alike(there: np.ndarray, judged: np.ndarray) -> Iterator[tuple[np.ndarray, 
         yield np.flatnonzero(pattern) - len(pattern) // 2, np.flatnonzero(judged & (there == pattern).all(1))
 
 
-def _solved(
-    batch: Batch, equations: Equations, told: dict[int, np.ndarray], refiner: Refiner, tracker: Tracker
-) -> Batch:
-    """`batch` with its most probable motion; drops from `told` what no later frame needs."""
+def _solved(batch: Batch, equations: Equations, told: Given, refiner: Refiner, tracker: Tracker) -> Batch:
+    """`batch` with its most probable motion."""
     motion, reach = batch.motion, tracker.reach
     rigid, flow, rows = motion.rigid.copy(), np.zeros_like(motion.flow), np.zeros_like(motion.flow[..., 0])
-    times = range(batch.start - reach, batch.stop + reach)
-    nothing = np.zeros(len(tracker.visible))
-    near = np.stack([told.get(t, nothing) for t in times])
-    there = sliding_window_view(np.array([t in told for t in times]), 2 * reach + 1)  # (n, frames around)
+    near, there = surroundings(batch, reach, told, np.zeros(len(tracker.visible)))
+    there = sliding_window_view(there, 2 * reach + 1)  # (n, frames around)
     for lags, alike in _alike(there, ~motion.flagged):
         around = near[alike[:, None] + lags + reach]  # (frames alike, lags, modes)
         modes = (tracker.weights(tuple(lags.tolist())) * around).sum(axis=1) if len(lags) else 0 * near[alike]
@@ -206,7 +197,5 @@ def _solved(
         mean = tissue.mean(axis=(2, 3))
         rigid[alike] += shift + mean
         rows[alike], flow[alike] = lines, tissue - mean[:, :, None, None]
-    for t in [t for t in told if t < batch.stop - reach]:
-        del told[t]
     misfit = np.where(motion.flagged, np.nan, equations.misfit / tracker.usual).astype(np.float32)
     return replace(batch, motion=replace(motion, rigid=rigid, flow=flow, rows=rows, misfit=misfit))
