@@ -13,7 +13,8 @@ from moco_dl.equations import linearise
 from moco_dl.infer import Estimator
 from moco_dl.refine import Refiner
 from moco_dl.smooth import smooth_in_time
-from moco_dl.track import Tracker, tracked
+from moco_dl.steady import Steadiness, steadied
+from moco_dl.track import Errors, Tracker, tracked
 
 APART = 2  # frames, of which the network sees one where motion lasts: the steps find what it does not see
 
@@ -49,6 +50,8 @@ class Plan:
     apart: int = 1  # frames, of which the network sees one
     width: float = 0.0  # frames, sigma of the smoothing of the network's fields in time
     constant: np.ndarray | float = 0.0  # px (2, h, w), taken off all flows: what the movie's own have in common
+    errors: Errors | None = None  # of the last step's fields
+    steadiness: Steadiness | None = None  # of the whole frame's shift; None: it stays as each frame tells
     told: float = 1.0  # share of a small displacement that frames tell of in the last step
 
     @property
@@ -58,13 +61,13 @@ class Plan:
 
     @property
     def expected_error(self) -> np.ndarray:
-        """(h, w) float32 px, see `Tracker.expected_error`; NaN for rigid motion only.
+        """(h, w) float32 px, see `Tracker.errors`; NaN for rigid motion only.
 
         If frames tell of less than a displacement, then noise stands for more of it, and so does motion.
         """
-        if not self.steps:
+        if self.errors is None:
             return np.full(self.estimator.coarse, np.nan, np.float32)
-        return self.steps[-1].tracker.expected_error(self.steps[-1].refiner) / self.told
+        return self.errors.length(0.0 if self.steadiness is None else self.steadiness.removed) / self.told
 
     def motion(self, frames: Iterator[tuple[int, np.ndarray]], mapping: Callable = map) -> Iterator[Batch]:
         """(number of the first frame, frames) -> frames with their motion, a few frames late.
@@ -79,6 +82,8 @@ class Plan:
         for step in self.steps:
             linearised = mapping(partial(self._linearised, step), batches)
             batches = tracked(linearised, step.refiner, step.tracker)
+        if self.steadiness is not None:
+            batches = steadied(batches, self.steadiness)
         for batch in batches:
             judged = ~batch.motion.flagged[:, None, None, None]
             flow = np.where(judged, batch.motion.flow - self.constant, 0)

@@ -15,6 +15,7 @@ from moco_dl.prior import measure_prior
 from moco_dl.refine import Refiner
 from moco_dl.samples import Samples, chunks
 from moco_dl.smooth import choose_width, smooth_in_time
+from moco_dl.steady import measure_steadiness
 from moco_dl.template import BLUR, NO_PART, build_template
 from moco_dl.track import Tracker, tracked
 
@@ -43,7 +44,7 @@ def prepared(plan: Plan, samples: Samples, smooth: float | None, *, own: bool, m
         equations = _equations(rough, samples.frames, motion, parts, mapping)
         steps.append(Step(rough, tracking(rough, equations), motion, replace(equations, missing=None)))
         motion = joined(_after(steps[1], samples))
-    times = _size(motion.total()) / steps[-1].tracker.expected_error(rough).mean()
+    times = _size(motion.total()) / steps[-1].tracker.errors(rough).length().mean()
     if not UNSURE[0] < times < UNSURE[1]:
         # Samples lie closer to one another so: what is made of them is sharper. False motion would confirm
         # itself.
@@ -58,15 +59,28 @@ def prepared(plan: Plan, samples: Samples, smooth: float | None, *, own: bool, m
         chunks(np.arange(len(samples.frames))),
     )
     last = Step(fine, tracker, motion, joined(filled), last=True)
-    return replace(
+    plan = replace(
         plan,
         steps=(*steps, last),
         places=dict(zip(samples.numbers.tolist(), range(len(samples.numbers)), strict=True)),
         seen=seen,
         apart=plan.apart if width >= LASTS else 1,
         width=width,
-        constant=joined(_after(last, samples)).flow.mean(axis=0) if own else 0.0,
         told=told,
+    )
+    return _concluded(plan, samples, own=own, steady=smooth is None)
+
+
+def _concluded(plan: Plan, samples: Samples, *, own: bool, steady: bool) -> Plan:
+    """`plan` with what the motion of samples shows after the last step."""
+    last = plan.steps[-1]
+    motion, errors = joined(_after(last, samples)), last.tracker.errors(last.refiner)
+    noise = np.sqrt(errors.mean.ravel()) / plan.told
+    return replace(
+        plan,
+        constant=motion.flow.mean(axis=0) if own else 0.0,
+        errors=errors,
+        steadiness=measure_steadiness(motion, samples.numbers, noise) if steady else None,
     )
 
 

@@ -7,7 +7,7 @@ Wiener filter for each mode). Shift and row motion differ from frame to frame an
 """
 
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache, partial
 
 import numpy as np
@@ -106,8 +106,8 @@ class Tracker:
         known = np.square(near) @ (self.visible / (values[:, None] * self.visible + 1))
         return (1 - known).clip(0)
 
-    def expected_error(self, refiner: Refiner) -> np.ndarray:
-        """(h, w) float32 px: expected length of the error of a frame's field, far from the ends of the movie.
+    def errors(self, refiner: Refiner) -> "Errors":
+        """Of a frame's field, far from the ends of the movie.
 
         What is constant in time, the reference's own error, is not in it.
         """
@@ -118,11 +118,15 @@ class Tracker:
         tissue[:, ~alone.is_tissue] = -(alone.others @ alone.across @ self.modes).T
         tissue *= np.sqrt(self._unknown(self.reach))[:, None]
         ways[len(tissue) :, ~alone.is_tissue] = _root(self.prior.noise * alone.others).T
-        variance = np.zeros(refiner.grid)
+        place, both, mean = np.zeros((2, *refiner.grid)), np.zeros((2, *refiner.grid)), np.zeros((2, 1, 1))
         for way in ways:
             shift, rows, field = refiner.basis.displacement(way)
-            variance += np.square(shift[:, None, None] + rows[..., None] + field).mean(axis=0)
-        return np.sqrt(np.pi / 2 * variance).astype(np.float32)
+            field = shift[:, None, None] + rows[..., None] + field
+            whole = field.mean(axis=(1, 2), keepdims=True)
+            place += np.square(field)
+            both += whole * field
+            mean += np.square(whole)
+        return Errors(place, both, mean)
 
     def trusts(self, misfit: np.ndarray) -> np.ndarray:
         return misfit <= DOUBTFUL * self.usual
@@ -140,6 +144,23 @@ class Tracker:
             found[:, self.alone.is_tissue] += tissue
             return found
         return self.alone.all_unknowns(equations - self.prior.told_of_common, tissue) + self.prior.common
+
+
+@dataclass(frozen=True)
+class Errors:
+    """What is expected of the errors of a frame's field, px^2."""
+
+    place: np.ndarray  # (2, h, w) variance
+    both: np.ndarray  # (2, h, w) covariance with that of the mean displacement
+    mean: np.ndarray  # (2, 1, 1) variance of the mean displacement
+
+    def length(self, removed: np.ndarray | float = 0.0) -> np.ndarray:
+        """(h, w) float32 px: expected length.
+
+        `removed` (2,) is the share of the variance of the mean displacement that is taken off afterwards.
+        """
+        variance = self.place - np.reshape(removed, (-1, 1, 1)) * (2 * self.both - self.mean)
+        return np.sqrt(np.pi / 2 * variance.mean(axis=0)).astype(np.float32)
 
 
 def _dots(one: np.ndarray, other: np.ndarray) -> np.ndarray:

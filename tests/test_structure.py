@@ -25,6 +25,7 @@ CORE = {
     "batch": set(),
     "blocks": set(),
     "smooth": {"batch"},
+    "steady": {"batch"},
     "template": {"samples"},
     "device": {"errors"},
     "basis": {"network"},

@@ -283,9 +283,16 @@ def test_the_stated_error_is_the_true_one(refiner, prior, noise):
     parts = [refiner.basis.displacement(row) for row in unknowns]
     truth = np.stack([s[:, None, None] + r[..., None] + t for s, r, t in parts])
     error = np.linalg.norm(found - truth, axis=1).mean(axis=0)
-    stated = tracker.expected_error(refiner)
+    stated = tracker.errors(refiner).length()
     assert stated.mean() == pytest.approx(error.mean(), rel=0.05)
     np.testing.assert_allclose(stated, error, rtol=0.2)
+    shapes = found - truth
+    means = shapes.mean(axis=(2, 3), keepdims=True)
+    known = tracker.errors(refiner)
+    np.testing.assert_allclose(known.mean[:, 0, 0], np.square(means).mean(axis=0)[:, 0, 0], rtol=0.2)
+    for removed in (1.0, 0.5):  # by a filter that takes a share of it off
+        left = np.linalg.norm(shapes - (1 - np.sqrt(1 - removed)) * means, axis=1).mean()
+        assert known.length(removed).mean() == pytest.approx(left, rel=0.05)
 
 
 def test_a_still_movie_looks_far_and_a_fast_one_does_not(refiner, prior):

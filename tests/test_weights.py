@@ -34,6 +34,16 @@ def test_flashing_cells_do_not_move(photons, bar):
     assert size[active].mean() < size[~active].mean() + 0.03
 
 
+def test_a_still_movie_is_hardly_moved():
+    """Far less than noise moves each of its frames for itself."""
+    frames, _ = flashing_scene(0.5)
+    rigid, alone, steady = (
+        np.hypot(*moco_dl.correct(frames, **options).fields[:].swapaxes(0, 1)).mean()
+        for options in ({"rigid_only": True}, {"smooth": 0.0}, {})
+    )
+    assert steady < 0.6 * min(rigid, alone)
+
+
 @pytest.fixture(scope="module", params=[0.5, 2.0, 10.0])
 def errors(request):
     """Of two moving scenes, see `measured`."""

@@ -1,0 +1,145 @@
+"""Whole-frame shifts, freed of noise where a movie is calm.
+
+A frame's shift is found for itself, as tissue may jump from one frame to the next. In dim movies of calm tissue
+it is noise that jumps. How far shifts lie from the median of those around them tells how much of either there
+is: if their density is f, and noise of variance v is in them, then the shift that is expected of a frame is its
+own plus v times the slope of log f (Tweedie's formula; Efron, J. American Statistical Association 106, 2011).
+f is a mixture of Gaussians, from noise alone to motion beyond any bounds: what noise cannot explain stays.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+
+from moco_dl.batch import DOUBTFUL, Batch, Given, Motion, late, surroundings
+
+REACHES = (1, 2, 4, 8, 16)  # frames on either side, to choose from
+SIZES = 2.0 ** np.arange(24)  # variances of the mixture's parts, over that of noise
+UPDATES = 50  # of the shares of these
+FEW = 20  # frames, from fewer of which nothing is concluded
+LEAST = 1e-6  # of the noise's variance that is left if shifts hardly vary
+WORTHWHILE = 0.05  # share of the noise's variance that must go; else shifts stay as they are
+
+
+@dataclass(frozen=True)
+class Steadiness:
+    """How far the shifts of a movie lie from those around them."""
+
+    noise: np.ndarray  # (2,) px, standard deviations of the errors of shifts
+    reach: int = 0  # frames on either side that a shift is compared with; 0: it stays as it is
+    shares: np.ndarray | None = None  # (k,) of the parts of the mixture, see SIZES
+    removed: np.ndarray | float = 0.0  # (2,) expected share of the noise's variance that goes
+
+    def correction(self, shifts: np.ndarray, near: np.ndarray) -> np.ndarray:
+        """(n, 2) px, to be added to shifts (n, 2).
+
+        `near` (n + 2 reach, 2) are those that count, NaN for others, of these frames and of `reach` more at
+        either end.
+        """
+        apart, pairs = _apart(shifts / self.noise, near / self.noise)
+        return -self.noise * np.where(pairs[:, None] > 0, _slope(apart, pairs, self.shares), 0)
+
+
+def measure_steadiness(motion: Motion, numbers: np.ndarray, noise: np.ndarray) -> Steadiness:
+    """From the motion of samples, `numbers` (n,) in the movie; `noise` (2,) px of their shifts."""
+    series = _in_order(np.where(_gives(motion)[:, None], motion.rigid, np.nan) / noise, numbers)
+    best = Steadiness(noise)
+    for reach in REACHES:
+        apart, pairs = _apart(series, np.pad(series, ((reach, reach), (0, 0)), constant_values=np.nan))
+        full = (pairs == reach) & np.isfinite(apart).all(axis=1)
+        if np.count_nonzero(full) < FEW:
+            continue
+        apart, pairs = apart[full], pairs[full]
+        # If shifts vary less than noise would make them vary, there is less noise.
+        less = np.square(apart / _spread(pairs)).mean(axis=0).clip(LEAST, 1)
+        apart /= np.sqrt(less)
+        shares = _shares(apart, pairs)
+        removed = 1 - less * (1 - np.square(_slope(apart, pairs, shares)).mean(axis=0)).clip(min=0)
+        if removed.mean() > max(np.mean(best.removed), WORTHWHILE):
+            best = Steadiness(noise * np.sqrt(less), reach, shares, removed)
+    return best
+
+
+def steadied(batches: Iterator[Batch], steadiness: Steadiness) -> Iterator[Batch]:
+    """Pass on batches with steady shifts, a few frames late.
+
+    Flagged frames neither give nor take, those that fit the reference badly only take. The result does not
+    depend on how frames are batched.
+    """
+    if not steadiness.reach:
+        return batches
+
+    def gives(batch: Batch) -> Given:
+        return {batch.start + int(i): batch.motion.rigid[i] for i in np.flatnonzero(_gives(batch.motion))}
+
+    return late(((batch,) for batch in batches), steadiness.reach, gives, partial(_steadied, steadiness))
+
+
+def _steadied(steadiness: Steadiness, batch: Batch, shifts: Given) -> Batch:
+    near, _ = surroundings(batch, steadiness.reach, shifts, np.full(2, np.nan))
+    rigid = batch.motion.rigid
+    correction = steadiness.correction(rigid, near).astype(np.float32)
+    correction[batch.motion.flagged] = 0
+    return replace(batch, motion=replace(batch.motion, rigid=rigid + correction))
+
+
+def _gives(motion: Motion) -> np.ndarray:
+    return ~motion.flagged & (motion.misfit <= DOUBTFUL)
+
+
+def _in_order(values: np.ndarray, numbers: np.ndarray) -> np.ndarray:
+    """Values (n, 2) of frames with NaN for those between them, but for long gaps only as many as keep apart."""
+    places = np.cumsum(np.minimum(np.diff(numbers, prepend=numbers[0]), REACHES[-1] + 1))
+    found = np.full((places[-1] + 1, 2), np.nan)
+    found[places] = values
+    return found
+
+
+def _apart(values: np.ndarray, near: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """How far values (n, 2) lie from the median of those `near` (n + 2 reach, 2); NaN if there is none.
+
+    And from how many pairs, of one before and one as far after, it was taken: (n,).
+    """
+    reach = (len(near) - len(values)) // 2
+    windows = sliding_window_view(near, 2 * reach + 1, axis=0)  # (n, 2, frames)
+    before, after = windows[..., :reach], windows[..., :reach:-1]
+    known = np.isfinite(before + after)
+    pairs = known[:, 0].sum(axis=1)
+    both = np.sort(np.concatenate([np.where(known, side, np.nan) for side in (before, after)], axis=2))
+    middle = np.maximum(np.stack((pairs - 1, pairs), axis=1), 0)[:, None]  # NaN last
+    median = np.take_along_axis(both, middle, axis=2).mean(axis=2)
+    return values - median, pairs
+
+
+def _spread(pairs: np.ndarray) -> np.ndarray:
+    """(n, 1) standard deviation of values about the median of `pairs` (n,) of others, over their own.
+
+    That of the median is exact for one pair and for many.
+    """
+    return np.sqrt(1 + np.pi / 2 / (2 * pairs + np.pi - 2))[:, None]
+
+
+def _parts(apart: np.ndarray, pairs: np.ndarray, shares: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Variances (n, k) of the mixture, and what share of each value `apart` (n, 2) is of which part."""
+    variances = np.square(_spread(pairs)) * SIZES
+    likely = np.log(shares) - np.log(variances) - np.square(apart).sum(axis=1)[:, None] / (2 * variances)
+    likely = np.exp(likely - likely.max(axis=1, keepdims=True))
+    return variances, likely / likely.sum(axis=1, keepdims=True)
+
+
+def _slope(apart: np.ndarray, pairs: np.ndarray, shares: np.ndarray) -> np.ndarray:
+    """Slope (n, 2) of the logarithm of the mixture's density, turned around."""
+    variances, parts = _parts(apart, pairs, shares)
+    return apart * (parts / variances).sum(axis=1, keepdims=True)
+
+
+def _shares(apart: np.ndarray, pairs: np.ndarray) -> np.ndarray:
+    """Most likely shares (k,), by expectation maximisation; one frame more, of all parts, so that none is ruled
+    out."""
+    shares = np.full(len(SIZES), 1 / len(SIZES))
+    for _ in range(UPDATES):
+        shares = (_parts(apart, pairs, shares)[1].sum(axis=0) + 1 / len(SIZES)) / (len(apart) + 1)
+    return shares

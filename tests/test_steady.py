@@ -1,0 +1,161 @@
+"""Whole-frame shifts, drawn as noise and motion of known kinds."""
+
+import numpy as np
+import pytest
+
+from moco_dl.batch import Batch, Motion
+from moco_dl.steady import Steadiness, measure_steadiness, steadied
+
+NOISE = np.array([0.2, 0.1])
+
+
+def motion(shifts, flagged=(), doubtful=()):
+    numbers = np.arange(len(shifts))
+    misfit = np.where(np.isin(numbers, doubtful), 9.0, 1.0).astype(np.float32)
+    flow = np.zeros((len(shifts), 2, 1, 1), np.float32)
+    return Motion(shifts.astype(np.float32), flow, np.isin(numbers, flagged), misfit=misfit)
+
+
+def steady(shifts, steadiness, size=7, **marks):
+    whole = motion(shifts, **marks)
+    batches = (
+        Batch(
+            start, np.zeros((len(shifts[start : start + size]), 1, 1)), type(whole)(**parts(whole, start, size))
+        )
+        for start in range(0, len(shifts), size)
+    )
+    done = list(steadied(batches, steadiness))
+    assert [batch.start for batch in done] == list(range(0, len(shifts), size))
+    return np.concatenate([batch.motion.rigid for batch in done])
+
+
+def parts(whole, start, size):
+    return {name: None if x is None else x[start : start + size] for name, x in vars(whole).items()}
+
+
+def seen(truth, seed=0):
+    return truth + NOISE * np.random.default_rng(seed).standard_normal(truth.shape)
+
+
+def variance(error):
+    """Over that of the noise."""
+    return np.square(error / NOISE).mean()
+
+
+def test_noise_goes_where_nothing_moves():
+    truth = np.zeros((200, 2))
+    shifts = seen(truth)
+    found = measure_steadiness(motion(shifts), np.arange(200), NOISE)
+    assert found.reach == 16
+    left = variance(steady(shifts, found))
+    assert left < 0.1
+    assert 1 - found.removed.mean() == pytest.approx(left, abs=0.08)
+
+
+def test_slow_drift_stays_up_to_the_ends():
+    truth = np.linspace((0, 0), (5, -5), 200)
+    shifts = seen(truth)
+    found = measure_steadiness(motion(shifts), np.arange(200), NOISE)
+    assert found.reach >= 8
+    error = steady(shifts, found) - truth
+    assert variance(error) < 0.15
+    assert np.abs(error.mean(axis=0)).max() < 0.02 and np.abs(error[[0, -1]]).max() < 3 * NOISE.max()
+
+
+def test_jumps_and_bouts_stay():
+    rng = np.random.default_rng(1)
+    truth = np.zeros((200, 2))
+    truth[[20, 21, 90]] = (3, -2), (-2, 2), (0, 1.5)
+    truth[120:140] = 2 + rng.standard_normal((20, 2))
+    shifts = seen(truth)
+    found = measure_steadiness(motion(shifts), np.arange(200), NOISE)
+    error = steady(shifts, found) - truth
+    moving = truth.any(axis=1)
+    assert variance(error[~moving]) < 0.2
+    assert variance(error[moving]) < 1.3 * variance((shifts - truth)[moving])
+    assert np.abs(error).max() < 4 * NOISE.max()
+
+
+def test_shifts_of_a_movie_that_jumps_all_the_time_stay_as_they_are():
+    truth = 2 * np.random.default_rng(1).standard_normal((200, 2))
+    shifts = seen(truth)
+    found = measure_steadiness(motion(shifts), np.arange(200), NOISE)
+    assert found.reach == 0 and found.removed == 0.0
+    np.testing.assert_array_equal(steady(shifts, found), shifts.astype(np.float32))
+
+
+def test_jitter_among_noise_shrinks_as_a_wiener_filter_would_have_it():
+    """Both Gaussian, of equal size: half of each remains, and half of the variance."""
+    truth = NOISE * np.random.default_rng(1).standard_normal((2000, 2))
+    shifts = seen(truth)
+    found = measure_steadiness(motion(shifts), np.arange(2000), NOISE)
+    error = steady(shifts, found) - truth
+    assert variance(error) == pytest.approx(0.5, abs=0.06)
+    assert 1 - found.removed.mean() == pytest.approx(variance(error), abs=0.06)
+
+
+def test_noise_that_was_taken_for_more_than_there_is():
+    shifts = seen(np.zeros((200, 2)))
+    found = measure_steadiness(motion(shifts), np.arange(200), 2 * NOISE)
+    np.testing.assert_allclose(found.noise, NOISE, rtol=0.2)
+    assert (found.removed > 0.95).all()
+
+
+def test_shifts_that_are_all_alike_stay():
+    shifts = np.full((50, 2), 1.5)
+    found = measure_steadiness(motion(shifts), np.arange(50), NOISE)
+    np.testing.assert_allclose(steady(shifts, found), shifts, atol=1e-6)
+
+
+def test_short_runs_tell_of_few_frames_around():
+    numbers = (np.arange(40)[:, None] * 50 + np.arange(5)).ravel()
+    rng = np.random.default_rng(2)
+    places = np.repeat(10 * rng.standard_normal((40, 2)), 5, axis=0)  # drift between runs
+    found = measure_steadiness(motion(seen(places)), numbers, NOISE)
+    assert 1 <= found.reach <= 2
+    assert found.removed.mean() > 0.5
+
+
+def test_nothing_is_concluded_from_few_frames():
+    assert measure_steadiness(motion(seen(np.zeros((12, 2)))), np.arange(12), NOISE).reach == 0
+    alone = np.arange(100) * 10
+    assert measure_steadiness(motion(seen(np.zeros((100, 2)))), alone, NOISE).reach == 0
+
+
+@pytest.fixture
+def calm():
+    return measure_steadiness(motion(seen(np.zeros((60, 2)))), np.arange(60), NOISE)
+
+
+@pytest.mark.parametrize("size", [1, 4, 60])
+def test_batches_make_no_difference(calm, size):
+    shifts = seen(np.zeros((60, 2)), seed=3)
+    marks = {"flagged": (10, 30), "doubtful": (12, 31)}
+    np.testing.assert_array_equal(steady(shifts, calm, size, **marks), steady(shifts, calm, 7, **marks))
+
+
+def test_flagged_frames_neither_give_nor_take_and_doubtful_ones_only_take(calm):
+    shifts = seen(np.zeros((60, 2)), seed=3)
+    marks = {"flagged": (10,), "doubtful": (30,)}
+    clean = steady(shifts, calm, **marks)
+    np.testing.assert_array_equal(clean[10], shifts[10].astype(np.float32))
+    assert (clean[30] != shifts[30]).all()
+    shifts[[10, 30]] = 50.0
+    spoilt, others = steady(shifts, calm, **marks), np.setdiff1d(np.arange(60), (10, 30))
+    np.testing.assert_array_equal(spoilt[others], clean[others])
+
+
+def test_doubtful_samples_leave_the_measure_alone(calm):
+    shifts = seen(np.zeros((60, 2)))
+    clean, spoilt = (
+        measure_steadiness(motion(np.where(np.arange(60)[:, None] == 17, value, shifts), doubtful=(17,)), *rest)
+        for value in (0.0, 50.0)
+        for rest in [(np.arange(60), NOISE)]
+    )
+    np.testing.assert_array_equal(clean.shares, spoilt.shares)
+
+
+def test_a_frame_with_nobody_around_keeps_its_shift(calm):
+    assert isinstance(calm, Steadiness) and calm.reach
+    shifts = seen(np.zeros((1, 2)))
+    np.testing.assert_array_equal(steady(shifts, calm), shifts.astype(np.float32))
