@@ -1,6 +1,6 @@
 """Smoothing of the network's fields in time: tissue deforms smoothly, the error of each field is its own.
 
-Only the non-rigid part is smoothed; rigid jitter is frame by frame and stays. The window is a Gaussian of
+Only the non-rigid part is smoothed here; rigid jitter is frame by frame and stays. The window is a Gaussian of
 fourth order (Wand and Schucany, Canadian J. Statistics 18, 1990), which leaves the motion as it is up to third
 powers of time. Its width is chosen for each movie from its own fields by leave-one-out cross-validation.
 """
