@@ -33,14 +33,16 @@ class Steadiness:
     shares: np.ndarray | None = None  # (k,) of the parts of the mixture, see SIZES
     removed: np.ndarray | float = 0.0  # (2,) expected share of the noise's variance that goes
 
-    def correction(self, shifts: np.ndarray, near: np.ndarray) -> np.ndarray:
+    def correction(self, shifts: np.ndarray, near: np.ndarray, misfit: np.ndarray) -> np.ndarray:
         """(n, 2) px, to be added to shifts (n, 2).
 
         `near` (n + 2 reach, 2) are those that count, NaN for others, of these frames and of `reach` more at
-        either end.
+        either end. The variance of a frame's noise is taken to grow with its `misfit` (n,).
         """
         apart, pairs = _apart(shifts / self.noise, near / self.noise)
-        return -self.noise * np.where(pairs[:, None] > 0, _slope(apart, pairs, self.shares), 0)
+        more = np.maximum(misfit, 1)[:, None] - 1
+        slope = _slope(apart, pairs, self.shares, more)
+        return -self.noise * np.where(pairs[:, None] > 0, (1 + more) * slope, 0)
 
 
 def measure_steadiness(motion: Motion, numbers: np.ndarray, noise: np.ndarray) -> Steadiness:
@@ -81,7 +83,7 @@ def steadied(batches: Iterator[Batch], steadiness: Steadiness) -> Iterator[Batch
 def _steadied(steadiness: Steadiness, batch: Batch, shifts: Given) -> Batch:
     near, _ = surroundings(batch, steadiness.reach, shifts, np.full(2, np.nan))
     rigid = batch.motion.rigid
-    correction = steadiness.correction(rigid, near).astype(np.float32)
+    correction = steadiness.correction(rigid, near, batch.motion.misfit).astype(np.float32)
     correction[batch.motion.flagged] = 0
     return replace(batch, motion=replace(batch.motion, rigid=rigid + correction))
 
@@ -122,17 +124,24 @@ def _spread(pairs: np.ndarray) -> np.ndarray:
     return np.sqrt(1 + np.pi / 2 / (2 * pairs + np.pi - 2))[:, None]
 
 
-def _parts(apart: np.ndarray, pairs: np.ndarray, shares: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Variances (n, k) of the mixture, and what share of each value `apart` (n, 2) is of which part."""
-    variances = np.square(_spread(pairs)) * SIZES
+def _parts(
+    apart: np.ndarray, pairs: np.ndarray, shares: np.ndarray, more: np.ndarray | float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Variances (n, k) of the mixture, and what share of each value `apart` (n, 2) is of which part.
+
+    `more` (n, 1) is the variance of a value's own noise above the usual.
+    """
+    variances = np.square(_spread(pairs)) * SIZES + more
     likely = np.log(shares) - np.log(variances) - np.square(apart).sum(axis=1)[:, None] / (2 * variances)
     likely = np.exp(likely - likely.max(axis=1, keepdims=True))
     return variances, likely / likely.sum(axis=1, keepdims=True)
 
 
-def _slope(apart: np.ndarray, pairs: np.ndarray, shares: np.ndarray) -> np.ndarray:
+def _slope(
+    apart: np.ndarray, pairs: np.ndarray, shares: np.ndarray, more: np.ndarray | float = 0.0
+) -> np.ndarray:
     """Slope (n, 2) of the logarithm of the mixture's density, turned around."""
-    variances, parts = _parts(apart, pairs, shares)
+    variances, parts = _parts(apart, pairs, shares, more)
     return apart * (parts / variances).sum(axis=1, keepdims=True)
 
 
@@ -141,5 +150,5 @@ def _shares(apart: np.ndarray, pairs: np.ndarray) -> np.ndarray:
     out."""
     shares = np.full(len(SIZES), 1 / len(SIZES))
     for _ in range(UPDATES):
-        shares = (_parts(apart, pairs, shares)[1].sum(axis=0) + 1 / len(SIZES)) / (len(apart) + 1)
+        shares = (_parts(apart, pairs, shares, 0.0)[1].sum(axis=0) + 1 / len(SIZES)) / (len(apart) + 1)
     return shares

@@ -159,3 +159,14 @@ def test_a_frame_with_nobody_around_keeps_its_shift(calm):
     assert isinstance(calm, Steadiness) and calm.reach
     shifts = seen(np.zeros((1, 2)))
     np.testing.assert_array_equal(steady(shifts, calm), shifts.astype(np.float32))
+
+
+def test_a_shift_counts_less_the_worse_the_frame_fits(calm):
+    """Eight times the usual noise away from the others: a jump, unless the frame is as noisy as that."""
+    shifts = np.zeros((60, 2))
+    shifts[[20, 40]] = 8 * NOISE
+    whole = motion(shifts, doubtful=(40,))
+    whole.misfit[40] = 100.0
+    (batch,) = steadied(iter([Batch(0, np.zeros((60, 1, 1)), whole)]), calm)
+    kept = batch.motion.rigid[[20, 40]] / shifts[[20, 40]]
+    assert (kept[0] > 0.95).all() and (kept[1] < 0.3).all()
