@@ -47,14 +47,14 @@ class Steadiness:
 
 def measure_steadiness(motion: Motion, numbers: np.ndarray, noise: np.ndarray) -> Steadiness:
     """From the motion of samples, `numbers` (n,) in the movie; `noise` (2,) px of their shifts."""
-    series = _in_order(np.where(_gives(motion)[:, None], motion.rigid, np.nan) / noise, numbers)
-    best = Steadiness(noise)
+    shifts = np.where(_gives(motion)[:, None], motion.rigid, np.nan) / noise
+    in_order, best = _in_order(shifts, numbers), Steadiness(noise)
     for reach in REACHES:
-        apart, pairs = _apart(series, np.pad(series, ((reach, reach), (0, 0)), constant_values=np.nan))
-        full = (pairs == reach) & np.isfinite(apart).all(axis=1)
-        if np.count_nonzero(full) < FEW:
+        # If runs are too short, then as if one followed another: shifts are less alike over a longer time.
+        windows = (_windows(series, reach) for series in (in_order, shifts))
+        apart, pairs = next((found for found in windows if len(found[0]) >= FEW), (None, None))
+        if apart is None:
             continue
-        apart, pairs = apart[full], pairs[full]
         # If shifts vary less than noise would make them vary, there is less noise.
         less = np.square(apart / _spread(pairs)).mean(axis=0).clip(LEAST, 1)
         apart /= np.sqrt(less)
@@ -98,6 +98,13 @@ def _in_order(values: np.ndarray, numbers: np.ndarray) -> np.ndarray:
     found = np.full((places[-1] + 1, 2), np.nan)
     found[places] = values
     return found
+
+
+def _windows(series: np.ndarray, reach: int) -> tuple[np.ndarray, np.ndarray]:
+    """`_apart` of those in a series (n, 2) that have `reach` others on either side."""
+    apart, pairs = _apart(series, np.pad(series, ((reach, reach), (0, 0)), constant_values=np.nan))
+    full = (pairs == reach) & np.isfinite(apart).all(axis=1)
+    return apart[full], pairs[full]
 
 
 def _apart(values: np.ndarray, near: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

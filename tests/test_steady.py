@@ -118,8 +118,16 @@ def test_short_runs_tell_of_few_frames_around():
 
 def test_nothing_is_concluded_from_few_frames():
     assert measure_steadiness(motion(seen(np.zeros((12, 2)))), np.arange(12), NOISE).reach == 0
+
+
+def test_what_is_alike_over_a_long_time_is_so_over_a_short_one():
+    numbers = (np.arange(40)[:, None] * 50 + np.arange(5)).ravel()
+    found = measure_steadiness(motion(seen(np.zeros((200, 2)))), numbers, NOISE)
+    assert found.reach == 16 and found.removed.mean() > 0.8
     alone = np.arange(100) * 10
-    assert measure_steadiness(motion(seen(np.zeros((100, 2)))), alone, NOISE).reach == 0
+    assert measure_steadiness(motion(seen(np.zeros((100, 2)))), alone, NOISE).reach == 16
+    places = 10 * np.random.default_rng(2).standard_normal((100, 2))
+    assert measure_steadiness(motion(seen(places)), alone, NOISE).reach == 0
 
 
 @pytest.fixture
