@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from moco_dl import checkpoint
-from moco_dl.batch import Batch, Motion
+from moco_dl.batch import Batch, Motion, chosen
 from moco_dl.device import choose_device, own_stream
 from moco_dl.errors import NrcorrectError
 from moco_dl.fields import FLOW_DTYPE, Fields
@@ -24,7 +24,8 @@ from moco_dl.preparation import prepared
 from moco_dl.reference import build_reference
 from moco_dl.samples import Samples, chunks, draw_samples, sample_runs
 
-SAMPLED = 40 * 2**20  # bytes of sampled frames that are kept in memory: 60 to 200 frames
+SAMPLED = 60 * 2**20  # bytes of sampled frames that are kept in memory: 60 to 200 frames
+ENOUGH = 32 * 2**20  # bytes of those that the reference is made of: 40 to 100 frames
 BATCH = 4 * 2**20  # bytes of frames that are computed at a time by a thread: 4 to 32 frames
 BINNED = 240  # px, shorter side from which on binned frames show enough
 RIGID_PASSES = 2  # the reference is estimated this often from rigidly registered samples
@@ -60,7 +61,8 @@ class Corrector:
         samples = draw_samples(movie.read, runs)
         own = reference is None
         if own:
-            reference, motion = self._reference(samples)
+            enough = self.options.ref_frames or frames_in(ENOUGH, movie, 40, 100)
+            reference, motion = self._reference(samples, samples.some(enough))
         plan = Plan(
             reference,
             self._estimator(reference, self.network, self._binning(reference.shape, self.options.quality)),
@@ -74,29 +76,29 @@ class Corrector:
         samples = replace(samples, motion=motion)
         return prepared(plan, samples, self.options.smooth, own=own, mapping=self.workers.map)
 
-    def _reference(self, samples: Samples) -> tuple[np.ndarray, np.ndarray]:
-        """Reference (H, W) from the samples, and their motion; found on binned frames, if these are large.
+    def _reference(self, samples: Samples, some: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+        """Reference (H, W), made of `some` (n,) samples, and the motion of all if there is a network.
 
-        Not only because it is faster: in dim movies, averages show more than details.
+        Motion is found on binned frames first, if these are large. Not only because it is faster: in dim
+        movies, averages show more than details.
         """
-        size, kind = samples.frames.shape[1:], self.options.ref
-        factor = self._binning(size, "fast")
-        small, estimates = samples, [self._rigid_motion] * RIGID_PASSES
-        if self.network is not None:
-            estimates.append(self._full_motion)
+        size, few = samples.frames.shape[1:], chosen(samples, some)
+        factor, frames = self._binning(size, "fast"), samples.frames
         if factor > 1:
-            frames = self.workers.map(partial(binned, factor=factor), chunks(samples.frames))
-            small = replace(samples, frames=np.concatenate(list(frames)))
-        reference, motion = build_reference(small, kind, estimates, move_known, self.workers.map)
-        if factor == 1:
-            return reference, motion
-        grid = tuple(-(-n // STRIDE) for n in size)
-        motion = enlarged(torch.from_numpy(motion), factor, grid).numpy()
-        first = reference.repeat(factor, 0).repeat(factor, 1)[: size[0], : size[1]]
-        estimates = [lambda *_: motion]
-        if self.options.quality == "best":
-            estimates.append(self._full_motion)
-        return build_reference(samples, kind, estimates, move_known, self.workers.map, first)
+            frames = np.concatenate(list(self.workers.map(partial(binned, factor=factor), chunks(frames))))
+        made = partial(build_reference, kind=self.options.ref, move=move_known, mapping=self.workers.map)
+        small = replace(few, frames=frames[some])
+        reference, _ = made(small, estimates=[self._rigid_motion] * RIGID_PASSES)
+        if self.network is None:
+            return reference, None
+        motion = torch.from_numpy(self._full_motion(frames, reference))
+        motion = enlarged(motion, factor, tuple(-(-n // STRIDE) for n in size)).numpy()
+        reference = reference.repeat(factor, 0).repeat(factor, 1)[: size[0], : size[1]]
+        reference, used = made(few, estimates=[lambda *_: motion[some]], first=reference)
+        if factor > 1 and self.options.quality == "best":
+            motion = self._full_motion(samples.frames, reference)
+            reference, used = made(few, estimates=[lambda *_: motion[some]], first=reference)
+        return reference, motion + (used - motion[some])[0]  # less what those that were used have in common
 
     def _binning(self, size: tuple[int, int], quality: str) -> int:
         """Pixels a side over which frames of this size are averaged before their motion is estimated."""

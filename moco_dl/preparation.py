@@ -31,7 +31,7 @@ def prepared(plan: Plan, samples: Samples, smooth: float | None, *, own: bool, m
     """`plan` with all that follows the network, measured on samples whose motion is known roughly.
 
     `smooth` is the time, in frames, over which motion is taken to be correlated; None: measured, too. `own`
-    says that the reference was made of the samples.
+    says that the reference was made of the samples. Their motion is changed: it takes too much memory to keep.
     """
     seen, motion, width = _smoothed(samples, smooth)
     samples = replace(samples, motion=motion.total())
@@ -50,6 +50,7 @@ def prepared(plan: Plan, samples: Samples, smooth: float | None, *, own: bool, m
         # itself.
         samples = replace(samples, motion=motion.total())
     template = build_template(_some(samples, trusted), plan.reference, move_known, own=own, mapping=mapping)
+    samples = replace(samples, motion=None)  # to save memory
     fine = Refiner(template, device=plan.computing)
     equations = _equations(fine, samples.frames, motion, parts, mapping)
     told = _told(fine, samples, motion, parts, mapping)
@@ -156,9 +157,10 @@ def _shrunk(samples: Samples, factor: int, mapping: Callable) -> Samples:
 
 
 def _smoothed(samples: Samples, smooth: float | None) -> tuple[Motion, Motion, float]:
-    """Motion of samples; the same smoothed in time; and over how many frames."""
-    rigid, nowhere = samples.motion.mean(axis=(2, 3)), np.zeros(len(samples.runs), bool)
-    motion = Motion(rigid, samples.motion - rigid[:, :, None, None], flagged=nowhere, unseen=nowhere)
+    """Motion of samples, in place of theirs; the same smoothed in time; and over how many frames."""
+    rigid, flow, nowhere = samples.motion.mean(axis=(2, 3)), samples.motion, np.zeros(len(samples.runs), bool)
+    flow -= rigid[:, :, None, None]
+    motion = Motion(rigid, flow, flagged=nowhere, unseen=nowhere)
     width = choose_width(motion.flow, samples.runs) if smooth is None else smooth
     batches = (batch for _, batch in _stretches(samples, motion))
     return motion, joined(batch.motion for batch in smooth_in_time(batches, width)), width

@@ -67,11 +67,15 @@ class Samples:
         runs = self.runs if len(np.unique(self.runs)) >= LEAST_RUNS else np.arange(len(self.runs))
         return [np.flatnonzero(runs == run) for run in np.unique(runs)]
 
+    def some(self, count: int) -> np.ndarray:
+        """(n,) bool: about so many of them, runs from all over the movie."""
+        runs = np.unique(self.runs)
+        number = min(max(round(len(runs) * count / len(self.runs)), 1), len(runs))
+        return np.isin(self.runs, runs[np.linspace(0, len(runs) - 1, number).round().astype(int)])
+
     def parts(self) -> list[np.ndarray]:
-        """Places of the samples of up to ten parts, each of some groups in a row."""
-        groups = self.groups()
-        few = np.array_split(np.arange(len(groups)), min(PARTS, len(groups)))
-        return [np.concatenate([groups[i] for i in part]) for part in few]
+        """Places of the samples of up to PARTS parts, each of some in a row."""
+        return np.array_split(np.arange(len(self.runs)), min(PARTS, len(self.runs)))
 
 
 def draw_samples(read: Callable[[list[int]], np.ndarray], runs: Sequence[range]) -> Samples:

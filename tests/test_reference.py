@@ -145,12 +145,18 @@ def test_reference_files(tmp_path):
             load_image(tmp_path / name)
 
 
-@pytest.mark.parametrize(("frames", "length"), [(200, 5), (57, 5), (20, 10), (7, 1), (1, 1)])
-def test_parts_hold_every_sample_once_and_whole_runs(frames, length):
-    runs = np.arange(frames) // length
-    samples = Samples(np.zeros((frames, 1, 1)), runs, np.arange(frames))
-    parts = samples.parts()
-    assert len(parts) == min(10, len(samples.groups()))
+@pytest.mark.parametrize("frames", [200, 57, 7, 1])
+def test_parts_hold_every_sample_once(frames):
+    parts = Samples(np.zeros((frames, 1, 1)), np.arange(frames) // 5, np.arange(frames)).parts()
+    assert len(parts) == min(10, frames)
     np.testing.assert_array_equal(np.concatenate(parts), np.arange(frames))
-    if frames // length >= 4:
-        assert sum(len(np.unique(runs[part])) for part in parts) == len(np.unique(runs))
+    assert np.ptp([len(part) for part in parts]) <= 1
+
+
+@pytest.mark.parametrize(("count", "runs"), [(100, 20), (1000, 40), (1, 1), (52, 10)])
+def test_some_samples_come_from_all_over_the_movie(count, runs):
+    samples = Samples(np.zeros((200, 1, 1)), np.arange(200) // 5, np.arange(200))
+    some = samples.some(count)
+    taken = np.unique(samples.runs[some])
+    assert len(taken) == runs and some.sum() == 5 * runs
+    assert runs == 1 or (taken[0] == 0 and taken[-1] == 39 and np.ptp(np.diff(taken)) <= 1)

@@ -50,7 +50,9 @@ outdir = click.option("--outdir", type=PATH, help="Directory for the outputs [be
     help="Reference: made from the movie, or an image (TIFF, NPY).",
 )
 @click.option(
-    "--ref-frames", type=click.IntRange(1), help="Frames sampled to build the reference [200; fewer if large]."
+    "--ref-frames",
+    type=click.IntRange(1),
+    help="Frames sampled to make the reference [100; fewer if large] and measure motion.",
 )
 @dataset
 @click.option("--weights", type=PATH, help="Weights from nrcorrect train [the shipped ones].")
