@@ -24,7 +24,7 @@ from moco_dl.preparation import prepared
 from moco_dl.reference import build_reference
 from moco_dl.samples import Samples, chunks, draw_samples, sample_runs
 
-SAMPLED = 60 * 2**20  # bytes of sampled frames that are kept in memory: 60 to 200 frames
+SAMPLED = 50 * 2**20  # bytes of sampled frames that are kept in memory: 60 to 200 frames
 ENOUGH = 32 * 2**20  # bytes of those that the reference is made of: 40 to 100 frames
 BATCH = 4 * 2**20  # bytes of frames that are computed at a time by a thread: 4 to 32 frames
 BINNED = 240  # px, shorter side from which on binned frames show enough
