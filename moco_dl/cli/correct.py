@@ -62,7 +62,7 @@ outdir = click.option("--outdir", type=PATH, help="Directory for the outputs [be
     default="fast",
     type=click.Choice(["fast", "best"]),
     help="fast: the network sees every other frame where motion lasts, large ones binned 2x2; best: all,"
-    " as they are, at up to 1.7 times the time.",
+    " as they are, at up to 1.8 times the time.",
 )
 @click.option("--threads", type=click.IntRange(1), help="Frames computed at a time [one for each processor].")
 @click.option(
