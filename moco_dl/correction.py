@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from moco_dl import checkpoint
-from moco_dl.batch import Batch, Motion, chosen
+from moco_dl.batch import Batch, Motion
 from moco_dl.device import choose_device, own_stream
 from moco_dl.errors import NrcorrectError
 from moco_dl.fields import FLOW_DTYPE, Fields
@@ -82,7 +82,7 @@ class Corrector:
         Motion is found on binned frames first, if these are large. Not only because it is faster: in dim
         movies, averages show more than details.
         """
-        size, few = samples.frames.shape[1:], chosen(samples, some)
+        size, few = samples.frames.shape[1:], samples.only(some)
         factor, frames = self._binning(size, "fast"), samples.frames
         if factor > 1:
             frames = np.concatenate(list(self.workers.map(partial(binned, factor=factor), chunks(frames))))

@@ -49,7 +49,7 @@ def prepared(plan: Plan, samples: Samples, smooth: float | None, *, own: bool, m
         # Samples lie closer to one another so: what is made of them is sharper. False motion would confirm
         # itself.
         samples = replace(samples, motion=motion.total())
-    template = build_template(_some(samples, trusted), plan.reference, move_known, own=own, mapping=mapping)
+    template = build_template(samples.only(trusted), plan.reference, move_known, own=own, mapping=mapping)
     samples = replace(samples, motion=None)  # to save memory
     fine = Refiner(template, device=plan.computing)
     equations = _equations(fine, samples.frames, motion, parts, mapping)
@@ -93,7 +93,7 @@ def _roughly(
     shrunk = _shrunk(samples, binning, mapping)
     small, move = binned(plan.reference[None], binning)[0], partial(move_known, stride=STRIDE // binning)
     for last in (False, True):  # again without the frames that do not fit, so that they do no harm
-        some = _some(shrunk, trusted)
+        some = shrunk.only(trusted)
         template = build_template(some, small, move, own=own, mapping=mapping, blur=BLUR / binning)
         rough = Refiner(template, binning, device=plan.computing)
         equations = _equations(rough, samples.frames, motion, _parts(samples, trusted), mapping)
@@ -172,16 +172,10 @@ def _stretches(samples: Samples, motion: Motion) -> Iterator[tuple[slice, Batch]
         yield which, Batch(int(samples.numbers[which.start]), samples.frames[which], chosen(motion, which))
 
 
-def _some(samples: Samples, trusted: np.ndarray) -> Samples:
-    if trusted.all():  # indexing copies, and samples are most of what is in memory
-        return samples
-    return chosen(samples, trusted)
-
-
 def _parts(samples: Samples, trusted: np.ndarray) -> np.ndarray:
     """(n,) part of the template that each sample is in; NO_PART if it is not trusted."""
     parts = np.full(len(trusted), NO_PART)
-    for number, part in enumerate(_some(samples, trusted).parts()):
+    for number, part in enumerate(samples.only(trusted).parts()):
         parts[np.flatnonzero(trusted)[part]] = number
     return parts
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from moco_dl.batch import chosen
 from moco_dl.errors import NrcorrectError
 
 RUN = 10  # consecutive frames of a run, averaged before the median, so that dim movies keep their light
@@ -72,6 +73,11 @@ class Samples:
         runs = np.unique(self.runs)
         number = min(max(round(len(runs) * count / len(self.runs)), 1), len(runs))
         return np.isin(self.runs, runs[np.linspace(0, len(runs) - 1, number).round().astype(int)])
+
+    def only(self, which: np.ndarray) -> "Samples":
+        """Those that are wanted (n,); itself if all are: indexing copies, and samples are most of what is in
+        memory."""
+        return self if which.all() else chosen(self, which)
 
     def parts(self) -> list[np.ndarray]:
         """Places of the samples of up to PARTS parts, each of some in a row."""

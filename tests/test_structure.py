@@ -14,7 +14,7 @@ CORE = {
     "tiff": {"errors", "movie"},
     "hdf5": {"errors", "movie"},
     "output": {"errors"},
-    "samples": {"errors"},
+    "samples": {"batch", "errors"},
     "reference": {"errors", "samples"},
     "fields": {"errors", "output"},
     "warp": set(),
