@@ -51,7 +51,7 @@ class Plan:
     width: float = 0.0  # frames, sigma of the smoothing of the network's fields in time
     constant: np.ndarray | float = 0.0  # px (2, h, w), taken off all flows: what the movie's own have in common
     errors: Errors | None = None  # of the last step's fields
-    steadiness: Steadiness | None = None  # of the whole frame's shift; None: it stays as each frame tells
+    steadiness: Steadiness = field(default_factory=Steadiness)  # of the whole frame's shift
     told: float = 1.0  # share of a small displacement that frames tell of in the last step
 
     @property
@@ -67,7 +67,7 @@ class Plan:
         """
         if self.errors is None:
             return np.full(self.estimator.coarse, np.nan, np.float32)
-        return self.errors.length(0.0 if self.steadiness is None else self.steadiness.removed) / self.told
+        return self.errors.length(self.steadiness.removed) / self.told
 
     def motion(self, frames: Iterator[tuple[int, np.ndarray]], mapping: Callable = map) -> Iterator[Batch]:
         """(number of the first frame, frames) -> frames with their motion, a few frames late.
@@ -82,9 +82,7 @@ class Plan:
         for step in self.steps:
             linearised = mapping(partial(self._linearised, step), batches)
             batches = tracked(linearised, step.refiner, step.tracker)
-        if self.steadiness is not None:
-            batches = steadied(batches, self.steadiness)
-        for batch in batches:
+        for batch in steadied(batches, self.steadiness):
             judged = ~batch.motion.flagged[:, None, None, None]
             flow = np.where(judged, batch.motion.flow - self.constant, 0)
             yield replace(batch, motion=replace(batch.motion, flow=flow))

@@ -15,7 +15,7 @@ from moco_dl.prior import measure_prior
 from moco_dl.refine import Refiner
 from moco_dl.samples import Samples, chunks
 from moco_dl.smooth import choose_width, smooth_in_time
-from moco_dl.steady import measure_steadiness
+from moco_dl.steady import Steadiness, measure_steadiness
 from moco_dl.template import BLUR, NO_PART, build_template
 from moco_dl.track import Tracker, tracked
 
@@ -81,7 +81,7 @@ def _concluded(plan: Plan, samples: Samples, *, own: bool, steady: bool) -> Plan
         plan,
         constant=motion.flow.mean(axis=0) if own else 0.0,
         errors=errors,
-        steadiness=measure_steadiness(motion, samples.numbers, noise) if steady else None,
+        steadiness=measure_steadiness(motion, samples.numbers, noise) if steady else Steadiness(),
     )
 
 

@@ -97,8 +97,7 @@ def draw_samples(read: Callable[[list[int]], np.ndarray], runs: Sequence[range])
         raise NrcorrectError("no usable frame to build a reference from: all are empty, constant or saturated")
     if frames.dtype.kind == "f":
         _refuse_extremes(frames[good])
-    # Indexing copies, and samples are most of what is in memory.
-    return Samples(frames, which, numbers) if good.all() else Samples(frames[good], which[good], numbers[good])
+    return Samples(frames, which, numbers).only(good)
 
 
 def _refuse_extremes(frames: np.ndarray) -> None:

@@ -28,7 +28,7 @@ WORTHWHILE = 0.05  # share of the noise's variance that must go; else shifts sta
 class Steadiness:
     """How far the shifts of a movie lie from those around them."""
 
-    noise: np.ndarray  # (2,) px, standard deviations of the errors of shifts
+    noise: np.ndarray | float = 0.0  # (2,) px, standard deviations of the errors of shifts
     reach: int = 0  # frames on either side that a shift is compared with; 0: it stays as it is
     shares: np.ndarray | None = None  # (k,) of the parts of the mixture, see SIZES
     removed: np.ndarray | float = 0.0  # (2,) expected share of the noise's variance that goes

@@ -1,0 +1,43 @@
+"""Equations of frames, drawn from the model that is expected of them."""
+
+import numpy as np
+
+from moco_dl.refine import Refiner
+from moco_dl.scenes import draw_scene
+from moco_dl.template import Template
+
+SIZE = (64, 72)
+RUN = 10
+
+
+def textured_refiner():
+    scene = draw_scene(SIZE, np.random.default_rng(4))[0]
+    return Refiner(Template(100 * scene, np.full(SIZE, 40.0, np.float32)))
+
+
+def gaussian(frames, lasting):
+    lags = np.subtract.outer(np.arange(frames), np.arange(frames))
+    return np.exp(-0.5 * (lags / lasting) ** 2)
+
+
+def sum_of(displacement):
+    """(..., 2, h, w) of shift, rows and tissue."""
+    shift, rows, tissue = displacement
+    return shift[..., None, None] + rows[..., None] + tissue
+
+
+def root(covariance):
+    values, vectors = np.linalg.eigh(covariance)
+    return vectors * np.sqrt(values.clip(0))
+
+
+def draw(refiner, frames, *, tissue=0.0, lasting=4.0, rows=0.0, noise=1.0, activity=0.0, seed=0):
+    """Unknowns and right-hand sides (frames, 2 m): sizes in px, `activity` a share of the noise."""
+    rng = np.random.default_rng(seed)
+    kinds, matrix = refiner.basis.kinds(), refiner.matrix.numpy()
+    slow = root(gaussian(frames, lasting))
+    unknowns = tissue * kinds["tissue"] * (slow @ rng.standard_normal((frames, len(matrix))))
+    unknowns += rows * kinds["rows_x"] * rng.standard_normal((frames, len(matrix)))
+    errors, lasting_errors = rng.standard_normal((2, frames, len(matrix)))
+    errors = (1 - activity) ** 0.5 * errors + activity**0.5 * (slow @ lasting_errors)
+    return unknowns, unknowns @ matrix + noise**0.5 * errors @ root(matrix).T

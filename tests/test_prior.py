@@ -1,0 +1,98 @@
+"""What is expected of motion before frames are looked at, on equations drawn from the model itself."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from drawn import RUN, draw, gaussian, root, textured_refiner
+
+from moco_dl.batch import Equations
+from moco_dl.prior import measure_prior, pieces
+from moco_dl.track import Tracker
+
+
+@pytest.fixture(scope="module")
+def refiner():
+    return textured_refiner()
+
+
+def measured(refiner, frames, **drawn):
+    series = [draw(refiner, RUN, seed=seed, **drawn) for seed in range(frames // RUN)]
+    seen = np.concatenate([equations for _, equations in series])
+    return prior_of(refiner, seen, np.repeat(np.arange(frames // RUN), RUN))
+
+
+def prior_of(refiner, seen, runs, trusted=None, own=False):
+    trusted = np.ones(len(seen), bool) if trusted is None else trusted
+    return measure_prior(refiner, Equations(seen, seen, np.ones(len(seen))), runs, trusted, own=own)
+
+
+def total(prior, refiner):
+    """Expected size of the tissue's displacement, px."""
+    values = np.concatenate([root(prior.tissue).T] * 2, axis=1)
+    unknowns = np.zeros((len(values), len(refiner.matrix)))
+    unknowns[:, refiner.basis.kinds()["tissue"]] = values
+    fields = [refiner.basis.displacement(row)[2][0] for row in unknowns]
+    return np.sqrt(np.square(fields).sum(axis=0).mean())
+
+
+@pytest.mark.parametrize(("tissue", "lasting", "rows"), [(0.3, 4.0, 0.0), (0.3, 1.0, 0.2), (0.1, 8.0, 0.0)])
+def test_the_prior_is_what_was_put_in(refiner, tissue, lasting, rows):
+    prior = measured(refiner, 400, tissue=tissue, lasting=lasting, rows=rows)
+    whole = total(replace(prior, tissue=tissue**2 * np.eye(len(prior.tissue))), refiner)
+    assert total(prior, refiner) == pytest.approx(whole, rel=0.2)
+    lags = np.array([1, 4])
+    np.testing.assert_allclose(prior.motion_between(lags), gaussian(5, lasting)[0, lags], atol=0.15)
+    assert prior.activity.sum() < 0.3
+    assert np.sqrt(prior.other.max(initial=0, where=prior.other < 0.0899)) == pytest.approx(rows, abs=0.1)
+
+
+def test_where_there_is_only_noise_no_motion_is_expected(refiner):
+    prior = measured(refiner, 200, noise=1.5)
+    assert total(prior, refiner) < 0.05
+    assert prior.noise == pytest.approx(1.5, rel=0.2)
+
+
+def test_what_lasts_but_looks_like_noise_is_activity(refiner):
+    prior = measured(refiner, 400, activity=0.5)
+    assert total(prior, refiner) < 0.06
+    assert prior.noise_between(np.array([2])) == pytest.approx(0.5 * np.exp(-0.125), abs=0.15)
+    assert prior.noise_between(np.array([0])) == pytest.approx(1.0, abs=0.15)
+
+
+def test_what_all_frames_share_is_found_or_left(refiner):
+    unknowns, equations = draw(refiner, 60, tissue=0.2)
+    common = np.where(refiner.basis.kinds()["tissue"], 0.5, 0.0)
+    seen = equations + refiner.matrix.numpy() @ common
+    shared, left = (
+        refiner.basis.displacement(prior_of(refiner, seen, np.arange(60) // RUN, own=own).common)[2]
+        for own in (False, True)
+    )
+    truth = refiner.basis.displacement(common + unknowns.mean(axis=0))[2]
+    assert np.abs(shared - truth).mean() < 0.15 * np.abs(truth).mean()
+    assert not left.any()
+
+
+def test_pieces_are_consecutive_trusted_frames_of_one_run():
+    runs, trusted = np.repeat([0, 1, 2, 3], [10, 10, 10, 3]), np.ones(33, bool)
+    values = np.arange(33.0)[:, None]
+    assert pieces(values, runs, trusted)[..., 0].tolist() == values[:30, 0].reshape(3, 10).tolist()
+    trusted[[4, 14, 25]] = False
+    found = pieces(values, runs, trusted)[..., 0]
+    assert found.tolist() == [[5, 6, 7, 8, 9], [15, 16, 17, 18, 19], [20, 21, 22, 23, 24]]
+
+
+def test_single_frames_tell_nothing_about_time(refiner):
+    _, seen = draw(refiner, 100, tissue=0.3, lasting=0.01)
+    prior = prior_of(refiner, seen, np.arange(100))
+    assert prior.motion_between(np.array([0, 1])).tolist() == [1, 0]
+    assert Tracker(refiner, prior).reach == 0
+
+
+def test_doubtful_samples_leave_the_prior_alone(refiner):
+    _, seen = draw(refiner, 60, tissue=0.2)
+    clean = prior_of(refiner, seen, np.arange(60) // RUN, np.arange(60) != 17)
+    seen[17] = 1e5
+    spoilt = prior_of(refiner, seen, np.arange(60) // RUN, np.arange(60) != 17)
+    np.testing.assert_array_equal(spoilt.tissue, clean.tissue)
+    assert spoilt.noise == clean.noise
