@@ -17,6 +17,7 @@ from moco_dl.steady import Steadiness, steadied
 from moco_dl.track import Errors, Tracker, tracked
 
 APART = 2  # frames, of which the network sees one where motion lasts: the steps find what it does not see
+NEAR = 3  # frames: so close to samples, it sees none
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,7 @@ class Plan:
         start, frames = part
         places = self._places(start, len(frames))
         numbers = np.arange(start, start + len(frames))[places < 0]
-        seen = numbers % self.apart == 0
+        seen = self._looked_at(numbers)
         motion = replace(self.estimator(frames[places < 0], seen), unseen=~seen)
         if self.seen is not None:
             motion = _completed(motion, self.seen, places)
@@ -108,6 +109,13 @@ class Plan:
         equations = step.linearised(batch.frames[new], motion)
         motion = _completed(motion, step.motion, places)
         return replace(batch, motion=motion), _completed(equations, step.equations, places)
+
+    def _looked_at(self, numbers: np.ndarray) -> np.ndarray:
+        """(n,) bool: which of these frames the network sees."""
+        if self.apart == 1:
+            return np.ones(len(numbers), bool)
+        far = np.abs(numbers[:, None] - list(self.places)).min(axis=1, initial=NEAR + 1) > NEAR
+        return far & (numbers % self.apart == 0)
 
     def _places(self, start: int, count: int) -> np.ndarray:
         """(count,) of frames among the samples; -1 if they are none."""

@@ -12,6 +12,7 @@ from moco_dl.equations import linearise
 from moco_dl.movie import ArrayMovie
 from moco_dl.network import STRIDE
 from moco_dl.options import CorrectOptions
+from moco_dl.plan import NEAR
 from moco_dl.warp import upsample
 
 
@@ -29,6 +30,24 @@ def test_where_motion_lasts_the_network_sees_every_other_frame(known_movie):
     sizes = Corrector(CorrectOptions(ref_frames=16, smooth=3.0, batch_size=3))
     again = np.concatenate([b.motion.merged(np.float32).total() for b in sizes.batches(movie, plan)])
     np.testing.assert_array_equal(again, found)
+
+
+def test_the_network_sees_no_frames_close_to_samples(known_movie, monkeypatch):
+    """It has seen these."""
+    movie, corrector = ArrayMovie(known_movie[0]), Corrector(CorrectOptions(ref_frames=4, smooth=3.0))
+    plan, looks = corrector.prepare(movie), []
+
+    def noted(frames, seen):
+        looks.append(seen)
+        return plan.estimator(frames, seen)
+
+    monkeypatch.setattr(noted, "device", plan.estimator.device, raising=False)
+    list(corrector.batches(movie, replace(plan, estimator=noted)))
+    samples = np.array(list(plan.places))
+    others = np.setdiff1d(np.arange(movie.shape[0]), samples)
+    near = np.abs(others[:, None] - samples).min(axis=1) <= NEAR
+    np.testing.assert_array_equal(np.concatenate(looks), ~near & (others % 2 == 0))
+    assert 0 < near.sum() < len(others)
 
 
 @pytest.mark.parametrize("samples", [16, 200])
