@@ -163,7 +163,7 @@ def test_synth_and_train_end_to_end(tmp_path, monkeypatch):
 
 
 def command(*arguments):
-    return [sys.executable, "-c", "from moco_dl.cli import main; main()", *map(str, arguments)]
+    return [sys.executable, "-c", "from moco_dl.cli import process; process()", *map(str, arguments)]
 
 
 @pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT])
@@ -212,6 +212,21 @@ def test_progress_is_silent_when_not_a_terminal(movie_file):
     done = subprocess.run(command("correct", movie_file, "--quiet"), capture_output=True, check=True)
     assert done.stderr == b"" and done.stdout.count(b"\n") == 1
     assert Path(done.stdout.decode().split("\t")[0]).exists()
+
+
+def test_exit_status_of_a_process(tmp_path):
+    for arguments, status in ((["--version"], 0), (["correct", tmp_path / "none.tif"], 1), (["--what"], 2)):
+        done = subprocess.run(command(*arguments), capture_output=True, text=True)
+        assert done.returncode == status
+        assert (done.stderr if status else done.stdout).count(
+            "\n"
+        ) >= 1  # through a pipe, that is not flushed line by line
+    reader, writer = os.pipe()
+    os.close(reader)
+    assert (
+        subprocess.run(command("--help"), stdout=writer, stderr=subprocess.PIPE).stderr.count(b"Traceback") == 0
+    )
+    os.close(writer)
 
 
 def test_what_is_imported_is_left_out_of_garbage_collection():

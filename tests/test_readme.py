@@ -27,7 +27,7 @@ def folder(tmp_path_factory, known_movie):
         file["raw/stack"] = frames
     scripts = folder / "bin"
     scripts.mkdir()
-    (scripts / "nrcorrect").write_text(f"#!{sys.executable}\nfrom moco_dl.cli import main\nmain()\n")
+    (scripts / "nrcorrect").write_text(f"#!{sys.executable}\nfrom moco_dl.cli import process\nprocess()\n")
     (scripts / "nrcorrect").chmod(0o755)
     return folder
 

@@ -20,7 +20,7 @@ from pathlib import Path
 
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
 ONLY_CPU = {"CUDA_VISIBLE_DEVICES": "", "JAX_PLATFORMS": "cpu"}
-NRCORRECT = (sys.executable, "-c", "from moco_dl.cli import main; main()")
+NRCORRECT = (sys.executable, "-c", "from moco_dl.cli import process; process()")
 MIB = 2**20
 
 
