@@ -33,6 +33,11 @@ class Basis:
         pairs = torch.cat((torch.tensor([[r, 0] for r in range(first)]), tissue))
         self.pairs = tuple(pairs.T)
         self.rows = slice(1, first)
+        y, x = (
+            functions.double().mean(dim=0)[which]
+            for functions, which in zip((self.y, self.x), self.pairs, strict=True)
+        )
+        self.mean = (y * x).numpy()  # (m,) over the grid
 
     def tissue_shapes(self) -> tuple[np.ndarray, np.ndarray]:
         """Covariances of one component's unknowns, whose mixtures describe a tissue's displacement.
@@ -51,6 +56,18 @@ class Basis:
         half_waves = torch.hypot((y + 1) / self.grid[0], (x + 1) / self.grid[1])[y >= 0].log().numpy()
         edges, step = np.linspace(half_waves.min(), half_waves.max(), SPECTRUM, retstep=True)
         return np.kron(*factors), (1 - (half_waves - edges[:, None]) / step).clip(0, 1)
+
+    def variance(self, covariance: np.ndarray) -> np.ndarray:
+        """(h, w) of one component of displacement, whose unknowns have a covariance (m, m)."""
+        first, y, x = self.rows.stop, self.y.double().numpy(), self.x.double().numpy()[:, 1:]
+        lines, y = y[:, :first], y[:, first:]
+        between = (lines @ covariance[:first, first:]).reshape(*y.shape, -1)  # (h, functions of y, of x)
+        tissue = covariance[first:, first:].reshape(2 * (y.shape[1], x.shape[1])).swapaxes(1, 2)
+        rows, columns = ((f[:, :, None] * f[:, None]).reshape(len(f), -1) for f in (y, x))
+        tissue = rows @ tissue.reshape(rows.shape[1], -1) @ columns.T
+        between = np.einsum("ia,iab->ib", y, between) @ x.T
+        lines = np.einsum("ia,ia->i", lines @ covariance[:first, :first], lines)
+        return lines[:, None] + 2 * between + tissue
 
     def kinds(self) -> dict[str, np.ndarray]:
         """Indicators (2 m,) of the unknowns of each kind: shift, tissue, and rows of either component."""

@@ -111,22 +111,23 @@ class Tracker:
 
         What is constant in time, the reference's own error, is not in it.
         """
+        basis, covariances = refiner.basis, self._covariances()
+        place = np.stack([basis.variance(covariance) for covariance in covariances])
+        both = basis.displacement((covariances @ basis.mean).ravel())
+        mean = basis.mean @ covariances @ basis.mean
+        return Errors(place, both[0][:, None, None] + both[1][..., None] + both[2], mean[:, None, None])
+
+    def _covariances(self) -> np.ndarray:
+        """(2, m, m) of the errors of the unknowns, far from the ends of the movie: of dy, and of dx."""
         alone = self.alone
-        ways = np.zeros((len(self.modes) + len(alone.others), len(refiner.matrix)))  # in which unknowns may err
-        tissue = ways[: len(self.modes)]
-        tissue[:, alone.is_tissue] = self.modes.T
-        tissue[:, ~alone.is_tissue] = -(alone.others @ alone.across @ self.modes).T
-        tissue *= np.sqrt(self._unknown(self.reach))[:, None]
-        ways[len(tissue) :, ~alone.is_tissue] = _root(self.prior.noise * alone.others).T
-        place, both, mean = np.zeros((2, *refiner.grid)), np.zeros((2, *refiner.grid)), np.zeros((2, 1, 1))
-        for way in ways:
-            shift, rows, field = refiner.basis.displacement(way)
-            field = shift[:, None, None] + rows[..., None] + field
-            whole = field.mean(axis=(1, 2), keepdims=True)
-            place += np.square(field)
-            both += whole * field
-            mean += np.square(whole)
-        return Errors(place, both, mean)
+        ways = np.empty((len(self.modes), len(alone.is_tissue)))  # how all unknowns err when a mode does
+        ways[:, alone.is_tissue] = self.modes.T
+        ways[:, ~alone.is_tissue] = -(alone.others @ alone.across @ self.modes).T
+        ways *= np.sqrt(self._unknown(self.reach))[:, None]
+        others = np.zeros((ways.shape[1], ways.shape[1]))
+        others[np.ix_(~alone.is_tissue, ~alone.is_tissue)] = self.prior.noise * alone.others
+        halves = slice(len(others) // 2), slice(len(others) // 2, None)
+        return np.stack([ways[:, half].T @ ways[:, half] + others[half, half] for half in halves])
 
     def trusts(self, misfit: np.ndarray) -> np.ndarray:
         return misfit <= DOUBTFUL * self.usual

@@ -1,0 +1,18 @@
+"""The functions that a field is made of."""
+
+import numpy as np
+import pytest
+
+from moco_dl.basis import Basis
+
+
+@pytest.mark.parametrize("grid", [(16, 16), (12, 33)])
+def test_variance_of_a_displacement_from_the_covariance_of_its_unknowns(grid):
+    basis, rng = Basis(grid), np.random.default_rng(0)
+    count = len(basis.mean)
+    roots = rng.normal(size=(3, count))  # each a way in which unknowns vary
+    shift, rows, tissue = basis.displacement(np.concatenate((roots, np.zeros_like(roots)), axis=1))
+    along_y, along_x = np.moveaxis(shift[..., None, None] + rows[..., None] + tissue, 1, 0)
+    assert not along_x.any()
+    np.testing.assert_allclose(basis.variance(roots.T @ roots), np.square(along_y).sum(axis=0), rtol=1e-3)
+    np.testing.assert_allclose(roots @ basis.mean, along_y.mean(axis=(1, 2)), atol=1e-4)
