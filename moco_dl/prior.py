@@ -10,7 +10,6 @@ of Fevotte, Bertin and Durrieu, Neural Computation 21, 2009, and the same for co
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.linalg import eigh
 
 from moco_dl.basis import times_each
 from moco_dl.batch import Equations
@@ -27,7 +26,6 @@ QUIET = 0.01  # of the noise that was expected: frames that are all alike show n
 BLIND = 1e-7  # of what a frame tells of its most visible mode: rounding
 SHIFT = 0.3  # px, least size that the whole frame's shift is allowed: it is well determined anyway
 OTHER = ("shift", "rows_y", "rows_x")  # kinds of unknowns beside the tissue's
-FRUGAL = "evr"  # LAPACK's way to eigenvectors that needs least memory
 PHOTONS = 0.3  # least share of the noise that is new in each frame
 
 
@@ -81,7 +79,7 @@ def measure_prior(
         sizes |= {name: min(sizes[name], new[name]) for name in OTHER[1:]}
     other = sum(sizes[name] * kinds[name] for name in OTHER)[~kinds["tissue"]]
     alone = TissueAlone(matrix, kinds["tissue"], noise / other)
-    visible, modes = eigh(alone.matrix, driver=FRUGAL)
+    visible, modes = np.linalg.eigh(alone.matrix)
     shown = visible > BLIND * visible[-1]
     visible, modes = visible[shown], modes[:, shown]
     mean = equations.seen[trusted].mean(axis=0)

@@ -7,8 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import fft
-from scipy.ndimage import binary_dilation, gaussian_filter
+from numpy.lib.stride_tricks import sliding_window_view
 
 from moco_dl.samples import TOGETHER, Move, Samples
 
@@ -68,7 +67,8 @@ def build_template(
         parts.append((found["total"].sum(axis=0), found["count"].sum(axis=0)))
         sums = {name: np.add(sums.get(name, 0.0), values, dtype=np.float64) for name, values in found.items()}
     noise, activity = _variances(sums, len(samples.frames), 1e-12 * reference.var(), blur)
-    noise[binary_dilation(unknown, iterations=2)] = np.inf
+    if unknown.any():  # gradients beside it are made of it, too
+        noise[sliding_window_view(np.pad(unknown, 2), (5, 5)).any(axis=(2, 3))] = np.inf
     total, count = sums["total"], sums["count"]
     mean = _divided(total.sum(axis=0), count.sum(axis=0))
     if own and (count > 0).all(axis=0).mean() > 0.5:
@@ -152,11 +152,11 @@ def _variances(
     variance = (second - np.square(first)).clip(0)
     variance[count == 0] = variance[count > 0].mean()
     least += 1e-3 * variance.mean()
-    smooth = gaussian_filter(variance, blur).clip(least)
+    smooth = _blurred(variance, blur).clip(least)
     if sums["pairs"].mean() < PAIRED * frames:
         return smooth.astype(np.float32), None
     noise = np.where(sums["pairs"] > 0, _divided(sums["anew"], 2 * sums["pairs"]), variance)
-    noise = np.minimum(gaussian_filter(noise, blur).clip(least), smooth)
+    noise = np.minimum(_blurred(noise, blur).clip(least), smooth)
     chance = noise * np.sqrt(2 / (frames * 4 * np.pi * blur**2))  # standard error of an average so wide
     activity = np.sqrt((smooth - noise - SURE * chance).clip(0))
     return noise.astype(np.float32), activity.astype(np.float32)
@@ -169,7 +169,7 @@ def shared_signal(first: np.ndarray, second: np.ndarray) -> Share:
     of the two images there (Fourier ring correlation; Saxton and Baumeister, J. Microscopy 127, 1982).
     """
     size = [n + 2 * MARGIN for n in first.shape]
-    a, b = (fft.rfft2(np.pad(image, MARGIN, mode="symmetric")) for image in (first, second))
+    a, b = (np.fft.rfft2(np.pad(image, MARGIN, mode="symmetric")) for image in (first, second))
     density = min(size) / 2
     ring = np.minimum((_frequency(*size) * density).astype(int), min(size) // 4)
     both, power = (
@@ -182,11 +182,17 @@ def shared_signal(first: np.ndarray, second: np.ndarray) -> Share:
 
 def filtered(image: np.ndarray, gain: np.ndarray) -> np.ndarray:
     """Image (H, W) with its spatial frequencies multiplied by `gain`, see `Share`."""
-    spectrum = fft.rfft2(np.pad(image, MARGIN, mode="symmetric"))
+    spectrum = np.fft.rfft2(np.pad(image, MARGIN, mode="symmetric"))
     spectrum *= gain
-    return fft.irfft2(spectrum, s=[n + 2 * MARGIN for n in image.shape])[MARGIN:-MARGIN, MARGIN:-MARGIN]
+    return np.fft.irfft2(spectrum, s=[n + 2 * MARGIN for n in image.shape])[MARGIN:-MARGIN, MARGIN:-MARGIN]
+
+
+def _blurred(image: np.ndarray, sigma: float) -> np.ndarray:
+    """Image (H, W) averaged over a Gaussian of `sigma` px."""
+    frequency = _frequency(*(n + 2 * MARGIN for n in image.shape))
+    return filtered(image, np.exp(-2 * np.square(np.pi * sigma * frequency)))
 
 
 def _frequency(height: int, width: int) -> np.ndarray:
     """(height, width // 2 + 1) cycles/px."""
-    return np.hypot(fft.fftfreq(height)[:, None], fft.rfftfreq(width))
+    return np.hypot(np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width))

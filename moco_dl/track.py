@@ -13,11 +13,10 @@ from functools import cached_property, lru_cache, partial
 import numpy as np
 import torch
 from numpy.lib.stride_tricks import sliding_window_view
-from scipy.linalg import eigh
 
 from moco_dl.basis import times_each
 from moco_dl.batch import DOUBTFUL, Batch, Equations, Given, Motion, late, surroundings
-from moco_dl.prior import FRUGAL, Prior, TissueAlone
+from moco_dl.prior import Prior, TissueAlone
 from moco_dl.refine import Refiner
 
 REACHES = (0, 1, 2, 4, 8, 16, 32)  # frames looked at on either side
@@ -36,7 +35,7 @@ class Tracker:
         )
         root = _root(prior.tissue)
         inner = _both(root.T, _both(root.T, self.alone.matrix).T) / prior.noise
-        visible, axes = eigh(inner, driver=FRUGAL, overwrite_a=True)
+        visible, axes = np.linalg.eigh(inner)
         self.visible, self.modes = visible.clip(0), _both(root, axes)
         self.weights = lru_cache(maxsize=16)(self._weights)
         errors = [np.square(self.modes).sum(axis=0) @ self._unknown(reach) for reach in REACHES]
@@ -92,7 +91,9 @@ class Tracker:
         """Correlation with frames at `lags`; what solves for all modes at once: eigenvalues, vectors."""
         apart, each = np.abs(lags[:, None] - lags), np.arange(np.ptp(lags) + 1)
         motion, noise = self.prior.motion_between(each), self.prior.noise_between(each)
-        values, vectors = eigh(motion[apart], noise[apart])
+        whitening = np.linalg.inv(np.linalg.cholesky(noise[apart]))
+        values, axes = np.linalg.eigh(whitening @ motion[apart] @ whitening.T)
+        vectors = whitening.T @ axes
         return self.prior.motion_between(np.abs(lags)) @ vectors, values.clip(0), vectors
 
     def _weights(self, lags: tuple[int, ...]) -> np.ndarray:
@@ -171,7 +172,7 @@ def _dots(one: np.ndarray, other: np.ndarray) -> np.ndarray:
 
 def _root(covariance: np.ndarray) -> np.ndarray:
     """A matrix whose product with its transpose is `covariance`, which need not be of full rank."""
-    values, vectors = eigh(covariance, driver=FRUGAL)
+    values, vectors = np.linalg.eigh(covariance)
     return vectors * np.sqrt(values.clip(0))
 
 

@@ -208,6 +208,13 @@ def test_help_and_version_do_not_import_torch():
         subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
 
 
+def test_what_a_correction_does_not_need_is_not_imported(movie_file):
+    arguments = ["correct", str(movie_file)]
+    code = f"import sys; from moco_dl.cli import main; main({arguments}, standalone_mode=False)"
+    code += "; sys.exit('torch' not in sys.modules or 'scipy' in sys.modules or 'matplotlib' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
+
+
 def test_progress_is_silent_when_not_a_terminal(movie_file):
     done = subprocess.run(command("correct", movie_file, "--quiet"), capture_output=True, check=True)
     assert done.stderr == b"" and done.stdout.count(b"\n") == 1

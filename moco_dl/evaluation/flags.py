@@ -1,7 +1,7 @@
 """Frames that should not be trusted, and why."""
 
 import numpy as np
-from scipy.ndimage import median_filter
+from numpy.lib.stride_tricks import sliding_window_view
 
 OUTLIER = 8.0  # robust standard deviations below the usual correlation; activity alone makes 5
 LEAST = 0.02  # of correlation; smaller drops are never flagged
@@ -37,7 +37,8 @@ def jumps(rigid: np.ndarray, before: np.ndarray, after: np.ndarray) -> np.ndarra
     `before`, `after` (T,): correlation with the reference. A jump that makes the frame fit is what the animal
     did; one that makes it fit worse, or leaves it far below the usual, is a mistake.
     """
-    around = np.stack([median_filter(part, NEIGHBOURS, mode="nearest") for part in rigid.T], axis=1)
+    padded = np.pad(rigid, ((NEIGHBOURS // 2,) * 2, (0, 0)), mode="edge")
+    around = np.median(sliding_window_view(padded, NEIGHBOURS, axis=0), axis=2)
     distance = np.hypot(*(rigid - around).T)
     far = distance > max(LEAST_JUMP, JUMP * float(np.median(distance)))
     return far & ((after <= before) | drops(after))
