@@ -20,11 +20,13 @@ from moco_dl.options import CorrectOptions
 from moco_dl.output import to_dtype
 from moco_dl.parallel import Workers, workers_first
 from moco_dl.plan import APART, Plan
-from moco_dl.preparation import prepared
+from moco_dl.preparation import Preparation
 from moco_dl.reference import build_reference
-from moco_dl.samples import Samples, chunks, draw_samples, sample_runs
+from moco_dl.samples import Samples, draw_samples, sample_runs
 
-SAMPLED = 50 * 2**20  # bytes of sampled frames that are kept in memory: 60 to 200 frames
+SAMPLED = 50 * 2**20  # bytes of frames that are sampled of any movie: 60 to 200 frames
+LONG = 3  # times as many: how long a movie is from which on more of it are sampled
+KEPT = 25 * 2**20  # bytes of sampled frames that are kept in memory
 ENOUGH = 32 * 2**20  # bytes of those that the reference is made of: 40 to 100 frames
 BATCH = 4 * 2**20  # bytes of frames that are computed at a time by a thread: 4 to 32 frames
 BINNED = 240  # px, shorter side from which on binned frames show enough
@@ -57,46 +59,57 @@ class Corrector:
     def prepare(self, movie: Movie, reference: np.ndarray | None = None) -> Plan:
         """Look at samples of `movie`: build the reference (H, W) unless given, and what else is needed."""
         reference = None if reference is None else checked_reference(reference, movie)
-        runs = sample_runs(movie.shape[0], self.options.ref_frames or frames_in(SAMPLED, movie, 60, 200))
-        samples = draw_samples(movie.read, runs)
-        own = reference is None
+        size, own = movie.shape[1:], reference is None
+        samples, small = self._sampled(movie)
         if own:
-            enough = self.options.ref_frames or frames_in(ENOUGH, movie, 40, 100)
-            reference, motion = self._reference(samples, samples.some(enough))
+            reference, motion = self._reference(movie, samples, small)
         plan = Plan(
             reference,
-            self._estimator(reference, self.network, self._binning(reference.shape, self.options.quality)),
-            binning=self._binning(reference.shape, "fast"),
+            self._estimator(reference, self.network, self._binning(size, self.options.quality)),
+            binning=self._binning(size, "fast"),
             apart=1 if self.options.quality == "best" else APART,
         )
         if self.network is None:
             return plan
         if not own:
-            motion = self._motion(samples.frames, plan.estimator)
-        samples = replace(samples, motion=motion)
-        return prepared(plan, samples, self.options.smooth, own=own, mapping=self.workers.map)
+            motion = self._motion(samples, plan.estimator)
+        preparation = Preparation(self.options.smooth, own, self.workers.map)
+        plan, motion, trusted = preparation.first_steps(plan, replace(small, motion=motion))
+        del small  # the last step takes most memory
+        return preparation.last_step(plan, samples, motion, trusted)
 
-    def _reference(self, samples: Samples, some: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
-        """Reference (H, W), made of `some` (n,) samples, and the motion of all if there is a network.
+    def _sampled(self, movie: Movie) -> tuple[Samples, Samples]:
+        """Samples as they are, and as the first steps see them: binned if frames are large."""
+        factor = self._binning(movie.shape[1:], "fast")
+        return draw_samples(
+            movie.read,
+            sample_runs(movie.shape[0], self.options.ref_frames or frames_sampled(movie)),
+            frames_in(KEPT, movie, 1, movie.shape[0]),
+            shrunk=None if factor == 1 else partial(binned, factor=factor),
+            mapping=self.workers.map,
+        )
 
-        Motion is found on binned frames first, if these are large. Not only because it is faster: in dim
-        movies, averages show more than details.
+    def _reference(
+        self, movie: Movie, samples: Samples, small: Samples
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        """Reference (H, W), made of some samples, and the motion of all if there is a network.
+
+        Motion is found on `small` ones first. Not only because it is faster: in dim movies, averages show more
+        than details.
         """
-        size, few = samples.frames.shape[1:], samples.only(some)
-        factor, frames = self._binning(size, "fast"), samples.frames
-        if factor > 1:
-            frames = np.concatenate(list(self.workers.map(partial(binned, factor=factor), chunks(frames))))
+        size, factor = movie.shape[1:], self._binning(movie.shape[1:], "fast")
+        some = samples.some(self.options.ref_frames or frames_in(ENOUGH, movie, 40, 100))
+        few = samples.only(some)
         made = partial(build_reference, kind=self.options.ref, move=move_known, mapping=self.workers.map)
-        small = replace(few, frames=frames[some])
-        reference, _ = made(small, estimates=[self._rigid_motion] * RIGID_PASSES)
+        reference, _ = made(small.only(some), estimates=[self._rigid_motion] * RIGID_PASSES)
         if self.network is None:
             return reference, None
-        motion = torch.from_numpy(self._full_motion(frames, reference))
+        motion = torch.from_numpy(self._full_motion(small, reference))
         motion = enlarged(motion, factor, tuple(-(-n // STRIDE) for n in size)).numpy()
         reference = reference.repeat(factor, 0).repeat(factor, 1)[: size[0], : size[1]]
         reference, used = made(few, estimates=[lambda *_: motion[some]], first=reference)
         if factor > 1 and self.options.quality == "best":
-            motion = self._full_motion(samples.frames, reference)
+            motion = self._full_motion(samples, reference)
             reference, used = made(few, estimates=[lambda *_: motion[some]], first=reference)
         return reference, motion + (used - motion[some])[0]  # less what those that were used have in common
 
@@ -109,14 +122,14 @@ class Corrector:
         limit = 0.15 * min(reference.shape) if limit is None else limit
         return Estimator(reference, network, max_shift=limit, device=self.device, binning=binning)
 
-    def _rigid_motion(self, frames: np.ndarray, reference: np.ndarray) -> np.ndarray:
-        return self._motion(frames, self._estimator(reference, None, 1))[:, :, :1, :1]
+    def _rigid_motion(self, samples: Samples, reference: np.ndarray) -> np.ndarray:
+        return self._motion(samples, self._estimator(reference, None, 1))[:, :, :1, :1]
 
-    def _full_motion(self, frames: np.ndarray, reference: np.ndarray) -> np.ndarray:
-        return self._motion(frames, self._estimator(reference, self.network, 1))
+    def _full_motion(self, samples: Samples, reference: np.ndarray) -> np.ndarray:
+        return self._motion(samples, self._estimator(reference, self.network, 1))
 
-    def _motion(self, frames: np.ndarray, estimator: Estimator) -> np.ndarray:
-        return np.concatenate([motion.total() for motion in self.workers.map(estimator, chunks(frames))])
+    def _motion(self, samples: Samples, estimator: Estimator) -> np.ndarray:
+        return np.concatenate([motion.total() for motion in self.workers.map(estimator, samples.chunks())])
 
     def batches(self, movie: Movie, plan: Plan, look: Callable[..., object] | None = None) -> Iterator[Batch]:
         """Correct `movie` batch by batch, in order: corrected frames and what was applied to them.
@@ -139,6 +152,12 @@ def frames_in(size: int, movie: Movie, least: int, most: int) -> int:
     """How many frames of `movie` so many bytes hold, from `least` to `most`."""
     frame = movie.shape[1] * movie.shape[2] * movie.dtype.itemsize
     return min(most, max(least, size // frame))
+
+
+def frames_sampled(movie: Movie) -> int:
+    """How many frames stand for a movie: up to twice as many for long ones, which they delay less."""
+    count = frames_in(SAMPLED, movie, 60, 200)
+    return min(max(count, movie.shape[0] // LONG), 2 * count)
 
 
 def read_batches(movie: Movie, size: int) -> Iterator[tuple[int, np.ndarray]]:

@@ -77,9 +77,10 @@ def read_scene_image(path: Path) -> np.ndarray:
     """
     try:
         with closing(open_movie(path)) as movie:
-            samples = draw_samples(movie.read, sample_runs(movie.shape[0], SAMPLED)).frames.astype(np.float32)
-            known = np.isfinite(samples)
-            image = np.where(known, samples, 0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
+            samples, _ = draw_samples(movie.read, sample_runs(movie.shape[0], SAMPLED), kept=SAMPLED)
+            frames = samples[:].astype(np.float32)
+            known = np.isfinite(frames)
+            image = np.where(known, frames, 0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
     except NrcorrectError as not_a_movie:
         if path.suffix.lower() in (".h5", ".hdf5"):
             raise

@@ -10,7 +10,6 @@ from torch import Tensor
 
 from moco_dl.batch import Equations, Motion
 from moco_dl.device import sent
-from moco_dl.infer import binned
 from moco_dl.refine import Refiner
 from moco_dl.template import NO_PART
 from moco_dl.warp import blank_outside, places_coarse, sample
@@ -24,6 +23,7 @@ def linearise(
 ) -> Equations:
     """Normal equations of frames (n, H, W), at their motion so far; zero for flagged frames.
 
+    Frames are as the refiner compares them: averaged over `refiner.binning` x `refiner.binning` pixels.
     `parts` (n,) are those of the refiner's template that each is in, or NO_PART; None: they are in none.
     """
     parts = np.full(len(frames), NO_PART) if parts is None else parts
@@ -44,8 +44,8 @@ def linearise(
 def response(frames: np.ndarray, motion: Motion, refiner: Refiner, parts: np.ndarray) -> np.ndarray:
     """What frames (n, H, W) tell of a displacement that they are given, and what they ought to tell: (2,).
 
-    It is less than the template's gradients promise: these are not free of noise, and frames are blurred when
-    they are moved. Frames go along one diagonal and the other, by turns.
+    Frames are as for `linearise`. It is less than the template's gradients promise: these are not free of
+    noise, and frames are blurred when they are moved. Frames go along one diagonal and the other, by turns.
     """
     step = STEP * refiner.binning
     ways = np.stack((np.ones(len(frames)), 1 - 2 * (np.arange(len(frames)) % 2)), axis=1).astype(np.float32)
@@ -66,7 +66,7 @@ def _compared(
     total = motion.total().astype(np.float32) / refiner.binning
     judged = np.flatnonzero(~motion.flagged)
     for together in refiner.gathered(judged, parts[judged]):
-        images = sent(binned(frames[together], refiner.binning), refiner.device)
+        images = sent(frames[together].astype(np.float32), refiner.device)
         where = places_coarse(sent(total[together], refiner.device), refiner.cell, images.shape[1:])
         reach = math.ceil(float(np.abs(total[together]).max()))
         moved, known = pulled(images, where, reach)

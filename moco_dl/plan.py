@@ -10,7 +10,7 @@ import torch
 from moco_dl.batch import Arrays, Batch, Equations, Motion, chosen, joined
 from moco_dl.device import full_device
 from moco_dl.equations import linearise
-from moco_dl.infer import Estimator
+from moco_dl.infer import Estimator, binned
 from moco_dl.refine import Refiner
 from moco_dl.smooth import smooth_in_time
 from moco_dl.steady import Steadiness, steadied
@@ -32,7 +32,7 @@ class Step:
 
     def linearised(self, frames: np.ndarray, motion: Motion) -> Equations:
         """What frames (n, H, W), which are no samples, tell at their motion so far."""
-        equations = linearise(frames, motion, self.refiner)
+        equations = linearise(binned(frames, self.refiner.binning), motion, self.refiner)
         if self.last:
             return self.tracker.filled(equations, motion, self.refiner)
         return replace(equations, missing=None)

@@ -1,7 +1,7 @@
 """What is measured on samples of a movie before the motion of its frames can be found."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -16,7 +16,7 @@ from moco_dl.refine import Refiner
 from moco_dl.samples import Samples, chunks
 from moco_dl.smooth import choose_width, smooth_in_time
 from moco_dl.steady import Steadiness, measure_steadiness
-from moco_dl.template import BLUR, NO_PART, build_template
+from moco_dl.template import BLUR, NO_PART, Template, build_template
 from moco_dl.track import Tracker, tracked
 
 UNSURE = 1.5, 4.0  # times its expected error, between which motion may be false: less is none, more is clear
@@ -27,99 +27,121 @@ LEAST_TOLD = 0.25  # that an expected error is corrected for
 LEAST_MISFIT = 0.01  # of the expected variance; frames that are all alike leave next to nothing
 
 
-def prepared(plan: Plan, samples: Samples, smooth: float | None, *, own: bool, mapping: Callable = map) -> Plan:
-    """`plan` with all that follows the network, measured on samples whose motion is known roughly.
+@dataclass(frozen=True)
+class Preparation:
+    """Measures on samples, whose motion is known roughly, what follows the network."""
 
-    `smooth` is the time, in frames, over which motion is taken to be correlated; None: measured, too. `own`
-    says that the reference was made of the samples. Their motion is changed: it takes too much memory to keep.
-    """
-    seen, motion, width = _smoothed(samples, smooth)
-    samples = replace(samples, motion=motion.total())
-    rough, equations, trusted = _roughly(plan, samples, motion, own=own, mapping=mapping)
-    parts = _parts(samples, trusted)
-    tracking = partial(_tracker, runs=samples.runs, trusted=trusted, own=own, smooth=smooth)
-    steps = [Step(rough, tracking(rough, equations), motion, replace(equations, missing=None))]
-    motion = joined(_after(steps[0], samples))
-    if _size(motion.total() - samples.motion) > FAR:
-        equations = _equations(rough, samples.frames, motion, parts, mapping)
-        steps.append(Step(rough, tracking(rough, equations), motion, replace(equations, missing=None)))
-        motion = joined(_after(steps[1], samples))
-    times = _size(motion.total()) / steps[-1].tracker.errors(rough).length().mean()
-    if not UNSURE[0] < times < UNSURE[1]:
-        # Samples lie closer to one another so: what is made of them is sharper. False motion would confirm
-        # itself.
-        samples = replace(samples, motion=motion.total())
-    template = build_template(samples.only(trusted), plan.reference, move_known, own=own, mapping=mapping)
-    samples = replace(samples, motion=None)  # to save memory
-    fine = Refiner(template, device=plan.computing)
-    equations = _equations(fine, samples.frames, motion, parts, mapping)
-    told = _told(fine, samples, motion, parts, mapping)
-    tracker = tracking(fine, equations)
-    filled = mapping(
-        lambda some: tracker.filled(chosen(equations, some), chosen(motion, some), fine),
-        chunks(np.arange(len(samples.frames))),
-    )
-    last = Step(fine, tracker, motion, joined(filled), last=True)
-    plan = replace(
-        plan,
-        steps=(*steps, last),
-        places=dict(zip(samples.numbers.tolist(), range(len(samples.numbers)), strict=True)),
-        seen=seen,
-        apart=plan.apart if width >= LASTS else 1,
-        width=width,
-        told=told,
-    )
-    return _concluded(plan, samples, own=own, steady=smooth is None)
+    smooth: float | None  # frames over which motion is taken to be correlated; None: measured, too
+    own: bool  # the reference was made of the samples
+    mapping: Callable = map  # or what does the same with several threads
 
+    def first_steps(self, plan: Plan, samples: Samples) -> tuple[Plan, Motion, np.ndarray]:
+        """`plan` with what comes before the last step, the samples' motion then, and which are trusted (n,).
 
-def _concluded(plan: Plan, samples: Samples, *, own: bool, steady: bool) -> Plan:
-    """`plan` with what the motion of samples shows after the last step."""
-    last = plan.steps[-1]
-    motion, errors = joined(_after(last, samples)), last.tracker.errors(last.refiner)
-    noise = np.sqrt(errors.mean.ravel()) / plan.told
-    return replace(
-        plan,
-        constant=motion.flow.mean(axis=0) if own else 0.0,
-        errors=errors,
-        steadiness=measure_steadiness(motion, samples.numbers, noise) if steady else Steadiness(),
-    )
+        Samples are averaged over `plan.binning` x `plan.binning` pixels. Their motion is changed: it takes too
+        much memory to keep.
+        """
+        seen, motion, width = _smoothed(samples, self.smooth)
+        rough, equations, trusted = self._roughly(plan, samples, motion)
+        steps = [self._step(rough, samples, motion, equations, trusted)]
+        after = joined(_after(steps[0], samples))
+        if _size(after.total() - motion.total()) > FAR:
+            equations = self._equations(rough, samples, after, _parts(samples, trusted))
+            steps.append(self._step(rough, samples, after, equations, trusted))
+            after = joined(_after(steps[1], samples))
+        plan = replace(
+            plan,
+            steps=tuple(steps),
+            places=dict(zip(samples.numbers.tolist(), range(len(samples)), strict=True)),
+            seen=seen,
+            apart=plan.apart if width >= LASTS else 1,
+            width=width,
+        )
+        return plan, after, trusted
 
+    def last_step(self, plan: Plan, samples: Samples, motion: Motion, trusted: np.ndarray) -> Plan:
+        """`plan`, with what `first_steps` found, made complete."""
+        rough = plan.steps[-1]
+        times = _size(motion.total()) / rough.tracker.errors(rough.refiner).length().mean()
+        # Where they have moved to, samples lie closer to one another: what is made of them is sharper. False
+        # motion would confirm itself.
+        placed = plan.steps[0].motion if UNSURE[0] < times < UNSURE[1] else motion
+        template = self._template(samples, placed.total(), trusted, reference=plan.reference, move=move_known)
+        fine, parts = Refiner(template, device=plan.computing), _parts(samples, trusted)
+        equations = self._equations(fine, samples, motion, parts)
+        told = self._told(fine, samples, motion, parts)
+        last = self._step(fine, samples, motion, equations, trusted)
+        filled = self.mapping(
+            lambda some: last.tracker.filled(chosen(equations, some), chosen(motion, some), fine),
+            chunks(np.arange(len(samples))),
+        )
+        last = replace(last, equations=joined(filled), last=True)
+        return self._concluded(replace(plan, steps=(*plan.steps, last), told=told), samples)
 
-def _roughly(
-    plan: Plan, samples: Samples, motion: Motion, *, own: bool, mapping: Callable
-) -> tuple[Refiner, Equations, np.ndarray]:
-    """Refiner for binned frames, the samples' equations, and which samples (n,) are trusted."""
-    binning, trusted = plan.binning, np.ones(len(samples.runs), bool)
-    shrunk = _shrunk(samples, binning, mapping)
-    small, move = binned(plan.reference[None], binning)[0], partial(move_known, stride=STRIDE // binning)
-    for last in (False, True):  # again without the frames that do not fit, so that they do no harm
-        some = shrunk.only(trusted)
-        template = build_template(some, small, move, own=own, mapping=mapping, blur=BLUR / binning)
-        rough = Refiner(template, binning, device=plan.computing)
-        equations = _equations(rough, samples.frames, motion, _parts(samples, trusted), mapping)
-        fits = equations.misfit <= DOUBTFUL * _usual(equations)
-        if last or (fits == trusted).all():
-            break
-        trusted = fits
-    return rough, equations, trusted
+    def _concluded(self, plan: Plan, samples: Samples) -> Plan:
+        """`plan` with what the motion of samples shows after the last step."""
+        last = plan.steps[-1]
+        found, total = [], 0.0
+        for motion in _after(last, samples):
+            total = total + motion.flow.sum(axis=0, dtype=np.float64)
+            found.append(replace(motion, flow=motion.flow[:, :, :0].copy(), rows=None))  # to save memory
+        errors = last.tracker.errors(last.refiner)
+        noise = np.sqrt(errors.mean.ravel()) / plan.told
+        steady = self.smooth is None
+        return replace(
+            plan,
+            constant=(total / len(samples)).astype(np.float32) if self.own else 0.0,
+            errors=errors,
+            steadiness=measure_steadiness(joined(found), samples.numbers, noise) if steady else Steadiness(),
+        )
 
+    def _roughly(self, plan: Plan, samples: Samples, motion: Motion) -> tuple[Refiner, Equations, np.ndarray]:
+        """Refiner for binned frames, the samples' equations, and which samples (n,) are trusted."""
+        binning, trusted = plan.binning, np.ones(len(samples), bool)
+        small, move = binned(plan.reference[None], binning)[0], partial(move_known, stride=STRIDE // binning)
+        placed = motion.total() / binning
+        for last in (False, True):  # again without the frames that do not fit, so that they do no harm
+            template = self._template(samples, placed, trusted, reference=small, move=move, blur=BLUR / binning)
+            rough = Refiner(template, binning, device=plan.computing)
+            equations = self._equations(rough, samples, motion, _parts(samples, trusted))
+            fits = equations.misfit <= DOUBTFUL * _usual(equations)
+            if last or (fits == trusted).all():
+                break
+            trusted = fits
+        return rough, equations, trusted
 
-def _equations(
-    refiner: Refiner, frames: np.ndarray, motion: Motion, parts: np.ndarray, mapping: Callable
-) -> Equations:
-    """Equations of samples; those that are in one of the template's `parts` (n,) are looked at together."""
-    places = [np.flatnonzero(parts == part) for part in np.unique(parts)]
-    found = mapping(lambda some: linearise(frames[some], chosen(motion, some), refiner, parts[some]), places)
-    return chosen(joined(found), np.argsort(np.concatenate(places)))
+    def _template(
+        self, samples: Samples, placed: np.ndarray, trusted: np.ndarray, **options: object
+    ) -> Template:
+        """Template from the samples that are `trusted` (n,), moved as they are `placed` (n, 2, h, w)."""
+        some = replace(samples, motion=placed).only(trusted)
+        return build_template(some, own=self.own, mapping=self.mapping, **options)
 
+    def _equations(self, refiner: Refiner, samples: Samples, motion: Motion, parts: np.ndarray) -> Equations:
+        """Equations of samples; those in one of the template's `parts` (n,) are looked at together."""
+        places = [np.flatnonzero(parts == part) for part in np.unique(parts)]
+        found = self.mapping(
+            lambda some: linearise(samples[some], chosen(motion, some), refiner, parts[some]), places
+        )
+        return chosen(joined(found), np.argsort(np.concatenate(places)))
 
-def _told(refiner: Refiner, samples: Samples, motion: Motion, parts: np.ndarray, mapping: Callable) -> float:
-    """Share of a small displacement that samples tell of, see `response`."""
-    some = run_slices(samples.runs)
-    some = some[:: max(len(some) // CALIBRATING, 1)]
-    found = mapping(lambda run: response(samples.frames[run], chosen(motion, run), refiner, parts[run]), some)
-    told, expected = sum(found)
-    return float(np.clip(told / expected, LEAST_TOLD, 1.0)) if expected > 0 else 1.0
+    def _told(self, refiner: Refiner, samples: Samples, motion: Motion, parts: np.ndarray) -> float:
+        """Share of a small displacement that samples tell of, see `response`."""
+        some = run_slices(samples.runs)
+        some = some[:: max(len(some) // CALIBRATING, 1)]
+        found = self.mapping(lambda run: response(samples[run], chosen(motion, run), refiner, parts[run]), some)
+        told, expected = sum(found)
+        return float(np.clip(told / expected, LEAST_TOLD, 1.0)) if expected > 0 else 1.0
+
+    def _step(
+        self, refiner: Refiner, samples: Samples, motion: Motion, equations: Equations, trusted: np.ndarray
+    ) -> Step:
+        """A step, with filters for a prior that is measured on samples' equations."""
+        prior = measure_prior(refiner, equations, samples.runs, trusted, own=self.own)
+        prior = prior if self.smooth is None else prior.with_motion_lasting(self.smooth)
+        return Step(
+            refiner, Tracker(refiner, prior, _usual(equations)), motion, replace(equations, missing=None)
+        )
 
 
 def _size(displacement: np.ndarray) -> float:
@@ -127,33 +149,10 @@ def _size(displacement: np.ndarray) -> float:
     return float(np.hypot(*displacement.swapaxes(0, 1)).mean())
 
 
-def _tracker(
-    refiner: Refiner,
-    equations: Equations,
-    *,
-    runs: np.ndarray,
-    trusted: np.ndarray,
-    own: bool,
-    smooth: float | None,
-) -> Tracker:
-    """Filters for a prior that is measured on samples' equations."""
-    prior = measure_prior(refiner, equations, runs, trusted, own=own)
-    prior = prior if smooth is None else prior.with_motion_lasting(smooth)
-    return Tracker(refiner, prior, _usual(equations))
-
-
 def _after(step: Step, samples: Samples) -> Iterator[Motion]:
     """Motion of samples after a step, of a few at a time."""
     batches = ((batch, chosen(step.equations, which)) for which, batch in _stretches(samples, step.motion))
     return (batch.motion for batch in tracked(batches, step.refiner, step.tracker))
-
-
-def _shrunk(samples: Samples, factor: int, mapping: Callable) -> Samples:
-    """Samples averaged over `factor` x `factor` pixels, and their motion in these."""
-    if factor == 1:
-        return samples
-    frames = np.concatenate(list(mapping(partial(binned, factor=factor), chunks(samples.frames))))
-    return replace(samples, frames=frames, motion=samples.motion / factor)
 
 
 def _smoothed(samples: Samples, smooth: float | None) -> tuple[Motion, Motion, float]:
@@ -167,9 +166,10 @@ def _smoothed(samples: Samples, smooth: float | None) -> tuple[Motion, Motion, f
 
 
 def _stretches(samples: Samples, motion: Motion) -> Iterator[tuple[slice, Batch]]:
-    """Places of samples that follow one another in the movie, and these as a batch."""
-    for which in run_slices(samples.numbers - np.arange(len(samples.numbers))):
-        yield which, Batch(int(samples.numbers[which.start]), samples.frames[which], chosen(motion, which))
+    """Places of samples that follow one another in the movie, and these as a batch, but for what they show."""
+    for which in run_slices(samples.numbers - np.arange(len(samples))):
+        nothing = np.empty((which.stop - which.start, 0, 0))
+        yield which, Batch(int(samples.numbers[which.start]), nothing, chosen(motion, which))
 
 
 def _parts(samples: Samples, trusted: np.ndarray) -> np.ndarray:

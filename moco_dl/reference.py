@@ -16,8 +16,8 @@ from moco_dl.samples import TOGETHER, Move, Samples
 
 OUTLIER = 4.0  # scaled deviations below the median correlation at which a sample is left out
 
-# (frames (n, H, W), reference (H, W)) -> motion (n, 2, h, w) float32 px; h, w may be 1 for a rigid shift.
-Estimate = Callable[[np.ndarray, np.ndarray], np.ndarray]
+# (n samples, reference (H, W)) -> their motion (n, 2, h, w) float32 px; h, w may be 1 for a rigid shift.
+Estimate = Callable[[Samples, np.ndarray], np.ndarray]
 
 
 def load_image(path: Path) -> np.ndarray:
@@ -51,17 +51,17 @@ def build_reference(
     `first` is a reference (H, W) to begin with, else it is the mean of samples that agree. `mapping` is `map`,
     or does the same with several threads.
     """
-    frames, groups = samples.frames, samples.groups()
-    count = max(TOGETHER // (len(groups[0]) * frames[0].size), 1)
+    reference, groups = seed(samples) if first is None else first, samples.groups()
+    count = max(TOGETHER // (len(groups[0]) * reference.size), 1)
     few = [groups[i : i + count] for i in range(0, len(groups), count)]
-    reference, motion = seed(frames) if first is None else first, np.zeros((len(frames), 2, 1, 1), np.float32)
+    motion = np.zeros((len(samples), 2, 1, 1), np.float32)
     for estimate in estimates:
-        motion = _centred(estimate(frames, reference))
+        motion = _centred(estimate(samples, reference))
 
         def registered(some: list[np.ndarray]) -> list[Registered]:
             together = np.concatenate(some)
             ends = np.cumsum([len(group) for group in some])
-            return _registered(move(frames[together], motion[together]), reference, ends)  # noqa: B023 (used at once)
+            return _registered(move(samples[together], motion[together]), reference, ends)  # noqa: B023 (used at once)
 
         done = [part for parts in mapping(registered, few) for part in parts]
         keep = _agreeing(np.concatenate([part.correlation for part in done]))
@@ -69,8 +69,10 @@ def build_reference(
         for i in spoilt:
             (done[i],) = registered([groups[i][keep[groups[i]]]])
         reference = _combine(done, kind)
-    fallback = frames.mean(axis=0, dtype=np.float32)
-    return np.where(np.isfinite(reference), reference, fallback).astype(np.float32), motion
+    if not np.isfinite(reference).all():
+        anywhere = sum(frames.sum(axis=0, dtype=np.float32) for frames in samples.chunks()) / len(samples)
+        reference = np.where(np.isfinite(reference), reference, anywhere)
+    return reference.astype(np.float32), motion
 
 
 def _centred(motion: np.ndarray) -> np.ndarray:
@@ -86,9 +88,9 @@ def _centred(motion: np.ndarray) -> np.ndarray:
     return rest
 
 
-def seed(samples: np.ndarray, *, count: int = 20) -> np.ndarray:
+def seed(samples: Samples, *, count: int = 20) -> np.ndarray:
     """Mean of the sample that agrees best with others and of the `count` it agrees with, (H, W) float32."""
-    small = _thumbnails(samples).reshape(len(samples), -1)
+    small = np.concatenate([_thumbnails(frames) for frames in samples.chunks()]).reshape(len(samples), -1)
     small = small - small.mean(axis=1, keepdims=True)
     small /= np.maximum(np.linalg.norm(small, axis=1, keepdims=True), 1e-6)
     likeness = small @ small.T  # (n, n)
@@ -98,12 +100,12 @@ def seed(samples: np.ndarray, *, count: int = 20) -> np.ndarray:
     return np.nan_to_num(samples[best].astype(np.float32)).mean(axis=0)
 
 
-def _thumbnails(samples: np.ndarray) -> np.ndarray:
+def _thumbnails(frames: np.ndarray) -> np.ndarray:
     """Frames averaged down to about 64 pixels a side, float32."""
-    by, bx = (max(1, size // 64) for size in samples.shape[1:])
-    height, width = samples.shape[1] // by, samples.shape[2] // bx
-    small = np.empty((len(samples), height, width), np.float32)
-    for image, frame in zip(small, samples, strict=True):
+    by, bx = (max(1, size // 64) for size in frames.shape[1:])
+    height, width = frames.shape[1] // by, frames.shape[2] // bx
+    small = np.empty((len(frames), height, width), np.float32)
+    for image, frame in zip(small, frames, strict=True):
         cut = frame[: height * by, : width * bx].astype(np.float32)
         image[...] = np.nan_to_num(cut, copy=False).reshape(height, by, width, bx).mean(axis=(1, 3))
     return small

@@ -1,11 +1,11 @@
 """Frames that stand for a whole movie: its reference and what its motion is like are found from them."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from threading import Lock
 
 import numpy as np
 
-from moco_dl.batch import chosen
 from moco_dl.errors import NrcorrectError
 
 RUN = 10  # consecutive frames of a run, averaged before the median, so that dim movies keep their light
@@ -16,6 +16,7 @@ TOGETHER = 2**19  # pixels of samples that are added at a time
 CHUNK = 16  # samples that a thread takes at a time
 SPREAD = (1e-4, 1e12)  # standard deviations within a frame that float32 can be trusted with
 
+Read = Callable[[list[int]], np.ndarray]  # numbers of frames -> these (n, H, W)
 # (frames (n, H, W), motion (n, 2, h, w)) -> frames (n, H, W) float32, NaN where there is no data.
 Move = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
@@ -54,53 +55,104 @@ def why_unusable(frame: np.ndarray) -> str:
     return ""
 
 
+class Frames:
+    """Sampled frames, of which the first are kept in memory; the others are read whenever they are wanted."""
+
+    def __init__(self, kept: np.ndarray, numbers: np.ndarray, read: Read):
+        """`kept` (k, H, W), `numbers` (n,) of all in the movie, from which `read` reads them."""
+        self.dtype, self._kept, self._numbers, self._read = kept.dtype, kept, numbers, read
+        self._turn = Lock()  # files are not for more than one thread
+
+    def __getitem__(self, places: np.ndarray) -> np.ndarray:
+        """Frames (m, H, W) at places (m,) among the samples."""
+        kept = places < len(self._kept)
+        if kept.all():
+            return self._kept[places]
+        frames = np.empty((len(places), *self._kept.shape[1:]), self.dtype)
+        frames[kept] = self._kept[places[kept]]
+        with self._turn:
+            frames[~kept] = self._read(self._numbers[places[~kept]].tolist())
+        return frames
+
+
 @dataclass(frozen=True)
 class Samples:
     """Usable frames sampled from a movie, and what is known of them."""
 
-    frames: np.ndarray  # (n, H, W), native dtype
+    frames: Frames | np.ndarray  # (N, H, W), some of which are not among these samples
+    places: np.ndarray  # (n,) of these samples among the frames
     runs: np.ndarray  # (n,) number of the run of consecutive frames each belongs to
     numbers: np.ndarray  # (n,) of the frames in the movie
     motion: np.ndarray | None = None  # (n, 2, h, w) float32 px relative to the reference
 
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def __getitem__(self, which: slice | np.ndarray) -> np.ndarray:
+        """Frames (m, H, W) of some samples."""
+        return self.frames[self.places[which]]
+
+    def chunks(self) -> Iterator[np.ndarray]:
+        """All frames (n, H, W), a few at a time."""
+        return (self[some] for some in chunks(np.arange(len(self))))
+
     def groups(self) -> list[np.ndarray]:
         """Places of the samples of each run; of each sample alone, if there are few runs."""
-        runs = self.runs if len(np.unique(self.runs)) >= LEAST_RUNS else np.arange(len(self.runs))
+        runs = self.runs if len(np.unique(self.runs)) >= LEAST_RUNS else np.arange(len(self))
         return [np.flatnonzero(runs == run) for run in np.unique(runs)]
 
     def some(self, count: int) -> np.ndarray:
         """(n,) bool: about so many of them, runs from all over the movie."""
         runs = np.unique(self.runs)
-        number = min(max(round(len(runs) * count / len(self.runs)), 1), len(runs))
+        number = min(max(round(len(runs) * count / len(self)), 1), len(runs))
         return np.isin(self.runs, runs[np.linspace(0, len(runs) - 1, number).round().astype(int)])
 
     def only(self, which: np.ndarray) -> "Samples":
-        """Those that are wanted (n,); itself if all are: indexing copies, and samples are most of what is in
-        memory."""
-        return self if which.all() else chosen(self, which)
+        """Those that are wanted (n,); frames are not copied."""
+        known = {name: x for name, x in vars(self).items() if name != "frames" and x is not None}
+        return replace(self, **{name: x[which] for name, x in known.items()})
 
     def parts(self) -> list[np.ndarray]:
         """Places of the samples of up to PARTS parts, each of some in a row."""
-        return np.array_split(np.arange(len(self.runs)), min(PARTS, len(self.runs)))
+        return np.array_split(np.arange(len(self)), min(PARTS, len(self)))
 
 
-def draw_samples(read: Callable[[list[int]], np.ndarray], runs: Sequence[range]) -> Samples:
-    """Read the frames of `runs` and keep those that are usable.
+def draw_samples(
+    read: Read,
+    runs: Sequence[range],
+    kept: int,
+    shrunk: Callable[[np.ndarray], np.ndarray] | None = None,
+    mapping: Callable = map,
+) -> tuple[Samples, Samples]:
+    """The frames of `runs` that are usable, about `kept` of them in memory; and `shrunk`, all in memory.
 
-    Raises NrcorrectError if none is.
+    `shrunk` makes of frames (n, H, W) as many others, None: the same. `mapping` is `map`, or does the same with
+    several threads. Raises NrcorrectError if no frame is usable, or if values are too small or too large.
     """
-    numbers = np.concatenate(runs)
-    frames = read(numbers.tolist())
-    which = np.repeat(np.arange(len(runs)), [len(run) for run in runs])
-    good = usable(frames)
+
+    def look(frames: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        good = usable(frames)
+        frames = frames[good]
+        _refuse_extremes(frames)
+        return good, frames, shrunk(frames) if shrunk and len(frames) else frames[:0]
+
+    numbers, which = np.concatenate(runs), np.repeat(np.arange(len(runs)), [len(run) for run in runs])
+    good, large, small = [], [], []
+    for seen, frames, few in mapping(look, (read(some.tolist()) for some in chunks(numbers))):
+        good.append(seen)
+        small.append(few)
+        large.append(frames if sum(map(len, large)) < kept else frames[:0].copy())
+    good = np.concatenate(good)
     if not good.any():
         raise NrcorrectError("no usable frame to build a reference from: all are empty, constant or saturated")
-    if frames.dtype.kind == "f":
-        _refuse_extremes(frames[good])
-    return Samples(frames, which, numbers).only(good)
+    frames = Frames(np.concatenate(large), numbers[good], read)
+    samples = Samples(frames, np.arange(good.sum()), which[good], numbers[good])
+    return samples, samples if shrunk is None else replace(samples, frames=np.concatenate(small))
 
 
 def _refuse_extremes(frames: np.ndarray) -> None:
+    if frames.dtype.kind != "f" or not len(frames):
+        return
     spread = max(float(np.nanstd(frame.astype(np.float64), where=np.isfinite(frame))) for frame in frames)
     if not SPREAD[0] <= spread <= SPREAD[1]:
         raise NrcorrectError(
@@ -109,6 +161,6 @@ def _refuse_extremes(frames: np.ndarray) -> None:
         )
 
 
-def chunks(frames: np.ndarray) -> Iterator[np.ndarray]:
-    """Frames (n, ...), a few at a time."""
-    return (frames[i : i + CHUNK] for i in range(0, len(frames), CHUNK))
+def chunks(values: np.ndarray) -> Iterator[np.ndarray]:
+    """Values (n, ...), a few at a time."""
+    return (values[i : i + CHUNK] for i in range(0, len(values), CHUNK))

@@ -66,7 +66,7 @@ def build_template(
     for found in mapping(lambda part: _statistics(samples, part, reference, move), samples.parts()):
         parts.append((found["total"].sum(axis=0), found["count"].sum(axis=0)))
         sums = {name: np.add(sums.get(name, 0.0), values, dtype=np.float64) for name, values in found.items()}
-    noise, activity = _variances(sums, len(samples.frames), 1e-12 * reference.var(), blur)
+    noise, activity = _variances(sums, len(samples), 1e-12 * reference.var(), blur)
     if unknown.any():  # gradients beside it are made of it, too
         noise[sliding_window_view(np.pad(unknown, 2), (5, 5)).any(axis=(2, 3))] = np.inf
     total, count = sums["total"], sums["count"]
@@ -124,7 +124,7 @@ def _differences(
     """Registered samples less `reference` and their brightness; the same less their contrast, too; both zero
     where nothing is seen; and 1 where something is, else 0; (n, H, W) float32 each."""
     difference, centred = (
-        move(samples.frames[part], samples.motion[part]) - reference,
+        move(samples[part], samples.motion[part]) - reference,
         reference - reference.mean(),
     )
     known = np.isfinite(difference)

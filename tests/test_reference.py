@@ -5,43 +5,15 @@ import tifffile
 from moco_dl.errors import NrcorrectError
 from moco_dl.infer import move_known
 from moco_dl.reference import _median, build_reference, load_image, seed
-from moco_dl.samples import Samples, draw_samples, sample_runs, usable
-
-
-def test_samples_are_runs_spread_evenly():
-    assert sample_runs(5, 200) == [range(0, 5)]
-    assert sample_runs(25, 200) == [range(0, 10), range(10, 20), range(20, 25)]
-    assert sample_runs(1001, 11) == [range(t, t + 1) for t in range(0, 1001, 100)]
-    runs = sample_runs(10_000, 200)
-    assert len(runs) == 40 and all(len(run) == 5 for run in runs)
-    assert runs[0].start == 0 and runs[-1].stop == 10_000
-    assert np.ptp(np.diff([run.start for run in runs])) <= 1
-
-
-@pytest.mark.parametrize("frames", [1, 9, 10, 199, 200, 201, 777])
-@pytest.mark.parametrize("count", [1, 10, 200])
-def test_samples_exist_and_none_is_drawn_twice(frames, count):
-    drawn = [t for run in sample_runs(frames, count) for t in run]
-    assert sorted(set(drawn)) == drawn and 0 <= drawn[0] and drawn[-1] < frames and len(drawn) <= count
-
-
-def test_unusable_frames():
-    good = np.arange(400, dtype=np.uint16).reshape(20, 20)
-    saturated = np.full((20, 20), 65535, np.uint16)
-    saturated[0, 0] = 7
-    frames = np.stack([good, np.zeros_like(good), np.full_like(good, 9), saturated])
-    assert usable(frames).tolist() == [True, False, False, False]
-    missing = good.astype(np.float32)
-    missing[:15] = np.nan
-    assert usable(np.stack([good.astype(np.float32), missing])).tolist() == [True, False]
+from moco_dl.samples import draw_samples, sample_runs
 
 
 def samples_of(frames):
-    return draw_samples(lambda numbers: frames[numbers], sample_runs(len(frames), len(frames)))
+    return draw_samples(lambda numbers: frames[numbers], sample_runs(len(frames), len(frames)), kept=50)[0]
 
 
-def no_motion(frames, reference):
-    return np.zeros((len(frames), 2, 1, 1), np.float32)
+def no_motion(samples, reference):
+    return np.zeros((len(samples), 2, 1, 1), np.float32)
 
 
 def stay(frames, motion):
@@ -81,8 +53,8 @@ def test_position_is_the_median_of_the_motion():
     """Every sample displaced alike: nothing to correct, so nothing is moved."""
     seen = []
 
-    def displaced(frames, reference):
-        return np.full((len(frames), 2, 1, 1), 3.0, np.float32)
+    def displaced(samples, reference):
+        return np.full((len(samples), 2, 1, 1), 3.0, np.float32)
 
     def record(frames, motion):
         seen.append(np.abs(motion).max())
@@ -110,11 +82,6 @@ def test_shape_is_the_mean_of_the_non_rigid_motion():
     np.testing.assert_allclose(rest, strength[:, None, None, None] * bend, atol=1e-6)
 
 
-def test_no_usable_frame():
-    with pytest.raises(NrcorrectError, match="no usable frame"):
-        samples_of(np.zeros((4, 20, 20), np.uint8))
-
-
 def test_median_ignores_missing_values():
     stack = np.random.default_rng(0).random((9, 8, 7)).astype(np.float32)
     stack[np.random.default_rng(1).random(stack.shape) < 0.3] = np.nan
@@ -125,7 +92,7 @@ def test_seed_comes_from_frames_that_agree():
     rng = np.random.default_rng(0)
     scene, other = rng.uniform(0, 100, (2, 32, 32))
     frames = np.stack([scene + rng.normal(0, 1, scene.shape) for _ in range(30)] + [other] * 5)
-    assert np.corrcoef(seed(frames).ravel(), scene.ravel())[0, 1] > 0.99
+    assert np.corrcoef(seed(samples_of(frames)).ravel(), scene.ravel())[0, 1] > 0.99
 
 
 def test_reference_files(tmp_path):
@@ -143,20 +110,3 @@ def test_reference_files(tmp_path):
     }.items():
         with pytest.raises(NrcorrectError, match=message):
             load_image(tmp_path / name)
-
-
-@pytest.mark.parametrize("frames", [200, 57, 7, 1])
-def test_parts_hold_every_sample_once(frames):
-    parts = Samples(np.zeros((frames, 1, 1)), np.arange(frames) // 5, np.arange(frames)).parts()
-    assert len(parts) == min(10, frames)
-    np.testing.assert_array_equal(np.concatenate(parts), np.arange(frames))
-    assert np.ptp([len(part) for part in parts]) <= 1
-
-
-@pytest.mark.parametrize(("count", "runs"), [(100, 20), (1000, 40), (1, 1), (52, 10)])
-def test_some_samples_come_from_all_over_the_movie(count, runs):
-    samples = Samples(np.zeros((200, 1, 1)), np.arange(200) // 5, np.arange(200))
-    some = samples.some(count)
-    taken = np.unique(samples.runs[some])
-    assert len(taken) == runs and some.sum() == 5 * runs
-    assert runs == 1 or (taken[0] == 0 and taken[-1] == 39 and np.ptp(np.diff(taken)) <= 1)

@@ -1,0 +1,94 @@
+"""Frames that stand for a movie."""
+
+import numpy as np
+import pytest
+
+from moco_dl.errors import NrcorrectError
+from moco_dl.samples import Samples, draw_samples, sample_runs, usable
+
+
+def test_samples_are_runs_spread_evenly():
+    assert sample_runs(5, 200) == [range(0, 5)]
+    assert sample_runs(25, 200) == [range(0, 10), range(10, 20), range(20, 25)]
+    assert sample_runs(1001, 11) == [range(t, t + 1) for t in range(0, 1001, 100)]
+    runs = sample_runs(10_000, 200)
+    assert len(runs) == 40 and all(len(run) == 5 for run in runs)
+    assert runs[0].start == 0 and runs[-1].stop == 10_000
+    assert np.ptp(np.diff([run.start for run in runs])) <= 1
+
+
+@pytest.mark.parametrize("frames", [1, 9, 10, 199, 200, 201, 777])
+@pytest.mark.parametrize("count", [1, 10, 200])
+def test_samples_exist_and_none_is_drawn_twice(frames, count):
+    drawn = [t for run in sample_runs(frames, count) for t in run]
+    assert sorted(set(drawn)) == drawn and 0 <= drawn[0] and drawn[-1] < frames and len(drawn) <= count
+
+
+def test_unusable_frames():
+    good = np.arange(400, dtype=np.uint16).reshape(20, 20)
+    saturated = np.full((20, 20), 65535, np.uint16)
+    saturated[0, 0] = 7
+    frames = np.stack([good, np.zeros_like(good), np.full_like(good, 9), saturated])
+    assert usable(frames).tolist() == [True, False, False, False]
+    missing = good.astype(np.float32)
+    missing[:15] = np.nan
+    assert usable(np.stack([good.astype(np.float32), missing])).tolist() == [True, False]
+
+
+def draw(frames, **options):
+    runs = sample_runs(len(frames), len(frames))
+    return draw_samples(lambda numbers: frames[numbers], runs, **{"kept": len(frames)} | options)
+
+
+def test_no_usable_frame():
+    with pytest.raises(NrcorrectError, match="no usable frame"):
+        draw(np.zeros((4, 20, 20), np.uint8))
+
+
+@pytest.mark.parametrize("kept", [0, 20, 40])
+def test_samples_are_the_same_whether_kept_or_read_again(kept):
+    """Those that are not usable are left out."""
+    frames, reads = np.random.default_rng(0).integers(0, 99, (40, 20, 20)).astype(np.uint16), []
+    frames[[3, 17]] = 0
+
+    def read(numbers):
+        reads.extend(numbers)
+        return frames[numbers]
+
+    samples, small = draw_samples(read, sample_runs(40, 40), kept, shrunk=lambda some: some[:, ::2, ::2] / 2)
+    good = np.delete(np.arange(40), [3, 17])
+    assert reads == list(range(40)) and len(samples) == len(small) == 38
+    np.testing.assert_array_equal(samples.numbers, good)
+    np.testing.assert_array_equal(samples[:], frames[good])
+    assert (len(reads) == 40) == (kept == 40)
+    few = good > 15
+    np.testing.assert_array_equal(samples.only(few)[np.array([4, 1])], frames[good[few][[4, 1]]])
+    np.testing.assert_array_equal(
+        np.concatenate(list(small.only(few).chunks())), frames[good[few], ::2, ::2] / 2
+    )
+
+
+@pytest.mark.parametrize("size", [1e-9, 1e13])
+def test_values_that_cannot_be_computed_with(size):
+    frames = size * np.random.default_rng(0).random((40, 20, 20))
+    with pytest.raises(NrcorrectError, match="multiply the movie by a constant"):
+        draw(frames)
+
+
+@pytest.mark.parametrize("frames", [200, 57, 7, 1])
+def test_parts_hold_every_sample_once(frames):
+    parts = Samples(
+        np.zeros((frames, 1, 1)), np.arange(frames), np.arange(frames) // 5, np.arange(frames)
+    ).parts()
+    assert len(parts) == min(10, frames)
+    np.testing.assert_array_equal(np.concatenate(parts), np.arange(frames))
+    assert np.ptp([len(part) for part in parts]) <= 1
+
+
+@pytest.mark.parametrize(("count", "runs"), [(100, 20), (1000, 40), (1, 1), (52, 10)])
+def test_some_samples_come_from_all_over_the_movie(count, runs):
+    samples = Samples(np.zeros((200, 1, 1)), np.arange(200), np.arange(200) // 5, np.arange(200))
+    some = samples.some(count)
+    taken = np.unique(samples.runs[some])
+    assert len(taken) == runs and some.sum() == 5 * runs
+    assert runs == 1 or (taken[0] == 0 and taken[-1] == 39 and np.ptp(np.diff(taken)) <= 1)
