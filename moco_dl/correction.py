@@ -25,7 +25,7 @@ from moco_dl.reference import build_reference
 from moco_dl.samples import Samples, draw_samples, sample_runs
 
 SAMPLED = 50 * 2**20  # bytes of frames that are sampled of any movie: 60 to 200 frames
-LONG = 3  # times as many: how long a movie is from which on more of it are sampled
+LONG = 2  # times as many: how long a movie is from which on more of it are sampled
 KEPT = 25 * 2**20  # bytes of sampled frames that are kept in memory
 ENOUGH = 32 * 2**20  # bytes of those that the reference is made of: 40 to 100 frames
 BATCH = 4 * 2**20  # bytes of frames that are computed at a time by a thread: 4 to 32 frames

@@ -80,6 +80,11 @@ class Difference:
             setattr(self, name, [table.to(device) for table in getattr(self, name)])
         settle(device)
 
+    def forget_parts(self) -> None:
+        """To save memory, once the frames of the template's parts have been compared with it."""
+        self.others = None
+        self.against.cache_clear()
+
     def information(self) -> Tensor:
         """(3, h, w) float64 per px^2: sums over cells of the gradients' weighted products yy, yx, xx."""
         weight, along_y, along_x = self.view.factors[:3].double()

@@ -45,10 +45,11 @@ class Preparation:
         rough, equations, trusted = self._roughly(plan, samples, motion)
         steps = [self._step(rough, samples, motion, equations, trusted)]
         after = joined(_after(steps[0], samples))
-        if _size(after.total() - motion.total()) > FAR:
+        if _length(after, motion) > FAR:
             equations = self._equations(rough, samples, after, _parts(samples, trusted))
             steps.append(self._step(rough, samples, after, equations, trusted))
             after = joined(_after(steps[1], samples))
+        rough.difference.forget_parts()
         plan = replace(
             plan,
             steps=tuple(steps),
@@ -62,7 +63,7 @@ class Preparation:
     def last_step(self, plan: Plan, samples: Samples, motion: Motion, trusted: np.ndarray) -> Plan:
         """`plan`, with what `first_steps` found, made complete."""
         rough = plan.steps[-1]
-        times = _size(motion.total()) / rough.tracker.errors(rough.refiner).length().mean()
+        times = _length(motion) / rough.tracker.errors(rough.refiner).length().mean()
         # Where they have moved to, samples lie closer to one another: what is made of them is sharper. False
         # motion would confirm itself.
         placed = plan.steps[0].motion if UNSURE[0] < times < UNSURE[1] else motion
@@ -70,6 +71,7 @@ class Preparation:
         fine, parts = Refiner(template, device=plan.computing), _parts(samples, trusted)
         equations = self._equations(fine, samples, motion, parts)
         told = self._told(fine, samples, motion, parts)
+        fine.difference.forget_parts()
         last = self._step(fine, samples, motion, equations, trusted)
         filled = self.mapping(
             lambda some: last.tracker.filled(chosen(equations, some), chosen(motion, some), fine),
@@ -144,9 +146,13 @@ class Preparation:
         )
 
 
-def _size(displacement: np.ndarray) -> float:
-    """Mean length, px, of displacements (n, 2, h, w)."""
-    return float(np.hypot(*displacement.swapaxes(0, 1)).mean())
+def _length(motion: Motion, other: Motion | None = None) -> float:
+    """Mean length, px, of displacements, or of what they differ by from others; a few at a time."""
+    lengths = []
+    for some in chunks(np.arange(len(motion.rigid))):
+        displacement = chosen(motion, some).total() - (0 if other is None else chosen(other, some).total())
+        lengths.append(np.hypot(*displacement.swapaxes(0, 1)).mean(axis=(1, 2)))
+    return float(np.concatenate(lengths).mean())
 
 
 def _after(step: Step, samples: Samples) -> Iterator[Motion]:
