@@ -57,17 +57,30 @@ class Basis:
         edges, step = np.linspace(half_waves.min(), half_waves.max(), SPECTRUM, retstep=True)
         return np.kron(*factors), (1 - (half_waves - edges[:, None]) / step).clip(0, 1)
 
+    def products(self, weights: np.ndarray) -> np.ndarray:
+        """(m, m) products of functions with one another, summed over the grid with weights (h, w)."""
+        lines, y, x = self._parts()
+        between = lines.T @ (y[:, :, None] * (weights @ x)[:, None]).reshape(len(y), -1)
+        rows, columns = _squares(y), _squares(x)
+        tissue = (rows.T @ weights @ columns).reshape(*[y.shape[1]] * 2, *[x.shape[1]] * 2)
+        tissue = tissue.swapaxes(1, 2).reshape(between.shape[1], -1)
+        return np.block([[lines.T @ (weights.sum(axis=1)[:, None] * lines), between], [between.T, tissue]])
+
     def variance(self, covariance: np.ndarray) -> np.ndarray:
         """(h, w) of one component of displacement, whose unknowns have a covariance (m, m)."""
-        first, y, x = self.rows.stop, self.y.double().numpy(), self.x.double().numpy()[:, 1:]
-        lines, y = y[:, :first], y[:, first:]
+        lines, y, x = self._parts()
+        first, rows, columns = self.rows.stop, _squares(y), _squares(x)
         between = (lines @ covariance[:first, first:]).reshape(*y.shape, -1)  # (h, functions of y, of x)
-        tissue = covariance[first:, first:].reshape(2 * (y.shape[1], x.shape[1])).swapaxes(1, 2)
-        rows, columns = ((f[:, :, None] * f[:, None]).reshape(len(f), -1) for f in (y, x))
-        tissue = rows @ tissue.reshape(rows.shape[1], -1) @ columns.T
         between = np.einsum("ia,iab->ib", y, between) @ x.T
+        tissue = covariance[first:, first:].reshape(2 * (y.shape[1], x.shape[1])).swapaxes(1, 2)
+        tissue = rows @ tissue.reshape(rows.shape[1], -1) @ columns.T
         lines = np.einsum("ia,ia->i", lines @ covariance[:first, :first], lines)
         return lines[:, None] + 2 * between + tissue
+
+    def _parts(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Functions of the row alone (h, k); of y (h, a) and of x (w, b), whose products are the tissue's."""
+        y, x = self.y.double().numpy(), self.x.double().numpy()
+        return y[:, : self.rows.stop], y[:, self.rows.stop :], x[:, 1:]
 
     def kinds(self) -> dict[str, np.ndarray]:
         """Indicators (2 m,) of the unknowns of each kind: shift, tissue, and rows of either component."""
@@ -86,6 +99,11 @@ class Basis:
         sizes = values[..., first:].reshape(*values.shape[:-1], y.shape[1] - first, x.shape[1] - 1)
         tissue = y[:, first:] @ sizes @ x[:, 1:].T
         return values[..., 0], values[..., self.rows] @ y[:, self.rows].T, tissue
+
+
+def _squares(functions: np.ndarray) -> np.ndarray:
+    """Products of functions (n, k) with one another: (n, k k)."""
+    return (functions[:, :, None] * functions[:, None]).reshape(len(functions), -1)
 
 
 def correlation(size: int, length: float) -> np.ndarray:

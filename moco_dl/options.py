@@ -12,7 +12,7 @@ class CorrectOptions:
     """How to correct."""
 
     ref: str = "median"  # or "mean": how registered samples are combined
-    ref_frames: int | None = None  # frames sampled for the reference; None: 200, fewer if large
+    ref_frames: int | None = None  # frames sampled; None: 200 to 400, fewer if large
     quality: str = "fast"  # the network sees large frames binned 2x2; or "best": it never does
     smooth: float | None = None  # frames over which non-rigid motion is taken to be alike; None: measured
     rigid_only: bool = False  # whole-frame shifts, no network

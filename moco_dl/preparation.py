@@ -70,9 +70,12 @@ class Preparation:
         template = self._template(samples, placed.total(), trusted, reference=plan.reference, move=move_known)
         fine, parts = Refiner(template, device=plan.computing), _parts(samples, trusted)
         equations = self._equations(fine, samples, motion, parts)
-        told = self._told(fine, samples, motion, parts)
+        both = (  # neither needs the other
+            partial(_told, fine, samples, motion, parts),
+            partial(self._step, fine, samples, motion, equations, trusted),
+        )
+        told, last = self.mapping(lambda find: find(), both)
         fine.difference.forget_parts()
-        last = self._step(fine, samples, motion, equations, trusted)
         filled = self.mapping(
             lambda some: last.tracker.filled(chosen(equations, some), chosen(motion, some), fine),
             chunks(np.arange(len(samples))),
@@ -127,14 +130,6 @@ class Preparation:
         )
         return chosen(joined(found), np.argsort(np.concatenate(places)))
 
-    def _told(self, refiner: Refiner, samples: Samples, motion: Motion, parts: np.ndarray) -> float:
-        """Share of a small displacement that samples tell of, see `response`."""
-        some = run_slices(samples.runs)
-        some = some[:: max(len(some) // CALIBRATING, 1)]
-        found = self.mapping(lambda run: response(samples[run], chosen(motion, run), refiner, parts[run]), some)
-        told, expected = sum(found)
-        return float(np.clip(told / expected, LEAST_TOLD, 1.0)) if expected > 0 else 1.0
-
     def _step(
         self, refiner: Refiner, samples: Samples, motion: Motion, equations: Equations, trusted: np.ndarray
     ) -> Step:
@@ -144,6 +139,14 @@ class Preparation:
         return Step(
             refiner, Tracker(refiner, prior, _usual(equations)), motion, replace(equations, missing=None)
         )
+
+
+def _told(refiner: Refiner, samples: Samples, motion: Motion, parts: np.ndarray) -> float:
+    """Share of a small displacement that samples tell of, see `response`."""
+    some = run_slices(samples.runs)
+    some = some[:: max(len(some) // CALIBRATING, 1)]
+    told, expected = sum(response(samples[run], chosen(motion, run), refiner, parts[run]) for run in some)
+    return float(np.clip(told / expected, LEAST_TOLD, 1.0)) if expected > 0 else 1.0
 
 
 def _length(motion: Motion, other: Motion | None = None) -> float:

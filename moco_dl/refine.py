@@ -43,10 +43,7 @@ class Refiner:
 
     def _normal_matrix(self, information: Tensor) -> Tensor:
         """(2 m, 2 m) float64, as rounding could make it indefinite; unknowns of dy, then those of dx."""
-        (i, j), y, x = self.basis.pairs, self.basis.y.double(), self.basis.x.double()
-        rows, columns = ((f[:, :, None] * f[:, None]).flatten(1) for f in (y, x))  # (h, a b), (w, c d)
-        shape, chosen = (y.shape[1], y.shape[1], x.shape[1], x.shape[1]), (i[:, None], i, j[:, None], j)
-        yy, yx, xx = ((rows.T @ cells @ columns).view(shape)[chosen] for cells in information)
+        yy, yx, xx = (torch.from_numpy(self.basis.products(cells)) for cells in information.numpy())
         return torch.cat((torch.cat((yy, yx), dim=1), torch.cat((yx, xx), dim=1)))
 
     def unknowns(self, sums: Tensor) -> Tensor:

@@ -5,8 +5,19 @@ import pytest
 
 from moco_dl.basis import Basis
 
+GRIDS = pytest.mark.parametrize("grid", [(16, 16), (12, 33)])
 
-@pytest.mark.parametrize("grid", [(16, 16), (12, 33)])
+
+@GRIDS
+def test_products_of_functions(grid):
+    basis, weights = Basis(grid), np.random.default_rng(0).random(grid)
+    (i, j), y, x = basis.pairs, basis.y.double().numpy(), basis.x.double().numpy()
+    functions = (y[:, None, i] * x[None, :, j]).reshape(weights.size, -1)
+    expected = functions.T @ (weights.reshape(-1, 1) * functions)
+    np.testing.assert_allclose(basis.products(weights), expected, rtol=1e-9, atol=1e-9)
+
+
+@GRIDS
 def test_variance_of_a_displacement_from_the_covariance_of_its_unknowns(grid):
     basis, rng = Basis(grid), np.random.default_rng(0)
     count = len(basis.mean)
