@@ -3,7 +3,7 @@
 A gradient is a difference of neighbours, so noise that does no harm in the reference drowns it in dim movies.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -100,44 +100,50 @@ def _statistics(samples: Samples, part: np.ndarray, reference: np.ndarray, move:
     sums = {name: np.zeros((2, *size), np.float32) for name in ("total", "count", "moments")}
     sums |= {name: np.zeros(size, np.float32) for name in ("anew", "pairs")}
     first = part[:1] - 1  # the sample before these; of all, the last: none follows it
-    before = first, *_differences(samples, first, reference, move)[1:]
-    together = max(TOGETHER // reference.size, 1)
-    for some in np.split(part, range(together, len(part), together)):
-        difference, steady, known = _differences(samples, some, reference, move)
-        for half in (0, 1):
-            sums["total"][half] += difference[some % 2 == half].sum(axis=0)
-            sums["count"][half] += known[some % 2 == half].sum(axis=0)
-        sums["moments"] += (steady.sum(axis=0), np.einsum("nij,nij->ij", steady, steady))
-        some, steady, known = map(np.concatenate, zip(before, (some, steady, known), strict=True))
-        follows = (np.diff(samples.numbers[some]) == 1) & (np.diff(samples.runs[some]) == 0)
-        both = follows[:, None, None] * known[1:] * known[:-1]
-        change = (steady[1:] - steady[:-1]) * both
-        sums["anew"] += np.einsum("nij,nij->ij", change, change)
-        sums["pairs"] += both.sum(axis=0)
-        before = some[-1:], steady[-1:], known[-1:]
+    follows = (np.diff(samples.numbers, prepend=-1) == 1) & (np.diff(samples.runs, prepend=-1) == 0)
+    squares, before = np.empty(size, np.float32), None
+    for place, difference, steady, known in _differences(samples, np.append(first, part), reference, move):
+        if before is not None:
+            sums["total"][place % 2] += difference
+            sums["count"][place % 2] += known
+            sums["moments"][0] += steady
+            sums["moments"][1] += np.square(steady, out=squares)
+        if before is not None and follows[place]:
+            last, seen = before
+            change = np.subtract(steady, last, out=last)
+            np.copyto(change, 0, where=~(known & seen))
+            sums["anew"] += np.square(change, out=squares)
+            sums["pairs"] += known & seen
+        before = steady, known
     return sums
 
 
 def _differences(
     samples: Samples, part: np.ndarray, reference: np.ndarray, move: Move
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Registered samples less `reference` and their brightness; the same less their contrast, too; both zero
-    where nothing is seen; and 1 where something is, else 0; (n, H, W) float32 each."""
-    difference, centred = (
-        move(samples[part], samples.motion[part]) - reference,
-        reference - reference.mean(),
-    )
-    known = np.isfinite(difference)
-    difference, known = np.where(known, difference, 0), known.astype(np.float32)
-    difference -= known * (_dot(difference) / np.maximum(_dot(known), 1))
-    slope = _dot(difference, centred) / np.maximum(_dot(known, np.square(centred)), 1e-30)
-    return difference, difference - slope * centred * known, known
+) -> Iterator[tuple[int, np.ndarray, np.ndarray, np.ndarray]]:
+    """For one sample after another its place; the registered frame less `reference` and its brightness; the
+    same less its contrast, too; both (H, W) float32, zero where nothing is seen; and where something is (H, W).
+    """
+    contrast = reference - reference.mean()
+    squares, together = np.square(contrast), max(TOGETHER // reference.size, 1)
+    for some in np.split(part, range(together, len(part), together)):
+        for place, difference in zip(some.tolist(), move(samples[some], samples.motion[some]), strict=True):
+            difference -= reference
+            known = np.isfinite(difference)
+            unknown = ~known
+            np.copyto(difference, 0, where=unknown)
+            difference -= np.float32(_total(difference) / max(np.count_nonzero(known), 1))
+            np.copyto(difference, 0, where=unknown)
+            along = np.einsum("ij,ij->i", difference, contrast).sum(dtype=np.float64)
+            whole = _total(squares) - squares[unknown].sum(dtype=np.float64)
+            steady = contrast * np.float32(along / max(whole, 1e-30))
+            np.copyto(steady, 0, where=unknown)
+            yield place, difference, np.subtract(difference, steady, out=steady), known
 
 
-def _dot(images: np.ndarray, image: np.ndarray | None = None) -> np.ndarray:
-    """Sums (n, 1, 1) float32 of images (n, H, W), or of their products with one (H, W)."""
-    rows = images.sum(axis=2) if image is None else np.einsum("nij,ij->ni", images, image)
-    return rows.sum(axis=1, dtype=np.float64).astype(np.float32)[:, None, None]
+def _total(image: np.ndarray) -> float:
+    """Sum of an image (H, W) float32."""
+    return image.sum(axis=1).sum(dtype=np.float64)
 
 
 def _variances(
