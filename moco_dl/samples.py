@@ -134,7 +134,7 @@ def draw_samples(
         good = usable(frames)
         frames = frames[good]
         _refuse_extremes(frames)
-        return good, frames, shrunk(frames) if shrunk and len(frames) else frames[:0]
+        return good, frames, shrunk(frames) if shrunk else frames[:0]
 
     numbers, which = np.concatenate(runs), np.repeat(np.arange(len(runs)), [len(run) for run in runs])
     good, large, small = [], [], []
