@@ -33,7 +33,7 @@ class Preparation:
 
     smooth: float | None  # frames over which motion is taken to be correlated; None: measured, too
     own: bool  # the reference was made of the samples
-    mapping: Callable = map  # or what does the same with several threads
+    mapping: Callable  # `map`, or what does the same with several threads
 
     def first_steps(self, plan: Plan, samples: Samples) -> tuple[Plan, Motion, np.ndarray]:
         """`plan` with what comes before the last step, the samples' motion then, and which are trusted (n,).
@@ -69,6 +69,7 @@ class Preparation:
         placed = plan.steps[0].motion if UNSURE[0] < times < UNSURE[1] else motion
         template = self._template(samples, placed.total(), trusted, reference=plan.reference, move=move_known)
         fine, parts = Refiner(template, device=plan.computing), _parts(samples, trusted)
+        del template  # to save memory
         equations = self._equations(fine, samples, motion, parts)
         both = (  # neither needs the other
             partial(_told, fine, samples, motion, parts),

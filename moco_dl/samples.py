@@ -60,7 +60,7 @@ class Frames:
 
     def __init__(self, kept: np.ndarray, numbers: np.ndarray, read: Read):
         """`kept` (k, H, W), `numbers` (n,) of all in the movie, from which `read` reads them."""
-        self.dtype, self._kept, self._numbers, self._read = kept.dtype, kept, numbers, read
+        self._kept, self._numbers, self._read = kept, numbers, read
         self._turn = Lock()  # files are not for more than one thread
 
     def __getitem__(self, places: np.ndarray) -> np.ndarray:
@@ -68,7 +68,7 @@ class Frames:
         kept = places < len(self._kept)
         if kept.all():
             return self._kept[places]
-        frames = np.empty((len(places), *self._kept.shape[1:]), self.dtype)
+        frames = np.empty((len(places), *self._kept.shape[1:]), self._kept.dtype)
         frames[kept] = self._kept[places[kept]]
         with self._turn:
             frames[~kept] = self._read(self._numbers[places[~kept]].tolist())

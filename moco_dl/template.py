@@ -194,9 +194,15 @@ def filtered(image: np.ndarray, gain: np.ndarray) -> np.ndarray:
 
 
 def _blurred(image: np.ndarray, sigma: float) -> np.ndarray:
-    """Image (H, W) averaged over a Gaussian of `sigma` px."""
-    frequency = _frequency(*(n + 2 * MARGIN for n in image.shape))
-    return filtered(image, np.exp(-2 * np.square(np.pi * sigma * frequency)))
+    """Image (H, W) averaged over a Gaussian of `sigma` px: over pixels, as a spectrum cut off would ring."""
+    height, width = (n + 2 * MARGIN for n in image.shape)
+    pixels = np.arange(-MARGIN, MARGIN + 1)
+    window = np.exp(-0.5 * np.square(pixels / sigma))
+    rows, columns = (
+        np.cos(2 * np.pi * np.outer(frequency, pixels)) @ window / window.sum()
+        for frequency in (np.fft.fftfreq(height), np.fft.rfftfreq(width))
+    )
+    return filtered(image, np.outer(rows, columns))
 
 
 def _frequency(height: int, width: int) -> np.ndarray:

@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
+from scipy.ndimage import gaussian_filter
 
 from moco_dl.samples import Samples
 from moco_dl.scenes import draw_scene
-from moco_dl.template import build_template, filtered, shared_signal
+from moco_dl.template import _blurred, build_template, filtered, shared_signal
 
 
 def stay(frames, motion):
@@ -56,6 +57,18 @@ def test_variance_where_nothing_was_seen_is_the_mean():
     samples = Samples(frames, np.arange(30), np.arange(30), np.arange(30), np.zeros((30, 2, 1, 1), np.float32))
     noise = build_template(samples, frames.mean(axis=0), hide, own=True).noise
     assert np.isfinite(noise).all() and noise[:4] == pytest.approx(9, rel=0.2)
+
+
+@pytest.mark.parametrize("sigma", [1.0, 2.0])
+def test_variances_are_averaged_over_a_gaussian(sigma):
+    """One hot pixel takes nothing from others: their weight would explode."""
+    image = np.ones((40, 51))
+    image[11, 3] = 1e9
+    blurred = _blurred(image, sigma)
+    np.testing.assert_allclose(
+        blurred, gaussian_filter(image, sigma, truncate=16 / sigma), rtol=1e-6, atol=1e-5
+    )
+    assert blurred.min() > 0.999
 
 
 def slope_error(image, truth):
