@@ -1,4 +1,6 @@
-"""Commands, run as a user would, but in this process."""
+"""Commands, run as a user would."""
+
+import sys
 
 from click.testing import CliRunner
 
@@ -6,8 +8,13 @@ from moco_dl.cli import main
 
 
 def run(*arguments, code=0):
-    """Its result; the exit status must be `code`, and there is no traceback."""
+    """Result of a command in this process; the exit status must be `code`, and there is no traceback."""
     result = CliRunner().invoke(main, [str(a) for a in arguments], catch_exceptions=False)
     assert result.exit_code == code, result.output
     assert "Traceback" not in result.output
     return result
+
+
+def command(*arguments):
+    """What starts it as a process of its own."""
+    return [sys.executable, "-c", "from moco_dl.cli import process; process()", *map(str, arguments)]

@@ -2,10 +2,8 @@ import gc
 import hashlib
 import json
 import os
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,11 +11,9 @@ import h5py
 import numpy as np
 import pytest
 import tifffile
-from click.testing import CliRunner
-from commands import run
+from commands import command, run
 
 import moco_dl
-from moco_dl.cli import main
 from moco_dl.cli.common import imports
 
 COMMANDS = ["correct", "apply", "evaluate", "synth", "train"]
@@ -160,40 +156,6 @@ def test_synth_and_train_end_to_end(tmp_path, monkeypatch):
     assert "--pairs is for datasets" in run("synth", "c", "--movie", "--pairs", 3, code=2).stderr
     assert "--frames is for movies" in run("synth", "c", "--frames", 3, code=2).stderr
     assert "exists; choose another output" in run("synth", "a.tif", "--movie", code=1).stderr
-
-
-def command(*arguments):
-    return [sys.executable, "-c", "from moco_dl.cli import process; process()", *map(str, arguments)]
-
-
-@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT])
-def test_a_stopped_run_leaves_nothing(tmp_path, known_movie, sent):
-    movie = tmp_path / "long.tif"
-    tifffile.imwrite(movie, np.tile(known_movie[0], (40, 1, 1)), photometric="minisblack")
-    process = subprocess.Popen(
-        command("correct", movie, "--ref-frames", "5"), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
-    )
-    deadline = time.monotonic() + 60
-    while not (tmp_path / "long_corrected.tif.part").exists() and time.monotonic() < deadline:
-        time.sleep(0.02)
-    process.send_signal(sent)
-    _, errors = process.communicate(timeout=60)
-    assert process.returncode == 128 + sent and b"Traceback" not in errors
-    assert [p.name for p in tmp_path.iterdir()] == ["long.tif"]
-
-
-def test_a_stop_that_a_library_turned_into_an_error(movie_file, monkeypatch):
-    """Signals may arrive inside compiled code that answers an exit with an exception of its own."""
-
-    def swallow(*arguments, **options):
-        try:
-            os.kill(os.getpid(), signal.SIGTERM)
-            time.sleep(5)
-        except SystemExit:
-            raise RuntimeError("wrapped by a library") from None
-
-    monkeypatch.setattr("moco_dl.job.correct_file", swallow)
-    assert CliRunner().invoke(main, ["correct", str(movie_file)]).exit_code == 128 + signal.SIGTERM
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 from contextlib import suppress
+from threading import Timer
 
 import click
 
@@ -11,6 +12,8 @@ from moco_dl import __version__
 from moco_dl.cli.correct import apply, correct
 from moco_dl.cli.evaluate import evaluate
 from moco_dl.cli.learn import synth, train
+
+SOON = 0.01  # s
 
 
 class Stoppable(click.Group):
@@ -23,7 +26,15 @@ class Stoppable(click.Group):
             stopped_by.append(number)
             sys.exit(128 + number)
 
+        def ignored(what: object) -> None:
+            """Python drops what is raised while it takes an object apart, an exit, too: that is tried again."""
+            if stopped_by and isinstance(what.exc_value, SystemExit):
+                Timer(SOON, signal.raise_signal, stopped_by[-1:]).start()
+            else:
+                hook(what)
+
         before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
+        hook, sys.unraisablehook = sys.unraisablehook, ignored
         try:
             return super().invoke(ctx)
         except Exception:  # a library may turn the exit into an error of its own
@@ -31,6 +42,7 @@ class Stoppable(click.Group):
                 sys.exit(128 + stopped_by[0])
             raise
         finally:
+            sys.unraisablehook = hook
             for number, handler in before.items():
                 signal.signal(number, handler)
 

@@ -1,0 +1,64 @@
+"""Runs that are told to stop."""
+
+import os
+import signal
+import subprocess
+import time
+
+import numpy as np
+import pytest
+import tifffile
+from click.testing import CliRunner
+from commands import command
+
+from moco_dl.cli import main
+
+
+@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT])
+def test_a_stopped_run_leaves_nothing(tmp_path, known_movie, sent):
+    movie = tmp_path / "long.tif"
+    tifffile.imwrite(movie, np.tile(known_movie[0], (40, 1, 1)), photometric="minisblack")
+    process = subprocess.Popen(
+        command("correct", movie, "--ref-frames", "5"), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+    )
+    deadline = time.monotonic() + 60
+    while not (tmp_path / "long_corrected.tif.part").exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(sent)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 128 + sent and b"Traceback" not in errors
+    assert [p.name for p in tmp_path.iterdir()] == ["long.tif"]
+
+
+def test_a_stop_that_a_library_turned_into_an_error(movie_file, monkeypatch):
+    """Signals may arrive inside compiled code that answers an exit with an exception of its own."""
+
+    def swallow(*arguments, **options):
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(5)
+        except SystemExit:
+            raise RuntimeError("wrapped by a library") from None
+
+    monkeypatch.setattr("moco_dl.job.correct_file", swallow)
+    assert CliRunner().invoke(main, ["correct", str(movie_file)]).exit_code == 128 + signal.SIGTERM
+
+
+def test_a_stop_while_an_object_is_taken_apart(movie_file, monkeypatch):
+    """Python ignores what is raised then."""
+    went_on = []
+
+    class Thing:
+        def __del__(self):
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(5)
+
+    def correct(*arguments, **options):
+        Thing()
+        for _ in range(500):
+            time.sleep(0.01)
+        went_on.append(True)
+
+    monkeypatch.setattr("moco_dl.job.correct_file", correct)
+    assert CliRunner().invoke(main, ["correct", str(movie_file)]).exit_code == 128 + signal.SIGTERM
+    assert not went_on
