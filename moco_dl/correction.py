@@ -26,7 +26,7 @@ from moco_dl.samples import Samples, draw_samples, sample_runs
 
 SAMPLED = 50 * 2**20  # bytes of frames that are sampled of any movie: 60 to 200 frames
 LONG = 2  # times as many: how long a movie is from which on more of it are sampled
-KEPT = 25 * 2**20  # bytes of sampled frames that are kept in memory
+KEPT = 25 * 2**20  # bytes of sampled frames that are kept in memory; all, if others would be read with each
 ENOUGH = 32 * 2**20  # bytes of those that the reference is made of: 40 to 100 frames
 BATCH = 4 * 2**20  # bytes of frames that are computed at a time by a thread: 4 to 32 frames
 BINNED = 240  # px, shorter side from which on binned frames show enough
@@ -80,11 +80,11 @@ class Corrector:
 
     def _sampled(self, movie: Movie) -> tuple[Samples, Samples]:
         """Samples as they are, and as the first steps see them: binned if frames are large."""
-        factor = self._binning(movie.shape[1:], "fast")
+        factor, count = self._binning(movie.shape[1:], "fast"), movie.shape[0]
         return draw_samples(
             movie.read,
-            sample_runs(movie.shape[0], self.options.ref_frames or frames_sampled(movie)),
-            frames_in(KEPT, movie, 1, movie.shape[0]),
+            sample_runs(count, self.options.ref_frames or frames_sampled(movie)),
+            kept=frames_in(KEPT, movie, 1, count) if movie.frames_apart else count,
             shrunk=None if factor == 1 else partial(binned, factor=factor),
             mapping=self.workers.map,
         )

@@ -36,6 +36,7 @@ class Hdf5Movie:
         check_movie(f"{self.path}: {key}", found.shape, found.dtype)
         self._data = found
         self.shape, self.dtype = found.shape, found.dtype.newbyteorder("=")
+        self.frames_apart = found.chunks is None or found.chunks[0] == 1
 
     def _datasets(self) -> dict[str, h5py.Dataset]:
         found: dict[str, h5py.Dataset] = {}

@@ -26,6 +26,7 @@ class Movie(Closable, Protocol):
     shape: tuple[int, int, int]
     dtype: np.dtype
     format: str  # "tiff", "hdf5" or "array"
+    frames_apart: bool  # reading a frame does not take reading others
 
     def read(self, indices: Sequence[int]) -> np.ndarray:
         """Frames `indices` as one array (n, H, W), native byte order."""
@@ -78,7 +79,7 @@ def check_movie(name: str, shape: Sequence[int], dtype: np.dtype) -> None:
 class ArrayMovie:
     """A movie that is already in memory."""
 
-    format = "array"
+    format, frames_apart = "array", True
 
     def __init__(self, frames: np.ndarray):
         check_movie("frames", frames.shape, frames.dtype)

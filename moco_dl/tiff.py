@@ -18,7 +18,7 @@ DECODERS = 4  # threads that decode compressed frames
 class TiffMovie:
     """A TIFF movie: the frames of the first series, and of all further series that look the same."""
 
-    format = "tiff"
+    format, frames_apart = "tiff", True
 
     def __init__(self, path: Path):
         self.path = path

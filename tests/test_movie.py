@@ -187,3 +187,11 @@ def test_wrong_key_lists_what_there_is(tmp_path):
     write_tiff(tmp_path / "m.tif", frames())
     with pytest.raises(NrcorrectError, match="--dataset a is for HDF5"):
         open_movie(tmp_path / "m.tif", "a")
+
+
+@pytest.mark.parametrize(("chunks", "apart"), [(None, True), ((1, 20, 24), True), ((4, 10, 24), False)])
+def test_whether_reading_a_frame_takes_reading_others(tmp_path, chunks, apart):
+    with h5py.File(tmp_path / "m.h5", "w") as file:
+        file.create_dataset("mov", data=frames(), chunks=chunks)
+    with closing(open_movie(tmp_path / "m.h5")) as movie:
+        assert movie.frames_apart == apart

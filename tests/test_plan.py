@@ -72,6 +72,21 @@ def test_samples_are_looked_at_once(known_movie, monkeypatch, samples):
     assert np.abs(found - anew).mean() < 0.02
 
 
+@pytest.mark.parametrize("apart", [True, False])
+def test_samples_are_kept_where_reading_one_takes_reading_others(known_movie, monkeypatch, apart):
+    class Counted(ArrayMovie):
+        frames_apart = apart
+
+        def read(self, indices):
+            reads.extend(indices)
+            return super().read(indices)
+
+    reads = []
+    monkeypatch.setattr("moco_dl.correction.KEPT", 0)
+    Corrector(CorrectOptions()).prepare(Counted(known_movie[0]))
+    assert (sorted(reads) == list(range(len(known_movie[0])))) == (not apart)
+
+
 @pytest.mark.parametrize(("far", "steps"), [(0.0, 3), (100.0, 2)])
 def test_a_first_step_that_leads_far_is_taken_again(known_movie, monkeypatch, far, steps):
     frames, truth = known_movie
