@@ -155,9 +155,12 @@ def frames_in(size: int, movie: Movie, least: int, most: int) -> int:
 
 
 def frames_sampled(movie: Movie) -> int:
-    """How many frames stand for a movie: up to twice as many for long ones, which they delay less."""
+    """How many frames stand for a movie: up to twice as many for long ones, which they delay less.
+
+    But not if all must be kept in memory.
+    """
     count = frames_in(SAMPLED, movie, 60, 200)
-    return min(max(count, movie.shape[0] // LONG), 2 * count)
+    return min(max(count, movie.shape[0] // LONG), 2 * count) if movie.frames_apart else count
 
 
 def read_batches(movie: Movie, size: int) -> Iterator[tuple[int, np.ndarray]]:

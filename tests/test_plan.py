@@ -1,13 +1,14 @@
 """What is prepared on samples, and what is left to do in the stream, with the shipped weights."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from truth import end_point_error
 
-from moco_dl.correction import Corrector
+from moco_dl.correction import Corrector, frames_sampled
 from moco_dl.equations import linearise
 from moco_dl.movie import ArrayMovie
 from moco_dl.network import STRIDE
@@ -70,6 +71,16 @@ def test_samples_are_looked_at_once(known_movie, monkeypatch, samples):
     left = max(len(frames) - samples, 0)
     assert sum(looked) == len(plan.steps) * (left + len(frames))
     assert np.abs(found - anew).mean() < 0.02
+
+
+@pytest.mark.parametrize("apart", [True, False])
+def test_long_movies_are_sampled_more(apart):
+    movie = SimpleNamespace(dtype=np.dtype("uint16"), frames_apart=apart)
+    counts = []
+    for shape in ((150, 256, 256), (600, 256, 256), (9000, 256, 256), (300, 512, 512), (9000, 512, 512)):
+        movie.shape = shape
+        counts.append(frames_sampled(movie))
+    assert counts == ([200, 300, 400, 150, 200] if apart else [200, 200, 200, 100, 100])
 
 
 @pytest.mark.parametrize("apart", [True, False])
