@@ -101,20 +101,19 @@ def _statistics(samples: Samples, part: np.ndarray, reference: np.ndarray, move:
     sums |= {name: np.zeros(size, np.float32) for name in ("anew", "pairs")}
     first = part[:1] - 1  # the sample before these; of all, the last: none follows it
     follows = (np.diff(samples.numbers, prepend=-1) == 1) & (np.diff(samples.runs, prepend=-1) == 0)
-    squares, before = np.empty(size, np.float32), None
-    for place, difference, steady, known in _differences(samples, np.append(first, part), reference, move):
-        if before is not None:
-            sums["total"][place % 2] += difference
-            sums["count"][place % 2] += known
-            sums["moments"][0] += steady
-            sums["moments"][1] += np.square(steady, out=squares)
-        if before is not None and follows[place]:
-            last, seen = before
+    squares, found = np.empty(size, np.float32), _differences(samples, np.append(first, part), reference, move)
+    *_, last, seen = next(found)
+    for place, difference, steady, known in found:
+        sums["total"][place % 2] += difference
+        sums["count"][place % 2] += known
+        sums["moments"][0] += steady
+        sums["moments"][1] += np.square(steady, out=squares)
+        if follows[place]:
             change = np.subtract(steady, last, out=last)
             np.copyto(change, 0, where=~(known & seen))
             sums["anew"] += np.square(change, out=squares)
             sums["pairs"] += known & seen
-        before = steady, known
+        last, seen = steady, known
     return sums
 
 

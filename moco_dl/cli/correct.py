@@ -52,7 +52,8 @@ outdir = click.option("--outdir", type=PATH, help="Directory for the outputs [be
 @click.option(
     "--ref-frames",
     type=click.IntRange(1),
-    help="Frames sampled to make the reference [100; fewer if large] and measure motion.",
+    help="Frames sampled to measure motion, and to make the reference [200 to 400, and 100 of these; fewer if"
+    " large].",
 )
 @dataset
 @click.option("--weights", type=PATH, help="Weights from nrcorrect train [the shipped ones].")
@@ -62,7 +63,7 @@ outdir = click.option("--outdir", type=PATH, help="Directory for the outputs [be
     default="fast",
     type=click.Choice(["fast", "best"]),
     help="fast: the network sees every other frame where motion lasts, large ones binned 2x2; best: all,"
-    " as they are, at up to 1.8 times the time.",
+    " as they are, at up to 2 times the time.",
 )
 @click.option("--threads", type=click.IntRange(1), help="Frames computed at a time [one for each processor].")
 @click.option(
