@@ -5,6 +5,7 @@ from torch import Tensor
 
 FINE, COARSE = 1.5, 20.0  # px, sigmas of the difference of Gaussians that is correlated
 TAPER = 0.25  # share of each side over which the frame fades out, so that its edges do not correlate
+CLIP = 3.0  # standard deviations of a frame's details: hot pixels and flashing cells tell little of the frame
 WHITEN = 0.5  # power of the reference's spectrum that is divided out; 1 would be phase only
 
 
@@ -28,12 +29,15 @@ class RigidRegistration:
         self.template = band * spectrum.conj() / spectrum.abs().clamp_min(1e-6).pow(WHITEN)
 
     def _spectrum(self, images: Tensor) -> Tensor:
-        valid = None if bool(torch.isfinite(images.sum())) else torch.isfinite(images)  # most often, all are
-        weight = self.window if valid is None else valid * self.window
-        # Each row's own mean is taken out: stripes along the rows of a drifting detector would tell of dy.
-        total = _where(valid, images * self.window).sum(dim=-1, keepdim=True)
-        means = total / weight.sum(dim=-1, keepdim=True).clamp_min(1e-12)
-        return torch.fft.rfft2(_where(valid, images - means) * self.window)
+        weight, details = self.window, images * self.window
+        if not bool(torch.isfinite(details.sum())):
+            valid = torch.isfinite(images)
+            weight, details = valid * self.window, torch.where(valid, details, 0.0)
+        for axis in (-1, -2):  # stripes of a detector, along its rows or columns, would tell of where it is
+            means = details.sum(dim=axis, keepdim=True) / weight.sum(dim=axis, keepdim=True).clamp_min(1e-12)
+            details -= weight * means
+        limit = CLIP * details.square().mean(dim=(-2, -1), keepdim=True).sqrt()
+        return torch.fft.rfft2(details.clamp_(-limit, limit))
 
     def shifts(self, frames: Tensor) -> Tensor:
         """Shift of each frame (B, H, W): (B, 2) float32 px, (dy, dx), backward, to a fraction of a pixel."""
@@ -47,11 +51,6 @@ class RigidRegistration:
         dy = y - my - 1 + _vertex(near[each, y[:, None] + around, x[:, None]])
         dx = x - mx - 1 + _vertex(near[each, y[:, None], x[:, None] + around])
         return torch.stack((dy, dx), dim=1)
-
-
-def _where(valid: Tensor | None, values: Tensor) -> Tensor:
-    """`values`, zero where they are not `valid`; None: all are."""
-    return values if valid is None else torch.where(valid, values, 0.0)
 
 
 def _vertex(three: Tensor) -> Tensor:
