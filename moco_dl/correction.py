@@ -1,7 +1,7 @@
 """The main job: reference, estimator, and the stream of corrected chunks."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -13,24 +13,17 @@ from moco_dl.batch import Batch, Motion
 from moco_dl.device import choose_device, own_stream
 from moco_dl.errors import NrcorrectError
 from moco_dl.fields import FLOW_DTYPE, Fields
-from moco_dl.infer import Estimator, binned, enlarged, move, move_known
+from moco_dl.infer import move
 from moco_dl.movie import ArrayMovie, Movie
-from moco_dl.network import STRIDE, PyramidFlowNet
+from moco_dl.network import STRIDE
 from moco_dl.options import CorrectOptions
 from moco_dl.output import to_dtype
 from moco_dl.parallel import Workers, workers_first
 from moco_dl.plan import APART, Plan
 from moco_dl.preparation import Preparation
-from moco_dl.reference import build_reference
-from moco_dl.samples import Samples, draw_samples, sample_runs
+from moco_dl.survey import Survey, frames_in
 
-SAMPLED = 50 * 2**20  # bytes of frames that are sampled of any movie: 60 to 200 frames
-LONG = 2  # times as many: how long a movie is from which on more of it are sampled
-KEPT = 25 * 2**20  # bytes of sampled frames that are kept in memory; all, if others would be read with each
-ENOUGH = 32 * 2**20  # bytes of those that the reference is made of: 40 to 100 frames
 BATCH = 4 * 2**20  # bytes of frames that are computed at a time by a thread: 4 to 32 frames
-BINNED = 240  # px, shorter side from which on binned frames show enough
-RIGID_PASSES = 2  # the reference is estimated this often from rigidly registered samples
 
 
 @dataclass(frozen=True)
@@ -58,78 +51,19 @@ class Corrector:
 
     def prepare(self, movie: Movie, reference: np.ndarray | None = None) -> Plan:
         """Look at samples of `movie`: build the reference (H, W) unless given, and what else is needed."""
-        reference = None if reference is None else checked_reference(reference, movie)
-        size, own = movie.shape[1:], reference is None
-        samples, small = self._sampled(movie)
-        if own:
-            reference, motion = self._reference(movie, samples, small)
-        plan = Plan(
-            reference,
-            self._estimator(reference, self.network, self._binning(size, self.options.quality)),
-            binning=self._binning(size, "fast"),
-            apart=1 if self.options.quality == "best" else APART,
+        own = reference is None
+        survey = Survey(movie, self.options, self.network, self.device, self.workers.map)
+        reference, estimator, samples, small = survey.found(
+            None if own else checked_reference(reference, movie)
         )
+        apart = 1 if self.options.quality == "best" else APART
+        plan = Plan(reference, estimator, binning=survey.factor, apart=apart)
         if self.network is None:
             return plan
-        if not own:
-            motion = self._motion(samples, plan.estimator)
         preparation = Preparation(self.options.smooth, own, self.workers.map)
-        plan, motion, trusted = preparation.first_steps(plan, replace(small, motion=motion))
+        plan, motion, trusted = preparation.first_steps(plan, small)
         del small  # the last step takes most memory
         return preparation.last_step(plan, samples, motion, trusted)
-
-    def _sampled(self, movie: Movie) -> tuple[Samples, Samples]:
-        """Samples as they are, and as the first steps see them: binned if frames are large."""
-        factor, count = self._binning(movie.shape[1:], "fast"), movie.shape[0]
-        return draw_samples(
-            movie.read,
-            sample_runs(count, self.options.ref_frames or frames_sampled(movie)),
-            kept=frames_in(KEPT, movie, 1, count) if movie.frames_apart else count,
-            shrunk=None if factor == 1 else partial(binned, factor=factor),
-            mapping=self.workers.map,
-        )
-
-    def _reference(
-        self, movie: Movie, samples: Samples, small: Samples
-    ) -> tuple[np.ndarray, np.ndarray | None]:
-        """Reference (H, W), made of some samples, and the motion of all if there is a network.
-
-        Motion is found on `small` ones first. Not only because it is faster: in dim movies, averages show more
-        than details.
-        """
-        size, factor = movie.shape[1:], self._binning(movie.shape[1:], "fast")
-        some = samples.some(self.options.ref_frames or frames_in(ENOUGH, movie, 40, 100))
-        few = samples.only(some)
-        made = partial(build_reference, kind=self.options.ref, move=move_known, mapping=self.workers.map)
-        reference, _ = made(small.only(some), estimates=[self._rigid_motion] * RIGID_PASSES)
-        if self.network is None:
-            return reference, None
-        motion = torch.from_numpy(self._full_motion(small, reference))
-        motion = enlarged(motion, factor, tuple(-(-n // STRIDE) for n in size)).numpy()
-        reference = reference.repeat(factor, 0).repeat(factor, 1)[: size[0], : size[1]]
-        reference, used = made(few, estimates=[lambda *_: motion[some]], first=reference)
-        if factor > 1 and self.options.quality == "best":
-            motion = self._full_motion(samples, reference)
-            reference, used = made(few, estimates=[lambda *_: motion[some]], first=reference)
-        return reference, motion + (used - motion[some])[0]  # less what those that were used have in common
-
-    def _binning(self, size: tuple[int, int], quality: str) -> int:
-        """Pixels a side over which frames of this size are averaged before their motion is estimated."""
-        return 2 if self.network and quality == "fast" and min(size) >= BINNED else 1
-
-    def _estimator(self, reference: np.ndarray, network: PyramidFlowNet | None, binning: int) -> Estimator:
-        limit = self.options.max_shift
-        limit = 0.15 * min(reference.shape) if limit is None else limit
-        return Estimator(reference, network, max_shift=limit, device=self.device, binning=binning)
-
-    def _rigid_motion(self, samples: Samples, reference: np.ndarray) -> np.ndarray:
-        return self._motion(samples, self._estimator(reference, None, 1))[:, :, :1, :1]
-
-    def _full_motion(self, samples: Samples, reference: np.ndarray) -> np.ndarray:
-        return self._motion(samples, self._estimator(reference, self.network, 1))
-
-    def _motion(self, samples: Samples, estimator: Estimator) -> np.ndarray:
-        return np.concatenate([motion.total() for motion in self.workers.map(estimator, samples.chunks())])
 
     def batches(self, movie: Movie, plan: Plan, look: Callable[..., object] | None = None) -> Iterator[Batch]:
         """Correct `movie` batch by batch, in order: corrected frames and what was applied to them.
@@ -146,21 +80,6 @@ class Corrector:
 
         frames = read_batches(movie, self.options.batch_size or frames_in(BATCH, movie, 4, 32))
         yield from self.workers.map(applied, plan.motion(frames, self.workers.map))
-
-
-def frames_in(size: int, movie: Movie, least: int, most: int) -> int:
-    """How many frames of `movie` so many bytes hold, from `least` to `most`."""
-    frame = movie.shape[1] * movie.shape[2] * movie.dtype.itemsize
-    return min(most, max(least, size // frame))
-
-
-def frames_sampled(movie: Movie) -> int:
-    """How many frames stand for a movie: up to twice as many for long ones, which they delay less.
-
-    But not if all must be kept in memory.
-    """
-    count = frames_in(SAMPLED, movie, 60, 200)
-    return min(max(count, movie.shape[0] // LONG), 2 * count) if movie.frames_apart else count
 
 
 def read_batches(movie: Movie, size: int) -> Iterator[tuple[int, np.ndarray]]:

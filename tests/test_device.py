@@ -12,6 +12,7 @@ from moco_dl.errors import NrcorrectError
 from moco_dl.infer import Estimator
 from moco_dl.movie import ArrayMovie
 from moco_dl.parallel import Workers
+from moco_dl.survey import Survey
 
 
 @pytest.fixture(scope="module")
@@ -57,14 +58,14 @@ def test_too_little_memory_for_one_frame_is_told(estimator, known_movie, monkeyp
 def test_half_precision_of_the_network_hardly_shows(known_movie, monkeypatch):
     frames = known_movie[0]
     expected = moco_dl.correct(frames)
-    make = Corrector._estimator
+    make = Survey._estimator
 
-    def half(self, *arguments):
-        estimator = make(self, *arguments)
+    def half(self, *arguments, **more):
+        estimator = make(self, *arguments, **more)
         options = {"max_shift": 10.0, "device": CPU, "binning": estimator.binning}
         return Estimator(arguments[0], estimator.network, precision=torch.bfloat16, **options)
 
-    monkeypatch.setattr(Corrector, "_estimator", half)
+    monkeypatch.setattr(Survey, "_estimator", half)
     corrector = Corrector()
     movie = ArrayMovie(frames)
     batches = list(corrector.batches(movie, corrector.prepare(movie)))

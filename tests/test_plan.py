@@ -8,12 +8,13 @@ import pytest
 import torch
 from truth import end_point_error
 
-from moco_dl.correction import Corrector, frames_sampled
+from moco_dl.correction import Corrector
 from moco_dl.equations import linearise
 from moco_dl.movie import ArrayMovie
 from moco_dl.network import STRIDE
 from moco_dl.options import CorrectOptions
 from moco_dl.plan import NEAR
+from moco_dl.survey import frames_sampled
 from moco_dl.warp import upsample
 
 
@@ -93,7 +94,7 @@ def test_samples_are_kept_where_reading_one_takes_reading_others(known_movie, mo
             return super().read(indices)
 
     reads = []
-    monkeypatch.setattr("moco_dl.correction.KEPT", 0)
+    monkeypatch.setattr("moco_dl.survey.KEPT", 0)
     Corrector(CorrectOptions()).prepare(Counted(known_movie[0]))
     assert (sorted(reads) == list(range(len(known_movie[0])))) == (not apart)
 

@@ -1,0 +1,113 @@
+"""The first look at a movie: samples of its frames, the reference, and how the samples roughly move from it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+
+import numpy as np
+import torch
+
+from moco_dl.infer import Estimator, binned, enlarged, move_known
+from moco_dl.movie import Movie
+from moco_dl.network import STRIDE, PyramidFlowNet
+from moco_dl.options import CorrectOptions
+from moco_dl.reference import build_reference
+from moco_dl.samples import Samples, draw_samples, sample_runs
+
+SAMPLED = 50 * 2**20  # bytes of frames that are sampled of any movie: 60 to 200 frames
+LONG = 2  # times as many: how long a movie is from which on more of it are sampled
+KEPT = 25 * 2**20  # bytes of sampled frames that are kept in memory; all, if others would be read with each
+ENOUGH = 32 * 2**20  # bytes of those that the reference is made of: 40 to 100 frames
+BINNED = 240  # px, shorter side from which on binned frames show enough
+RIGID_PASSES = 2  # the reference is estimated this often from rigidly registered samples
+
+
+@dataclass(frozen=True)
+class Survey:
+    """How a movie is looked at."""
+
+    movie: Movie
+    options: CorrectOptions
+    network: PyramidFlowNet | None  # None: for rigid motion only
+    device: torch.device
+    mapping: Callable  # `map`, or what does the same with several threads
+
+    @property
+    def factor(self) -> int:
+        """Pixels a side over which frames are averaged where that shows enough."""
+        return 2 if self.network and min(self.movie.shape[1:]) >= BINNED else 1
+
+    def found(self, reference: np.ndarray | None = None) -> tuple[np.ndarray, Estimator, Samples, Samples]:
+        """Reference (H, W), made of samples unless given; the estimator of motion from it; samples; and these
+        averaged over `factor` x `factor` pixels, with their motion if there is a network.
+        """
+        samples, small = self._sampled()
+        own, motion = reference is None, None
+        if own:
+            reference, motion = self._reference(samples, small)
+        estimator = self._estimator(reference, self.factor if self.options.quality == "fast" else 1)
+        if self.network and not own:
+            motion = self._motion(samples, estimator)
+        return reference, estimator, samples, replace(small, motion=motion)
+
+    def _sampled(self) -> tuple[Samples, Samples]:
+        count = self.movie.shape[0]
+        return draw_samples(
+            self.movie.read,
+            sample_runs(count, self.options.ref_frames or frames_sampled(self.movie)),
+            kept=frames_in(KEPT, self.movie, 1, count) if self.movie.frames_apart else count,
+            shrunk=None if self.factor == 1 else partial(binned, factor=self.factor),
+            mapping=self.mapping,
+        )
+
+    def _reference(self, samples: Samples, small: Samples) -> tuple[np.ndarray, np.ndarray | None]:
+        """Reference (H, W), made of some samples, and the motion of all if there is a network.
+
+        Motion is found on `small` ones first. Not only because it is faster: in dim movies, averages show more
+        than details.
+        """
+        size, factor = self.movie.shape[1:], self.factor
+        some = samples.some(self.options.ref_frames or frames_in(ENOUGH, self.movie, 40, 100))
+        few = samples.only(some)
+        made = partial(build_reference, kind=self.options.ref, move=move_known, mapping=self.mapping)
+        reference, _ = made(small.only(some), estimates=[self._rigid_motion] * RIGID_PASSES)
+        if self.network is None:
+            return reference, None
+        motion = torch.from_numpy(self._full_motion(small, reference))
+        motion = enlarged(motion, factor, tuple(-(-n // STRIDE) for n in size)).numpy()
+        reference = reference.repeat(factor, 0).repeat(factor, 1)[: size[0], : size[1]]
+        reference, used = made(few, estimates=[lambda *_: motion[some]], first=reference)
+        if factor > 1 and self.options.quality == "best":
+            motion = self._full_motion(samples, reference)
+            reference, used = made(few, estimates=[lambda *_: motion[some]], first=reference)
+        return reference, motion + (used - motion[some])[0]  # less what those that were used have in common
+
+    def _estimator(self, reference: np.ndarray, binning: int = 1, *, rigid: bool = False) -> Estimator:
+        limit = self.options.max_shift
+        limit = 0.15 * min(reference.shape) if limit is None else limit
+        network = None if rigid else self.network
+        return Estimator(reference, network, max_shift=limit, device=self.device, binning=binning)
+
+    def _rigid_motion(self, samples: Samples, reference: np.ndarray) -> np.ndarray:
+        return self._motion(samples, self._estimator(reference, rigid=True))[:, :, :1, :1]
+
+    def _full_motion(self, samples: Samples, reference: np.ndarray) -> np.ndarray:
+        return self._motion(samples, self._estimator(reference))
+
+    def _motion(self, samples: Samples, estimator: Estimator) -> np.ndarray:
+        return np.concatenate([motion.total() for motion in self.mapping(estimator, samples.chunks())])
+
+
+def frames_in(size: int, movie: Movie, least: int, most: int) -> int:
+    """How many frames of `movie` so many bytes hold, from `least` to `most`."""
+    frame = movie.shape[1] * movie.shape[2] * movie.dtype.itemsize
+    return min(most, max(least, size // frame))
+
+
+def frames_sampled(movie: Movie) -> int:
+    """How many frames stand for a movie: up to twice as many for long ones, which they delay less.
+
+    But not if all must be kept in memory.
+    """
+    count = frames_in(SAMPLED, movie, 60, 200)
+    return min(max(count, movie.shape[0] // LONG), 2 * count) if movie.frames_apart else count
