@@ -57,7 +57,7 @@ class Corrector:
             None if own else checked_reference(reference, movie)
         )
         apart = 1 if self.options.quality == "best" else APART
-        plan = Plan(reference, estimator, binning=survey.factor, apart=apart)
+        plan = Plan(reference, estimator, binning=survey.factor, apart=apart, pattern=samples.pattern)
         if self.network is None:
             return plan
         preparation = Preparation(self.options.smooth, own, self.workers.map)

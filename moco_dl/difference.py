@@ -50,7 +50,7 @@ class Difference:
         activity = np.zeros_like(template.noise) if template.activity is None else template.activity
         variance = template.noise + UNLIKE * np.square(activity)
         self.binning, self.side, self.others = binning, STRIDE // binning, template.others
-        self.size = template.image.shape
+        self.size, self.striped = template.image.shape, template.striped
         self.grid = tuple(-(-n // self.side) for n in self.size)
         self.background, self.around, self.near = (
             [torch.from_numpy(_window(n, length / STRIDE)).float() for n in self.grid]
@@ -123,7 +123,12 @@ class Difference:
         weight = self.weight.sum(1) * share[:, None]  # of rows of cells (n, c, h, w)
         sums = torch.zeros_like(values[:, :, 0])
         for value, seen, column in zip(values.unbind(2), known.unbind(2), self.weight.unbind(1), strict=True):
-            sums.addcmul_(value.mul_(seen), column)
+            value.mul_(seen)
+            if self.striped:
+                means = (value * column).sum((1, 2), keepdim=True)
+                means /= (seen * column).sum((1, 2), keepdim=True).clamp_min(1e-30)
+                value.sub_(means).mul_(seen)
+            sums.addcmul_(value, column)
         stripes = sums.sum(-1, keepdim=True) / weight.sum(-1, keepdim=True).clamp_min(1e-30)
         level = _blurred((sums - weight * stripes).sum(1), self.background)
         level /= _blurred(weight.sum(1), self.background).clamp_min(1e-30)

@@ -16,7 +16,6 @@ from moco_dl.intensity import network_input
 from moco_dl.network import STRIDE, PyramidFlowNet
 from moco_dl.refine import TOGETHER
 from moco_dl.rigid import RigidRegistration
-from moco_dl.samples import usable
 from moco_dl.warp import blank_outside, places, places_coarse, sample, shift_whole, upsample
 
 GROUP = 2**18  # pixels per network call on the CPU: many small images at a time, few large ones
@@ -55,12 +54,15 @@ class Estimator:
         settle(device)
 
     @torch.inference_mode()
-    def __call__(self, frames: np.ndarray, seen: np.ndarray | None = None) -> Motion:
+    def __call__(
+        self, frames: np.ndarray, judged: np.ndarray | None = None, seen: np.ndarray | None = None
+    ) -> Motion:
         """Motion of `frames` (n, H, W) of any supported dtype: the whole frame's shift, and the rest as flow.
 
-        The network looks at those that are `seen` (n,), None: all; of the others the flow is zero.
+        Those not `judged` (n,) are flagged and stay where they are. The network looks at those that are `seen`
+        (n,); of the others the flow is zero. None: all.
         """
-        judged = usable(frames)
+        judged = np.ones(len(frames), bool) if judged is None else judged
         seen = judged if seen is None else judged & seen
         rigid = np.zeros((len(frames), 2), np.float32)
         flow = np.zeros((len(frames), 2, *self.coarse), np.float32)

@@ -12,6 +12,7 @@ from moco_dl.device import full_device
 from moco_dl.equations import linearise
 from moco_dl.infer import Estimator, binned
 from moco_dl.refine import Refiner
+from moco_dl.samples import usable, without
 from moco_dl.smooth import smooth_in_time
 from moco_dl.steady import Steadiness, steadied
 from moco_dl.track import Errors, Tracker, tracked
@@ -50,6 +51,7 @@ class Plan:
     binning: int = 1  # pixels a side over which frames are averaged for the first step
     apart: int = 1  # frames, of which the network sees one
     width: float = 0.0  # frames, sigma of the smoothing of the network's fields in time
+    pattern: np.ndarray | None = None  # (H, W) float32 that adds to all frames, see `pattern.py`
     constant: np.ndarray | float = 0.0  # px (2, h, w), taken off all flows: what the movie's own have in common
     errors: Errors | None = None  # of the last step's fields
     steadiness: Steadiness = field(default_factory=Steadiness)  # of the whole frame's shift
@@ -92,9 +94,10 @@ class Plan:
         """What the network finds; it has seen the samples already."""
         start, frames = part
         places = self._places(start, len(frames))
-        numbers = np.arange(start, start + len(frames))[places < 0]
+        new, numbers = frames[places < 0], np.arange(start, start + len(frames))[places < 0]
         seen = self._looked_at(numbers)
-        motion = replace(self.estimator(frames[places < 0], seen), unseen=~seen)
+        motion = self.estimator(without(new, self.pattern), usable(new), seen)
+        motion = replace(motion, unseen=~seen)
         if self.seen is not None:
             motion = _completed(motion, self.seen, places)
         return Batch(start, frames, motion)
@@ -104,9 +107,9 @@ class Plan:
         places = self._places(batch.start, len(batch.frames))
         new = places < 0
         if new.all():
-            return batch, step.linearised(batch.frames, batch.motion)
+            return batch, step.linearised(without(batch.frames, self.pattern), batch.motion)
         motion = chosen(batch.motion, new)
-        equations = step.linearised(batch.frames[new], motion)
+        equations = step.linearised(without(batch.frames[new], self.pattern), motion)
         motion = _completed(motion, step.motion, places)
         return replace(batch, motion=motion), _completed(equations, step.equations, places)
 

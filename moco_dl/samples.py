@@ -13,6 +13,7 @@ SHORT = 5  # the same if not all frames are taken: the middle position needs man
 LEAST_RUNS = 4  # for a median over runs
 PARTS = 10  # of the samples; what is made of all but one has nine tenths of their light
 TOGETHER = 2**19  # pixels of samples that are added at a time
+STRIPED = 5.0  # times the variance that columns of a pattern have by chance
 CHUNK = 16  # samples that a thread takes at a time
 SPREAD = (1e-4, 1e12)  # standard deviations within a frame that float32 can be trusted with
 
@@ -84,13 +85,21 @@ class Samples:
     runs: np.ndarray  # (n,) number of the run of consecutive frames each belongs to
     numbers: np.ndarray  # (n,) of the frames in the movie
     motion: np.ndarray | None = None  # (n, 2, h, w) float32 px relative to the reference
+    pattern: np.ndarray | None = None  # (H, W) float32 that adds to all frames, see `pattern.py`
 
     def __len__(self) -> int:
         return len(self.places)
 
     def __getitem__(self, which: slice | np.ndarray) -> np.ndarray:
-        """Frames (m, H, W) of some samples."""
-        return self.frames[self.places[which]]
+        """Frames (m, H, W) of some samples, less their pattern."""
+        return without(self.frames[self.places[which]], self.pattern)
+
+    @property
+    def striped(self) -> bool:
+        """Whether columns of the pattern differ by more than chance makes of its pixels."""
+        return self.pattern is not None and bool(
+            self.pattern.mean(axis=0).var() > STRIPED * self.pattern.var() / len(self.pattern)
+        )
 
     def chunks(self) -> Iterator[np.ndarray]:
         """All frames (n, H, W), a few at a time."""
@@ -109,12 +118,17 @@ class Samples:
 
     def only(self, which: np.ndarray) -> "Samples":
         """Those that are wanted (n,); frames are not copied."""
-        known = {name: x for name, x in vars(self).items() if name != "frames" and x is not None}
-        return replace(self, **{name: x[which] for name, x in known.items()})
+        each = {name: getattr(self, name) for name in ("places", "runs", "numbers", "motion")}
+        return replace(self, **{name: x if x is None else x[which] for name, x in each.items()})
 
     def parts(self) -> list[np.ndarray]:
         """Places of the samples of up to PARTS parts, each of some in a row."""
         return np.array_split(np.arange(len(self)), min(PARTS, len(self)))
+
+
+def without(frames: np.ndarray, pattern: np.ndarray | None) -> np.ndarray:
+    """Frames (n, H, W) less a pattern (H, W) that adds to all of them, None: as they are."""
+    return frames if pattern is None else frames - pattern
 
 
 def draw_samples(

@@ -11,6 +11,7 @@ from moco_dl.infer import Estimator, binned, enlarged, move_known
 from moco_dl.movie import Movie
 from moco_dl.network import STRIDE, PyramidFlowNet
 from moco_dl.options import CorrectOptions
+from moco_dl.pattern import fixed_pattern
 from moco_dl.reference import build_reference
 from moco_dl.samples import Samples, draw_samples, sample_runs
 
@@ -19,6 +20,8 @@ LONG = 2  # times as many: how long a movie is from which on more of it are samp
 KEPT = 25 * 2**20  # bytes of sampled frames that are kept in memory; all, if others would be read with each
 ENOUGH = 32 * 2**20  # bytes of those that the reference is made of: 40 to 100 frames
 BINNED = 240  # px, shorter side from which on binned frames show enough
+GLANCED = 32  # samples that are looked at for a detector's pattern; all, once there is one
+PATTERN_PASSES = 2  # such a pattern is estimated this often, each time with better motion
 RIGID_PASSES = 2  # the reference is estimated this often from rigidly registered samples
 
 
@@ -45,6 +48,8 @@ class Survey:
         own, motion = reference is None, None
         if own:
             reference, motion = self._reference(samples, small)
+        if own and self.network:
+            samples, small, reference, motion = self._freed(samples, small, reference, motion)
         estimator = self._estimator(reference, self.factor if self.options.quality == "fast" else 1)
         if self.network and not own:
             motion = self._motion(samples, estimator)
@@ -81,6 +86,26 @@ class Survey:
             motion = self._full_motion(samples, reference)
             reference, used = made(few, estimates=[lambda *_: motion[some]], first=reference)
         return reference, motion + (used - motion[some])[0]  # less what those that were used have in common
+
+    def _freed(
+        self, samples: Samples, small: Samples, reference: np.ndarray, motion: np.ndarray
+    ) -> tuple[Samples, Samples, np.ndarray, np.ndarray]:
+        """The same with a detector's pattern known and taken off; as they are if there is none."""
+
+        def shown(by: np.ndarray) -> np.ndarray | None:
+            return fixed_pattern(replace(samples, motion=motion).only(by), reference, self.mapping)
+
+        everyone = np.ones(len(samples), bool)
+        if shown(by=np.arange(len(samples)) % max(len(samples) // GLANCED, 1) == 0) is None:
+            return samples, small, reference, motion
+        for _ in range(PATTERN_PASSES):
+            pattern = shown(by=everyone)
+            if pattern is None:
+                break
+            samples = replace(samples, pattern=pattern)
+            small = replace(small, pattern=binned(pattern[None], self.factor)[0])
+            reference, motion = self._reference(samples, small)
+        return samples, small, reference, motion
 
     def _estimator(self, reference: np.ndarray, binning: int = 1, *, rigid: bool = False) -> Estimator:
         limit = self.options.max_shift

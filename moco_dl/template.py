@@ -28,6 +28,7 @@ class Template:
     # (parts, H, W): the image without the frames of each part of the samples. What a frame has brought into the
     # image agrees with the frame's own noise, and would draw any estimate of its motion to where it was put.
     others: np.ndarray | None = None
+    striped: bool = False  # the detector's columns may differ: their means tell nothing of motion
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ def build_template(
     activity. Pixels that no sample shows have the mean variance; where the reference is not finite it is
     infinite.
     """
-    unknown = ~np.isfinite(reference)
+    unknown, striped = ~np.isfinite(reference), samples.striped
     reference = np.where(unknown, np.nanmean(reference), reference).astype(np.float32)
     sums, parts = {}, []
     for found in mapping(lambda part: _statistics(samples, part, reference, move), samples.parts()):
@@ -78,11 +79,11 @@ def build_template(
         left_out = [(0, 0), *parts]  # without any part, without each; one by one, to save memory
         means = (reference + _divided(total - part, count - some) for part, some in left_out)
         image, *others = mapping(lambda mean: filtered(mean.astype(np.float32), gain), means)
-        return Template(image, noise, activity, np.stack(others) if len(others) > 1 else None)
+        return Template(image, noise, activity, np.stack(others) if len(others) > 1 else None, striped)
     seen = count.sum(axis=0) > 0
     centred = reference[seen].astype(np.float64) - reference[seen].mean(dtype=np.float64)
     slope = centred @ (reference[seen] + mean[seen]) / max(centred @ centred, 1e-12)
-    return Template((slope * reference).astype(np.float32), noise, activity)
+    return Template((slope * reference).astype(np.float32), noise, activity, striped=striped)
 
 
 def _divided(total: np.ndarray, count: np.ndarray) -> np.ndarray:

@@ -40,9 +40,9 @@ def test_the_network_sees_no_frames_close_to_samples(known_movie, monkeypatch):
     movie, corrector = ArrayMovie(known_movie[0]), Corrector(options)
     plan, looks = corrector.prepare(movie), []
 
-    def noted(frames, seen):
+    def noted(frames, judged, seen):
         looks.append(seen)
-        return plan.estimator(frames, seen)
+        return plan.estimator(frames, judged, seen)
 
     monkeypatch.setattr(noted, "device", plan.estimator.device, raising=False)
     list(corrector.batches(movie, replace(plan, estimator=noted)))

@@ -1,0 +1,106 @@
+"""A detector's own pattern: what stays in place while the tissue moves.
+
+Hot pixels, and pixels or columns of unequal offset or gain, would hold any estimate of motion to where they
+are. The mean of frames as they were recorded shows them sharp, and the scene blurred; the reference, moved to
+where each frame has seen it, tells what the scene adds to that mean.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+
+from moco_dl.network import STRIDE
+from moco_dl.samples import TOGETHER, Samples, chunks
+from moco_dl.warp import blank_outside, invert, places_coarse, sample
+
+MOVING = 0.1  # of the power of most spatial frequencies: if motion leaves more, the scene looks like a pattern
+BLURRED = 0.9  # of a frequency's power: where motion leaves more, a pattern is not told from the scene
+FINE = 0.3  # cycles/px, from which on there is nothing of the scene: a pattern is as strong as it is there
+SURE = 5.0  # standard errors by which two halves of the samples must be alike
+ALIKE = 0.999  # correlation that is not told from 1
+BAND = 1 / 64  # cycles/px, within which noise is taken to be alike
+SEEN = 0.5  # of the samples, in which the reference covers a pixel at least
+SPIKE = 3.0  # times the range of the pixels around it, by which a hot or dead pixel is beyond them all
+BACK = 3  # iterations to invert a field
+
+
+def fixed_pattern(samples: Samples, reference: np.ndarray, mapping: Callable = map) -> np.ndarray | None:
+    """Pattern (H, W) float32 that adds to all frames as recorded; None: nothing is seen of one.
+
+    `reference` (H, W) is made of `samples` less their `pattern` so far; their motion is that from it. Apart
+    from hot and dead ones, a pattern's pixels and columns are taken to have nothing to do with one another. So
+    its spectrum is flat, as strong as where the scene and errors of its motion have nothing to show. Of each
+    frequency is kept what that explains (Wiener). Pixels that are hardly seen have none.
+    """
+    blur = _blur(samples.motion.mean(axis=(2, 3)), reference.shape)
+    if np.median(blur) > MOVING:
+        return None
+    found = mapping(lambda some: _unexplained(samples, some, reference), chunks(np.arange(len(samples))))
+    sums, counts = (sum(parts) for parts in zip(*found, strict=True))
+    means = np.where(counts > SEEN / 2 * len(samples), sums / np.maximum(counts, 1), 0.0)
+    spikes = _spikes(means.mean(axis=0))
+    halves = np.fft.rfft2(means - spikes)
+    if samples.pattern is not None:  # which the reference no longer has in it
+        halves -= blur * np.fft.rfft2(samples.pattern)
+    halves = np.where(blur < BLURRED, halves / np.maximum(1 - blur, 1 - BLURRED), 0)
+    gain = _gain(halves, reference.shape)
+    pattern = spikes + np.fft.irfft2(gain * halves.mean(axis=0), s=reference.shape)
+    return pattern.astype(np.float32) if pattern.any() else None
+
+
+def _spikes(image: np.ndarray) -> np.ndarray:
+    """How far single pixels of an image (H, W) stick out from the eight around them; zero where they do not."""
+    height, width = image.shape
+    padded = np.pad(image, 1, mode="reflect")
+    around = [padded[y : y + height, x : x + width] for y in range(3) for x in range(3) if (y, x) != (1, 1)]
+    low, high = np.min(around, axis=0), np.max(around, axis=0)
+    spread, beyond = high - low, np.maximum(image - high, low - image)
+    sticks_out = beyond > SPIKE * np.maximum(spread, np.median(spread))
+    return np.where(sticks_out, image - np.mean(around, axis=0), 0.0)
+
+
+def _blur(shifts: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """(H, W // 2 + 1): power that a mean over shifts (n, 2), px, leaves of each spatial frequency."""
+    along_y, along_x = (
+        np.exp(2j * np.pi * np.outer(frequency, shift))
+        for frequency, shift in zip((np.fft.fftfreq(size[0]), np.fft.rfftfreq(size[1])), shifts.T, strict=True)
+    )
+    return np.abs(along_y @ along_x.T / len(shifts)) ** 2
+
+
+@torch.inference_mode()
+def _unexplained(samples: Samples, some: np.ndarray, reference: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Sums over even and odd samples, as recorded, of what the reference does not explain; and how many.
+
+    Both (2, H, W), of some samples.
+    """
+    sums, image = np.zeros((2, 2, *reference.shape)), torch.from_numpy(reference)
+    for few in np.split(some, range(0, len(some), max(TOGETHER // reference.size, 1))[1:]):
+        frames = torch.from_numpy(samples.frames[samples.places[few]].astype(np.float32))
+        back = STRIDE * invert(torch.from_numpy(samples.motion[few]) / STRIDE, iterations=BACK)
+        where = places_coarse(back, STRIDE, reference.shape)
+        rest = frames - sample(image.expand(len(few), 1, -1, -1), where)[:, 0]
+        blank_outside(rest, where, int(back.abs().max().ceil()), torch.nan)
+        rest -= rest.nanmean((1, 2), keepdim=True)
+        for half in (0, 1):
+            part = rest[few % 2 == half]
+            sums[0, half] += part.nansum(0).numpy()
+            sums[1, half] += part.isfinite().sum(0).numpy()
+    return tuple(sums)
+
+
+def _gain(halves: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Share of each frequency that is pattern in the mean of two spectra (2, H, W // 2 + 1), `size` (H, W)."""
+    frequency = np.hypot(np.fft.fftfreq(size[0])[:, None], np.fft.rfftfreq(size[1]))
+    shared, power = (halves[0] * halves[1].conj()).real, (np.abs(halves) ** 2).mean(axis=0)
+    mean, gain = np.abs(halves.mean(axis=0)) ** 2, np.zeros(frequency.shape)
+    for which in (np.s_[:1, 1:], np.s_[1:, :1], np.s_[1:, 1:]):  # columns, rows, pixels
+        fine = frequency[which] >= FINE
+        strength = shared[which][fine].mean()
+        alike = min(strength / max(power[which][fine].mean(), 1e-30), ALIKE)
+        if np.arctanh(alike) * np.sqrt(fine.sum()) > SURE:  # Fisher: standard errors of a correlation
+            band = (frequency[which] / BAND).astype(int)
+            total = np.bincount(band.ravel(), mean[which].ravel()) / np.maximum(np.bincount(band.ravel()), 1)
+            gain[which] = (strength / np.maximum(total, strength))[band]
+    return gain

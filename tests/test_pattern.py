@@ -1,0 +1,80 @@
+"""A detector's own pattern, added to frames whose motion is known."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from truth import end_point_error
+
+import moco_dl
+from moco_dl.infer import move_known
+from moco_dl.network import STRIDE
+from moco_dl.pattern import fixed_pattern
+from moco_dl.samples import Samples
+
+
+def coarse(fields):
+    count, _, height, width = fields.shape
+    cells = fields.reshape(count, 2, height // STRIDE, STRIDE, width // STRIDE, STRIDE)
+    return cells.mean(axis=(3, 5)).astype(np.float32)
+
+
+def looked_at(frames, motion, known=None):
+    """Samples and a reference made of them."""
+    numbers = np.arange(len(frames))
+    samples = Samples(frames, numbers, numbers // 10, numbers, motion, known)
+    return samples, np.nanmean(move_known(samples[numbers], motion), axis=0)
+
+
+@pytest.fixture
+def scene(known_movie):
+    """Frames (40, 96, 112) float32, motion, and the standard deviation of what they show."""
+    frames, fields = known_movie
+    return frames.astype(np.float32), coarse(fields), frames.mean(axis=0).std()
+
+
+def drawn(kind, size):
+    rng = np.random.default_rng(0)
+    if kind == "hot":
+        pattern = np.zeros(size)
+        pattern[tuple(rng.integers(8, 88, (2, 12)))] = 100
+        return pattern
+    pattern = np.broadcast_to(rng.standard_normal(size[1:] if kind == "columns" else size), size)
+    return pattern - pattern.mean()
+
+
+@pytest.mark.parametrize(("kind", "left"), [("pixels", 0.5), ("columns", 0.6), ("hot", 0.1)])
+def test_a_pattern_is_found(scene, kind, left):
+    """But for what is so slow in space that motion does not tell it from the scene."""
+    frames, motion, contrast = scene
+    pattern = 0.5 * contrast * drawn(kind, frames.shape[1:])
+    samples, reference = looked_at(frames + pattern.astype(np.float32), motion)
+    first = fixed_pattern(samples, reference)
+    again, reference = looked_at(samples.frames, motion, first)
+    found = fixed_pattern(again, reference)
+    errors = [(image - pattern)[8:-8, 8:-8].std() / pattern.std() for image in (first, found)]
+    assert max(errors) < left
+    assert again.striped == (kind == "columns")
+
+
+def test_none_is_found_where_there_is_none(scene):
+    frames, motion, _ = scene
+    assert fixed_pattern(*looked_at(frames, motion)) is None
+
+
+def test_what_does_not_move_has_no_pattern(scene):
+    frames, motion, contrast = scene
+    pattern = contrast * drawn("pixels", frames.shape[1:]).astype(np.float32)
+    assert fixed_pattern(*looked_at(frames[:1].repeat(40, 0) + pattern, 0 * motion)) is None
+
+
+def test_samples_are_less_their_pattern_but_what_is_written_is_not(scene, known_movie):
+    frames, fields = known_movie
+    recorded = frames + (5 * scene[2] * (drawn("hot", frames.shape[1:]) > 0)).astype(frames.dtype)
+    clean, result = moco_dl.correct(frames), moco_dl.correct(recorded)
+    assert end_point_error(result.fields[:], fields) < 1.05 * end_point_error(clean.fields[:], fields)
+    np.testing.assert_array_equal(moco_dl.apply(recorded, result.fields), result.corrected)
+    numbers = np.arange(len(frames))
+    samples = Samples(frames, numbers, numbers, numbers)
+    pattern = np.full(frames.shape[1:], 7, np.float32)
+    np.testing.assert_array_equal(replace(samples, pattern=pattern)[:3], frames[:3] - pattern)
