@@ -1,0 +1,52 @@
+"""Add a detector's pattern to a movie with known motion, for `compare_tools.py --movies`.
+
+    python add_pattern.py DIR NEW_DIR --kind columns --strength 0.2
+
+Both folders hold movie.tif and the truth. Every frame gets the same pattern.
+"""
+
+import argparse
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import tifffile
+from compare_tools import TRUTHS
+
+HOT = 12  # pixels
+
+
+def pattern(kind: str, size: tuple[int, int], seed: int) -> np.ndarray:
+    """(H, W) of strength 1: columns or pixels of unit variance, or hot pixels."""
+    rng = np.random.default_rng(seed)
+    if kind == "hot":
+        image = np.zeros(size)
+        image.flat[rng.choice(image.size, HOT, replace=False)] = 1
+        return image
+    return np.broadcast_to(rng.standard_normal(size[1:] if kind == "columns" else size), size)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("source", type=Path, metavar="DIR")
+    parser.add_argument("target", type=Path, metavar="NEW_DIR")
+    parser.add_argument("--kind", choices=("hot", "columns", "pixels"), default="pixels")
+    parser.add_argument("--strength", type=float, default=0.2, help="over the mean brightness [0.2]")
+    parser.add_argument("--offset", type=float, default=400.0, help="counts in the dark [400]")
+    parser.add_argument("--seed", type=int, default=3)
+    options = parser.parse_args(arguments)
+    frames = tifffile.imread(options.source / "movie.tif")
+    strength = options.strength * (frames.mean() - options.offset)
+    added = frames + strength * pattern(options.kind, frames.shape[1:], options.seed)
+    limits = np.iinfo(frames.dtype)
+    options.target.mkdir(parents=True)
+    changed = np.clip(np.rint(added), limits.min, limits.max).astype(frames.dtype)
+    tifffile.imwrite(options.target / "movie.tif", changed, photometric="minisblack")
+    for name in TRUTHS:
+        if (options.source / name).exists():
+            shutil.copy(options.source / name, options.target / name)
+
+
+if __name__ == "__main__":
+    main()
