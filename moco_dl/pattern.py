@@ -14,6 +14,7 @@ from moco_dl.network import STRIDE
 from moco_dl.samples import TOGETHER, Samples, chunks
 from moco_dl.warp import blank_outside, invert, places_coarse, sample
 
+GLANCED = 32  # samples
 MOVING = 0.1  # of the power of most spatial frequencies: if motion leaves more, the scene looks like a pattern
 BLURRED = 0.9  # of a frequency's power: where motion leaves more, a pattern is not told from the scene
 FINE = 0.3  # cycles/px, from which on there is nothing of the scene: a pattern is as strong as it is there
@@ -28,11 +29,21 @@ BACK = 3  # iterations to invert a field
 def fixed_pattern(samples: Samples, reference: np.ndarray, mapping: Callable = map) -> np.ndarray | None:
     """Pattern (H, W) float32 that adds to all frames as recorded; None: nothing is seen of one.
 
-    `reference` (H, W) is made of `samples` less their `pattern` so far; their motion is that from it. Apart
-    from hot and dead ones, a pattern's pixels and columns are taken to have nothing to do with one another. So
-    its spectrum is flat, as strong as where the scene and errors of its motion have nothing to show. Of each
-    frequency is kept what that explains (Wiener). Pixels that are hardly seen have none.
+    Some `samples` are looked at before all are. Their motion is from `reference` (H, W), which may be made of
+    them less their `pattern` so far. Apart from hot and dead ones, pixels and columns of a pattern are taken
+    to have nothing to do with one another. So its spectrum is flat, as strong as where the scene and errors of its
+    motion have nothing to show. Of each frequency is kept what that explains (Wiener). Pixels that are hardly
+    seen have none.
     """
+    if samples.pattern is None:
+        some = np.arange(len(samples)) % max(len(samples) // GLANCED, 1) == 0
+        if _pattern(samples.only(some), reference, mapping) is None:
+            return None
+    return _pattern(samples, reference, mapping)
+
+
+def _pattern(samples: Samples, reference: np.ndarray, mapping: Callable) -> np.ndarray | None:
+    """The same from all of them."""
     blur = _blur(samples.motion.mean(axis=(2, 3)), reference.shape)
     if np.median(blur) > MOVING:
         return None

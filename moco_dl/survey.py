@@ -20,8 +20,9 @@ LONG = 2  # times as many: how long a movie is from which on more of it are samp
 KEPT = 25 * 2**20  # bytes of sampled frames that are kept in memory; all, if others would be read with each
 ENOUGH = 32 * 2**20  # bytes of those that the reference is made of: 40 to 100 frames
 BINNED = 240  # px, shorter side from which on binned frames show enough
-GLANCED = 32  # samples that are looked at for a detector's pattern; all, once there is one
-PATTERN_PASSES = 2  # such a pattern is estimated this often, each time with better motion
+PATTERN_PASSES = (
+    2  # a detector's pattern is estimated this often, if there is one, each time with better motion
+)
 RIGID_PASSES = 2  # the reference is estimated this often from rigidly registered samples
 
 
@@ -40,20 +41,33 @@ class Survey:
         """Pixels a side over which frames are averaged where that shows enough."""
         return 2 if self.network and min(self.movie.shape[1:]) >= BINNED else 1
 
-    def found(self, reference: np.ndarray | None = None) -> tuple[np.ndarray, Estimator, Samples, Samples]:
-        """Reference (H, W), made of samples unless given; the estimator of motion from it; samples; and these
+    @property
+    def binning(self) -> int:
+        """The same for what the network sees in the end."""
+        return self.factor if self.options.quality == "fast" else 1
+
+    def found(self, given: np.ndarray | None = None) -> tuple[np.ndarray, Estimator, Samples, Samples]:
+        """Reference (H, W), made of samples unless `given`; the estimator of motion from it; samples; and these
         averaged over `factor` x `factor` pixels, with their motion if there is a network.
         """
         samples, small = self._sampled()
-        own, motion = reference is None, None
-        if own:
-            reference, motion = self._reference(samples, small)
-        if own and self.network:
-            samples, small, reference, motion = self._freed(samples, small, reference, motion)
-        estimator = self._estimator(reference, self.factor if self.options.quality == "fast" else 1)
-        if self.network and not own:
-            motion = self._motion(samples, estimator)
-        return reference, estimator, samples, replace(small, motion=motion)
+        reference, motion = self._looked_at(samples, small, given)
+        for _ in range(PATTERN_PASSES if self.network else 0):
+            pattern = fixed_pattern(replace(samples, motion=motion), reference, self.mapping)
+            if pattern is None:
+                break
+            samples = replace(samples, pattern=pattern)
+            small = replace(small, pattern=binned(pattern[None], self.factor)[0])
+            reference, motion = self._looked_at(samples, small, given)
+        return reference, self._estimator(reference, self.binning), samples, replace(small, motion=motion)
+
+    def _looked_at(
+        self, samples: Samples, small: Samples, given: np.ndarray | None
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        """Reference, and motion of the samples from it if there is a network."""
+        if given is None:
+            return self._reference(samples, small)
+        return given, self._motion(samples, self._estimator(given, self.binning)) if self.network else None
 
     def _sampled(self) -> tuple[Samples, Samples]:
         count = self.movie.shape[0]
@@ -86,26 +100,6 @@ class Survey:
             motion = self._full_motion(samples, reference)
             reference, used = made(few, estimates=[lambda *_: motion[some]], first=reference)
         return reference, motion + (used - motion[some])[0]  # less what those that were used have in common
-
-    def _freed(
-        self, samples: Samples, small: Samples, reference: np.ndarray, motion: np.ndarray
-    ) -> tuple[Samples, Samples, np.ndarray, np.ndarray]:
-        """The same with a detector's pattern known and taken off; as they are if there is none."""
-
-        def shown(by: np.ndarray) -> np.ndarray | None:
-            return fixed_pattern(replace(samples, motion=motion).only(by), reference, self.mapping)
-
-        everyone = np.ones(len(samples), bool)
-        if shown(by=np.arange(len(samples)) % max(len(samples) // GLANCED, 1) == 0) is None:
-            return samples, small, reference, motion
-        for _ in range(PATTERN_PASSES):
-            pattern = shown(by=everyone)
-            if pattern is None:
-                break
-            samples = replace(samples, pattern=pattern)
-            small = replace(small, pattern=binned(pattern[None], self.factor)[0])
-            reference, motion = self._reference(samples, small)
-        return samples, small, reference, motion
 
     def _estimator(self, reference: np.ndarray, binning: int = 1, *, rigid: bool = False) -> Estimator:
         limit = self.options.max_shift
