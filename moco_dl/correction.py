@@ -51,16 +51,14 @@ class Corrector:
 
     def prepare(self, movie: Movie, reference: np.ndarray | None = None) -> Plan:
         """Look at samples of `movie`: build the reference (H, W) unless given, and what else is needed."""
-        own = reference is None
         survey = Survey(movie, self.options, self.network, self.device, self.workers.map)
-        reference, estimator, samples, small = survey.found(
-            None if own else checked_reference(reference, movie)
-        )
+        given = None if reference is None else checked_reference(reference, movie)
+        image, estimator, samples, small = survey.found(given)
         apart = 1 if self.options.quality == "best" else APART
-        plan = Plan(reference, estimator, binning=survey.factor, apart=apart, pattern=samples.pattern)
+        plan = Plan(image, estimator, binning=survey.factor, apart=apart, pattern=samples.pattern)
         if self.network is None:
             return plan
-        preparation = Preparation(self.options.smooth, own, self.workers.map)
+        preparation = Preparation(self.options.smooth, given, self.workers.map)
         plan, motion, trusted = preparation.first_steps(plan, small)
         del small  # the last step takes most memory
         return preparation.last_step(plan, samples, motion, trusted)

@@ -31,9 +31,9 @@ def fixed_pattern(samples: Samples, reference: np.ndarray, mapping: Callable = m
 
     Some `samples` are looked at before all are. Their motion is from `reference` (H, W), which may be made of
     them less their `pattern` so far. Apart from hot and dead ones, pixels and columns of a pattern are taken
-    to have nothing to do with one another. So its spectrum is flat, as strong as where the scene and errors of its
-    motion have nothing to show. Of each frequency is kept what that explains (Wiener). Pixels that are hardly
-    seen have none.
+    to have nothing to do with one another. So its spectrum is flat, as strong as where the scene and errors of
+    its motion have nothing to show. Of each frequency is kept what that explains (Wiener). Pixels that are
+    hardly seen have none.
     """
     if samples.pattern is None:
         some = np.arange(len(samples)) % max(len(samples) // GLANCED, 1) == 0

@@ -53,6 +53,7 @@ class Plan:
     width: float = 0.0  # frames, sigma of the smoothing of the network's fields in time
     pattern: np.ndarray | None = None  # (H, W) float32 that adds to all frames, see `pattern.py`
     constant: np.ndarray | float = 0.0  # px (2, h, w), taken off all flows: what the movie's own have in common
+    offset: np.ndarray | float = 0.0  # px (2,), taken off all shifts
     errors: Errors | None = None  # of the last step's fields
     steadiness: Steadiness = field(default_factory=Steadiness)  # of the whole frame's shift
     told: float = 1.0  # share of a small displacement that frames tell of in the last step
@@ -88,7 +89,8 @@ class Plan:
         for batch in steadied(batches, self.steadiness):
             judged = ~batch.motion.flagged[:, None, None, None]
             flow = np.where(judged, batch.motion.flow - self.constant, 0)
-            yield replace(batch, motion=replace(batch.motion, flow=flow))
+            rigid = np.where(judged[..., 0, 0], batch.motion.rigid - self.offset, 0)
+            yield replace(batch, motion=replace(batch.motion, flow=flow, rigid=rigid))
 
     def _estimated(self, part: tuple[int, np.ndarray]) -> Batch:
         """What the network finds; it has seen the samples already."""

@@ -6,6 +6,7 @@ from functools import partial
 
 import numpy as np
 
+from moco_dl.anchor import displacement
 from moco_dl.batch import DOUBTFUL, Batch, Equations, Motion, chosen, joined, run_slices
 from moco_dl.equations import linearise, response
 from moco_dl.infer import binned, move_known
@@ -32,7 +33,7 @@ class Preparation:
     """Measures on samples, whose motion is known roughly, what follows the network."""
 
     smooth: float | None  # frames over which motion is taken to be correlated; None: measured, too
-    own: bool  # the reference was made of the samples
+    given: np.ndarray | None  # reference (H, W) onto which frames are brought; None: what the samples show
     mapping: Callable  # `map`, or what does the same with several threads
 
     def first_steps(self, plan: Plan, samples: Samples) -> tuple[Plan, Motion, np.ndarray]:
@@ -69,6 +70,9 @@ class Preparation:
         placed = plan.steps[0].motion if UNSURE[0] < times < UNSURE[1] else motion
         template = self._template(samples, placed.total(), trusted, reference=plan.reference, move=move_known)
         fine, parts = Refiner(template, device=plan.computing), _parts(samples, trusted)
+        if self.given is not None:
+            shift, rest = displacement(self.given, template.image, fine)
+            plan = replace(plan, reference=self.given, offset=shift, constant=rest - placed.flow.mean(axis=0))
         del template  # to save memory
         equations = self._equations(fine, samples, motion, parts)
         both = (  # neither needs the other
@@ -96,7 +100,7 @@ class Preparation:
         steady = self.smooth is None
         return replace(
             plan,
-            constant=(total / len(samples)).astype(np.float32) if self.own else 0.0,
+            constant=plan.constant + (total / len(samples)).astype(np.float32),
             errors=errors,
             steadiness=measure_steadiness(joined(found), samples.numbers, noise) if steady else Steadiness(),
         )
@@ -121,7 +125,7 @@ class Preparation:
     ) -> Template:
         """Template from the samples that are `trusted` (n,), moved as they are `placed` (n, 2, h, w)."""
         some = replace(samples, motion=placed).only(trusted)
-        return build_template(some, own=self.own, mapping=self.mapping, **options)
+        return build_template(some, mapping=self.mapping, **options)
 
     def _equations(self, refiner: Refiner, samples: Samples, motion: Motion, parts: np.ndarray) -> Equations:
         """Equations of samples; those in one of the template's `parts` (n,) are looked at together."""
@@ -135,7 +139,7 @@ class Preparation:
         self, refiner: Refiner, samples: Samples, motion: Motion, equations: Equations, trusted: np.ndarray
     ) -> Step:
         """A step, with filters for a prior that is measured on samples' equations."""
-        prior = measure_prior(refiner, equations, samples.runs, trusted, own=self.own)
+        prior = measure_prior(refiner, equations, samples.runs, trusted)
         prior = prior if self.smooth is None else prior.with_motion_lasting(self.smooth)
         return Step(
             refiner, Tracker(refiner, prior, _usual(equations)), motion, replace(equations, missing=None)

@@ -33,8 +33,7 @@ PHOTONS = 0.3  # least share of the noise that is new in each frame
 class Prior:
     """Gaussian, in the unknowns of a Refiner; noise has covariance `noise * A` in the normal equations."""
 
-    common: np.ndarray  # (2 m,) unknowns of the displacement that all frames share
-    told_of_common: np.ndarray  # (2 m,) mean right-hand side
+    common: np.ndarray  # (2 m,) mean right-hand side, of what all frames share: the reference's own error
     noise: float
     other: np.ndarray  # (j,) variances of the unknowns that are not the tissue's, each frame's anew
     tissue: np.ndarray  # (k, k) covariance of one component's unknowns for the tissue
@@ -61,14 +60,12 @@ def _correlations(lags: np.ndarray, lasting: tuple[float, ...]) -> np.ndarray:
     return np.exp(-0.5 * (lags[..., None] / np.array(lasting)) ** 2)
 
 
-def measure_prior(
-    refiner: Refiner, equations: Equations, runs: np.ndarray, trusted: np.ndarray, *, own: bool
-) -> Prior:
+def measure_prior(refiner: Refiner, equations: Equations, runs: np.ndarray, trusted: np.ndarray) -> Prior:
     """Prior from the equations of n sampled frames, of those that are `trusted` (n,).
 
     `runs` (n,) numbers the runs of consecutive frames. If no run is longer than one frame, nothing is known
-    about time, and the tissue is taken to move anew in each frame. If the reference is the movie's `own`, what
-    all frames share is taken for the reference's error.
+    about time, and the tissue is taken to move anew in each frame. What all frames
+    share is taken for the reference's error.
     """
     kinds, matrix = refiner.basis.kinds(), refiner.matrix.numpy()
     noise, sizes = _sizes(matrix, kinds, np.square(equations.left[trusted]).mean(axis=0))
@@ -89,11 +86,7 @@ def measure_prior(
     lasting, shares, activity = _shares(effects, pieces(told, runs, trusted))
     tissue, motion = shares.sum(axis=1), shares.sum(axis=0) / max(shares.sum(), 1e-12)
     tissue = tissue[0] * smooth + np.diag(tissue[1:] @ falling)
-    common = np.zeros(len(matrix))
-    if not own:
-        loose = tissue + np.eye(len(tissue))
-        common = _common(matrix, mean, noise / trusted.sum(), (kinds["tissue"], loose, other))
-    return Prior(common, mean, noise, other, tissue, lasting, motion, activity)
+    return Prior(mean, noise, other, tissue, lasting, motion, activity)
 
 
 class TissueAlone:
@@ -124,15 +117,6 @@ def _diagonals(modes: np.ndarray, smooth: np.ndarray, falling: np.ndarray) -> np
     parts = np.split(modes, 2)
     first = sum(np.einsum("ij,ij->j", part, smooth @ part) for part in parts)
     return np.vstack((first, sum(falling @ np.square(part) for part in parts)))
-
-
-def _common(matrix: np.ndarray, mean: np.ndarray, noise: float, sizes: tuple[np.ndarray, ...]) -> np.ndarray:
-    """Unknowns (2 m,) that `mean` tells of, given their sizes."""
-    is_tissue, tissue, other = sizes
-    covariance = np.zeros_like(matrix)
-    covariance[np.ix_(is_tissue, is_tissue)] = np.kron(np.eye(2), tissue)
-    covariance[~is_tissue, ~is_tissue] = other
-    return covariance @ np.linalg.solve(matrix @ covariance + noise * np.eye(len(matrix)), mean)
 
 
 def _sizes(

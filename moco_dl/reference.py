@@ -46,17 +46,16 @@ def build_reference(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Reference `(H, W)` float32 from sampled frames, and their motion when it was made.
 
-    `kind` is "median" or "mean". Each of `estimates` in turn registers the samples to the reference so far;
-    what is constant in the motion is taken out, so that the reference stays at the middle position and shape.
-    `first` is a reference (H, W) to begin with, else it is the mean of samples that agree. `mapping` is `map`,
-    or does the same with several threads.
+    `kind` is "median" or "mean". Each of `estimates` in turn registers the samples to the reference so far; if
+    these are `centred`, it stays at the middle position and shape. `first` is a reference (H, W) to begin with,
+    else it is the mean of samples that agree. `mapping` is `map`, or does the same with several threads.
     """
     reference, groups = seed(samples) if first is None else first, samples.groups()
     count = max(TOGETHER // (len(groups[0]) * reference.size), 1)
     few = [groups[i : i + count] for i in range(0, len(groups), count)]
     motion = np.zeros((len(samples), 2, 1, 1), np.float32)
     for estimate in estimates:
-        motion = _centred(estimate(samples, reference))
+        motion = estimate(samples, reference)
 
         def registered(some: list[np.ndarray]) -> list[Registered]:
             together = np.concatenate(some)
@@ -75,7 +74,7 @@ def build_reference(
     return reference.astype(np.float32), motion
 
 
-def _centred(motion: np.ndarray) -> np.ndarray:
+def centred(motion: np.ndarray) -> np.ndarray:
     """Motion (n, 2, h, w) less its middle: the median over time of its rigid part, the mean of the rest.
 
     The shape must come from the non-rigid part alone: the median of the sum of both is bent wherever the

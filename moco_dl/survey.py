@@ -1,6 +1,6 @@
 """The first look at a movie: samples of its frames, the reference, and how the samples roughly move from it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -12,7 +12,7 @@ from moco_dl.movie import Movie
 from moco_dl.network import STRIDE, PyramidFlowNet
 from moco_dl.options import CorrectOptions
 from moco_dl.pattern import fixed_pattern
-from moco_dl.reference import build_reference
+from moco_dl.reference import Estimate, build_reference, centred
 from moco_dl.samples import Samples, draw_samples, sample_runs
 
 SAMPLED = 50 * 2**20  # bytes of frames that are sampled of any movie: 60 to 200 frames
@@ -47,8 +47,8 @@ class Survey:
         return self.factor if self.options.quality == "fast" else 1
 
     def found(self, given: np.ndarray | None = None) -> tuple[np.ndarray, Estimator, Samples, Samples]:
-        """Reference (H, W), made of samples unless `given`; the estimator of motion from it; samples; and these
-        averaged over `factor` x `factor` pixels, with their motion if there is a network.
+        """Reference (H, W), or what the movie shows where a `given` one lies; the estimator of motion from it;
+        samples; and these averaged over `factor` x `factor` pixels, with their motion if there is a network.
         """
         samples, small = self._sampled()
         reference, motion = self._looked_at(samples, small, given)
@@ -59,7 +59,11 @@ class Survey:
             samples = replace(samples, pattern=pattern)
             small = replace(small, pattern=binned(pattern[None], self.factor)[0])
             reference, motion = self._looked_at(samples, small, given)
-        return reference, self._estimator(reference, self.binning), samples, replace(small, motion=motion)
+        estimator, image = self._estimator(reference, self.binning), reference
+        if self.network and given is not None:
+            some = self._enough(samples)
+            image, _ = self._made(samples.only(some), [lambda *_: motion[some]], first=given)
+        return image, estimator, samples, replace(small, motion=motion)
 
     def _looked_at(
         self, samples: Samples, small: Samples, given: np.ndarray | None
@@ -86,20 +90,28 @@ class Survey:
         than details.
         """
         size, factor = self.movie.shape[1:], self.factor
-        some = samples.some(self.options.ref_frames or frames_in(ENOUGH, self.movie, 40, 100))
+        some = self._enough(samples)
         few = samples.only(some)
-        made = partial(build_reference, kind=self.options.ref, move=move_known, mapping=self.mapping)
-        reference, _ = made(small.only(some), estimates=[self._rigid_motion] * RIGID_PASSES)
+        reference, _ = self._made(small.only(some), [self._rigid_motion] * RIGID_PASSES)
         if self.network is None:
             return reference, None
         motion = torch.from_numpy(self._full_motion(small, reference))
         motion = enlarged(motion, factor, tuple(-(-n // STRIDE) for n in size)).numpy()
         reference = reference.repeat(factor, 0).repeat(factor, 1)[: size[0], : size[1]]
-        reference, used = made(few, estimates=[lambda *_: motion[some]], first=reference)
+        reference, used = self._made(few, [lambda *_: centred(motion[some])], first=reference)
         if factor > 1 and self.options.quality == "best":
             motion = self._full_motion(samples, reference)
-            reference, used = made(few, estimates=[lambda *_: motion[some]], first=reference)
+            reference, used = self._made(few, [lambda *_: centred(motion[some])], first=reference)
         return reference, motion + (used - motion[some])[0]  # less what those that were used have in common
+
+    def _enough(self, samples: Samples) -> np.ndarray:
+        """(n,) bool: which of the samples a reference is made of."""
+        return samples.some(self.options.ref_frames or frames_in(ENOUGH, self.movie, 40, 100))
+
+    def _made(
+        self, samples: Samples, estimates: Sequence[Estimate], **options: object
+    ) -> tuple[np.ndarray, np.ndarray]:
+        return build_reference(samples, self.options.ref, estimates, move_known, self.mapping, **options)
 
     def _estimator(self, reference: np.ndarray, binning: int = 1, *, rigid: bool = False) -> Estimator:
         limit = self.options.max_shift
@@ -108,7 +120,7 @@ class Survey:
         return Estimator(reference, network, max_shift=limit, device=self.device, binning=binning)
 
     def _rigid_motion(self, samples: Samples, reference: np.ndarray) -> np.ndarray:
-        return self._motion(samples, self._estimator(reference, rigid=True))[:, :, :1, :1]
+        return centred(self._motion(samples, self._estimator(reference, rigid=True))[:, :, :1, :1])
 
     def _full_motion(self, samples: Samples, reference: np.ndarray) -> np.ndarray:
         return self._motion(samples, self._estimator(reference))

@@ -50,16 +50,14 @@ def build_template(
     reference: np.ndarray,
     move: Move,
     *,
-    own: bool,
     mapping: Callable = map,
     blur: float = BLUR,
 ) -> Template:
     """Image and variances of registered samples; variances are averaged over a Gaussian of `blur` pixels.
 
-    If the reference is the movie's `own`, the image is the mean of its registered samples, freed of noise; else
-    the reference scaled to the movie's contrast. Changes of the whole frame's brightness are neither noise nor
-    activity. Pixels that no sample shows have the mean variance; where the reference is not finite it is
-    infinite.
+    The image is the mean of registered samples, freed of noise; if these leave most places unseen, it is the
+    reference in their contrast. Changes of the whole frame's brightness are neither noise nor activity. Pixels
+    that no sample shows have the mean variance; where the reference is not finite it is infinite.
     """
     unknown, striped = ~np.isfinite(reference), samples.striped
     reference = np.where(unknown, np.nanmean(reference), reference).astype(np.float32)
@@ -72,7 +70,7 @@ def build_template(
         noise[sliding_window_view(np.pad(unknown, 2), (5, 5)).any(axis=(2, 3))] = np.inf
     total, count = sums["total"], sums["count"]
     mean = _divided(total.sum(axis=0), count.sum(axis=0))
-    if own and (count > 0).all(axis=0).mean() > 0.5:
+    if (count > 0).all(axis=0).mean() > 0.5:
         halves = np.where(count > 0, _divided(total, count), mean)
         gain = shared_signal(*(reference + half for half in halves)).gain(reference.shape)
         total, count = total.sum(axis=0), count.sum(axis=0)

@@ -69,13 +69,13 @@ class Tracker:
         def effect(displacement: np.ndarray) -> np.ndarray:
             return refiner.effect(torch.from_numpy(displacement).mul_(missing)).numpy()
 
-        def solution(told: np.ndarray, common: np.ndarray | float = 0.0) -> tuple[np.ndarray, np.ndarray]:
-            unknowns = times_each(told.astype(np.float32), self._inverse) + common
+        def solution(told: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            unknowns = times_each(told.astype(np.float32), self._inverse)
             shift, rows, tissue = refiner.basis.displacement(unknowns)
             return unknowns, shift[..., None, None] + rows[..., None] + tissue
 
         so_far = motion.flow[some] if motion.rows is None else motion.flow[some] + motion.rows[some, ..., None]
-        _, probable = solution(filled[some] - self.prior.told_of_common, self.prior.common)
+        _, probable = solution(filled[some] - self.prior.common)
         left = effect(probable - so_far)
         filled[some] += left
         for _ in range(DESCENTS):
@@ -135,17 +135,17 @@ class Tracker:
 
     def told(self, equations: np.ndarray) -> np.ndarray:
         """What frames' equations (n, 2 m) tell of each mode: (n, modes)."""
-        told = self.alone.equations(equations - self.prior.told_of_common)
+        told = self.alone.equations(equations - self.prior.common)
         return times_each(told, self.modes) / self.prior.noise
 
     def unknowns(self, equations: np.ndarray | None, modes: np.ndarray) -> np.ndarray:
         """All unknowns (n, 2 m) of frames from their equations, if these are trusted, and their modes."""
         tissue = times_each(modes, self.modes.T)
         if equations is None:
-            found = np.repeat(self.prior.common[None], len(modes), axis=0)
+            found = np.zeros((len(modes), len(self.prior.common)))
             found[:, self.alone.is_tissue] += tissue
             return found
-        return self.alone.all_unknowns(equations - self.prior.told_of_common, tissue) + self.prior.common
+        return self.alone.all_unknowns(equations - self.prior.common, tissue)
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ import tifffile
 
 from moco_dl.errors import NrcorrectError
 from moco_dl.infer import move_known
-from moco_dl.reference import _median, build_reference, load_image, seed
+from moco_dl.reference import _median, build_reference, centred, load_image, seed
 from moco_dl.samples import draw_samples, sample_runs
 
 
@@ -54,7 +54,7 @@ def test_position_is_the_median_of_the_motion():
     seen = []
 
     def displaced(samples, reference):
-        return np.full((len(samples), 2, 1, 1), 3.0, np.float32)
+        return centred(np.full((len(samples), 2, 1, 1), 3.0, np.float32))
 
     def record(frames, motion):
         seen.append(np.abs(motion).max())
@@ -74,7 +74,9 @@ def test_shape_is_the_mean_of_the_non_rigid_motion():
     motion = path[:, None, None, None] + strength[:, None, None, None] * bend
     frames = np.random.default_rng(0).poisson(9, (9, 24, 24)).astype(np.uint16)
     seen = []
-    build_reference(samples_of(frames), "median", [lambda *_: motion], lambda f, m: seen.append(m) or 1.0 * f)
+    build_reference(
+        samples_of(frames), "median", [lambda *_: centred(motion)], lambda f, m: seen.append(m) or 1.0 * f
+    )
     used = np.concatenate(seen)[: len(frames)]
     rigid = used.mean(axis=(2, 3))
     np.testing.assert_allclose(rigid[:, 1], path, atol=1e-6)

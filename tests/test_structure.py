@@ -28,6 +28,7 @@ CORE = {
     "steady": {"batch"},
     "template": {"samples"},
     "pattern": {"network", "samples", "warp"},
+    "anchor": {"batch", "equations", "refine"},
     "device": {"errors"},
     "basis": {"network"},
     "difference": {"basis", "device", "network", "template", "warp"},
@@ -107,7 +108,7 @@ KNOW_TORCH = {
     "track",
     "evaluation.residual",
 }
-LOAD_TORCH = {"evaluation.measure", "evaluation.table", "evaluation.pair"}  # by what they import
+LOAD_TORCH = {"anchor", "evaluation.measure", "evaluation.table", "evaluation.pair"}  # by what they import
 TORCH_FREE = [name for name in LISTED if name not in KNOW_TORCH | LOAD_TORCH]
 
 

@@ -25,11 +25,11 @@ def flashing(every, last):
 def test_noise_holds_activity_if_no_sample_follows_another():
     scene, frames = flashing(3, 1)
     samples = Samples(frames, np.arange(50), np.arange(50), np.arange(50), np.zeros((50, 2, 1, 1), np.float32))
-    template = build_template(samples, 0.01 * scene - 7, stay, own=False)
+    template = build_template(samples, 0.01 * scene - 7, stay)
     assert np.abs(np.diff(template.image - frames.mean(axis=0))).mean() < 5
     assert np.median(template.noise) == pytest.approx(25, rel=0.2)
     assert template.noise[13:17, 13:17].min() > 20 * np.median(template.noise)
-    assert template.activity is None and template.others is None
+    assert template.activity is None
 
 
 def test_activity_is_what_lasts():
@@ -37,7 +37,7 @@ def test_activity_is_what_lasts():
     samples = Samples(
         frames, np.arange(50), np.arange(50) // 10, np.arange(50), np.zeros((50, 2, 1, 1), np.float32)
     )
-    template = build_template(samples, 0.01 * scene - 7, stay, own=False)
+    template = build_template(samples, 0.01 * scene - 7, stay)
     lit = template.activity[13:17, 13:17]
     assert 22 < lit.min() and lit.max() < 31  # half of 60, less what the blur takes away
     assert template.noise[13:17, 13:17].mean() < 0.2 * np.square(template.activity[13:17, 13:17]).mean()
@@ -55,7 +55,7 @@ def test_variance_where_nothing_was_seen_is_the_mean():
 
     frames = np.random.default_rng(0).normal(0, 3, (30, 40, 40)).astype(np.float32)
     samples = Samples(frames, np.arange(30), np.arange(30), np.arange(30), np.zeros((30, 2, 1, 1), np.float32))
-    noise = build_template(samples, frames.mean(axis=0), hide, own=True).noise
+    noise = build_template(samples, frames.mean(axis=0), hide).noise
     assert np.isfinite(noise).all() and noise[:4] == pytest.approx(9, rel=0.2)
 
 
@@ -100,7 +100,7 @@ def test_own_template_is_the_mean_of_the_samples_freed_of_noise():
     frames = rng.poisson(scene / 20, (40, 64, 80)).astype(np.uint16)
     samples = Samples(frames, np.arange(40), np.arange(40), np.arange(40), np.zeros((40, 2, 1, 1), np.float32))
     mean = frames.mean(axis=0).astype(np.float32)
-    template = build_template(samples, mean, stay, own=True)
+    template = build_template(samples, mean, stay)
     assert slope_error(template.image, scene / 20) < 0.7 * slope_error(mean, scene / 20)
 
 
@@ -114,11 +114,11 @@ def test_frames_are_taken_out_of_the_template():
     )
     members = samples.parts()[1]
     assert members.tolist() == [2, 3]
-    template = build_template(samples, frames.mean(axis=0), stay, own=True)
+    template = build_template(samples, frames.mean(axis=0), stay)
     noise = (frames[3] - scene / 5).ravel()
     without = template.others[1]
     assert np.corrcoef(noise, (template.image - scene / 5).ravel())[0, 1] > 0.2
     assert abs(np.corrcoef(noise, (without - scene / 5).ravel())[0, 1]) < 0.04
     rest = ~np.isin(np.arange(12), members)
-    others = build_template(samples.only(rest), template.image, stay, own=True)
+    others = build_template(samples.only(rest), template.image, stay)
     assert slope_error(without, others.image) < 0.1

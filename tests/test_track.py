@@ -45,7 +45,7 @@ def prior(refiner):
     other = np.where(kinds["shift"], 0.09, 0.04)[~kinds["tissue"]]
     zeros = np.zeros(len(refiner.matrix))
     activity = np.array([0.2])
-    return Prior(zeros, zeros, 1.3, other, 0.04 * np.eye(size), (1.5,), np.ones(1), activity)
+    return Prior(zeros, 1.3, other, 0.04 * np.eye(size), (1.5,), np.ones(1), activity)
 
 
 def test_the_motion_is_the_most_probable_one(refiner, prior):
