@@ -126,12 +126,13 @@ def correct(frames: np.ndarray, reference: np.ndarray | None = None, **options: 
 
 
 def metadata(corrector: Corrector, plan: Plan, **more: object) -> dict:
-    """How fields were made: version, options, weights, smoothing, and whatever the caller adds."""
+    """How fields were made: version, options, weights, what was measured, and whatever the caller adds."""
     from moco_dl import __version__
 
     options = {name: str(v) if isinstance(v, Path) else v for name, v in vars(corrector.options).items()}
     about = {"version": __version__, "options": options, "weights_sha256": corrector.weights_sha256}
-    return about | {"smoothing_sigma_frames": plan.width} | more
+    pattern = 0.0 if plan.pattern is None else float(plan.pattern.std())
+    return about | {"smoothing_sigma_frames": plan.width, "detector_pattern_rms": pattern} | more
 
 
 def apply(frames: np.ndarray, fields: Fields, *, interpolation: str | None = None) -> np.ndarray:

@@ -109,7 +109,7 @@ def _gain(halves: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     for which in (np.s_[:1, 1:], np.s_[1:, :1], np.s_[1:, 1:]):  # columns, rows, pixels
         fine = frequency[which] >= FINE
         strength = shared[which][fine].mean()
-        alike = min(strength / max(power[which][fine].mean(), 1e-30), ALIKE)
+        alike = np.clip(strength / max(power[which][fine].mean(), 1e-30), -ALIKE, ALIKE)
         if np.arctanh(alike) * np.sqrt(fine.sum()) > SURE:  # Fisher: standard errors of a correlation
             band = (frequency[which] / BAND).astype(int)
             total = np.bincount(band.ravel(), mean[which].ravel()) / np.maximum(np.bincount(band.ravel()), 1)

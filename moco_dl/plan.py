@@ -52,8 +52,11 @@ class Plan:
     apart: int = 1  # frames, of which the network sees one
     width: float = 0.0  # frames, sigma of the smoothing of the network's fields in time
     pattern: np.ndarray | None = None  # (H, W) float32 that adds to all frames, see `pattern.py`
-    constant: np.ndarray | float = 0.0  # px (2, h, w), taken off all flows: what the movie's own have in common
-    offset: np.ndarray | float = 0.0  # px (2,), taken off all shifts
+    # px (2, h, w), taken off all flows: what they have in common, and how a given reference is bent beside it.
+    constant: np.ndarray | float = 0.0
+    offset: np.ndarray | float = (
+        0.0  # px (2,), taken off all shifts: how far a given reference is from the movie's
+    )
     errors: Errors | None = None  # of the last step's fields
     steadiness: Steadiness = field(default_factory=Steadiness)  # of the whole frame's shift
     told: float = 1.0  # share of a small displacement that frames tell of in the last step

@@ -64,8 +64,8 @@ def measure_prior(refiner: Refiner, equations: Equations, runs: np.ndarray, trus
     """Prior from the equations of n sampled frames, of those that are `trusted` (n,).
 
     `runs` (n,) numbers the runs of consecutive frames. If no run is longer than one frame, nothing is known
-    about time, and the tissue is taken to move anew in each frame. What all frames
-    share is taken for the reference's error.
+    about time, and the tissue is taken to move anew in each frame. What all frames share is taken for
+    the reference's error.
     """
     kinds, matrix = refiner.basis.kinds(), refiner.matrix.numpy()
     noise, sizes = _sizes(matrix, kinds, np.square(equations.left[trusted]).mean(axis=0))
