@@ -14,7 +14,7 @@ LEAST_NOISE = 0.01  # of the variance of the movie's frames
 
 
 def displacement(given: np.ndarray, image: np.ndarray, refiner: Refiner) -> tuple[np.ndarray, np.ndarray]:
-    """Shift (2,) and the rest (2, h, w), px, that bring a reference `given` (H, W) onto the refiner's `image`.
+    """Mean (2,) and rest (2, h, w), px, of what brings a reference `given` (H, W) onto the refiner's `image`.
 
     It is looked at as if it were a frame of the movie, in the contrast of `image`. So gradients are those of an
     image that is nearly free of noise, whatever the reference is like, and cells that it shows in another
@@ -33,4 +33,6 @@ def displacement(given: np.ndarray, image: np.ndarray, refiner: Refiner) -> tupl
         unknowns = sizes * np.linalg.solve(matrix * sizes + noise * np.eye(len(matrix)), equations.seen[0])
         shift, _, tissue = refiner.basis.displacement(unknowns[None])
         motion = replace(motion, rigid=motion.rigid + shift, flow=tissue)
-    return motion.rigid[0], motion.flow[0]
+    (shift,), (rest,) = motion.rigid, motion.flow
+    mean = rest.mean(axis=(1, 2))
+    return shift + mean, rest - mean[:, None, None]
