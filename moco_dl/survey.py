@@ -20,9 +20,7 @@ LONG = 2  # times as many: how long a movie is from which on more of it are samp
 KEPT = 25 * 2**20  # bytes of sampled frames that are kept in memory; all, if others would be read with each
 ENOUGH = 32 * 2**20  # bytes of those that the reference is made of: 40 to 100 frames
 BINNED = 240  # px, shorter side from which on binned frames show enough
-PATTERN_PASSES = (
-    2  # a detector's pattern is estimated this often, if there is one, each time with better motion
-)
+PATTERN_PASSES = 2  # a detector's pattern is estimated this often, each time with better motion
 RIGID_PASSES = 2  # the reference is estimated this often from rigidly registered samples
 
 
