@@ -233,14 +233,22 @@ class SyntheticMovie:
     def _light(self, t: int) -> np.ndarray:
         return self._scene[0] + np.tensordot(self._activity[:, t], self._scene[1:], 1)
 
+    def moved(self, t: int) -> tuple[np.ndarray, np.ndarray]:
+        """What frame t would show without noise, photons (H, W), and its true backward field (2, H, W) px."""
+        truth = self._trajectory.field(t)
+        forward = invert(torch.from_numpy(truth)[None])
+        moved = warp(torch.from_numpy(self._light(t))[None, None], forward, mode="bicubic")[0, 0].numpy()
+        return moved[self._crop] * self.options.photons, truth[self._crop]
+
+    def recorded(self, photons: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Expected photons (H, W) -> uint16 counts with noise."""
+        detected = expose(photons, self.options.read_noise, rng)
+        counts = np.rint(self.options.gain * detected + self.options.offset)
+        return np.clip(counts, 0, 65535).astype(np.uint16)
+
     def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Yield a frame, uint16 counts (H, W), and its true backward field (2, H, W) float32 px."""
-        options, rng = self.options, np.random.default_rng([self.seed, 5])
-        for t in range(options.shape[0]):
-            light = self._light(t)
-            truth = self._trajectory.field(t)
-            forward = invert(torch.from_numpy(truth)[None])
-            moved = warp(torch.from_numpy(light)[None, None], forward, mode="bicubic")[0, 0].numpy()
-            photons = expose(moved[self._crop] * options.photons, options.read_noise, rng)
-            counts = np.rint(options.gain * photons + options.offset)
-            yield np.clip(counts, 0, 65535).astype(np.uint16), truth[self._crop]
+        rng = np.random.default_rng([self.seed, 5])
+        for t in range(self.options.shape[0]):
+            photons, truth = self.moved(t)
+            yield self.recorded(photons, rng), truth

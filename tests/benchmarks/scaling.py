@@ -3,9 +3,9 @@
     python scaling.py                                  # may take an hour
     python scaling.py --lengths 200 800 --sizes 128 256 --threads 1 --frames 100
 
-Movies repeat a synthetic block, forwards and backwards by turns so that motion stays continuous: what a frame
-shows does not matter here, and drawing thousands would take longer than correcting them. They lie in a
-temporary folder (TMPDIR), with room for two movies and the fields: 2.5 GB for 8000 frames of 256x256.
+Movies repeat a synthetic block, forwards and backwards by turns so that motion stays continuous, each time with
+other noise: moving the scene thousands of times would take longer than correcting them. They lie in a temporary
+folder (TMPDIR), with room for two movies and the fields: 2.5 GB for 8000 frames of 256x256.
 """
 
 import argparse
@@ -27,18 +27,23 @@ BLOCK = 100  # frames that are drawn, at most
 MEASURES = ("seconds", "frames/s", "Mpixel/s", "frames per CPU second", "peak memory, MiB")
 
 
-def draw_block(frames: int, size: int, photons: float) -> np.ndarray:
-    """(n, size, size) uint16, n up to BLOCK."""
-    movie = SyntheticMovie(0, movie_options(frames=min(frames, BLOCK), size=size, photons=photons))
-    return np.stack([frame for frame, _ in movie])
+class Block:
+    """A synthetic movie that can be written at any length."""
 
+    def __init__(self, frames: int, size: int, photons: float):
+        """Of `frames`, up to BLOCK, of `size` x `size` pixels, with `photons` per pixel."""
+        self._movie = SyntheticMovie(0, movie_options(frames=min(frames, BLOCK), size=size, photons=photons))
+        self._clean = [self._movie.moved(t)[0] for t in range(self._movie.options.shape[0])]
 
-def write_repeated(path: Path, block: np.ndarray, frames: int) -> None:
-    """Write a TIFF of `frames` frames: the block forwards, backwards, forwards and so on."""
-    with closing(create_tiff(path, (frames, *block.shape[1:]), block.dtype)) as stream:
-        for turn, start in enumerate(range(0, frames, len(block))):
-            part = block[:: -1 if turn % 2 else 1]
-            stream.write(start, mov=part[: frames - start])
+    def write(self, path: Path, frames: int) -> None:
+        """Write a TIFF: the block forwards, backwards, forwards and so on, each time with other noise."""
+        _, *size = self._movie.options.shape
+        order = [*range(len(self._clean)), *reversed(range(len(self._clean)))]
+        rng = np.random.default_rng(0)
+        with closing(create_tiff(path, (frames, *size), np.dtype(np.uint16))) as stream:
+            for t in range(frames):
+                clean = self._clean[order[t % len(order)]]
+                stream.write(t, mov=self._movie.recorded(clean, rng)[None])
 
 
 class Bench:
@@ -46,16 +51,16 @@ class Bench:
 
     def __init__(self, folder: Path, options: argparse.Namespace):
         self._folder, self._options = folder, options
-        self._blocks: dict[tuple[int, int], np.ndarray] = {}
+        self._blocks: dict[tuple[int, int], Block] = {}
 
     def cost(self, frames: int, size: int, threads: int) -> Cost:
         """Of the whole command, from start to end."""
         drawn = (min(frames, BLOCK), size)
         if drawn not in self._blocks:
-            self._blocks = {drawn: draw_block(*drawn, self._options.photons)}
+            self._blocks = {drawn: Block(*drawn, self._options.photons)}
         folder = self._folder / f"{frames}_{size}_{threads}"
         folder.mkdir()
-        write_repeated(folder / "movie.tif", self._blocks[drawn], frames)
+        self._blocks[drawn].write(folder / "movie.tif", frames)
         try:
             command = [*NRCORRECT, "correct", folder / "movie.tif", "--device", "cpu"]
             return cost_of(command, folder, threads=threads)
