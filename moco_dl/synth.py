@@ -124,8 +124,7 @@ def _flip(scene: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 def _activity(groups: int, spread: float, rng: np.random.Generator) -> np.ndarray:
     """Brightness of each group: most are quiet, some flash."""
-    level = rng.lognormal(0, spread * rng.random(), groups) * (rng.random(groups) < 0.4)
-    return level.astype(np.float32)
+    return (rng.lognormal(0, spread * rng.random(), groups) * (rng.random(groups) < 0.4)).astype(np.float32)
 
 
 def _log_uniform(limits: tuple[float, float], rng: np.random.Generator) -> float:
@@ -136,8 +135,7 @@ def _expose_pair(
     still: np.ndarray, moving: np.ndarray, rng: np.random.Generator, options: PairOptions, brighter: float
 ) -> tuple[np.ndarray, np.ndarray]:
     photons = _log_uniform(options.photons, rng) * brighter
-    gain = _log_uniform(options.reference_gain, rng)
-    read_noise = options.read_noise * rng.random()
+    gain, read_noise = _log_uniform(options.reference_gain, rng), options.read_noise * rng.random()
     reference = expose(still * photons * gain, read_noise * gain**0.5, rng) / gain
     return reference, expose(moving * photons, read_noise, rng)
 
@@ -236,19 +234,17 @@ class SyntheticMovie:
     def moved(self, t: int) -> tuple[np.ndarray, np.ndarray]:
         """What frame t would show without noise, photons (H, W), and its true backward field (2, H, W) px."""
         truth = self._trajectory.field(t)
-        forward = invert(torch.from_numpy(truth)[None])
-        moved = warp(torch.from_numpy(self._light(t))[None, None], forward, mode="bicubic")[0, 0].numpy()
+        light, backward = torch.from_numpy(self._light(t))[None, None], torch.from_numpy(truth)[None]
+        moved = warp(light, invert(backward), mode="bicubic")[0, 0].numpy()
         return moved[self._crop] * self.options.photons, truth[self._crop]
 
     def recorded(self, photons: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Expected photons (H, W) -> uint16 counts with noise."""
-        detected = expose(photons, self.options.read_noise, rng)
-        counts = np.rint(self.options.gain * detected + self.options.offset)
-        return np.clip(counts, 0, 65535).astype(np.uint16)
+        counts = self.options.gain * expose(photons, self.options.read_noise, rng) + self.options.offset
+        return np.rint(counts).clip(0, 65535).astype(np.uint16)
 
     def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Yield a frame, uint16 counts (H, W), and its true backward field (2, H, W) float32 px."""
         rng = np.random.default_rng([self.seed, 5])
-        for t in range(self.options.shape[0]):
-            photons, truth = self.moved(t)
+        for photons, truth in map(self.moved, range(self.options.shape[0])):
             yield self.recorded(photons, rng), truth
