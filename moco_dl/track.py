@@ -8,20 +8,18 @@ Wiener filter for each mode). Shift and row motion differ from frame to frame an
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import cached_property, lru_cache, partial
+from functools import cached_property, partial
 
 import numpy as np
 import torch
-from numpy.lib.stride_tricks import sliding_window_view
 
 from moco_dl.basis import times_each
 from moco_dl.batch import DOUBTFUL, Batch, Equations, Given, Motion, late, surroundings
 from moco_dl.prior import Prior, TissueAlone
 from moco_dl.refine import Refiner
+from moco_dl.timefilter import TimeFilter
 
-REACHES = (0, 1, 2, 4, 8, 16, 32)  # frames looked at on either side
 DESCENTS = 1  # steps to what is most probable where frames have no data
-ENOUGH = 1.01  # a reach suffices when the expected squared error is at most this times that of the farthest
 
 
 class Tracker:
@@ -37,9 +35,7 @@ class Tracker:
         inner = _both(root.T, _both(root.T, self.alone.matrix).T) / prior.noise
         visible, axes = np.linalg.eigh(inner)
         self.visible, self.modes = visible.clip(0), _both(root, axes)
-        self.weights = lru_cache(maxsize=16)(self._weights)
-        errors = [np.square(self.modes).sum(axis=0) @ self._unknown(reach) for reach in REACHES]
-        self.reach = next(r for r, error in zip(REACHES, errors, strict=True) if error <= ENOUGH * errors[-1])
+        self.in_time = TimeFilter(prior, self.visible, np.square(self.modes).sum(axis=0))
 
     @cached_property
     def _inverse(self) -> np.ndarray:
@@ -87,26 +83,6 @@ class Tracker:
             left -= length * slope
         return replace(equations, seen=filled, missing=None)
 
-    def _filter(self, lags: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Correlation with frames at `lags`; what solves for all modes at once: eigenvalues, vectors."""
-        apart, each = np.abs(lags[:, None] - lags), np.arange(np.ptp(lags) + 1)
-        motion, noise = self.prior.motion_between(each), self.prior.noise_between(each)
-        whitening = np.linalg.inv(np.linalg.cholesky(noise[apart]))
-        values, axes = np.linalg.eigh(whitening @ motion[apart] @ whitening.T)
-        vectors = whitening.T @ axes
-        return self.prior.motion_between(np.abs(lags)) @ vectors, values.clip(0), vectors
-
-    def _weights(self, lags: tuple[int, ...]) -> np.ndarray:
-        """(frames, modes): weights of frames at `lags` of the one that is wanted."""
-        near, values, vectors = self._filter(np.array(lags))
-        return (vectors * near) @ (1 / (values[:, None] * self.visible + 1))
-
-    def _unknown(self, reach: int) -> np.ndarray:
-        """(modes,) share of each mode's variance that stays unknown, far from the ends of the movie."""
-        near, values, _ = self._filter(np.arange(-reach, reach + 1))
-        known = np.square(near) @ (self.visible / (values[:, None] * self.visible + 1))
-        return (1 - known).clip(0)
-
     def errors(self, refiner: Refiner) -> "Errors":
         """Of a frame's field, far from the ends of the movie.
 
@@ -124,7 +100,7 @@ class Tracker:
         ways = np.empty((len(self.modes), len(alone.is_tissue)))  # how all unknowns err when a mode does
         ways[:, alone.is_tissue] = self.modes.T
         ways[:, ~alone.is_tissue] = -(alone.others @ alone.across @ self.modes).T
-        ways *= np.sqrt(self._unknown(self.reach))[:, None]
+        ways *= np.sqrt(self.in_time.unknown())[:, None]
         others = np.zeros((ways.shape[1], ways.shape[1]))
         others[np.ix_(~alone.is_tissue, ~alone.is_tissue)] = self.prior.noise * alone.others
         halves = slice(len(others) // 2), slice(len(others) // 2, None)
@@ -138,14 +114,13 @@ class Tracker:
         told = self.alone.equations(equations - self.prior.common)
         return times_each(told, self.modes) / self.prior.noise
 
-    def unknowns(self, equations: np.ndarray | None, modes: np.ndarray) -> np.ndarray:
-        """All unknowns (n, 2 m) of frames from their equations, if these are trusted, and their modes."""
+    def unknowns(self, equations: np.ndarray, modes: np.ndarray, known: np.ndarray) -> np.ndarray:
+        """All unknowns (n, 2 m) of frames from their modes and, where `known` (n,), their equations."""
         tissue = times_each(modes, self.modes.T)
-        if equations is None:
-            found = np.zeros((len(modes), len(self.prior.common)))
-            found[:, self.alone.is_tissue] += tissue
-            return found
-        return self.alone.all_unknowns(equations - self.prior.common, tissue)
+        found = np.zeros_like(equations)
+        found[:, self.alone.is_tissue] = tissue
+        found[known] = self.alone.all_unknowns(equations[known] - self.prior.common, tissue[known])
+        return found
 
 
 @dataclass(frozen=True)
@@ -194,31 +169,19 @@ def tracked(
         known = np.flatnonzero(~batch.motion.flagged & tracker.trusts(equations.misfit))
         return dict(zip((batch.start + known).tolist(), tracker.told(equations.seen[known]), strict=True))
 
-    return late(linearised, tracker.reach, gives, partial(_solved, refiner=refiner, tracker=tracker))
-
-
-def _alike(there: np.ndarray, judged: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Lags at which frames know of others, and which frames do so, of those that are `judged` (n,).
-
-    `there` (n, 2 reach + 1): what of the frames around each is known.
-    """
-    for pattern in np.unique(there[judged], axis=0):
-        yield np.flatnonzero(pattern) - len(pattern) // 2, np.flatnonzero(judged & (there == pattern).all(1))
+    filtered = partial(_solved, refiner=refiner, tracker=tracker)
+    return late(linearised, tracker.in_time.reach, gives, filtered)
 
 
 def _solved(batch: Batch, equations: Equations, told: Given, refiner: Refiner, tracker: Tracker) -> Batch:
     """`batch` with its most probable motion."""
-    motion, reach = batch.motion, tracker.reach
-    rigid, flow, rows = motion.rigid.copy(), np.zeros_like(motion.flow), np.zeros_like(motion.flow[..., 0])
+    motion, reach = batch.motion, tracker.in_time.reach
     near, there = surroundings(batch, reach, told, np.zeros(len(tracker.visible)))
-    there = sliding_window_view(there, 2 * reach + 1)  # (n, frames around)
-    for lags, alike in _alike(there, ~motion.flagged):
-        around = near[alike[:, None] + lags + reach]  # (frames alike, lags, modes)
-        modes = (tracker.weights(tuple(lags.tolist())) * around).sum(axis=1) if len(lags) else 0 * near[alike]
-        seen = equations.seen[alike] if 0 in lags else None
-        shift, lines, tissue = refiner.basis.displacement(tracker.unknowns(seen, modes))
-        mean = tissue.mean(axis=(2, 3))
-        rigid[alike] += shift + mean
-        rows[alike], flow[alike] = lines, tissue - mean[:, :, None, None]
+    known = there[reach : len(there) - reach]
+    unknowns = tracker.unknowns(equations.seen, tracker.in_time(near, there), known)
+    unknowns[motion.flagged] = 0
+    shift, rows, flow = refiner.basis.displacement(unknowns)
+    mean = flow.mean(axis=(2, 3))
+    rigid, flow = motion.rigid + (shift + mean), flow - mean[:, :, None, None]
     misfit = np.where(motion.flagged, np.nan, equations.misfit / tracker.usual).astype(np.float32)
     return replace(batch, motion=replace(motion, rigid=rigid, flow=flow, rows=rows, misfit=misfit))

@@ -83,7 +83,7 @@ def test_single_frames_tell_nothing_about_time(refiner):
     _, seen = draw(refiner, 100, tissue=0.3, lasting=0.01)
     prior = prior_of(refiner, seen, np.arange(100))
     assert prior.motion_between(np.array([0, 1])).tolist() == [1, 0]
-    assert Tracker(refiner, prior).reach == 0
+    assert Tracker(refiner, prior).in_time.reach == 0
 
 
 def test_doubtful_samples_leave_the_prior_alone(refiner):

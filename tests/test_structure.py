@@ -34,7 +34,8 @@ CORE = {
     "difference": {"basis", "device", "network", "template", "warp"},
     "refine": {"basis", "device", "difference", "template"},
     "prior": {"basis", "batch", "refine"},
-    "track": {"basis", "batch", "prior", "refine"},
+    "timefilter": {"prior"},
+    "track": {"basis", "batch", "prior", "refine", "timefilter"},
 }
 ROOMS = {  # every module of a room stands here
     "evaluation": {
@@ -108,7 +109,13 @@ KNOW_TORCH = {
     "track",
     "evaluation.residual",
 }
-LOAD_TORCH = {"anchor", "evaluation.measure", "evaluation.table", "evaluation.pair"}  # by what they import
+LOAD_TORCH = {
+    "anchor",
+    "timefilter",
+    "evaluation.measure",
+    "evaluation.table",
+    "evaluation.pair",
+}  # by what they import
 TORCH_FREE = [name for name in LISTED if name not in KNOW_TORCH | LOAD_TORCH]
 
 

@@ -68,7 +68,7 @@ def test_the_motion_is_the_most_probable_one(refiner, prior):
     expected = [refiner.basis.displacement(row) for row in unknowns.reshape(12, -1)]
     expected = np.stack([s[:, None, None] + r[..., None] + t for s, r, t in expected])
     tracker = Tracker(refiner, quiet)
-    tracker.reach = 12
+    tracker.in_time.reach = 12
     np.testing.assert_allclose(motions(equations, 5, refiner, tracker), expected, atol=2e-3)
 
 
@@ -180,6 +180,6 @@ def test_the_stated_error_is_the_true_one(refiner, prior, noise):
 
 
 def test_a_still_movie_looks_far_and_a_fast_one_does_not(refiner, prior):
-    assert Tracker(refiner, prior.with_motion_lasting(1000.0)).reach == 32
-    assert Tracker(refiner, prior.with_motion_lasting(1.0)).reach <= 4
-    assert Tracker(refiner, prior.with_motion_lasting(0.0)).reach == 0
+    assert Tracker(refiner, prior.with_motion_lasting(1000.0)).in_time.reach == 32
+    assert Tracker(refiner, prior.with_motion_lasting(1.0)).in_time.reach <= 4
+    assert Tracker(refiner, prior.with_motion_lasting(0.0)).in_time.reach == 0

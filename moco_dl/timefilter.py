@@ -1,0 +1,74 @@
+"""Filters in time: what a mode of the tissue's motion is in a frame, from what the frames around it tell."""
+
+from collections.abc import Iterator
+from functools import lru_cache
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+
+from moco_dl.prior import Prior
+
+REACHES = (0, 1, 2, 4, 8, 16, 32)  # frames looked at on either side
+ENOUGH = 1.01  # a reach suffices when the expected squared error is at most this times that of the farthest
+
+
+class TimeFilter:
+    """Wiener filters of one movie, one for each mode: in time, all are alike but for their noise."""
+
+    def __init__(self, prior: Prior, visible: np.ndarray, sizes: np.ndarray):
+        """`visible` (modes,) is the variance of what a frame tells of a mode, over that of its noise.
+
+        `sizes` (modes,) is what a mode of unit variance adds to squared errors.
+        """
+        self._prior, self._visible = prior, visible
+        self._weights = lru_cache(maxsize=16)(self._weights)
+        errors = [sizes @ self._unknown(reach) for reach in REACHES]
+        self.reach = next(r for r, error in zip(REACHES, errors, strict=True) if error <= ENOUGH * errors[-1])
+
+    def unknown(self) -> np.ndarray:
+        """(modes,) variance, over that of the prior, that stays unknown far from the ends of the movie."""
+        return self._unknown(self.reach)
+
+    def __call__(self, told: np.ndarray, there: np.ndarray) -> np.ndarray:
+        """Modes of n frames, from what these and `reach` more at either end tell of them: (n, modes).
+
+        `told` (n + 2 reach, modes), where frames are `there` (n + 2 reach,); others tell nothing.
+        """
+        reach = self.reach
+        modes = np.zeros((len(told) - 2 * reach, told.shape[1]))
+        for lags, alike in _alike(sliding_window_view(there, 2 * reach + 1)):
+            around = told[alike[:, None] + np.array(lags) + reach]  # (frames alike, lags, modes)
+            modes[alike] = (self._weights(lags) * around).sum(axis=1)
+        return modes
+
+    def _filter(self, lags: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Correlation with frames at `lags`; what solves for all modes at once: eigenvalues, vectors."""
+        lags = np.array(lags)
+        apart, each = np.abs(lags[:, None] - lags), np.arange(np.ptp(lags) + 1)
+        motion, noise = self._prior.motion_between(each), self._prior.noise_between(each)
+        whitening = np.linalg.inv(np.linalg.cholesky(noise[apart]))
+        values, axes = np.linalg.eigh(whitening @ motion[apart] @ whitening.T)
+        vectors = whitening.T @ axes
+        return self._prior.motion_between(np.abs(lags)) @ vectors, values.clip(0), vectors
+
+    def _weights(self, lags: tuple[int, ...]) -> np.ndarray:
+        """(frames, modes): weights of frames at `lags` of the one that is wanted."""
+        near, values, vectors = self._filter(lags)
+        return (vectors * near) @ (1 / (values[:, None] * self._visible + 1))
+
+    def _unknown(self, reach: int) -> np.ndarray:
+        """The same for any reach."""
+        near, values, _ = self._filter(tuple(range(-reach, reach + 1)))
+        known = np.square(near) @ (self._visible / (values[:, None] * self._visible + 1))
+        return (1 - known).clip(0)
+
+
+def _alike(there: np.ndarray) -> Iterator[tuple[tuple[int, ...], np.ndarray]]:
+    """Lags at which frames know of others, and which frames do so.
+
+    `there` (n, 2 reach + 1): what of the frames around each is known.
+    """
+    for pattern in np.unique(there, axis=0):
+        lags = np.flatnonzero(pattern) - len(pattern) // 2
+        if len(lags):
+            yield tuple(lags.tolist()), np.flatnonzero((there == pattern).all(axis=1))
