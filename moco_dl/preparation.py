@@ -19,6 +19,7 @@ from moco_dl.smooth import choose_width, smooth_in_time
 from moco_dl.steady import Steadiness, measure_steadiness
 from moco_dl.template import BLUR, NO_PART, Template, build_template
 from moco_dl.track import Tracker, tracked
+from moco_dl.vigour import measure_vigour
 
 UNSURE = 1.5, 4.0  # times its expected error, between which motion may be false: less is none, more is clear
 FAR = 0.7  # px, mean length of a first step that is taken again from where it led to: details are not wider
@@ -141,9 +142,10 @@ class Preparation:
         """A step, with filters for a prior that is measured on samples' equations."""
         prior = measure_prior(refiner, equations, samples.runs, trusted)
         prior = prior if self.smooth is None else prior.with_motion_lasting(self.smooth)
-        return Step(
-            refiner, Tracker(refiner, prior, _usual(equations)), motion, replace(equations, missing=None)
-        )
+        tracker = Tracker(refiner, prior, _usual(equations))
+        told = tracker.told(equations.seen[trusted])
+        tracker.follow(measure_vigour(told, tracker.visible))
+        return Step(refiner, tracker, motion, replace(equations, missing=None))
 
 
 def _told(refiner: Refiner, samples: Samples, motion: Motion, parts: np.ndarray) -> float:

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from moco_dl.prior import Prior
+from moco_dl.vigour import REACH, Vigour
 
 REACHES = (0, 1, 2, 4, 8, 16, 32)  # frames looked at on either side
 ENOUGH = 1.01  # a reach suffices when the expected squared error is at most this times that of the farthest
@@ -15,52 +16,77 @@ ENOUGH = 1.01  # a reach suffices when the expected squared error is at most thi
 class TimeFilter:
     """Wiener filters of one movie, one for each mode: in time, all are alike but for their noise."""
 
-    def __init__(self, prior: Prior, visible: np.ndarray, sizes: np.ndarray):
+    def __init__(self, prior: Prior, visible: np.ndarray, sizes: np.ndarray, vigour: Vigour | None = None):
         """`visible` (modes,) is the variance of what a frame tells of a mode, over that of its noise.
 
         `sizes` (modes,) is what a mode of unit variance adds to squared errors.
         """
-        self._prior, self._visible = prior, visible
-        self._weights = lru_cache(maxsize=16)(self._weights)
+        self._prior, self._visible, self._vigour = prior, visible, vigour
+        self._around, self._usual_weights = (lru_cache(maxsize=16)(f) for f in (self._around, self._weights))
         errors = [sizes @ self._unknown(reach) for reach in REACHES]
         self.reach = next(r for r, error in zip(REACHES, errors, strict=True) if error <= ENOUGH * errors[-1])
+
+    @property
+    def lookahead(self) -> int:
+        """Frames on either side that must be known."""
+        return self.reach + (REACH if self._vigour else 0)
 
     def unknown(self) -> np.ndarray:
         """(modes,) variance, over that of the prior, that stays unknown far from the ends of the movie."""
         return self._unknown(self.reach)
 
     def __call__(self, told: np.ndarray, there: np.ndarray) -> np.ndarray:
-        """Modes of n frames, from what these and `reach` more at either end tell of them: (n, modes).
+        """Modes of n frames, from what these and `lookahead` more at either end tell of them: (n, modes).
 
-        `told` (n + 2 reach, modes), where frames are `there` (n + 2 reach,); others tell nothing.
+        `told` (n + 2 lookahead, modes), where frames are `there` (n + 2 lookahead,); others tell nothing.
         """
-        reach = self.reach
+        reach, vigour = self.reach, None
+        if self._vigour:
+            vigour = self._vigour.of_frames(told, there, self._visible)
+            told, there = told[REACH:-REACH], there[REACH:-REACH]
         modes = np.zeros((len(told) - 2 * reach, told.shape[1]))
         for lags, alike in _alike(sliding_window_view(there, 2 * reach + 1)):
-            around = told[alike[:, None] + np.array(lags) + reach]  # (frames alike, lags, modes)
-            modes[alike] = (self._weights(lags) * around).sum(axis=1)
+            around = alike[:, None] + np.array(lags) + reach  # (frames alike, lags)
+            if vigour is None:
+                modes[alike] = (self._usual_weights(lags) * told[around]).sum(axis=1)
+                continue
+            for i, near in zip(alike, around, strict=True):
+                weights = self._weights(lags, vigour[near])
+                modes[i] = vigour[i + reach] * (weights * told[near]).sum(axis=0)
         return modes
 
-    def _filter(self, lags: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Correlation with frames at `lags`; what solves for all modes at once: eigenvalues, vectors."""
+    def _around(self, lags: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Correlation of motion with that in frames at `lags`, and between these; what makes noise white."""
         lags = np.array(lags)
         apart, each = np.abs(lags[:, None] - lags), np.arange(np.ptp(lags) + 1)
         motion, noise = self._prior.motion_between(each), self._prior.noise_between(each)
         whitening = np.linalg.inv(np.linalg.cholesky(noise[apart]))
-        values, axes = np.linalg.eigh(whitening @ motion[apart] @ whitening.T)
-        vectors = whitening.T @ axes
-        return self._prior.motion_between(np.abs(lags)) @ vectors, values.clip(0), vectors
+        return self._prior.motion_between(np.abs(lags)), motion[apart], whitening
 
-    def _weights(self, lags: tuple[int, ...]) -> np.ndarray:
-        """(frames, modes): weights of frames at `lags` of the one that is wanted."""
-        near, values, vectors = self._filter(lags)
+    def _filter(self, lags: tuple[int, ...], vigour: np.ndarray | float = 1.0) -> tuple[np.ndarray, ...]:
+        """Correlation with frames at `lags`; what solves for all modes at once: eigenvalues, vectors.
+
+        `vigour` (frames,) is theirs.
+        """
+        near, between, whitening = self._around(lags)
+        values, axes = np.linalg.eigh(whitening @ (between * np.multiply.outer(vigour, vigour)) @ whitening.T)
+        vectors = whitening.T @ axes
+        return (near * vigour) @ vectors, values.clip(0), vectors
+
+    def _weights(self, lags: tuple[int, ...], vigour: np.ndarray | float = 1.0) -> np.ndarray:
+        """(frames, modes): weights of frames at `lags` of one of vigour 1, whose mode is wanted."""
+        near, values, vectors = self._filter(lags, vigour)
         return (vectors * near) @ (1 / (values[:, None] * self._visible + 1))
 
     def _unknown(self, reach: int) -> np.ndarray:
         """The same for any reach."""
         near, values, _ = self._filter(tuple(range(-reach, reach + 1)))
-        known = np.square(near) @ (self._visible / (values[:, None] * self._visible + 1))
-        return (1 - known).clip(0)
+        total = np.zeros_like(self._visible)
+        for share, level in self._vigour.parts if self._vigour else ((1.0, 1.0),):
+            visible = level**2 * self._visible
+            known = np.square(near) @ (visible / (values[:, None] * visible + 1))
+            total += share * level**2 * (1 - known).clip(0)
+        return total
 
 
 def _alike(there: np.ndarray) -> Iterator[tuple[tuple[int, ...], np.ndarray]]:

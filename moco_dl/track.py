@@ -18,6 +18,7 @@ from moco_dl.batch import DOUBTFUL, Batch, Equations, Given, Motion, late, surro
 from moco_dl.prior import Prior, TissueAlone
 from moco_dl.refine import Refiner
 from moco_dl.timefilter import TimeFilter
+from moco_dl.vigour import Vigour
 
 DESCENTS = 1  # steps to what is most probable where frames have no data
 
@@ -35,7 +36,12 @@ class Tracker:
         inner = _both(root.T, _both(root.T, self.alone.matrix).T) / prior.noise
         visible, axes = np.linalg.eigh(inner)
         self.visible, self.modes = visible.clip(0), _both(root, axes)
-        self.in_time = TimeFilter(prior, self.visible, np.square(self.modes).sum(axis=0))
+        self.follow(None)
+
+    def follow(self, vigour: Vigour | None) -> None:
+        """Expect the tissue to move as strongly at a time as this says; None: alike at any time."""
+        sizes = np.square(self.modes).sum(axis=0)
+        self.in_time = TimeFilter(self.prior, self.visible, sizes, vigour)
 
     @cached_property
     def _inverse(self) -> np.ndarray:
@@ -170,12 +176,12 @@ def tracked(
         return dict(zip((batch.start + known).tolist(), tracker.told(equations.seen[known]), strict=True))
 
     filtered = partial(_solved, refiner=refiner, tracker=tracker)
-    return late(linearised, tracker.in_time.reach, gives, filtered)
+    return late(linearised, tracker.in_time.lookahead, gives, filtered)
 
 
 def _solved(batch: Batch, equations: Equations, told: Given, refiner: Refiner, tracker: Tracker) -> Batch:
     """`batch` with its most probable motion."""
-    motion, reach = batch.motion, tracker.in_time.reach
+    motion, reach = batch.motion, tracker.in_time.lookahead
     near, there = surroundings(batch, reach, told, np.zeros(len(tracker.visible)))
     known = there[reach : len(there) - reach]
     unknowns = tracker.unknowns(equations.seen, tracker.in_time(near, there), known)

@@ -2,9 +2,11 @@
 
 import numpy as np
 
+from moco_dl.batch import Batch, Equations, Motion
 from moco_dl.refine import Refiner
 from moco_dl.scenes import draw_scene
 from moco_dl.template import Template
+from moco_dl.track import tracked
 
 SIZE = (64, 72)
 RUN = 10
@@ -41,3 +43,23 @@ def draw(refiner, frames, *, tissue=0.0, lasting=4.0, rows=0.0, noise=1.0, activ
     errors, lasting_errors = rng.standard_normal((2, frames, len(matrix)))
     errors = (1 - activity) ** 0.5 * errors + activity**0.5 * (slow @ lasting_errors)
     return unknowns, unknowns @ matrix + noise**0.5 * errors @ root(matrix).T
+
+
+def batches(equations, size, flagged=(), doubtful=()):
+    for start in range(0, len(equations), size):
+        part = equations[start : start + size]
+        count = len(part)
+        marks = np.isin(np.arange(start, start + count), flagged)
+        flow = np.zeros((count, 2, 16, 18), np.float32)
+        misfit = np.where(np.isin(np.arange(start, start + count), doubtful), 9.0, 1.0)
+        known = Equations(part, part, misfit)
+        yield (
+            Batch(start, np.zeros((count, 1, 1)), Motion(np.zeros((count, 2), np.float32), flow, marks)),
+            known,
+        )
+
+
+def motions(equations, size, refiner, tracker, **marks):
+    done = list(tracked(batches(equations, size, **marks), refiner, tracker))
+    assert [batch.start for batch in done] == list(range(0, len(equations), size))
+    return np.concatenate([batch.motion.total() for batch in done])

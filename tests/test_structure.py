@@ -34,8 +34,9 @@ CORE = {
     "difference": {"basis", "device", "network", "template", "warp"},
     "refine": {"basis", "device", "difference", "template"},
     "prior": {"basis", "batch", "refine"},
-    "timefilter": {"prior"},
-    "track": {"basis", "batch", "prior", "refine", "timefilter"},
+    "vigour": {"basis"},
+    "timefilter": {"prior", "vigour"},
+    "track": {"basis", "batch", "prior", "refine", "timefilter", "vigour"},
 }
 ROOMS = {  # every module of a room stands here
     "evaluation": {
@@ -112,6 +113,7 @@ KNOW_TORCH = {
 LOAD_TORCH = {
     "anchor",
     "timefilter",
+    "vigour",
     "evaluation.measure",
     "evaluation.table",
     "evaluation.pair",

@@ -5,36 +5,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from drawn import draw, gaussian, root, sum_of, textured_refiner
+from drawn import draw, gaussian, motions, root, sum_of, textured_refiner
 
-from moco_dl.batch import Batch, Equations, Motion
+from moco_dl.batch import Equations, Motion
 from moco_dl.prior import Prior
-from moco_dl.track import DESCENTS, Tracker, tracked
+from moco_dl.track import DESCENTS, Tracker
 
 
 @pytest.fixture(scope="module")
 def refiner():
     return textured_refiner()
-
-
-def batches(equations, size, flagged=(), doubtful=()):
-    for start in range(0, len(equations), size):
-        part = equations[start : start + size]
-        count = len(part)
-        marks = np.isin(np.arange(start, start + count), flagged)
-        flow = np.zeros((count, 2, 16, 18), np.float32)
-        misfit = np.where(np.isin(np.arange(start, start + count), doubtful), 9.0, 1.0)
-        known = Equations(part, part, misfit)
-        yield (
-            Batch(start, np.zeros((count, 1, 1)), Motion(np.zeros((count, 2), np.float32), flow, marks)),
-            known,
-        )
-
-
-def motions(equations, size, refiner, tracker, **marks):
-    done = list(tracked(batches(equations, size, **marks), refiner, tracker))
-    assert [batch.start for batch in done] == list(range(0, len(equations), size))
-    return np.concatenate([batch.motion.total() for batch in done])
 
 
 @pytest.fixture(scope="module")

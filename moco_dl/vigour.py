@@ -1,0 +1,98 @@
+"""How strongly tissue moves at a time: animals rest, and run.
+
+Where that varies by far, one covariance for all frames is too large for most and too small for some. So a
+frame's motion is taken to be a multiple of what the prior expects, its vigour, which follows a hidden Markov
+model (Rabiner, Proc. IEEE 77, 1989): it changes by degrees, or is drawn anew.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+
+from moco_dl.basis import times_each
+
+LEVELS = 2.0 ** np.arange(-5, 2.1, 0.5)
+CHANGES = 0.01  # probability from a frame to the next that it is drawn anew
+BESIDE = 0.15  # probability that it goes up by one level, and that it goes down by one
+REACH = 8  # frames on either side that tell of a frame's vigour
+UPDATES = 100  # of the levels' shares, by expectation maximisation
+ALIKE = 0.02  # of the frames: so many more are taken to have vigour 1
+LEAST = 1e-4  # of the frames: so many more of each level, so that none is ruled out
+BLIND = 1e-6  # times the noise that a mode must vary to be looked at
+SPREAD = 0.6  # octaves, standard deviation from which on vigour is said to vary
+GAIN = 0.2  # log-likelihood per frame by which that must explain them better than a single level does
+SURE = 20.0  # log-likelihood by which it must explain all of them better
+
+
+@dataclass(frozen=True)
+class Vigour:
+    """The tissue's motion, over that of the prior, comes in LEVELS."""
+
+    shares: np.ndarray  # (k,) of frames
+
+    @property
+    def parts(self) -> list[tuple[float, float]]:
+        """Share of the frames, and their vigour."""
+        return list(zip(self.shares.tolist(), LEVELS.tolist(), strict=True))
+
+    def of_frames(self, told: np.ndarray, there: np.ndarray, visible: np.ndarray) -> np.ndarray:
+        """(n,) root mean square of the vigour expected of frames, from what n + 2 REACH of them tell.
+
+        `told` (n + 2 REACH, modes) with noise of variance `visible` (modes,), see `Tracker`; those that are not
+        `there` tell nothing.
+        """
+        likelihood = np.where(there[:, None], _relative(_log_likelihood(told, visible)), 1.0)
+        return np.sqrt((_posterior(likelihood, self.shares) * np.square(LEVELS)).sum(axis=1))
+
+
+def measure_vigour(told: np.ndarray, visible: np.ndarray) -> Vigour | None:
+    """From what samples tell, (n, modes); None: it does not vary, or cannot be seen to."""
+    found = _log_likelihood(told, visible)
+    likelihood, usual, octaves = _relative(found), LEVELS == 1, np.log2(LEVELS)
+    shares = np.full(len(LEVELS), 1 / len(LEVELS))
+    for _ in range(UPDATES):
+        parts = likelihood * shares
+        parts /= parts.sum(axis=1, keepdims=True)
+        shares = parts.mean(axis=0) + ALIKE * usual + LEAST
+        shares /= shares.sum()
+    gain = (found.max(axis=1) + np.log(likelihood @ shares)).mean() - found.mean(axis=0).max()
+    spread = np.sqrt(shares @ np.square(octaves - shares @ octaves))
+    return Vigour(shares) if gain > max(GAIN, SURE / len(told)) and spread > SPREAD else None
+
+
+def _log_likelihood(told: np.ndarray, visible: np.ndarray) -> np.ndarray:
+    """(n, k) of each level in each frame.
+
+    What is told of a mode has variance `visible` times `level^2 visible + 1`.
+    """
+    shown = visible > BLIND
+    variance = 1 + np.outer(np.square(LEVELS), visible[shown])
+    squares = np.square(told[:, shown]) / visible[shown]
+    return -0.5 * (np.log(variance).sum(axis=1) + times_each(squares, 1 / variance.T))
+
+
+def _relative(log_likelihood: np.ndarray) -> np.ndarray:
+    return np.exp(log_likelihood - log_likelihood.max(axis=1, keepdims=True))
+
+
+def _posterior(likelihood: np.ndarray, shares: np.ndarray) -> np.ndarray:
+    """(n, k) probabilities from likelihoods (n + 2 REACH, k), of each frame from those around it alone."""
+    near = np.moveaxis(sliding_window_view(likelihood, 2 * REACH + 1, axis=0), 2, 0)  # (frames around, n, k)
+    before, after = np.broadcast_to(shares, near.shape[1:]), np.ones(near.shape[1:])
+    for now in near[:REACH]:
+        before = before * now
+        before /= before.sum(axis=1, keepdims=True)
+        before = (1 - CHANGES) * _by_degrees(before) + CHANGES * shares
+    for now in near[:REACH:-1]:
+        after = after * now
+        after /= after.sum(axis=1, keepdims=True)
+        after = (1 - CHANGES) * _by_degrees(after) + CHANGES * (after * shares).sum(axis=1, keepdims=True)
+    found = before * after * near[REACH]
+    return found / found.sum(axis=1, keepdims=True)
+
+
+def _by_degrees(values: np.ndarray) -> np.ndarray:
+    """Values (n, k) of the levels after a frame in which some went up or down by one."""
+    near = np.pad(values, ((0, 0), (1, 1)), mode="edge")
+    return values + BESIDE * (near[:, :-2] - 2 * values + near[:, 2:])

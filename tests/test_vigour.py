@@ -1,0 +1,141 @@
+"""Tissue that moves more strongly at times, on equations drawn from the model itself."""
+
+import numpy as np
+import pytest
+from drawn import draw, gaussian, motions, textured_refiner
+
+from moco_dl.batch import Equations
+from moco_dl.prior import Prior, measure_prior
+from moco_dl.timefilter import TimeFilter
+from moco_dl.track import Tracker
+from moco_dl.vigour import LEVELS, REACH, Vigour, measure_vigour
+
+FRAMES = 200
+BOUT = np.isin(np.arange(FRAMES) // 20, (3, 7))  # two, of 20 frames each
+LASTING = 2.0  # frames
+
+
+@pytest.fixture(scope="module")
+def refiner():
+    return textured_refiner()
+
+
+def moved(refiner, sizes, seed=0):
+    """Unknowns and equations of frames whose tissue moves by so much (frames,), px."""
+    unknowns, _ = draw(refiner, len(sizes), tissue=1.0, lasting=LASTING, seed=seed)
+    unknowns *= sizes[:, None]
+    _, noise = draw(refiner, len(sizes), noise=4.0, seed=seed + 1)
+    return unknowns, unknowns @ refiner.matrix.numpy() + noise
+
+
+def bouts(calm):
+    return 0.2 * np.where(BOUT, 1.0, calm)
+
+
+def tracker_of(refiner, equations):
+    """As samples would have it that are the whole movie."""
+    whole = Equations(equations, equations, np.ones(len(equations)))
+    runs, trusted = np.zeros(len(equations), int), np.ones(len(equations), bool)
+    return Tracker(refiner, measure_prior(refiner, whole, runs, trusted))
+
+
+def vigour_of(tracker, equations):
+    return measure_vigour(tracker.told(equations), tracker.visible)
+
+
+def test_tissue_that_always_moves_alike_is_left_alone(refiner):
+    for seed in range(3):
+        _, equations = moved(refiner, bouts(1.0), seed)
+        assert vigour_of(tracker_of(refiner, equations), equations) is None
+
+
+def test_where_nothing_moves_there_are_no_bouts(refiner):
+    _, equations = moved(refiner, bouts(1.0) * 0)
+    assert vigour_of(tracker_of(refiner, equations), equations) is None
+
+
+def test_bouts_are_seen(refiner):
+    _, equations = moved(refiner, bouts(0.1))
+    tracker = tracker_of(refiner, equations)
+    vigour = vigour_of(tracker, equations)
+    told = np.pad(tracker.told(equations), ((REACH, REACH), (0, 0)))
+    there = np.pad(np.ones(FRAMES, bool), REACH)
+    found = vigour.of_frames(told, there, tracker.visible)
+    inside = np.convolve(BOUT, np.ones(5), "same")
+    assert found[inside == 5].min() > 3 * found[inside == 0].max()
+    assert 6 < found[inside == 5].mean() / found[inside == 0].mean() < 15
+
+
+def test_frames_that_tell_nothing_are_taken_to_move_like_those_around(refiner):
+    _, equations = moved(refiner, bouts(0.1))
+    tracker = tracker_of(refiner, equations)
+    vigour = vigour_of(tracker, equations)
+    told = np.pad(tracker.told(equations), ((REACH, REACH), (0, 0)))
+    there = np.pad(np.ones(FRAMES, bool), REACH)
+    there[REACH + np.array([70, 100])] = False  # in a bout, and not in one
+    told[~there] = 1e9
+    found = vigour.of_frames(told, there, tracker.visible)
+    assert found[70] > 0.5 * found[[69, 71]].mean() and found[100] < 2 * found[[99, 101]].mean()
+
+
+def test_calm_frames_gain_and_no_others_lose(refiner):
+    unknowns, equations = moved(refiner, bouts(0.1))
+    truth = np.stack([refiner.basis.displacement(row)[2] for row in unknowns])
+    tracker, bent = tracker_of(refiner, equations), []
+    for vigour in (None, vigour_of(tracker, equations)):
+        tracker.follow(vigour)
+        error = motions(equations, 16, refiner, tracker) - truth
+        rest = error - error.mean(axis=(2, 3), keepdims=True)  # shifts are each frame's own
+        bent.append(np.linalg.norm(rest, axis=1).mean(axis=(1, 2)))
+    assert bent[1][~BOUT].mean() < 0.75 * bent[0][~BOUT].mean()
+    assert bent[1][BOUT].mean() < 1.02 * bent[0][BOUT].mean()
+    true = np.linalg.norm(error, axis=1).mean()
+    assert tracker.errors(refiner).length().mean() == pytest.approx(true, rel=0.2)
+
+
+def test_batches_make_no_difference(refiner):
+    _, equations = moved(refiner, bouts(0.1))
+    tracker = tracker_of(refiner, equations)
+    tracker.follow(vigour_of(tracker, equations))
+    whole = motions(equations[:90], 90, refiner, tracker)
+    for size in (1, 7):
+        np.testing.assert_array_equal(motions(equations[:90], size, refiner, tracker), whole)
+
+
+class Known(Vigour):
+    """As strong as it is said to be."""
+
+    def of_frames(self, told, there, visible):
+        return self.shares
+
+
+def test_a_mode_is_the_most_probable_one():
+    """Against one system of equations for the whole movie."""
+    count, rng = 9, np.random.default_rng(0)
+    visible, told, sizes = np.array([0.3, 2.0]), rng.standard_normal((count, 2)), rng.uniform(0.2, 3, count)
+    activity = np.array([0.2])
+    prior = Prior(np.zeros(2), 1.0, np.ones(1), np.eye(1), (1.5,), np.ones(1), activity)
+    in_time = TimeFilter(prior, visible, np.ones(2), Vigour(np.full(len(LEVELS), 1 / len(LEVELS))))
+    in_time.reach, ahead = count, count + REACH
+    in_time._vigour = Known(np.pad(sizes, count, constant_values=1.0))
+    found = in_time(np.pad(told, ((ahead, ahead), (0, 0))), np.pad(np.ones(count, bool), ahead))
+    motion = gaussian(count, 1.5) * np.outer(sizes, sizes)
+    noise = 0.8 * np.eye(count) + 0.2 * gaussian(count, 1.5)
+    for mode, strength in enumerate(visible):
+        wanted = motion @ np.linalg.solve(strength * motion + noise, told[:, mode])
+        np.testing.assert_allclose(found[:, mode], wanted, rtol=1e-6)
+
+
+def test_what_stays_unknown_is_expected_of_each_vigour():
+    """Against filters for each of them."""
+    visible, sizes = np.array([0.3, 2.0]), np.ones(2)
+    prior = Prior(np.zeros(2), 1.0, np.ones(1), np.eye(1), (1.5,), np.ones(1), np.zeros(1))
+    shares = np.where(np.isin(LEVELS, (0.5, 2.0)), 0.5, 0.0)
+    mixed = TimeFilter(prior, visible, sizes, Vigour(shares))
+    mixed.reach = 8
+    expected = 0.0
+    for level in (0.5, 2.0):
+        alike = TimeFilter(prior, level**2 * visible, sizes)
+        alike.reach = 8
+        expected = expected + 0.5 * level**2 * alike.unknown()
+    np.testing.assert_allclose(mixed.unknown(), expected)
