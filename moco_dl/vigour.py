@@ -20,7 +20,7 @@ UPDATES = 100  # of the levels' shares, by expectation maximisation
 ALIKE = 0.02  # of the frames: so many more are taken to have vigour 1
 LEAST = 1e-4  # of the frames: so many more of each level, so that none is ruled out
 BLIND = 1e-6  # times the noise that a mode must vary to be looked at
-SPREAD = 0.6  # octaves, standard deviation from which on vigour is said to vary
+SPREAD = 0.5  # octaves, standard deviation from which on vigour is said to vary
 GAIN = 0.2  # log-likelihood per frame by which that must explain them better than a single level does
 SURE = 20.0  # log-likelihood by which it must explain all of them better
 
