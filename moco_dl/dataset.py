@@ -18,9 +18,10 @@ from moco_dl.errors import NrcorrectError
 from moco_dl.fields import CONVENTION, create_fields
 from moco_dl.movie import SMALLEST, Progress, open_movie
 from moco_dl.output import create_hdf5, create_movie, movie_format, refuse_existing, staged
+from moco_dl.pairs import PairOptions, Pairs, ScenePool, draw_pairs
 from moco_dl.reference import load_image
 from moco_dl.samples import draw_samples, sample_runs
-from moco_dl.synth import PairOptions, Pairs, ScenePool, SyntheticMovie, draw_pairs
+from moco_dl.synth import SyntheticMovie
 
 if TYPE_CHECKING:
     from moco_dl.train import TrainOptions

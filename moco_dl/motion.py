@@ -3,7 +3,8 @@
 Every field is backward, in pixels, components (dy, dx): see `warp.py`.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
@@ -24,6 +25,10 @@ class MotionOptions:
     def __post_init__(self) -> None:
         if self.spread[0] > self.spread[1]:
             raise NrcorrectError(f"spread: got {self.spread}; wanted the smaller number first")
+
+    def changed(self, options: Mapping[str, object]) -> "MotionOptions":
+        """The same, but for those of `options` that are not None."""
+        return replace(self, **{name: value for name, value in options.items() if value is not None})
 
 
 def gaussian_basis(shape: tuple[int, int], rng: np.random.Generator, options: MotionOptions) -> np.ndarray:

@@ -5,8 +5,12 @@ is active together. `layers[0] + (activity[:, None, None] * layers[1:]).sum(0)` 
 Scenes range from textured neuropil with somata to dense honeycombs, and to a few cells on black.
 """
 
+from collections.abc import Mapping
+
 import numpy as np
 from scipy.ndimage import gaussian_filter
+
+MARGIN = 24  # px of scene around a crop, so that what moves in at the edges exists
 
 
 def draw_scene(shape: tuple[int, int], rng: np.random.Generator, *, groups: int = 4) -> np.ndarray:
@@ -43,6 +47,21 @@ def image_scene(
     piece = gaussian_filter(resting[y : y + shape[0], x : x + shape[1]], 0.5)
     layers[0] = piece / max(piece.mean(), 1e-6 * resting.max())
     return layers
+
+
+def some_scene(
+    shape: tuple[int, int], rng: np.random.Generator, images: Mapping[str, np.ndarray], groups: int = 4
+) -> np.ndarray:
+    """A scene (1 + groups, H, W) from one of `images`, or an invented one if there are none."""
+    if not images:
+        return draw_scene(shape, rng, groups=groups)
+    return image_scene(list(images.values())[rng.integers(len(images))], shape, rng, groups=groups)
+
+
+def expose(image: np.ndarray, read_noise: float, rng: np.random.Generator) -> np.ndarray:
+    """Expected photons (H, W) -> detected ones, float32: Poisson plus Gaussian read noise."""
+    detected = rng.poisson(np.clip(image, 0, None)) + read_noise * rng.standard_normal(image.shape)
+    return detected.astype(np.float32)
 
 
 def smooth_noise(shape: tuple[int, int], sigma: float, rng: np.random.Generator) -> np.ndarray:

@@ -9,7 +9,8 @@ from evaluations import evaluation_of
 import moco_dl
 from moco_dl.evaluation import Evaluation
 from moco_dl.fields import Fields
-from moco_dl.synth import MotionOptions, MovieOptions, SyntheticMovie
+from moco_dl.motion import MotionOptions
+from moco_dl.synth import MovieOptions, SyntheticMovie
 from moco_dl.warp import warp
 
 REAL = Path(__file__).resolve().parents[2] / "shared" / "data"

@@ -10,7 +10,7 @@ from moco_dl.dataset import Batches, PairFile, write_pairs
 from moco_dl.errors import NrcorrectError
 from moco_dl.losses import end_point_error, mixed_loss, mse, ncc, robust_epe
 from moco_dl.network import NetworkConfig
-from moco_dl.synth import PairOptions, ScenePool
+from moco_dl.pairs import PairOptions, ScenePool
 from moco_dl.train import Trainer, TrainOptions, parse_loss, train_into
 from moco_dl.warp import warp
 

@@ -41,7 +41,8 @@ def synth(
 ) -> None:
     """Make a dataset of synthetic pairs OUT (HDF5) with known fields, or a movie OUT (TIFF, HDF5)."""
     from moco_dl.dataset import preview_pairs, preview_possible, read_scene_image, write_movie, write_pairs
-    from moco_dl.synth import ScenePool, SyntheticMovie, movie_options, pair_options
+    from moco_dl.pairs import ScenePool, pair_options
+    from moco_dl.synth import SyntheticMovie, movie_options
 
     count, frames, seed, replace = (options.pop(name) for name in ("pairs", "frames", "seed", "overwrite"))
     if movie and count is not None:
