@@ -72,6 +72,19 @@ def smooth_series(count: int, frames: int, rng: np.random.Generator, sigma: floa
     return (series / series.std())[:, margin : margin + frames].astype(np.float32)
 
 
+def bouts(frames: int, calm: float, rng: np.random.Generator) -> np.ndarray:
+    """`(frames,)` float32, how strongly tissue moves: 1 in bouts of 15 to 40 frames, `calm` between them.
+
+    There are 40 to 100 frames between; it changes within a few.
+    """
+    strength, start = np.full(frames, calm), int(rng.integers(15, 50))
+    while start < frames:
+        length = int(rng.integers(15, 41))
+        strength[start : start + length] = 1.0
+        start += length + int(rng.integers(40, 101))
+    return gaussian_filter1d(strength, 2.0, mode="nearest").astype(np.float32)
+
+
 class Trajectory:
     """Motion of a whole movie: `field(t)` gives frame t's backward field `(2, H, W)` float32."""
 

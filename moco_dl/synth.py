@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
-from moco_dl.motion import MotionOptions, Trajectory, smooth_series
+from moco_dl.motion import MotionOptions, Trajectory, bouts, smooth_series
 from moco_dl.scenes import MARGIN, expose, some_scene
 from moco_dl.warp import invert, warp
 
@@ -21,19 +21,30 @@ class MovieOptions:
     offset: float = 400.0  # counts
     read_noise: float = 0.4  # photons
     groups: int = 24  # groups of cells that are active together
+    calm: float = 1.0  # how strongly tissue moves between bouts, over how it does in them; 1: always alike
     motion: MotionOptions = field(
         default_factory=lambda: MotionOptions(spread=(20.0, 60.0), amplitude=4.0, rigid=6.0, rows=0.5)
     )
 
 
 def movie_options(
-    *, frames: int | None = None, size: int | None = None, photons: float | None = None, **motion: object
+    *,
+    frames: int | None = None,
+    size: int | None = None,
+    photons: float | None = None,
+    calm: float | None = None,
+    **motion: object,
 ) -> MovieOptions:
-    """MovieOptions of a length, frame size, px, light level, photons, and `motion`; None: the default."""
+    """MovieOptions of a length, frame size, px, light level, photons, and so on; None: the default."""
     length, side, _ = MovieOptions.shape
     shape = (frames or length, size or side, size or side)
     changed = MovieOptions().motion.changed(motion)
-    return MovieOptions(shape=shape, photons=photons or MovieOptions.photons, motion=changed)
+    return MovieOptions(
+        shape=shape,
+        photons=photons or MovieOptions.photons,
+        calm=MovieOptions.calm if calm is None else calm,
+        motion=changed,
+    )
 
 
 class SyntheticMovie:
@@ -48,6 +59,7 @@ class SyntheticMovie:
         self._crop = (..., slice(margin, -margin), slice(margin, -margin))
         self._scene = some_scene(padded, rng, images, options.groups)
         self._trajectory = Trajectory(padded, frames, rng, options.motion)
+        self._strength = bouts(frames, options.calm, np.random.default_rng([seed, 6]))
         self._activity = np.clip(smooth_series(options.groups, frames, rng, 5.0) - 1, 0, None)
 
     @property
@@ -64,7 +76,7 @@ class SyntheticMovie:
 
     def moved(self, t: int) -> tuple[np.ndarray, np.ndarray]:
         """What frame t would show without noise, photons (H, W), and its true backward field (2, H, W) px."""
-        truth = self._trajectory.field(t)
+        truth = self._strength[t] * self._trajectory.field(t)
         light, backward = torch.from_numpy(self._light(t))[None, None], torch.from_numpy(truth)[None]
         moved = warp(light, invert(backward), mode="bicubic")[0, 0].numpy()
         return moved[self._crop] * self.options.photons, truth[self._crop]

@@ -152,6 +152,19 @@ def test_movie_truth_aligns_the_frames():
         assert after > 0.8 and after > before
 
 
+def test_movies_may_move_in_bouts():
+    always, calm = (
+        np.stack([movie.moved(t)[1] for t in range(200)])
+        for movie in (SyntheticMovie(0, movie_options(frames=200, size=64, calm=calm)) for calm in (None, 0.2))
+    )
+    strength = np.hypot(*calm.swapaxes(0, 1)).mean(axis=(1, 2)) / np.hypot(*always.swapaxes(0, 1)).mean(
+        axis=(1, 2)
+    )
+    np.testing.assert_allclose(strength[:, None, None, None] * always, calm, atol=1e-5)
+    assert strength.max() == pytest.approx(1) and strength.min() == pytest.approx(0.2)
+    assert 0.3 < (strength < 0.25).mean() < 0.8 and np.abs(np.diff(strength)).max() < 0.2
+
+
 def test_motion_of_pairs_and_movies_can_be_chosen():
     still = pair_options(size=64, amplitude=0.0, rigid=0.0, rows=0.0)
     pairs = draw_pairs(ScenePool(0, still.scene_size), 0, 4, still)

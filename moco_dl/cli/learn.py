@@ -26,6 +26,11 @@ LENGTH, NOT_NEGATIVE = click.FloatRange(0, min_open=True), click.FloatRange(0)
 @click.option("--rigid", type=NOT_NEGATIVE, help="Size of whole-frame shifts, px [2, movie 6].")
 @click.option("--rows", type=NOT_NEGATIVE, help="Largest row-by-row displacement, px [4, movie 0.5].")
 @click.option(
+    "--calm",
+    type=click.FloatRange(0, 1),
+    help="Movies that move in bouts: motion between them, over that in them [1, always alike].",
+)
+@click.option(
     "--images",
     type=PATH,
     multiple=True,
@@ -44,15 +49,17 @@ def synth(
     from moco_dl.pairs import ScenePool, pair_options
     from moco_dl.synth import SyntheticMovie, movie_options
 
-    count, frames, seed, replace = (options.pop(name) for name in ("pairs", "frames", "seed", "overwrite"))
+    count, seed, replace = (options.pop(name) for name in ("pairs", "seed", "overwrite"))
+    of_movies = {name: options.pop(name) for name in ("frames", "calm")}
     if movie and count is not None:
         raise click.UsageError("--pairs is for datasets; leave it out with --movie")
     if movie and preview is not None:
         raise click.UsageError("--preview is for datasets; leave it out with --movie")
-    if not movie and frames is not None:
-        raise click.UsageError("--frames is for movies; add --movie")
+    for name, value in of_movies.items():
+        if not movie and value is not None:
+            raise click.UsageError(f"--{name} is for movies; add --movie")
     with reported(usage=True):
-        wanted = movie_options(frames=frames, **options) if movie else pair_options(**options)
+        wanted = movie_options(**of_movies, **options) if movie else pair_options(**options)
     with reported(), bar(out.name, quiet) as progress:
         shown = {path.name: read_scene_image(path) for path in images}
         if movie:
