@@ -21,6 +21,7 @@ KEPT = 25 * 2**20  # bytes of sampled frames that are kept in memory; all, if ot
 ENOUGH = 32 * 2**20  # bytes of those that the reference is made of: 40 to 100 frames
 BINNED = 240  # px, shorter side from which on binned frames show enough
 PATTERN_PASSES = 2  # a detector's pattern is estimated this often, each time with better motion
+SETTLED = 0.05  # of the reference's contrast: a pattern that changes by less changes motion by next to nothing
 RIGID_PASSES = 2  # the reference is estimated this often from rigidly registered samples
 
 
@@ -54,8 +55,10 @@ class Survey:
             pattern = fixed_pattern(replace(samples, motion=motion), reference, self.mapping)
             if pattern is None:
                 break
-            samples = replace(samples, pattern=pattern)
+            before, samples = samples.pattern, replace(samples, pattern=pattern)
             small = replace(small, pattern=binned(pattern[None], self.factor)[0])
+            if before is not None and (pattern - before).std() < SETTLED * reference.std():
+                break
             reference, motion = self._looked_at(samples, small, given)
         estimator, image = self._estimator(reference, self.binning), reference
         if self.network and given is not None:
