@@ -26,6 +26,7 @@ FAR = 0.7  # px, mean length of a first step that is taken again from where it l
 CALIBRATING = 2  # runs of samples, from which it is seen how much frames tell of a displacement
 LASTS = 2.0  # frames over which the network's fields are smoothed, from which on it need not see all
 LEAST_TOLD = 0.25  # that an expected error is corrected for
+UNEVEN = 0.3  # standard deviation of the logarithm of misfits, from which on frames are not alike in noise
 LEAST_MISFIT = 0.01  # of the expected variance; frames that are all alike leave next to nothing
 
 
@@ -142,8 +143,10 @@ class Preparation:
         """A step, with filters for a prior that is measured on samples' equations."""
         prior = measure_prior(refiner, equations, samples.runs, trusted)
         prior = prior if self.smooth is None else prior.with_motion_lasting(self.smooth)
-        tracker = Tracker(refiner, prior, _usual(equations))
-        told = tracker.told(equations.seen[trusted])
+        misfit = equations.misfit[trusted]
+        uneven = bool(np.log(np.maximum(misfit, LEAST_MISFIT)).std() > UNEVEN)
+        tracker = Tracker(refiner, prior, _usual(equations), uneven=uneven)
+        told = tracker.clarity(misfit)[:, None] * tracker.told(equations.seen[trusted])
         tracker.follow(measure_vigour(told, tracker.visible))
         return Step(refiner, tracker, motion, replace(equations, missing=None))
 

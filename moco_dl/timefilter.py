@@ -35,24 +35,25 @@ class TimeFilter:
         """(modes,) variance, over that of the prior, that stays unknown far from the ends of the movie."""
         return self._unknown(self.reach)
 
-    def __call__(self, told: np.ndarray, there: np.ndarray) -> np.ndarray:
+    def __call__(self, told: np.ndarray, there: np.ndarray, clear: np.ndarray) -> np.ndarray:
         """Modes of n frames, from what these and `lookahead` more at either end tell of them: (n, modes).
 
-        `told` (n + 2 lookahead, modes), where frames are `there` (n + 2 lookahead,); others tell nothing.
+        `told` (n + 2 lookahead, modes) is `clear` (n + 2 lookahead,) times what they tell, so that its noise is
+        alike. Frames that are not `there` (n + 2 lookahead,) tell nothing.
         """
-        reach, vigour = self.reach, None
+        reach, sizes = self.reach, None if (clear == 1).all() else clear  # of motion, over that of noise
         if self._vigour:
-            vigour = self._vigour.of_frames(told, there, self._visible)
-            told, there = told[REACH:-REACH], there[REACH:-REACH]
+            sizes = self._vigour.of_frames(told, there, self._visible)
+            told, there, clear = (of_frames[REACH:-REACH] for of_frames in (told, there, clear))
         modes = np.zeros((len(told) - 2 * reach, told.shape[1]))
         for lags, alike in _alike(sliding_window_view(there, 2 * reach + 1)):
             around = alike[:, None] + np.array(lags) + reach  # (frames alike, lags)
-            if vigour is None:
+            if sizes is None:
                 modes[alike] = (self._usual_weights(lags) * told[around]).sum(axis=1)
                 continue
             for i, near in zip(alike, around, strict=True):
-                weights = self._weights(lags, vigour[near])
-                modes[i] = vigour[i + reach] * (weights * told[near]).sum(axis=0)
+                size = sizes[i + reach] / clear[i + reach]
+                modes[i] = size * (self._weights(lags, sizes[near]) * told[near]).sum(axis=0)
         return modes
 
     def _around(self, lags: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -63,19 +64,19 @@ class TimeFilter:
         whitening = np.linalg.inv(np.linalg.cholesky(noise[apart]))
         return self._prior.motion_between(np.abs(lags)), motion[apart], whitening
 
-    def _filter(self, lags: tuple[int, ...], vigour: np.ndarray | float = 1.0) -> tuple[np.ndarray, ...]:
+    def _filter(self, lags: tuple[int, ...], sizes: np.ndarray | float = 1.0) -> tuple[np.ndarray, ...]:
         """Correlation with frames at `lags`; what solves for all modes at once: eigenvalues, vectors.
 
-        `vigour` (frames,) is theirs.
+        Their motion is `sizes` (frames,) times what the prior expects.
         """
         near, between, whitening = self._around(lags)
-        values, axes = np.linalg.eigh(whitening @ (between * np.multiply.outer(vigour, vigour)) @ whitening.T)
+        values, axes = np.linalg.eigh(whitening @ (between * np.multiply.outer(sizes, sizes)) @ whitening.T)
         vectors = whitening.T @ axes
-        return (near * vigour) @ vectors, values.clip(0), vectors
+        return (near * sizes) @ vectors, values.clip(0), vectors
 
-    def _weights(self, lags: tuple[int, ...], vigour: np.ndarray | float = 1.0) -> np.ndarray:
-        """(frames, modes): weights of frames at `lags` of one of vigour 1, whose mode is wanted."""
-        near, values, vectors = self._filter(lags, vigour)
+    def _weights(self, lags: tuple[int, ...], sizes: np.ndarray | float = 1.0) -> np.ndarray:
+        """(frames, modes): weights of frames at `lags` of one that moves as expected, whose mode is wanted."""
+        near, values, vectors = self._filter(lags, sizes)
         return (vectors * near) @ (1 / (values[:, None] * self._visible + 1))
 
     def _unknown(self, reach: int) -> np.ndarray:

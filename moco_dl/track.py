@@ -20,15 +20,16 @@ from moco_dl.refine import Refiner
 from moco_dl.timefilter import TimeFilter
 from moco_dl.vigour import Vigour
 
+LEAST_NOISE = 0.2  # variance that frames are taken to have at least, over the usual
 DESCENTS = 1  # steps to what is most probable where frames have no data
 
 
 class Tracker:
     """Filters of one movie."""
 
-    def __init__(self, refiner: Refiner, prior: Prior, usual: float = 1.0):
-        """`usual` is the misfit that frames usually have."""
-        self.prior, self.usual = prior, usual
+    def __init__(self, refiner: Refiner, prior: Prior, usual: float = 1.0, *, uneven: bool = False):
+        """`usual` is the misfit that frames usually have; `uneven`: they are as noisy as they misfit."""
+        self.prior, self.usual, self.uneven = prior, usual, uneven
         self.alone = TissueAlone(
             refiner.matrix.numpy(), refiner.basis.kinds()["tissue"], prior.noise / prior.other
         )
@@ -115,6 +116,10 @@ class Tracker:
     def trusts(self, misfit: np.ndarray) -> np.ndarray:
         return misfit <= DOUBTFUL * self.usual
 
+    def clarity(self, misfit: np.ndarray) -> np.ndarray:
+        """(n,) usual standard deviation of the noise, over that in frames of this misfit (n,)."""
+        return np.maximum(misfit / self.usual, LEAST_NOISE) ** -0.5 if self.uneven else np.ones(len(misfit))
+
     def told(self, equations: np.ndarray) -> np.ndarray:
         """What frames' equations (n, 2 m) tell of each mode: (n, modes)."""
         told = self.alone.equations(equations - self.prior.common)
@@ -173,7 +178,9 @@ def tracked(
 
     def gives(batch: Batch, equations: Equations) -> Given:
         known = np.flatnonzero(~batch.motion.flagged & tracker.trusts(equations.misfit))
-        return dict(zip((batch.start + known).tolist(), tracker.told(equations.seen[known]), strict=True))
+        clear = tracker.clarity(equations.misfit[known])[:, None]
+        told = np.hstack((clear * tracker.told(equations.seen[known]), clear))
+        return dict(zip((batch.start + known).tolist(), told, strict=True))
 
     filtered = partial(_solved, refiner=refiner, tracker=tracker)
     return late(linearised, tracker.in_time.lookahead, gives, filtered)
@@ -182,9 +189,9 @@ def tracked(
 def _solved(batch: Batch, equations: Equations, told: Given, refiner: Refiner, tracker: Tracker) -> Batch:
     """`batch` with its most probable motion."""
     motion, reach = batch.motion, tracker.in_time.lookahead
-    near, there = surroundings(batch, reach, told, np.zeros(len(tracker.visible)))
+    near, there = surroundings(batch, reach, told, np.append(np.zeros(len(tracker.visible)), 1.0))
     known = there[reach : len(there) - reach]
-    unknowns = tracker.unknowns(equations.seen, tracker.in_time(near, there), known)
+    unknowns = tracker.unknowns(equations.seen, tracker.in_time(near[:, :-1], there, near[:, -1]), known)
     unknowns[motion.flagged] = 0
     shift, rows, flow = refiner.basis.displacement(unknowns)
     mean = flow.mean(axis=(2, 3))

@@ -45,14 +45,14 @@ def draw(refiner, frames, *, tissue=0.0, lasting=4.0, rows=0.0, noise=1.0, activ
     return unknowns, unknowns @ matrix + noise**0.5 * errors @ root(matrix).T
 
 
-def batches(equations, size, flagged=(), doubtful=()):
+def batches(equations, size, flagged=(), doubtful=(), misfit=1.0):
     for start in range(0, len(equations), size):
         part = equations[start : start + size]
         count = len(part)
         marks = np.isin(np.arange(start, start + count), flagged)
         flow = np.zeros((count, 2, 16, 18), np.float32)
-        misfit = np.where(np.isin(np.arange(start, start + count), doubtful), 9.0, 1.0)
-        known = Equations(part, part, misfit)
+        usual = np.broadcast_to(misfit, len(equations))[start : start + count]
+        known = Equations(part, part, np.where(np.isin(np.arange(start, start + count), doubtful), 9.0, usual))
         yield (
             Batch(start, np.zeros((count, 1, 1)), Motion(np.zeros((count, 2), np.float32), flow, marks)),
             known,

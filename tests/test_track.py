@@ -109,6 +109,21 @@ def test_batches_make_no_difference(refiner, prior):
         np.testing.assert_array_equal(motions(equations, size, refiner, tracker), whole)
 
 
+def test_noisy_frames_count_less_where_noise_is_uneven(refiner, prior):
+    unknowns, clean = draw(refiner, 120, tissue=0.2, lasting=3.0, noise=0.0)
+    noise, misfit = draw(refiner, 120, noise=1.3)[1], np.tile([0.3, 2.4, 1.0], 40)
+    equations = clean + np.sqrt(misfit)[:, None] * noise
+    truth, errors = sum_of(refiner.basis.displacement(unknowns)), []
+    for uneven in (False, True):
+        tracker = Tracker(refiner, replace(prior, lasting=(3.0,), activity=np.zeros(1)), uneven=uneven)
+        error = motions(equations, 16, refiner, tracker, misfit=misfit) - truth
+        error -= error.mean(axis=(2, 3), keepdims=True)
+        errors.append(np.linalg.norm(error, axis=1).mean(axis=(1, 2)))
+        by_one = motions(equations[:40], 1, refiner, tracker, misfit=misfit[:40])
+        np.testing.assert_array_equal(by_one, motions(equations[:40], 7, refiner, tracker, misfit=misfit[:40]))
+    assert errors[1].mean() < 0.95 * errors[0].mean()
+
+
 def test_flagged_frames_neither_give_nor_take(refiner, prior):
     _, equations = draw(refiner, 20, tissue=0.2)
     tracker = Tracker(refiner, prior)

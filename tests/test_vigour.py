@@ -112,15 +112,18 @@ class Known(Vigour):
 def test_a_mode_is_the_most_probable_one():
     """Against one system of equations for the whole movie."""
     count, rng = 9, np.random.default_rng(0)
-    visible, told, sizes = np.array([0.3, 2.0]), rng.standard_normal((count, 2)), rng.uniform(0.2, 3, count)
+    visible, told = np.array([0.3, 2.0]), rng.standard_normal((count, 2))
+    sizes, loud = rng.uniform(0.2, 3, count), rng.uniform(0.5, 2, count)  # of motion, and of noise
     activity = np.array([0.2])
     prior = Prior(np.zeros(2), 1.0, np.ones(1), np.eye(1), (1.5,), np.ones(1), activity)
     in_time = TimeFilter(prior, visible, np.ones(2), Vigour(np.full(len(LEVELS), 1 / len(LEVELS))))
     in_time.reach, ahead = count, count + REACH
-    in_time._vigour = Known(np.pad(sizes, count, constant_values=1.0))
-    found = in_time(np.pad(told, ((ahead, ahead), (0, 0))), np.pad(np.ones(count, bool), ahead))
+    in_time._vigour = Known(np.pad(sizes / loud, count, constant_values=1.0))
+    clear = np.pad(1 / loud, ahead, constant_values=1.0)
+    given = clear[:, None] * np.pad(told, ((ahead, ahead), (0, 0)))
+    found = in_time(given, np.pad(np.ones(count, bool), ahead), clear)
     motion = gaussian(count, 1.5) * np.outer(sizes, sizes)
-    noise = 0.8 * np.eye(count) + 0.2 * gaussian(count, 1.5)
+    noise = (0.8 * np.eye(count) + 0.2 * gaussian(count, 1.5)) * np.outer(loud, loud)
     for mode, strength in enumerate(visible):
         wanted = motion @ np.linalg.solve(strength * motion + noise, told[:, mode])
         np.testing.assert_allclose(found[:, mode], wanted, rtol=1e-6)
