@@ -146,8 +146,8 @@ class Preparation:
         misfit = equations.misfit[trusted]
         uneven = bool(np.log(np.maximum(misfit, LEAST_MISFIT)).std() > UNEVEN)
         tracker = Tracker(refiner, prior, _usual(equations), uneven=uneven)
-        told = tracker.clarity(misfit)[:, None] * tracker.told(equations.seen[trusted])
-        tracker.follow(measure_vigour(told, tracker.visible))
+        if not uneven:  # else motion would be taken for noise, and noise for motion
+            tracker.follow(measure_vigour(tracker.told(equations.seen[trusted]), tracker.visible))
         return Step(refiner, tracker, motion, replace(equations, missing=None))
 
 
