@@ -35,7 +35,7 @@ def movie_options(
     calm: float | None = None,
     **motion: object,
 ) -> MovieOptions:
-    """MovieOptions of a length, frame size, px, light level, photons, and so on; None: the default."""
+    """MovieOptions with frames of `size` x `size` px, and `motion` (see MotionOptions); None: the default."""
     length, side, _ = MovieOptions.shape
     shape = (frames or length, size or side, size or side)
     changed = MovieOptions().motion.changed(motion)
