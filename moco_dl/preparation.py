@@ -146,8 +146,10 @@ class Preparation:
         misfit = equations.misfit[trusted]
         uneven = bool(np.log(np.maximum(misfit, LEAST_MISFIT)).std() > UNEVEN)
         tracker = Tracker(refiner, prior, _usual(equations), uneven=uneven)
-        if not uneven:  # else motion would be taken for noise, and noise for motion
-            tracker.follow(measure_vigour(tracker.told(equations.seen[trusted]), tracker.visible))
+        # Where noise is uneven, it would be taken for motion.
+        vigour = None if uneven else measure_vigour(tracker.told(equations.seen[trusted]), tracker.visible)
+        if vigour is not None:
+            tracker.follow(vigour)
         return Step(refiner, tracker, motion, replace(equations, missing=None))
 
 

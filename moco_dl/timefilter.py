@@ -21,7 +21,7 @@ class TimeFilter:
 
         `sizes` (modes,) is what a mode of unit variance adds to squared errors.
         """
-        self._prior, self._visible, self._vigour = prior, visible, vigour
+        self._prior, self._visible, self.vigour = prior, visible, vigour
         self._around, self._usual_weights = (lru_cache(maxsize=16)(f) for f in (self._around, self._weights))
         errors = [sizes @ self._unknown(reach) for reach in REACHES]
         self.reach = next(r for r, error in zip(REACHES, errors, strict=True) if error <= ENOUGH * errors[-1])
@@ -29,7 +29,7 @@ class TimeFilter:
     @property
     def lookahead(self) -> int:
         """Frames on either side that must be known."""
-        return self.reach + (REACH if self._vigour else 0)
+        return self.reach + (REACH if self.vigour else 0)
 
     def unknown(self) -> np.ndarray:
         """(modes,) variance, over that of the prior, that stays unknown far from the ends of the movie."""
@@ -42,8 +42,8 @@ class TimeFilter:
         alike. Frames that are not `there` (n + 2 lookahead,) tell nothing.
         """
         reach, sizes = self.reach, None if (clear == 1).all() else clear  # of motion, over that of noise
-        if self._vigour:
-            sizes = self._vigour.of_frames(told, there, self._visible)
+        if self.vigour:
+            sizes = self.vigour.of_frames(told, there, self._visible)
             told, there, clear = (of_frames[REACH:-REACH] for of_frames in (told, there, clear))
         modes = np.zeros((len(told) - 2 * reach, told.shape[1]))
         for lags, alike in _alike(sliding_window_view(there, 2 * reach + 1)):
@@ -83,7 +83,7 @@ class TimeFilter:
         """The same for any reach."""
         near, values, _ = self._filter(tuple(range(-reach, reach + 1)))
         total = np.zeros_like(self._visible)
-        for share, level in self._vigour.parts if self._vigour else ((1.0, 1.0),):
+        for share, level in self.vigour.parts if self.vigour else ((1.0, 1.0),):
             visible = level**2 * self._visible
             known = np.square(near) @ (visible / (values[:, None] * visible + 1))
             total += share * level**2 * (1 - known).clip(0)

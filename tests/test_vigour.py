@@ -5,10 +5,13 @@ import pytest
 from drawn import draw, gaussian, motions, textured_refiner
 
 from moco_dl.batch import Equations
+from moco_dl.correction import Corrector
+from moco_dl.movie import ArrayMovie
 from moco_dl.prior import Prior, measure_prior
+from moco_dl.synth import SyntheticMovie, movie_options
 from moco_dl.timefilter import TimeFilter
 from moco_dl.track import Tracker
-from moco_dl.vigour import LEVELS, REACH, Vigour, measure_vigour
+from moco_dl.vigour import BESIDE, CHANGES, LEVELS, REACH, Vigour, _posterior, measure_vigour
 
 FRAMES = 200
 BOUT = np.isin(np.arange(FRAMES) // 20, (3, 7))  # two, of 20 frames each
@@ -43,6 +46,12 @@ def vigour_of(tracker, equations):
     return measure_vigour(tracker.told(equations), tracker.visible)
 
 
+def around(tracker, equations):
+    """What frames tell, and which are there, with REACH more at either end that are not."""
+    told = np.pad(tracker.told(equations), ((REACH, REACH), (0, 0)))
+    return told, np.pad(np.ones(len(equations), bool), REACH)
+
+
 def test_tissue_that_always_moves_alike_is_left_alone(refiner):
     for seed in range(3):
         _, equations = moved(refiner, bouts(1.0), seed)
@@ -57,10 +66,7 @@ def test_where_nothing_moves_there_are_no_bouts(refiner):
 def test_bouts_are_seen(refiner):
     _, equations = moved(refiner, bouts(0.1))
     tracker = tracker_of(refiner, equations)
-    vigour = vigour_of(tracker, equations)
-    told = np.pad(tracker.told(equations), ((REACH, REACH), (0, 0)))
-    there = np.pad(np.ones(FRAMES, bool), REACH)
-    found = vigour.of_frames(told, there, tracker.visible)
+    found = vigour_of(tracker, equations).of_frames(*around(tracker, equations), tracker.visible)
     inside = np.convolve(BOUT, np.ones(5), "same")
     assert found[inside == 5].min() > 3 * found[inside == 0].max()
     assert 6 < found[inside == 5].mean() / found[inside == 0].mean() < 15
@@ -69,13 +75,24 @@ def test_bouts_are_seen(refiner):
 def test_frames_that_tell_nothing_are_taken_to_move_like_those_around(refiner):
     _, equations = moved(refiner, bouts(0.1))
     tracker = tracker_of(refiner, equations)
-    vigour = vigour_of(tracker, equations)
-    told = np.pad(tracker.told(equations), ((REACH, REACH), (0, 0)))
-    there = np.pad(np.ones(FRAMES, bool), REACH)
+    told, there = around(tracker, equations)
     there[REACH + np.array([70, 100])] = False  # in a bout, and not in one
     told[~there] = 1e9
-    found = vigour.of_frames(told, there, tracker.visible)
+    found = vigour_of(tracker, equations).of_frames(told, there, tracker.visible)
     assert found[70] > 0.5 * found[[69, 71]].mean() and found[100] < 2 * found[[99, 101]].mean()
+
+
+def test_frames_on_both_sides_tell_of_a_vigour():
+    """Against the sum over all that three frames may have; those farther away tell nothing."""
+    rng, levels = np.random.default_rng(0), len(LEVELS)
+    shares, likelihood = rng.dirichlet(np.ones(levels)), np.ones((2 * REACH + 1, levels))
+    first, middle, last = likelihood[REACH - 1 : REACH + 2] = rng.uniform(0, 1, (3, levels)) ** 4
+    degrees = np.eye(levels, k=1) + np.eye(levels, k=-1)
+    degrees = BESIDE * degrees + np.diag(1 - BESIDE * degrees.sum(axis=1))
+    follows = (1 - CHANGES) * degrees + CHANGES * shares
+    start = shares @ np.linalg.matrix_power(follows, REACH - 1)
+    wanted = np.einsum("a,a,ab,b,bc,c->b", start, first, follows, middle, follows, last)
+    np.testing.assert_allclose(_posterior(likelihood, shares)[0], wanted / wanted.sum(), rtol=1e-9)
 
 
 def test_calm_frames_gain_and_no_others_lose(refiner):
@@ -118,7 +135,7 @@ def test_a_mode_is_the_most_probable_one():
     prior = Prior(np.zeros(2), 1.0, np.ones(1), np.eye(1), (1.5,), np.ones(1), activity)
     in_time = TimeFilter(prior, visible, np.ones(2), Vigour(np.full(len(LEVELS), 1 / len(LEVELS))))
     in_time.reach, ahead = count, count + REACH
-    in_time._vigour = Known(np.pad(sizes / loud, count, constant_values=1.0))
+    in_time.vigour = Known(np.pad(sizes / loud, count, constant_values=1.0))
     clear = np.pad(1 / loud, ahead, constant_values=1.0)
     given = clear[:, None] * np.pad(told, ((ahead, ahead), (0, 0)))
     found = in_time(given, np.pad(np.ones(count, bool), ahead), clear)
@@ -142,3 +159,16 @@ def test_what_stays_unknown_is_expected_of_each_vigour():
         alike.reach = 8
         expected = expected + 0.5 * level**2 * alike.unknown()
     np.testing.assert_allclose(mixed.unknown(), expected)
+
+
+@pytest.mark.parametrize(
+    ("calm", "light", "bouts", "uneven"),
+    [(1.0, 1.0, False, False), (0.1, 1.0, True, False), (0.1, 0.3, False, True)],
+)
+def test_movies_show_which_they_are(calm, light, bouts, uneven):
+    """Steady; in bouts; in bouts, but every other frame has less `light`."""
+    options = movie_options(frames=120, size=128, photons=10.0, calm=calm, rows=0.0)
+    movie, rng = SyntheticMovie(0, options), np.random.default_rng(0)
+    frames = [movie.recorded((light if t % 2 else 1) * movie.moved(t)[0], rng) for t in range(120)]
+    tracker = Corrector().prepare(ArrayMovie(np.stack(frames))).steps[-1].tracker
+    assert ((tracker.in_time.vigour is not None), tracker.uneven) == (bouts, uneven)
