@@ -121,6 +121,22 @@ def smooth_functions(size: int, length: float) -> Tensor:
     return torch.from_numpy(functions[:, :count] * np.sqrt(values[:count])).float()
 
 
+def root(covariance: np.ndarray) -> np.ndarray:
+    """A matrix whose product with its transpose is `covariance`, which need not be of full rank."""
+    values, vectors = np.linalg.eigh(covariance)
+    return vectors * np.sqrt(values.clip(0))
+
+
+def both(matrix: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    """`matrix` (j, k) times both components, the halves of columns (2 k, n): (2 j, n)."""
+    return (matrix @ columns.reshape(2, matrix.shape[1], -1)).reshape(2 * len(matrix), -1)
+
+
+def of_combined(functions: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+    """A symmetric `matrix` (2 k, 2 k) for combinations (k, j) of either component's unknowns: (2 j, 2 j)."""
+    return both(functions.T, both(functions.T, matrix).T)
+
+
 def times_each(rows: np.ndarray, matrix: np.ndarray) -> np.ndarray:
     """`row @ matrix` for each of `rows` (n, j), each for itself: else rounding would depend on their number."""
     return np.matmul(rows[:, None], matrix)[:, 0]

@@ -8,6 +8,7 @@ import numpy as np
 
 from moco_dl.anchor import displacement
 from moco_dl.batch import DOUBTFUL, Batch, Equations, Motion, chosen, joined, run_slices
+from moco_dl.covariance import learned
 from moco_dl.equations import linearise, response
 from moco_dl.infer import binned, move_known
 from moco_dl.network import STRIDE
@@ -18,7 +19,7 @@ from moco_dl.samples import Samples, chunks
 from moco_dl.smooth import choose_width, smooth_in_time
 from moco_dl.steady import Steadiness, measure_steadiness
 from moco_dl.template import BLUR, NO_PART, Template, build_template
-from moco_dl.track import Tracker, tracked
+from moco_dl.track import Tracker, clarity, tracked
 from moco_dl.vigour import measure_vigour
 
 UNSURE = 1.5, 4.0  # times its expected error, between which motion may be false: less is none, more is clear
@@ -79,7 +80,7 @@ class Preparation:
         equations = self._equations(fine, samples, motion, parts)
         both = (  # neither needs the other
             partial(_told, fine, samples, motion, parts),
-            partial(self._step, fine, samples, motion, equations, trusted),
+            partial(self._step, fine, samples, motion, equations, trusted, learn=True),
         )
         told, last = self.mapping(lambda find: find(), both)
         fine.difference.forget_parts()
@@ -138,13 +139,23 @@ class Preparation:
         return chosen(joined(found), np.argsort(np.concatenate(places)))
 
     def _step(
-        self, refiner: Refiner, samples: Samples, motion: Motion, equations: Equations, trusted: np.ndarray
+        self,
+        refiner: Refiner,
+        samples: Samples,
+        motion: Motion,
+        equations: Equations,
+        trusted: np.ndarray,
+        *,
+        learn: bool = False,
     ) -> Step:
         """A step, with filters for a prior that is measured on samples' equations."""
         prior = measure_prior(refiner, equations, samples.runs, trusted)
         prior = prior if self.smooth is None else prior.with_motion_lasting(self.smooth)
-        misfit = equations.misfit[trusted]
-        uneven = bool(np.log(np.maximum(misfit, LEAST_MISFIT)).std() > UNEVEN)
+        misfit = equations.misfit / _usual(equations)
+        uneven = bool(np.log(np.maximum(misfit, LEAST_MISFIT)[trusted]).std() > UNEVEN)
+        if learn:
+            clear = trusted * (clarity(misfit) if uneven else 1.0)
+            prior = learned(prior, refiner, equations, samples.runs, clear)
         tracker = Tracker(refiner, prior, _usual(equations), uneven=uneven)
         # Where noise is uneven, it would be taken for motion.
         vigour = None if uneven else measure_vigour(tracker.told(equations.seen[trusted]), tracker.visible)

@@ -13,7 +13,7 @@ from functools import cached_property, partial
 import numpy as np
 import torch
 
-from moco_dl.basis import times_each
+from moco_dl.basis import both, of_combined, root, times_each
 from moco_dl.batch import DOUBTFUL, Batch, Equations, Given, Motion, late, surroundings
 from moco_dl.prior import Prior, TissueAlone
 from moco_dl.refine import Refiner
@@ -33,10 +33,9 @@ class Tracker:
         self.alone = TissueAlone(
             refiner.matrix.numpy(), refiner.basis.kinds()["tissue"], prior.noise / prior.other
         )
-        root = _root(prior.tissue)
-        inner = _both(root.T, _both(root.T, self.alone.matrix).T) / prior.noise
-        visible, axes = np.linalg.eigh(inner)
-        self.visible, self.modes = visible.clip(0), _both(root, axes)
+        factor = root(prior.tissue)
+        visible, axes = np.linalg.eigh(of_combined(factor, self.alone.matrix) / prior.noise)
+        self.visible, self.modes = visible.clip(0), both(factor, axes)
         self.follow(None)
 
     def follow(self, vigour: Vigour | None) -> None:
@@ -118,7 +117,7 @@ class Tracker:
 
     def clarity(self, misfit: np.ndarray) -> np.ndarray:
         """(n,) usual standard deviation of the noise, over that in frames of this misfit (n,)."""
-        return np.maximum(misfit / self.usual, LEAST_NOISE) ** -0.5 if self.uneven else np.ones(len(misfit))
+        return clarity(misfit / self.usual) if self.uneven else np.ones(len(misfit))
 
     def told(self, equations: np.ndarray) -> np.ndarray:
         """What frames' equations (n, 2 m) tell of each mode: (n, modes)."""
@@ -151,20 +150,14 @@ class Errors:
         return np.sqrt(np.pi / 2 * variance.mean(axis=0)).astype(np.float32)
 
 
+def clarity(misfit: np.ndarray) -> np.ndarray:
+    """(n,) usual standard deviation of noise, over that in frames of so many times the usual misfit (n,)."""
+    return np.maximum(misfit, LEAST_NOISE) ** -0.5
+
+
 def _dots(one: np.ndarray, other: np.ndarray) -> np.ndarray:
     """(n, 1) products of rows (n, k)."""
     return (one * other).sum(axis=1, keepdims=True)
-
-
-def _root(covariance: np.ndarray) -> np.ndarray:
-    """A matrix whose product with its transpose is `covariance`, which need not be of full rank."""
-    values, vectors = np.linalg.eigh(covariance)
-    return vectors * np.sqrt(values.clip(0))
-
-
-def _both(matrix: np.ndarray, columns: np.ndarray) -> np.ndarray:
-    """`matrix` (k, k) times the upper and the lower half of columns (2 k, n): both components."""
-    return (matrix @ columns.reshape(2, len(matrix), -1)).reshape(columns.shape)
 
 
 def tracked(

@@ -35,6 +35,7 @@ CORE = {
     "refine": {"basis", "device", "difference", "template"},
     "prior": {"basis", "batch", "refine"},
     "vigour": {"basis"},
+    "covariance": {"basis", "batch", "prior", "refine"},
     "timefilter": {"prior", "vigour"},
     "track": {"basis", "batch", "prior", "refine", "timefilter", "vigour"},
 }
@@ -112,6 +113,7 @@ KNOW_TORCH = {
 }
 LOAD_TORCH = {
     "anchor",
+    "covariance",
     "timefilter",
     "vigour",
     "evaluation.measure",
