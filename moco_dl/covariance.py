@@ -40,6 +40,8 @@ def learned(
     """
     alone = TissueAlone(refiner.matrix.numpy(), refiner.basis.kinds()["tissue"], prior.noise / prior.other)
     functions = _shown(root(prior.tissue), alone.matrix / prior.noise)
+    if not functions.size:
+        return prior
     told = both(functions.T, alone.equations(equations.seen - prior.common).T).T / prior.noise
     told, sizes = _independent(prior, told, runs, clarity)
     samples = _Samples(of_combined(functions, alone.matrix) / prior.noise, told, sizes)
