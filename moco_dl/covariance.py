@@ -23,6 +23,7 @@ SHOWN = (
 MOST = 80  # functions, those shown best: more would be learned from too few samples
 TOGETHER = 100  # consecutive frames that are looked at together
 BLIND = 0.01  # of the motion in a frame: combinations of frames in which less is left tell nothing
+ACTIVE = 0.2  # of the noise: where more of it lasts, patterns of active cells would be taken for ways of moving
 WEIGHT = 10.0  # of the prior, in samples
 REST = 0.03  # variance of what samples do not show, over that of the prior
 STEPS = 12
@@ -38,6 +39,8 @@ def learned(
     Both components have the same. `runs` (n,) numbers the runs of consecutive frames; `clarity` (n,) is the
     usual standard deviation of noise over that in each, 0 if it is not trusted.
     """
+    if prior.activity.sum() > ACTIVE:
+        return prior
     alone = TissueAlone(refiner.matrix.numpy(), refiner.basis.kinds()["tissue"], prior.noise / prior.other)
     functions = _shown(root(prior.tissue), alone.matrix / prior.noise)
     if not functions.size:

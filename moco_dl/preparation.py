@@ -150,12 +150,12 @@ class Preparation:
     ) -> Step:
         """A step, with filters for a prior that is measured on samples' equations."""
         prior = measure_prior(refiner, equations, samples.runs, trusted)
-        prior = prior if self.smooth is None else prior.with_motion_lasting(self.smooth)
         misfit = equations.misfit / _usual(equations)
         uneven = bool(np.log(np.maximum(misfit, LEAST_MISFIT)[trusted]).std() > UNEVEN)
         if learn:
             clear = trusted * (clarity(misfit) if uneven else 1.0)
             prior = learned(prior, refiner, equations, samples.runs, clear)
+        prior = prior if self.smooth is None else prior.with_motion_lasting(self.smooth)
         tracker = Tracker(refiner, prior, _usual(equations), uneven=uneven)
         # Where noise is uneven, it would be taken for motion.
         vigour = None if uneven else measure_vigour(tracker.told(equations.seen[trusted]), tracker.visible)
