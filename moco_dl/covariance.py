@@ -24,8 +24,10 @@ MOST = 80  # functions, those shown best: more would be learned from too few sam
 TOGETHER = 100  # consecutive frames that are looked at together
 BLIND = 0.01  # of the motion in a frame: combinations of frames in which less is left tell nothing
 ACTIVE = 0.2  # of the noise: where more of it lasts, patterns of active cells would be taken for ways of moving
-WEIGHT = 10.0  # of the prior, in samples
-REST = 0.03  # variance of what samples do not show, over that of the prior
+WEIGHT = 20.0  # of REST, in samples: only what they insist on is learned
+LARGEST = 0.3  # of that weight, over that of all samples
+REST = 0.01  # variance in any way, over that of the prior
+DOUBT = 1.0  # share by which variance may be larger than it is learned to be
 STEPS = 12
 LATER = 2  # times as many steps with all samples as are best with half of them
 SURE = 20.0  # log-likelihood by which the other half must be explained better
@@ -47,12 +49,14 @@ def learned(
         return prior
     told = both(functions.T, alone.equations(equations.seen - prior.common).T).T / prior.noise
     told, sizes = _independent(prior, told, runs, clarity)
-    samples = _Samples(of_combined(functions, alone.matrix) / prior.noise, told, sizes)
+    shrink = min(LARGEST, WEIGHT / max(len(told), 1))
+    samples = _Samples(of_combined(functions, alone.matrix) / prior.noise, told, sizes, shrink)
     steps = _best_steps(samples.half(0), samples.half(1))
     if not steps:
         return prior
     found = samples.learned(LATER * steps)
-    return replace(prior, tissue=prior.tissue + functions @ (found - np.eye(len(found))) @ functions.T)
+    tissue = prior.tissue + functions @ (found - np.eye(len(found))) @ functions.T
+    return replace(prior, tissue=tissue, doubt=DOUBT)
 
 
 def _shown(expected: np.ndarray, matrix: np.ndarray) -> np.ndarray:
@@ -114,6 +118,7 @@ class _Samples:
     matrix: np.ndarray  # (2 r, 2 r) of the normal equations: what unknowns are multiplied with, and the noise
     told: np.ndarray  # (n, 2 r) right-hand sides
     sizes: np.ndarray  # (n, 1) of the motion in each, relative to the prior; noise is the same in all
+    shrink: float  # weight of REST, over that of the samples
 
     @property
     def functions(self) -> int:
@@ -150,4 +155,4 @@ class _Samples:
         squares = expected.T @ expected + np.diag((1 / variance).sum(axis=0))
         parts = modes.reshape(2, -1, modes.shape[1])
         seen = (parts @ squares @ parts.mT).mean(axis=0)
-        return (seen + WEIGHT * REST * np.eye(len(seen))) / (len(self.told) + WEIGHT)
+        return (seen / len(self.told) + self.shrink * REST * np.eye(len(seen))) / (1 + self.shrink)

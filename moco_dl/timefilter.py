@@ -32,8 +32,12 @@ class TimeFilter:
         return self.reach + (REACH if self.vigour else 0)
 
     def unknown(self) -> np.ndarray:
-        """(modes,) variance, over that of the prior, that stays unknown far from the ends of the movie."""
-        return self._unknown(self.reach)
+        """(modes,) variance, over that of the prior, that stays unknown far from the ends of the movie.
+
+        More does if a mode's own variance is larger than the filter is made for.
+        """
+        unknown = self._unknown(self.reach)
+        return unknown * (1 + self._prior.doubt * unknown)
 
     def __call__(self, told: np.ndarray, there: np.ndarray, clear: np.ndarray) -> np.ndarray:
         """Modes of n frames, from what these and `lookahead` more at either end tell of them: (n, modes).

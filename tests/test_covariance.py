@@ -7,7 +7,7 @@ import pytest
 from drawn import draw, gaussian, motions, root, sum_of, textured_refiner
 
 from moco_dl.batch import Equations
-from moco_dl.covariance import REST, WEIGHT, _combinations, _Samples, learned
+from moco_dl.covariance import REST, _combinations, _Samples, learned
 from moco_dl.prior import measure_prior
 from moco_dl.track import Tracker
 
@@ -59,14 +59,14 @@ def covariance(refiner, unknowns):
     return tissue.T @ tissue / len(tissue)
 
 
-@pytest.mark.parametrize(("ways", "times"), [(1, 0.85), (3, 0.95)])
+@pytest.mark.parametrize(("ways", "times"), [(1, 0.85), (3, 0.97)])
 def test_few_ways_of_moving_are_found_and_errors_fall(refiner, ways, times):
     unknowns, told = in_ways(refiner, ways, 0.2)
     seen = told + noise(refiner)
     before, after = priors(refiner, seen)
     assert error(refiner, after, unknowns, seen) < times * error(refiner, before, unknowns, seen)
     true = covariance(refiner, unknowns)
-    assert np.linalg.norm(after.tissue - true) < 0.9 * np.linalg.norm(before.tissue - true)
+    assert np.linalg.norm(after.tissue - true) < 0.95 * np.linalg.norm(before.tissue - true)
 
 
 def test_tissue_that_moves_in_any_way_is_not_made_worse(refiner):
@@ -128,14 +128,14 @@ def test_each_step_is_more_likely():
     sizes = rng.uniform(0.2, 2.0, (count, 1))
     motion = sizes * rng.standard_normal((count, 2 * functions)) @ np.sqrt(true)
     told = motion @ matrix + rng.standard_normal((count, 20)) @ half
-    samples, found, likely = _Samples(matrix, told, sizes), np.eye(functions), []
+    samples, found, likely = _Samples(matrix, told, sizes, 0.2), np.eye(functions), []
     for _ in range(30):
         exact = -0.5 * sum(
             np.linalg.slogdet(cov)[1] + row @ np.linalg.solve(cov, row)
             for row, size in zip(told, sizes[:, 0], strict=True)
             for cov in [matrix + size**2 * matrix @ np.kron(np.eye(2), found) @ matrix]
         )
-        expected = WEIGHT * np.linalg.slogdet(found)[1] + WEIGHT * REST * np.trace(np.linalg.inv(found))
+        expected = 0.2 * count * (np.linalg.slogdet(found)[1] + REST * np.trace(np.linalg.inv(found)))
         likely.append((exact - expected, samples.log_likelihood(*samples.modes(found)) - exact))
         found = samples.improved(*samples.modes(found))
     likely = np.array(likely)
