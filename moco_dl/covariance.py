@@ -30,7 +30,7 @@ REST = 0.01  # variance in any way, over that of the prior
 DOUBT = 1.0  # share by which variance may be larger than it is learned to be
 STEPS = 12
 LATER = 2  # times as many steps with all samples as are best with half of them
-SURE = 20.0  # log-likelihood by which the other half must be explained better
+SURE = 5.0  # log-likelihood by which the other half must be explained better
 
 
 def learned(
