@@ -17,9 +17,7 @@ from moco_dl.batch import Equations, run_slices
 from moco_dl.prior import Prior, TissueAlone
 from moco_dl.refine import Refiner
 
-SHOWN = (
-    0.02  # variance of what a frame tells of a function, over that of its noise, from which on it is learned
-)
+SHOWN = 0.02  # variance of what a frame tells of a function, over that of its noise: less is not learned
 MOST = 80  # functions, those shown best: more would be learned from too few samples
 TOGETHER = 100  # consecutive frames that are looked at together
 BLIND = 0.01  # of the motion in a frame: combinations of frames in which less is left tell nothing
