@@ -80,7 +80,7 @@ class Preparation:
         equations = self._equations(fine, samples, motion, parts)
         both = (  # neither needs the other
             partial(_told, fine, samples, motion, parts),
-            partial(self._step, fine, samples, motion, equations, trusted, learn=True),
+            partial(self._step, fine, samples, motion, equations, trusted),
         )
         told, last = self.mapping(lambda find: find(), both)
         fine.difference.forget_parts()
@@ -139,22 +139,14 @@ class Preparation:
         return chosen(joined(found), np.argsort(np.concatenate(places)))
 
     def _step(
-        self,
-        refiner: Refiner,
-        samples: Samples,
-        motion: Motion,
-        equations: Equations,
-        trusted: np.ndarray,
-        *,
-        learn: bool = False,
+        self, refiner: Refiner, samples: Samples, motion: Motion, equations: Equations, trusted: np.ndarray
     ) -> Step:
         """A step, with filters for a prior that is measured on samples' equations."""
         prior = measure_prior(refiner, equations, samples.runs, trusted)
         misfit = equations.misfit / _usual(equations)
         uneven = bool(np.log(np.maximum(misfit, LEAST_MISFIT)[trusted]).std() > UNEVEN)
-        if learn:
-            clear = trusted * (clarity(misfit) if uneven else 1.0)
-            prior = learned(prior, refiner, equations, samples.runs, clear)
+        clear = trusted * (clarity(misfit) if uneven else 1.0)
+        prior = learned(prior, refiner, equations, samples.runs, clear)
         prior = prior if self.smooth is None else prior.with_motion_lasting(self.smooth)
         tracker = Tracker(refiner, prior, _usual(equations), uneven=uneven)
         # Where noise is uneven, it would be taken for motion.
