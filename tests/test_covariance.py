@@ -94,7 +94,8 @@ def test_noise_and_activity_are_not_ways_of_moving(refiner, drawn):
     assert after is before
 
 
-def test_cells_that_are_active_together_are_not_a_way_of_moving(refiner):
+def test_where_much_of_the_noise_lasts_nothing_is_learned(refiner):
+    """There, what looks like a way of moving may be cells that are active together."""
     _, pattern = in_ways(refiner, 1, 0.3)
     before, after = priors(refiner, noise(refiner, activity=0.5) + pattern)
     assert after is before
