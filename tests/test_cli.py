@@ -1,3 +1,4 @@
+import ctypes
 import gc
 import hashlib
 import json
@@ -14,7 +15,8 @@ import tifffile
 from commands import command, run
 
 import moco_dl
-from moco_dl.cli.common import imports
+from moco_dl.cli import common
+from moco_dl.cli.common import imports, tidying
 
 COMMANDS = ["correct", "apply", "evaluate", "synth", "train"]
 
@@ -206,3 +208,24 @@ def test_what_is_imported_is_left_out_of_garbage_collection():
         raise ZeroDivisionError
     assert gc.isenabled() and gc.get_freeze_count() > frozen
     gc.unfreeze()
+
+
+def resident():
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
+@pytest.mark.skipif(
+    sys.platform != "linux" or not hasattr(ctypes.CDLL(None), "malloc_trim"), reason="another C library"
+)
+def test_free_memory_between_used_blocks_goes_back_while_a_movie_is_corrected(monkeypatch):
+    calls, progress = [], tidying(lambda *numbers: calls.append(numbers))
+    blocks = [bytes(3000) for _ in range(50_000)]
+    del blocks[:-1]
+    before = resident()
+    progress(8, 100)  # just now: nothing happens
+    kept = resident()
+    monkeypatch.setattr(common, "TIDIED", 0.0)
+    progress(16, 100)
+    assert kept > before - 20 and resident() < before - 100
+    assert calls == [(8, 100), (16, 100)]

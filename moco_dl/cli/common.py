@@ -4,6 +4,7 @@ import ctypes
 import gc
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +21,7 @@ MALLOC = {
     -3: 4 * 2**20,  # bytes, from which a block is one of the system's own and leaves no hole
     -1: 64 * 2**20,  # free bytes that are kept
 }
+TIDIED = 2.0  # s, after which free memory between used blocks is given back
 
 device = click.option("--device", default="auto", type=click.Choice(["auto", "cpu", "cuda", "mps"]))
 overwrite = click.option("--overwrite", is_flag=True, help="Replace outputs that exist.")
@@ -35,12 +37,34 @@ def leave_threads_to_workers() -> None:
     """
     for library in ("OMP", "OPENBLAS", "MKL"):
         os.environ.setdefault(f"{library}_NUM_THREADS", "1")
-    try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except (AttributeError, OSError, TypeError):  # another C library
-        return
+    mallopt = _of_glibc("mallopt")
     for setting, value in MALLOC.items():
         mallopt(setting, value)
+
+
+def _of_glibc(name: str) -> Callable[..., int]:
+    """A function of the C library; of another one that does not have it, one that does nothing."""
+    try:
+        return getattr(ctypes.CDLL(None), name)
+    except (AttributeError, OSError, TypeError):
+        return lambda *_: 0
+
+
+def tidying(progress: Callable[[int, int], None]) -> Callable[[int, int], None]:
+    """The same, but every now and then it gives free memory back to the system.
+
+    Else blocks that come and go leave more and more holes between those that stay, the longer a movie is.
+    """
+    trim, last = _of_glibc("malloc_trim"), time.monotonic()
+
+    def progressed(done: int, total: int) -> None:
+        nonlocal last
+        progress(done, total)
+        if time.monotonic() - last > TIDIED:
+            trim(0)
+            last = time.monotonic()
+
+    return progressed
 
 
 @contextmanager

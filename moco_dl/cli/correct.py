@@ -16,6 +16,7 @@ from moco_dl.cli.common import (
     overwrite,
     quiet,
     reported,
+    tidying,
 )
 from moco_dl.errors import NrcorrectError
 
@@ -183,7 +184,7 @@ def _run_all(jobs: list, run: Callable, quiet: bool) -> None:
     for job in jobs:
         try:
             with bar(job.movie.name, quiet) as progress, workers_first():
-                summary = run(job, progress)
+                summary = run(job, tidying(progress))
         except NrcorrectError as error:
             failed.append(job.movie)
             click.echo(f"nrcorrect: {error}", err=True)
