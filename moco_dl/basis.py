@@ -1,7 +1,8 @@
 """The functions that a field is made of.
 
 Their sum is of three kinds: a shift of the whole frame; functions of the row, for tissue that moves while a
-scanner takes row after row; smooth functions of both coordinates, for the tissue's own deformation.
+scanner takes row after row, along a smooth path or by jerks; smooth functions of both coordinates, for the
+tissue's own deformation.
 """
 
 import numpy as np
@@ -12,6 +13,7 @@ from moco_dl.network import STRIDE
 
 TISSUE = 30.0  # px, shortest length over which the tissue's displacement is correlated
 ROWS = 10.0  # px, the same for what differs from row to row
+PATH = ("slope", "bend")  # degrees of the polynomial that tissue follows while a frame is taken
 KEPT = 0.995  # share of the variance of smooth functions that their basis holds
 SPECTRUM = 6  # steps in which the tissue's displacement may fall off from long waves to short ones
 
@@ -25,7 +27,8 @@ class Basis:
     def __init__(self, grid: tuple[int, int]):
         self.grid = grid
         smooth = [smooth_functions(n, TISSUE / STRIDE) for n in self.grid]
-        rows = smooth_functions(self.grid[0], ROWS / STRIDE)
+        path = np.polynomial.legendre.legvander(np.linspace(-1, 1, self.grid[0]), len(PATH))[:, 1:]
+        rows = torch.cat((torch.from_numpy(path).float(), smooth_functions(self.grid[0], ROWS / STRIDE)), dim=1)
         one = [torch.ones(n, 1) for n in self.grid]
         self.y, self.x = torch.cat((one[0], rows, smooth[0]), dim=1), torch.cat((one[1], smooth[1]), dim=1)
         first = 1 + rows.shape[1]
@@ -83,13 +86,21 @@ class Basis:
         return y[:, : self.rows.stop], y[:, self.rows.stop :], x[:, 1:]
 
     def kinds(self) -> dict[str, np.ndarray]:
-        """Indicators (2 m,) of the unknowns of each kind: shift, tissue, and rows of either component."""
-        kinds = np.zeros((4, 2, len(self.pairs[0])), bool)
-        kinds[0, :, 0] = True
-        kinds[1, :, self.rows.stop :] = True
-        kinds[2, 0, self.rows] = True
-        kinds[3, 1, self.rows] = True
-        return dict(zip(("shift", "tissue", "rows_y", "rows_x"), kinds.reshape(4, -1), strict=True))
+        """Indicators (2 m,) of the unknowns of each kind: shift, tissue, and for either component, as in
+        `rows_y`, rows and the degrees of the path."""
+        whole, jerks = (
+            np.zeros((2, 2, len(self.pairs[0])), bool),
+            slice(self.rows.start + len(PATH), self.rows.stop),
+        )
+        whole[0, :, 0] = whole[1, :, self.rows.stop :] = True
+        kinds = dict(zip(("shift", "tissue"), whole.reshape(2, -1), strict=True))
+        columns = {"rows": jerks} | {name: self.rows.start + degree for degree, name in enumerate(PATH)}
+        for name, column in columns.items():
+            for component, letter in enumerate("yx"):
+                kind = np.zeros_like(whole[0])
+                kind[component, column] = True
+                kinds[f"{name}_{letter}"] = kind.ravel()
+        return kinds
 
     def displacement(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Unknowns (..., 2 m) -> shift (..., 2), rows (..., 2, h), tissue's displacement (..., 2, h, w), all

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from moco_dl.basis import times_each
+from moco_dl.basis import PATH, times_each
 from moco_dl.batch import Equations
 from moco_dl.refine import Refiner
 
@@ -24,8 +24,11 @@ UPDATES_OF_KINDS = 300
 UPDATES = 30  # of the shares; with twice as many, errors differ by 1 % at most
 QUIET = 0.01  # of the noise that was expected: frames that are all alike show none
 BLIND = 1e-7  # of what a frame tells of its most visible mode: rounding
+LEAST = 1e-8  # px^2, expected square of any unknown
+SURE = 20.0  # log-likelihood by which a path must explain frames better
 SHIFT = 0.3  # px, least size that the whole frame's shift is allowed: it is well determined anyway
-OTHER = ("shift", "rows_y", "rows_x")  # kinds of unknowns beside the tissue's
+ROWS = ("rows_y", "rows_x")  # kinds of unknowns beside the tissue's and the shift
+PATHS = tuple(tuple(f"{degree}_{component}" for degree in PATH) for component in "yx")  # more of them
 PHOTONS = 0.3  # least share of the noise that is new in each frame
 
 
@@ -74,8 +77,9 @@ def measure_prior(refiner: Refiner, equations: Equations, runs: np.ndarray, trus
     if len(pairs):  # what lasts in the rows is activity
         anew = (equations.left[pairs + 1] - equations.left[pairs]) / np.sqrt(2)
         _, new = _sizes(matrix, kinds, np.square(anew).mean(axis=0))
-        sizes |= {name: min(sizes[name], new[name]) for name in OTHER[1:]}
-    other = sum(sizes[name] * kinds[name] for name in OTHER)[~kinds["tissue"]]
+        sizes |= {name: min(sizes[name], new[name]) for name in ROWS}
+    sizes |= _of_paths(matrix, kinds, _anew(equations.seen, runs, trusted))
+    other = sum(sizes[name] * kinds[name] for name in kinds if name != "tissue")[~kinds["tissue"]]
     alone = TissueAlone(matrix, kinds["tissue"], noise / other)
     visible, modes = np.linalg.eigh(alone.matrix)
     shown = visible > BLIND * visible[-1]
@@ -120,6 +124,36 @@ def _diagonals(modes: np.ndarray, smooth: np.ndarray, falling: np.ndarray) -> np
     return np.vstack((first, sum(falling @ np.square(part) for part in parts)))
 
 
+def _anew(seen: np.ndarray, runs: np.ndarray, trusted: np.ndarray) -> np.ndarray:
+    """What frames tell (n, 2 m), less the mean of what the two beside each tell; as noisy as these: (j, 2 m).
+
+    What moves slowly is not in it.
+    """
+    follows = (np.diff(runs) == 0) & trusted[1:] & trusted[:-1]
+    between = np.flatnonzero(follows[1:] & follows[:-1]) + 1
+    return (seen[between] - (seen[between - 1] + seen[between + 1]) / 2) * np.sqrt(2 / 3)
+
+
+def _of_paths(matrix: np.ndarray, kinds: dict[str, np.ndarray], anew: np.ndarray) -> dict[str, float]:
+    """Expected squares of each degree of the path, as what is new in frames (j, 2 m) shows them.
+
+    Least ones for a component, if its path does not explain that far better.
+    """
+    found = dict.fromkeys(sum(PATHS, ()), LEAST)
+    if not len(anew):
+        return found
+    squares = np.square(anew).mean(axis=0)
+    noise, sizes = _sizes(matrix, kinds, squares)
+    effects = {name: sizes[name] * np.square(matrix[:, kind]).sum(axis=1) for name, kind in kinds.items()}
+    whole = noise * matrix.diagonal() + sum(effects.values())
+    for names in PATHS:
+        less = whole - sum(effects[name] for name in names)
+        gain = (np.log(less / whole) + squares / less - squares / whole).sum() / 2
+        if gain * len(anew) / 2 > SURE:  # neighbours share half of what they tell
+            found |= {name: sizes[name] for name in names}
+    return found
+
+
 def _sizes(
     matrix: np.ndarray, kinds: dict[str, np.ndarray], squares: np.ndarray
 ) -> tuple[float, dict[str, float]]:
@@ -132,7 +166,7 @@ def _sizes(
         fit = 1 / (model @ found + 1e-30)
         found *= ((seen * fit**2) @ model) / (fit @ model + 1e-30)
     noise, *sizes = found
-    sizes = {name: max(size, 1e-8) for name, size in zip(kinds, sizes, strict=True)}
+    sizes = {name: max(size, LEAST) for name, size in zip(kinds, sizes, strict=True)}
     return max(noise, 0.1), sizes | {"shift": max(sizes["shift"], SHIFT**2)}
 
 
