@@ -33,13 +33,14 @@ def root(covariance):
     return vectors * np.sqrt(values.clip(0))
 
 
-def draw(refiner, frames, *, tissue=0.0, lasting=4.0, rows=0.0, noise=1.0, activity=0.0, seed=0):
+def draw(refiner, frames, *, tissue=0.0, lasting=4.0, rows=0.0, slope=0.0, noise=1.0, activity=0.0, seed=0):
     """Unknowns and right-hand sides (frames, 2 m): sizes in px, `activity` a share of the noise."""
-    rng = np.random.default_rng(seed)
+    rng, steep = np.random.default_rng(seed), np.random.default_rng([seed, 1])
     kinds, matrix = refiner.basis.kinds(), refiner.matrix.numpy()
     slow = root(gaussian(frames, lasting))
     unknowns = tissue * kinds["tissue"] * (slow @ rng.standard_normal((frames, len(matrix))))
     unknowns += rows * kinds["rows_x"] * rng.standard_normal((frames, len(matrix)))
+    unknowns += slope * kinds["slope_x"] * steep.standard_normal((frames, 1))
     errors, lasting_errors = rng.standard_normal((2, frames, len(matrix)))
     errors = (1 - activity) ** 0.5 * errors + activity**0.5 * (slow @ lasting_errors)
     return unknowns, unknowns @ matrix + noise**0.5 * errors @ root(matrix).T

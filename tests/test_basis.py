@@ -27,3 +27,19 @@ def test_variance_of_a_displacement_from_the_covariance_of_its_unknowns(grid):
     assert not along_x.any()
     np.testing.assert_allclose(basis.variance(roots.T @ roots), np.square(along_y).sum(axis=0), rtol=1e-3)
     np.testing.assert_allclose(roots @ basis.mean, along_y.mean(axis=(1, 2)), atol=1e-4)
+
+
+@GRIDS
+def test_kinds_are_all_unknowns_once(grid):
+    kinds = Basis(grid).kinds()
+    assert (sum(kind.astype(int) for kind in kinds.values()) == 1).all()
+
+
+@GRIDS
+def test_paths_are_straight_and_bent_lines_down_the_frame(grid):
+    basis, line = Basis(grid), np.linspace(-1, 1, grid[0])
+    for name, path in (("slope", line), ("bend", (3 * line**2 - 1) / 2)):
+        for component, letter in enumerate("yx"):
+            shift, rows, tissue = basis.displacement(basis.kinds()[f"{name}_{letter}"].astype(float))
+            np.testing.assert_allclose(rows[component], path, atol=1e-6)
+            assert not rows[1 - component].any() and not shift.any() and not tissue.any()

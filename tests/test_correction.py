@@ -7,6 +7,7 @@ from truth import INTERIOR, end_point_error
 import moco_dl
 from moco_dl.checkpoint import default_weights
 from moco_dl.errors import NrcorrectError
+from moco_dl.scenes import draw_scene
 
 
 @pytest.fixture(scope="module")
@@ -21,6 +22,22 @@ def test_known_motion_is_found(result, known_movie):
     assert nothing > 1.5
     assert end_point_error(rigid.fields[:], truth) < 0.6 * nothing
     assert end_point_error(result.fields[:], truth) < 0.45 * end_point_error(rigid.fields[:], truth)
+
+
+@pytest.mark.parametrize(("photons", "largest"), [(2, 0.09), (5, 0.07), (20, 0.04)])
+def test_motion_while_a_frame_is_taken_is_found(photons, largest):
+    """Tissue runs to one side while rows are taken one after another, in each frame as far as it likes."""
+    rng, size = np.random.default_rng(0), (96, 112)
+    scene = draw_scene(size, rng)[0]
+    paths = 2 * rng.standard_normal((40, 1)) * np.linspace(-1, 1, size[0])
+    columns = np.arange(size[1])
+    moving = np.array(
+        [[np.interp(columns - x, columns, row) for x, row in zip(path, scene, strict=True)] for path in paths]
+    )
+    fields = moco_dl.correct(rng.poisson(photons * moving / scene.mean()).astype("uint16")).fields[:]
+    truth = np.zeros_like(fields)
+    truth[:, 1] = paths[..., None]
+    assert end_point_error(fields, truth) < largest
 
 
 def test_result_has_the_shape_and_dtype_of_the_input(result, known_movie):

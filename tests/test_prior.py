@@ -47,6 +47,31 @@ def test_the_prior_is_what_was_put_in(refiner, tissue, lasting, rows):
     assert np.sqrt(prior.other.max(initial=0, where=prior.other < 0.0899)) == pytest.approx(rows, abs=0.1)
 
 
+def sizes_of(prior, refiner, *names):
+    """Root mean squares, px, that are expected of some kinds of unknowns."""
+    kinds = refiner.basis.kinds()
+    everything = np.zeros(len(refiner.matrix))
+    everything[~kinds["tissue"]] = prior.other
+    return [np.sqrt(everything[kinds[name]].mean()) for name in names]
+
+
+def test_a_path_of_its_own_in_each_frame_is_not_tissue_that_moves_fast(refiner):
+    prior = measured(refiner, 400, tissue=0.1, lasting=6.0, slope=0.3)
+    slope, other_way, bend = sizes_of(prior, refiner, "slope_x", "slope_y", "bend_x")
+    assert slope == pytest.approx(0.3, rel=0.2)
+    assert other_way < 0.001 and bend < 0.1
+    lags = np.array([1, 4])
+    np.testing.assert_allclose(prior.motion_between(lags), gaussian(5, 6.0)[0, lags], atol=0.15)
+
+
+@pytest.mark.parametrize(
+    "drawn", [{"tissue": 0.3, "lasting": 2.0}, {"rows": 0.02}, {"noise": 1.5}, {"activity": 0.5}]
+)
+def test_no_path_is_expected_where_there_is_none(refiner, drawn):
+    prior = measured(refiner, 200, **drawn)
+    assert max(sizes_of(prior, refiner, "slope_y", "slope_x", "bend_y", "bend_x")) < 0.001
+
+
 def test_where_there_is_only_noise_no_motion_is_expected(refiner):
     prior = measured(refiner, 200, noise=1.5)
     assert total(prior, refiner) < 0.05
