@@ -88,19 +88,21 @@ class Basis:
     def kinds(self) -> dict[str, np.ndarray]:
         """Indicators (2 m,) of the unknowns of each kind: shift, tissue, and for either component, as in
         `rows_y`, rows and the degrees of the path."""
-        whole, jerks = (
-            np.zeros((2, 2, len(self.pairs[0])), bool),
-            slice(self.rows.start + len(PATH), self.rows.stop),
-        )
-        whole[0, :, 0] = whole[1, :, self.rows.stop :] = True
-        kinds = dict(zip(("shift", "tissue"), whole.reshape(2, -1), strict=True))
-        columns = {"rows": jerks} | {name: self.rows.start + degree for degree, name in enumerate(PATH)}
-        for name, column in columns.items():
-            for component, letter in enumerate("yx"):
-                kind = np.zeros_like(whole[0])
-                kind[component, column] = True
-                kinds[f"{name}_{letter}"] = kind.ravel()
-        return kinds
+        first = self.rows.start + len(PATH)
+        columns = {"rows": slice(first, self.rows.stop)}
+        columns |= {name: self.rows.start + degree for degree, name in enumerate(PATH)}
+
+        def kind(components: int | slice, which: int | slice) -> np.ndarray:
+            indicator = np.zeros((2, len(self.pairs[0])), bool)
+            indicator[components, which] = True
+            return indicator.ravel()
+
+        kinds = {"shift": kind(slice(None), 0), "tissue": kind(slice(None), slice(self.rows.stop, None))}
+        return kinds | {
+            f"{name}_{letter}": kind(component, which)
+            for name, which in columns.items()
+            for component, letter in enumerate("yx")
+        }
 
     def displacement(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Unknowns (..., 2 m) -> shift (..., 2), rows (..., 2, h), tissue's displacement (..., 2, h, w), all

@@ -145,7 +145,7 @@ def _of_paths(matrix: np.ndarray, kinds: dict[str, np.ndarray], anew: np.ndarray
     squares = np.square(anew).mean(axis=0)
     noise, sizes = _sizes(matrix, kinds, squares)
     effects = {name: sizes[name] * np.square(matrix[:, kind]).sum(axis=1) for name, kind in kinds.items()}
-    whole = noise * matrix.diagonal() + sum(effects.values())
+    whole = noise * matrix.diagonal() + sum(effects.values()) + 1e-30
     for names in PATHS:
         less = whole - sum(effects[name] for name in names)
         gain = (np.log(less / whole) + squares / less - squares / whole).sum() / 2

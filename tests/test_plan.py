@@ -111,6 +111,14 @@ def test_a_first_step_that_leads_far_is_taken_again(known_movie, monkeypatch, fa
     assert end_point_error(found, truth) < 0.27 * end_point_error(np.zeros_like(truth), truth)
 
 
+@pytest.mark.parametrize(("sheared", "steps", "apart"), [(100.0, 2, 2), (0.0, 3, 1)])
+def test_where_rows_move_far_more_is_looked_at(known_movie, monkeypatch, sheared, steps, apart):
+    for name, value in {"FAR": 100.0, "LASTS": 0.0, "SHEARED": sheared}.items():
+        monkeypatch.setattr(f"moco_dl.preparation.{name}", value)
+    plan = Corrector(CorrectOptions()).prepare(ArrayMovie(known_movie[0]))
+    assert (len(plan.steps), plan.apart) == (steps, apart)
+
+
 @pytest.mark.parametrize("options", [{"smooth": 1.0}, {"smooth": 3.0, "quality": "best"}])
 def test_the_network_sees_every_frame(known_movie, options):
     plan = Corrector(CorrectOptions(**options)).prepare(ArrayMovie(known_movie[0]))
