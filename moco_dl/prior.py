@@ -25,10 +25,10 @@ UPDATES = 30  # of the shares; with twice as many, errors differ by 1 % at most
 QUIET = 0.01  # of the noise that was expected: frames that are all alike show none
 BLIND = 1e-7  # of what a frame tells of its most visible mode: rounding
 LEAST = 1e-8  # px^2, expected square of any unknown
-SURE = 20.0  # log-likelihood by which a path must explain frames better
+SURE = 20.0  # log-likelihood by which paths must explain frames better
 SHIFT = 0.3  # px, least size that the whole frame's shift is allowed: it is well determined anyway
 ROWS = ("rows_y", "rows_x")  # kinds of unknowns beside the tissue's and the shift
-PATHS = tuple(tuple(f"{degree}_{component}" for degree in PATH) for component in "yx")  # more of them
+PATHS = tuple(f"{degree}_{component}" for degree in PATH for component in "yx")  # more of them
 PHOTONS = 0.3  # least share of the noise that is new in each frame
 
 
@@ -135,23 +135,21 @@ def _anew(seen: np.ndarray, runs: np.ndarray, trusted: np.ndarray) -> np.ndarray
 
 
 def _of_paths(matrix: np.ndarray, kinds: dict[str, np.ndarray], anew: np.ndarray) -> dict[str, float]:
-    """Expected squares of each degree of the path, as what is new in frames (j, 2 m) shows them.
+    """Expected squares of the degrees of paths, as what is new in frames (j, 2 m) shows them.
 
-    Least ones for a component, if its path does not explain that far better.
+    Least ones, if paths do not explain that far better.
     """
-    found = dict.fromkeys(sum(PATHS, ()), LEAST)
+    found = dict.fromkeys(PATHS, LEAST)
     if not len(anew):
         return found
     squares = np.square(anew).mean(axis=0)
     noise, sizes = _sizes(matrix, kinds, squares)
     effects = {name: sizes[name] * np.square(matrix[:, kind]).sum(axis=1) for name, kind in kinds.items()}
     whole = noise * matrix.diagonal() + sum(effects.values()) + 1e-30
-    for names in PATHS:
-        less = whole - sum(effects[name] for name in names)
-        gain = (np.log(less / whole) + squares / less - squares / whole).sum() / 2
-        if gain * len(anew) / 2 > SURE:  # neighbours share half of what they tell
-            found |= {name: sizes[name] for name in names}
-    return found
+    less = whole - sum(effects[name] for name in PATHS)
+    gain = (np.log(less / whole) + squares / less - squares / whole).sum() / 2
+    sure = gain * len(anew) / 2 > SURE  # neighbours share half of what they tell
+    return {name: sizes[name] for name in PATHS} if sure else found
 
 
 def _sizes(
