@@ -24,8 +24,8 @@ from moco_dl.vigour import measure_vigour
 
 UNSURE = 1.5, 4.0  # times its expected error, between which motion may be false: less is none, more is clear
 FAR = 0.7  # px, mean length of a first step that is taken again from where it led to: details are not wider
-FAST = 0.9  # share of the samples that move slower than some, of which
-SHEARED = 0.5  # px root mean square, of the motion of rows, means that these need another step as well
+FASTEST = 0.9  # quantile of the samples, by the motion of their rows, that is looked at
+SHEARED = 0.5  # px root mean square there: more, and the first step is taken again, and the network sees all
 CALIBRATING = 2  # runs of samples, from which it is seen how much frames tell of a displacement
 LASTS = 2.0  # frames over which the network's fields are smoothed, from which on it need not see all
 LEAST_TOLD = 0.25  # that an expected error is corrected for
@@ -51,8 +51,9 @@ class Preparation:
         rough, equations, trusted = self._roughly(plan, samples, motion)
         steps = [self._step(rough, samples, motion, equations, trusted)]
         after = joined(_after(steps[0], samples))
-        swift = np.quantile(np.sqrt(np.square(after.rows).sum(axis=1).mean(axis=1)), FAST) > SHEARED
-        if swift or _length(after, motion) > FAR:
+        rows = np.sqrt(np.square(after.rows).sum(axis=1).mean(axis=1))
+        sheared = np.quantile(rows, FASTEST) > SHEARED
+        if sheared or _length(after, motion) > FAR:
             equations = self._equations(rough, samples, after, _parts(samples, trusted))
             steps.append(self._step(rough, samples, after, equations, trusted))
             after = joined(_after(steps[1], samples))
@@ -62,7 +63,7 @@ class Preparation:
             steps=tuple(steps),
             places=dict(zip(samples.numbers.tolist(), range(len(samples)), strict=True)),
             seen=seen,
-            apart=plan.apart if width >= LASTS and not swift else 1,
+            apart=plan.apart if width >= LASTS and not sheared else 1,
             width=width,
         )
         return plan, after, trusted

@@ -78,7 +78,7 @@ def measure_prior(refiner: Refiner, equations: Equations, runs: np.ndarray, trus
         anew = (equations.left[pairs + 1] - equations.left[pairs]) / np.sqrt(2)
         _, new = _sizes(matrix, kinds, np.square(anew).mean(axis=0))
         sizes |= {name: min(sizes[name], new[name]) for name in ROWS}
-    sizes |= _of_paths(matrix, kinds, _anew(equations.seen, runs, trusted))
+    sizes |= _of_paths(matrix, kinds, _beside_neighbours(equations.seen, runs, trusted))
     other = sum(sizes[name] * kinds[name] for name in kinds if name != "tissue")[~kinds["tissue"]]
     alone = TissueAlone(matrix, kinds["tissue"], noise / other)
     visible, modes = np.linalg.eigh(alone.matrix)
@@ -124,10 +124,10 @@ def _diagonals(modes: np.ndarray, smooth: np.ndarray, falling: np.ndarray) -> np
     return np.vstack((first, sum(falling @ np.square(part) for part in parts)))
 
 
-def _anew(seen: np.ndarray, runs: np.ndarray, trusted: np.ndarray) -> np.ndarray:
-    """What frames tell (n, 2 m), less the mean of what the two beside each tell; as noisy as these: (j, 2 m).
+def _beside_neighbours(seen: np.ndarray, runs: np.ndarray, trusted: np.ndarray) -> np.ndarray:
+    """What frames tell (n, 2 m), less the mean of what the two beside each tell: (j, 2 m).
 
-    What moves slowly is not in it.
+    What moves slowly is not in it; what does not last is as large as in a frame.
     """
     follows = (np.diff(runs) == 0) & trusted[1:] & trusted[:-1]
     between = np.flatnonzero(follows[1:] & follows[:-1]) + 1
