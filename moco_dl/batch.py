@@ -1,15 +1,16 @@
 """What flows through the stream: a few consecutive frames and their motion."""
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import numpy as np
 
 DOUBTFUL = 2.5  # times the usual misfit: a corrupt frame; unusual motion or activity stays far below
 
 Arrays = TypeVar("Arrays")  # a dataclass of arrays (n, ...), or None
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -92,28 +93,34 @@ def run_slices(runs: np.ndarray) -> list[slice]:
 Given = dict[int, np.ndarray]  # what frames give to those around them, by number
 
 
-def late(
-    items: Iterable[tuple], reach: int, gives: Callable[..., Given], done: Callable[..., Batch]
-) -> Iterator[Batch]:
-    """`done(batch, ..., given)` for each item `(batch, ...)`, once the `reach` frames that follow it are known.
+class Filter(Protocol[Item]):
+    """What makes a batch of an item, given what the frames around it tell."""
 
-    `gives(batch, ...)` says what an item's frames give to others; `given` is that of all frames from `reach`
-    before the batch on.
-    """
-    given: Given = {}
-    waiting: deque[tuple] = deque()
+    reach: int  # frames on either side that are needed
 
-    def first() -> Batch:
-        item = waiting.popleft()
-        found = done(*item, given)
-        for number in [number for number in given if number < item[0].stop - reach]:
+    def gives(self, item: Item) -> tuple[Batch, Given]:
+        """The batch that an item stands for, and what its frames give to others."""
+
+    def __call__(self, item: Item, given: Given) -> Batch:
+        """What becomes of it; `given` is that of its own frames, too."""
+
+
+def late(items: Iterable[Item], filtering: Filter[Item]) -> Iterator[tuple[Item, Given]]:
+    """What `filtering` is to be called with, for each item, once all that it needs is known."""
+    reach, given = filtering.reach, {}
+    waiting: deque[tuple[Item, Batch]] = deque()
+
+    def first() -> tuple[Item, Given]:
+        item, batch = waiting.popleft()
+        for number in [number for number in given if number < batch.start - reach]:
             del given[number]
-        return found
+        return item, {number: value for number, value in given.items() if number < batch.stop + reach}
 
     for item in items:
-        waiting.append(item)
-        given.update(gives(*item))
-        while waiting and waiting[0][0].stop + reach <= item[0].stop:
+        last, more = filtering.gives(item)
+        waiting.append((item, last))
+        given.update(more)
+        while waiting and waiting[0][1].stop + reach <= last.stop:
             yield first()
     while waiting:
         yield first()

@@ -2,20 +2,20 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cached_property, partial
 
 import numpy as np
 import torch
 
-from moco_dl.batch import Arrays, Batch, Equations, Motion, chosen, joined
+from moco_dl.batch import Arrays, Batch, Equations, Filter, Given, Motion, chosen, joined, late
 from moco_dl.device import full_device
 from moco_dl.equations import linearise
 from moco_dl.infer import Estimator, binned
 from moco_dl.refine import Refiner
 from moco_dl.samples import usable, without
-from moco_dl.smooth import smooth_in_time
+from moco_dl.smooth import Smoothing
 from moco_dl.steady import Steadiness, steadied
-from moco_dl.track import Errors, Tracker, tracked
+from moco_dl.track import Errors, Linearised, Tracker, Tracking
 
 APART = 2  # frames, of which the network sees one where motion lasts: the steps find what it does not see
 NEAR = 3  # frames: so close to samples, it sees none
@@ -30,6 +30,11 @@ class Step:
     motion: Motion  # of the samples before it
     equations: Equations  # of the samples, at that motion
     last: bool = False  # what frames have no data for is filled then: see `Tracker.filled`
+
+    @cached_property
+    def tracking(self) -> Tracking:
+        """The filter that finds motion."""
+        return Tracking(self.refiner, self.tracker)
 
     def linearised(self, frames: np.ndarray, motion: Motion) -> Equations:
         """What frames (n, H, W), which are no samples, tell at their motion so far."""
@@ -81,19 +86,19 @@ class Plan:
 
         `mapping` is `map`, or does the same with several threads.
         """
-        batches = mapping(self._estimated, frames)
+        items = mapping(self._estimated, frames)
         if not self.steps:
-            yield from batches
+            yield from items
             return
-        batches = smooth_in_time(batches, self.width)
+        filtering = Smoothing(self.width)
         for step in self.steps:
-            linearised = mapping(partial(self._linearised, step), batches)
-            batches = tracked(linearised, step.refiner, step.tracker)
+            items = mapping(partial(self._linearised, step, filtering), late(items, filtering))
+            filtering = step.tracking
+        batches = mapping(lambda item: self._shown(filtering(*item)), late(items, filtering))
         for batch in steadied(batches, self.steadiness):
-            judged = ~batch.motion.flagged[:, None, None, None]
-            flow = np.where(judged, batch.motion.flow - self.constant, 0)
-            rigid = np.where(judged[..., 0, 0], batch.motion.rigid - self.offset, 0)
-            yield replace(batch, motion=replace(batch.motion, flow=flow, rigid=rigid))
+            judged = ~batch.motion.flagged[:, None]
+            rigid = np.where(judged, batch.motion.rigid - self.offset, 0)
+            yield replace(batch, motion=replace(batch.motion, rigid=rigid))
 
     def _estimated(self, part: tuple[int, np.ndarray]) -> Batch:
         """What the network finds; it has seen the samples already."""
@@ -107,16 +112,25 @@ class Plan:
             motion = _completed(motion, self.seen, places)
         return Batch(start, frames, motion)
 
-    def _linearised(self, step: Step, batch: Batch) -> tuple[Batch, Equations]:
-        """What frames tell at their motion so far; samples have told that already."""
+    def _linearised(self, step: Step, filtering: Filter, item: tuple[object, Given]) -> Linearised:
+        """What frames tell once they are filtered; samples have told that already."""
+        batch = filtering(*item)
         places = self._places(batch.start, len(batch.frames))
         new = places < 0
         if new.all():
-            return batch, step.linearised(without(batch.frames, self.pattern), batch.motion)
+            equations = step.linearised(without(batch.frames, self.pattern), batch.motion)
+            return step.tracking.told(batch, equations)
         motion = chosen(batch.motion, new)
         equations = step.linearised(without(batch.frames[new], self.pattern), motion)
         motion = _completed(motion, step.motion, places)
-        return replace(batch, motion=motion), _completed(equations, step.equations, places)
+        equations = _completed(equations, step.equations, places)
+        return step.tracking.told(replace(batch, motion=motion), equations)
+
+    def _shown(self, batch: Batch) -> Batch:
+        """`batch` without what all flows have in common."""
+        judged = ~batch.motion.flagged[:, None, None, None]
+        flow = np.where(judged, batch.motion.flow - self.constant, 0)
+        return replace(batch, motion=replace(batch.motion, flow=flow))
 
     def _looked_at(self, numbers: np.ndarray) -> np.ndarray:
         """(n,) bool: which of these frames the network sees."""

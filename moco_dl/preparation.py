@@ -180,7 +180,7 @@ def _length(motion: Motion, other: Motion | None = None) -> float:
 def _after(step: Step, samples: Samples) -> Iterator[Motion]:
     """Motion of samples after a step, of a few at a time."""
     batches = ((batch, chosen(step.equations, which)) for which, batch in _stretches(samples, step.motion))
-    return (batch.motion for batch in tracked(batches, step.refiner, step.tracker))
+    return (batch.motion for batch in tracked(batches, step.tracking))
 
 
 def _smoothed(samples: Samples, smooth: float | None) -> tuple[Motion, Motion, float]:

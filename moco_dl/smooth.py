@@ -5,9 +5,9 @@ fourth order (Wand and Schucany, Canadian J. Statistics 18, 1990), which leaves 
 powers of time. Its width is chosen for each movie from its own fields by leave-one-out cross-validation.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from functools import partial
+from itertools import starmap
 from math import ceil
 
 import numpy as np
@@ -59,46 +59,53 @@ def _window(distance: np.ndarray, sigma: float) -> np.ndarray:
     return (1.5 - 0.5 * square) * np.exp(-0.5 * square)
 
 
-def smooth_in_time(batches: Iterator[Batch], sigma: float) -> Iterator[Batch]:
-    """Pass on `batches` with their flow smoothed over `sigma` frames, a few frames late.
+class Smoothing:
+    """Smooths flow over `sigma` frames.
 
     The mean of each flow is handed over to `rigid`. What smoothing takes away of each row's mean is kept as
     `rows`: a scanner takes row after row, so that fast motion differs from row to row and from frame to frame.
     Flagged frames neither give nor take, `unseen` ones only take. The result does not depend on how frames are
     batched.
     """
-    weights = _weights(sigma)
 
-    def gives(batch: Batch) -> Given:
-        return {batch.start + int(i): batch.motion.flow[i] for i in np.flatnonzero(_gives(batch))}
+    def __init__(self, sigma: float):
+        self._weights = _weights(sigma)
+        self.reach = len(self._weights) // 2
 
-    return late(((batch,) for batch in batches), len(weights) // 2, gives, partial(_smoothed, weights=weights))
+    def gives(self, batch: Batch) -> tuple[Batch, Given]:
+        """See `Filter`."""
+        return batch, {batch.start + int(i): batch.motion.flow[i] for i in np.flatnonzero(_gives(batch))}
+
+    def __call__(self, batch: Batch, flows: Given) -> Batch:
+        """`batch` with smoothed flow."""
+        given, gives = batch.motion.flow, _gives(batch)
+        flow, total = np.zeros_like(given), np.zeros(len(given), np.float32)
+        near, there = surroundings(batch, self.reach, flows, np.zeros_like(flow[0]))
+        for lag, weight in enumerate(self._weights):
+            around = slice(lag, lag + len(flow))
+            flow += weight * near[around]
+            total += weight * there[around]
+        # Too little around it: the window's negative rims would outweigh it.
+        enough = total >= np.where(gives, LEAST, LEAST_OF_OTHERS) * self._weights[self.reach]
+        flow[enough] /= total[enough, None, None, None]
+        flow[~enough] = given[~enough]
+        flow[batch.motion.flagged] = 0
+        mean = flow.mean(axis=(2, 3))
+        flow -= mean[:, :, None, None]
+        kept = np.where(gives[:, None], given.mean(axis=(2, 3)), mean)
+        rows = (given - flow).mean(axis=3) - kept[..., None]
+        rows[~gives] = 0
+        rigid = batch.motion.rigid + kept
+        return replace(batch, motion=replace(batch.motion, rigid=rigid, flow=flow, rows=rows, unseen=None))
+
+
+def smooth_in_time(batches: Iterable[Batch], sigma: float) -> Iterator[Batch]:
+    """Pass on `batches` with their flow smoothed over `sigma` frames, a few frames late."""
+    smoothing = Smoothing(sigma)
+    return starmap(smoothing, late(batches, smoothing))
 
 
 def _gives(batch: Batch) -> np.ndarray:
     """(n,) bool: frames whose flow is known."""
     known = ~batch.motion.flagged
     return known if batch.motion.unseen is None else known & ~batch.motion.unseen
-
-
-def _smoothed(batch: Batch, flows: Given, weights: np.ndarray) -> Batch:
-    """`batch` with smoothed flow."""
-    reach, given, gives = len(weights) // 2, batch.motion.flow, _gives(batch)
-    flow, total = np.zeros_like(given), np.zeros(len(given), np.float32)
-    near, there = surroundings(batch, reach, flows, np.zeros_like(flow[0]))
-    for lag, weight in enumerate(weights):
-        around = slice(lag, lag + len(flow))
-        flow += weight * near[around]
-        total += weight * there[around]
-    # Too little around it: the window's negative rims would outweigh it.
-    enough = total >= np.where(gives, LEAST, LEAST_OF_OTHERS) * weights[reach]
-    flow[enough] /= total[enough, None, None, None]
-    flow[~enough] = given[~enough]
-    flow[batch.motion.flagged] = 0
-    mean = flow.mean(axis=(2, 3))
-    flow -= mean[:, :, None, None]
-    kept = np.where(gives[:, None], given.mean(axis=(2, 3)), mean)
-    rows = (given - flow).mean(axis=3) - kept[..., None]
-    rows[~gives] = 0
-    rigid = batch.motion.rigid + kept
-    return replace(batch, motion=replace(batch.motion, rigid=rigid, flow=flow, rows=rows, unseen=None))

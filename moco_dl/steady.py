@@ -9,7 +9,7 @@ f is a mixture of Gaussians, from noise alone to motion beyond any bounds: what 
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import partial
+from itertools import starmap
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -44,6 +44,19 @@ class Steadiness:
         slope = _slope(apart, pairs, self.shares, more)
         return -self.noise * np.where(pairs[:, None] > 0, (1 + more) * slope, 0)
 
+    def gives(self, batch: Batch) -> tuple[Batch, Given]:
+        """See `Filter`."""
+        some = np.flatnonzero(_gives(batch.motion))
+        return batch, {batch.start + int(i): batch.motion.rigid[i] for i in some}
+
+    def __call__(self, batch: Batch, shifts: Given) -> Batch:
+        """`batch` with steady shifts."""
+        near, _ = surroundings(batch, self.reach, shifts, np.full(2, np.nan))
+        rigid = batch.motion.rigid
+        correction = self.correction(rigid, near, batch.motion.misfit).astype(np.float32)
+        correction[batch.motion.flagged] = 0
+        return replace(batch, motion=replace(batch.motion, rigid=rigid + correction))
+
 
 def measure_steadiness(motion: Motion, numbers: np.ndarray, noise: np.ndarray) -> Steadiness:
     """From the motion of samples, `numbers` (n,) in the movie; `noise` (2,) px of their shifts."""
@@ -71,21 +84,7 @@ def steadied(batches: Iterator[Batch], steadiness: Steadiness) -> Iterator[Batch
     Flagged frames neither give nor take, those that fit the reference badly only take. The result does not
     depend on how frames are batched.
     """
-    if not steadiness.reach:
-        return batches
-
-    def gives(batch: Batch) -> Given:
-        return {batch.start + int(i): batch.motion.rigid[i] for i in np.flatnonzero(_gives(batch.motion))}
-
-    return late(((batch,) for batch in batches), steadiness.reach, gives, partial(_steadied, steadiness))
-
-
-def _steadied(steadiness: Steadiness, batch: Batch, shifts: Given) -> Batch:
-    near, _ = surroundings(batch, steadiness.reach, shifts, np.full(2, np.nan))
-    rigid = batch.motion.rigid
-    correction = steadiness.correction(rigid, near, batch.motion.misfit).astype(np.float32)
-    correction[batch.motion.flagged] = 0
-    return replace(batch, motion=replace(batch.motion, rigid=rigid + correction))
+    return starmap(steadiness, late(batches, steadiness)) if steadiness.reach else batches
 
 
 def _gives(motion: Motion) -> np.ndarray:

@@ -6,9 +6,10 @@ series of its own: well visible ones hardly need their neighbours, others are av
 Wiener filter for each mode). Shift and row motion differ from frame to frame and are found along the way.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import cached_property
+from itertools import starmap
 
 import numpy as np
 import torch
@@ -19,6 +20,8 @@ from moco_dl.prior import Prior, TissueAlone
 from moco_dl.refine import Refiner
 from moco_dl.timefilter import TimeFilter
 from moco_dl.vigour import Vigour
+
+Linearised = tuple[Batch, Equations, Given]  # a batch, its equations, and what these tell
 
 LEAST_NOISE = 0.2  # variance that frames are taken to have at least, over the usual
 DESCENTS = 1  # steps to what is most probable where frames have no data
@@ -160,34 +163,44 @@ def _dots(one: np.ndarray, other: np.ndarray) -> np.ndarray:
     return (one * other).sum(axis=1, keepdims=True)
 
 
-def tracked(
-    linearised: Iterator[tuple[Batch, Equations]], refiner: Refiner, tracker: Tracker
-) -> Iterator[Batch]:
-    """Pass on batches, a few frames late, with the most probable motion given the frames around each.
+class Tracking:
+    """Finds the most probable motion of frames, given the equations of those around each.
 
     Frames that fit the reference far worse than usual do not tell of the others; they are moved as these are.
     Flagged frames neither give nor take. The result does not depend on how frames are batched.
     """
 
-    def gives(batch: Batch, equations: Equations) -> Given:
+    def __init__(self, refiner: Refiner, tracker: Tracker):
+        self._refiner, self._tracker, self.reach = refiner, tracker, tracker.in_time.lookahead
+
+    def told(self, batch: Batch, equations: Equations) -> Linearised:
+        """What frames tell of each mode, by number."""
+        tracker = self._tracker
         known = np.flatnonzero(~batch.motion.flagged & tracker.trusts(equations.misfit))
         clear = tracker.clarity(equations.misfit[known])[:, None]
         told = np.hstack((clear * tracker.told(equations.seen[known]), clear))
-        return dict(zip((batch.start + known).tolist(), told, strict=True))
+        return batch, equations, dict(zip((batch.start + known).tolist(), told, strict=True))
 
-    filtered = partial(_solved, refiner=refiner, tracker=tracker)
-    return late(linearised, tracker.in_time.lookahead, gives, filtered)
+    def gives(self, item: Linearised) -> tuple[Batch, Given]:
+        """See `Filter`."""
+        batch, _, told = item
+        return batch, told
+
+    def __call__(self, item: Linearised, told: Given) -> Batch:
+        """The batch with its most probable motion."""
+        (batch, equations, _), tracker, reach = item, self._tracker, self.reach
+        motion = batch.motion
+        near, there = surroundings(batch, reach, told, np.append(np.zeros(len(tracker.visible)), 1.0))
+        known = there[reach : len(there) - reach]
+        unknowns = tracker.unknowns(equations.seen, tracker.in_time(near[:, :-1], there, near[:, -1]), known)
+        unknowns[motion.flagged] = 0
+        shift, rows, flow = self._refiner.basis.displacement(unknowns)
+        mean = flow.mean(axis=(2, 3))
+        rigid, flow = motion.rigid + (shift + mean), flow - mean[:, :, None, None]
+        misfit = np.where(motion.flagged, np.nan, equations.misfit / tracker.usual).astype(np.float32)
+        return replace(batch, motion=replace(motion, rigid=rigid, flow=flow, rows=rows, misfit=misfit))
 
 
-def _solved(batch: Batch, equations: Equations, told: Given, refiner: Refiner, tracker: Tracker) -> Batch:
-    """`batch` with its most probable motion."""
-    motion, reach = batch.motion, tracker.in_time.lookahead
-    near, there = surroundings(batch, reach, told, np.append(np.zeros(len(tracker.visible)), 1.0))
-    known = there[reach : len(there) - reach]
-    unknowns = tracker.unknowns(equations.seen, tracker.in_time(near[:, :-1], there, near[:, -1]), known)
-    unknowns[motion.flagged] = 0
-    shift, rows, flow = refiner.basis.displacement(unknowns)
-    mean = flow.mean(axis=(2, 3))
-    rigid, flow = motion.rigid + (shift + mean), flow - mean[:, :, None, None]
-    misfit = np.where(motion.flagged, np.nan, equations.misfit / tracker.usual).astype(np.float32)
-    return replace(batch, motion=replace(motion, rigid=rigid, flow=flow, rows=rows, misfit=misfit))
+def tracked(linearised: Iterable[tuple[Batch, Equations]], tracking: Tracking) -> Iterator[Batch]:
+    """Pass on batches, a few frames late, with their most probable motion."""
+    return starmap(tracking, late(starmap(tracking.told, linearised), tracking))

@@ -6,7 +6,7 @@ from moco_dl.batch import Batch, Equations, Motion
 from moco_dl.refine import Refiner
 from moco_dl.scenes import draw_scene
 from moco_dl.template import Template
-from moco_dl.track import tracked
+from moco_dl.track import Tracking, tracked
 
 SIZE = (64, 72)
 RUN = 10
@@ -61,6 +61,6 @@ def batches(equations, size, flagged=(), doubtful=(), misfit=1.0):
 
 
 def motions(equations, size, refiner, tracker, **marks):
-    done = list(tracked(batches(equations, size, **marks), refiner, tracker))
+    done = list(tracked(batches(equations, size, **marks), Tracking(refiner, tracker)))
     assert [batch.start for batch in done] == list(range(0, len(equations), size))
     return np.concatenate([batch.motion.total() for batch in done])
