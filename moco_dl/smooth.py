@@ -16,6 +16,7 @@ from moco_dl.batch import Batch, Given, late, run_slices, surroundings
 
 WIDTHS = (0.35, 0.5, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0, 5.6, 8.0, 11.0)  # frames, sigmas to choose from
 REACH = 3.0  # sigmas at which the window ends
+CACHED = 4096  # values of a frame that are added up at a time, so that those of a window stay in the cache
 LEAST = 0.5  # sum of a frame's weights, over its own
 LEAST_OF_OTHERS = 0.1  # the same of a frame that has no flow of its own
 
@@ -79,12 +80,9 @@ class Smoothing:
     def __call__(self, batch: Batch, flows: Given) -> Batch:
         """`batch` with smoothed flow."""
         given, gives = batch.motion.flow, _gives(batch)
-        flow, total = np.zeros_like(given), np.zeros(len(given), np.float32)
-        near, there = surroundings(batch, self.reach, flows, np.zeros_like(flow[0]))
-        for lag, weight in enumerate(self._weights):
-            around = slice(lag, lag + len(flow))
-            flow += weight * near[around]
-            total += weight * there[around]
+        near, there = surroundings(batch, self.reach, flows, np.zeros_like(given[0]))
+        flow = _windowed(near.reshape(len(near), -1), self._weights).reshape(given.shape)
+        total = _windowed(there[:, None].astype(np.float32), self._weights)[:, 0]
         # Too little around it: the window's negative rims would outweigh it.
         enough = total >= np.where(gives, LEAST, LEAST_OF_OTHERS) * self._weights[self.reach]
         flow[enough] /= total[enough, None, None, None]
@@ -97,6 +95,20 @@ class Smoothing:
         rows[~gives] = 0
         rigid = batch.motion.rigid + kept
         return replace(batch, motion=replace(batch.motion, rigid=rigid, flow=flow, rows=rows, unseen=None))
+
+
+def _windowed(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Weighted sums over windows of values (n + k - 1, m), for k weights: (n, m).
+
+    Each for itself: a product of matrices would be rounded by how many there are.
+    """
+    count, columns = len(values) - len(weights) + 1, values.shape[1]
+    found = np.empty((count, columns), values.dtype)
+    for start in range(0, columns, CACHED):
+        part = slice(start, start + CACHED)
+        for window in range(count):
+            found[window, part] = weights @ values[window : window + len(weights), part]
+    return found
 
 
 def smooth_in_time(batches: Iterable[Batch], sigma: float) -> Iterator[Batch]:
