@@ -10,7 +10,7 @@ import torch
 
 from moco_dl import checkpoint
 from moco_dl.batch import Batch, Motion
-from moco_dl.device import choose_device, own_stream
+from moco_dl.device import LARGEST_GROUP, choose_device, own_stream, together
 from moco_dl.errors import NrcorrectError
 from moco_dl.fields import FLOW_DTYPE, Fields
 from moco_dl.infer import move
@@ -76,8 +76,14 @@ class Corrector:
             moved = to_dtype(moved, dtype)
             return Batch(batch.start, moved, motion, look and look(batch.start, batch.frames, moved, motion))
 
-        frames = read_batches(movie, self.options.batch_size or frames_in(BATCH, movie, 4, 32))
+        size = self.options.batch_size or self._batch_size(movie)
+        frames = read_batches(movie, size)
         yield from self.workers.map(applied, plan.motion(frames, self.workers.map))
+
+    def _batch_size(self, movie: Movie) -> int:
+        if self.device.type == "cuda":
+            return min(max(together(self.device, movie.shape[1] * movie.shape[2]), 4), LARGEST_GROUP)
+        return frames_in(BATCH, movie, 4, 32)
 
 
 def read_batches(movie: Movie, size: int) -> Iterator[tuple[int, np.ndarray]]:

@@ -1,5 +1,8 @@
 """Where frames are computed."""
 
+from collections.abc import Callable, Iterator
+from typing import TypeVar
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -10,6 +13,10 @@ CPU = torch.device("cpu")
 NEEDED = 1024  # bytes of memory per pixel of a frame that the network takes, rather too many
 THREADS = 8  # that may share its memory; if there are more, and it runs out, groups get smaller
 LARGEST_GROUP = 64  # frames; more do not make an accelerator faster
+TOGETHER = 2**19  # pixels that a CPU computes at a time: few operations, small enough for the caches
+MANY = 2**23  # the same for a GPU: enough to keep it busy while the next operation is sent
+
+Result = TypeVar("Result")
 
 
 def choose_device(name: str) -> torch.device:
@@ -42,10 +49,45 @@ def settle(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def frames_that_fit(device: torch.device, size: tuple[int, int]) -> int:
-    """Frames of `size` (H, W) that the network may take at a time on a CUDA device."""
+def frames_that_fit(device: torch.device, pixels: int) -> int:
+    """Frames of so many pixels that the network may take at a time on a CUDA device."""
     free, _ = torch.cuda.mem_get_info(device)
-    return int(np.clip(free // (THREADS * NEEDED * size[0] * size[1]), 1, LARGEST_GROUP))
+    return int(np.clip(free // (THREADS * NEEDED * pixels), 1, LARGEST_GROUP))
+
+
+def together(device: torch.device, size: int) -> int:
+    """Frames of so many pixels that are computed at a time."""
+    return max((MANY if device.type == "cuda" else TOGETHER) // size, 1)
+
+
+def halved(
+    compute: Callable[[np.ndarray], Result], frames: np.ndarray, device: torch.device
+) -> Iterator[tuple[np.ndarray, Result]]:
+    """`frames` (n,) and what `compute` makes of them; if memory runs out, of one half and then of the other."""
+    try:
+        found = compute(frames)
+    except torch.cuda.OutOfMemoryError as error:
+        if len(frames) == 1:
+            raise no_memory(device) from error
+    else:
+        yield frames, found
+        return
+    release(device)
+    for half in np.array_split(frames, 2):
+        yield from halved(compute, half, device)
+
+
+def no_memory(device: torch.device) -> NrcorrectError:
+    """What is told of a device on which not even one frame can be computed."""
+    return NrcorrectError(
+        f"no memory left on {device}, not even for one frame; end what else runs there, or choose --device cpu"
+    )
+
+
+def release(device: torch.device) -> None:
+    """Give memory back that is free on a CUDA device."""
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
 
 
 def full_device(device: torch.device) -> torch.device:

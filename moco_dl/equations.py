@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from moco_dl.batch import Equations, Motion
-from moco_dl.device import sent
+from moco_dl.device import halved, sent
 from moco_dl.refine import Refiner
 from moco_dl.template import NO_PART
 from moco_dl.warp import blank_outside, places_coarse, sample
@@ -64,13 +64,17 @@ def _compared(
 ) -> Iterator[tuple[np.ndarray, Tensor, Tensor, Tensor]]:
     """Frames (n,) by place; sums, mean squares and shares with data, see `Difference`. Not flagged ones."""
     total = motion.total().astype(np.float32) / refiner.binning
-    judged = np.flatnonzero(~motion.flagged)
+    judged, device = np.flatnonzero(~motion.flagged), refiner.device
+
+    def compared(some: np.ndarray) -> tuple[Tensor, Tensor, Tensor]:
+        images = sent(frames[some].astype(np.float32), device)
+        where = places_coarse(sent(total[some], device), refiner.cell, images.shape[1:])
+        moved, known = pulled(images, where, math.ceil(float(np.abs(total[some]).max())))
+        return refiner.difference(moved, known, int(parts[some[0]]))
+
     for together in refiner.gathered(judged, parts[judged]):
-        images = sent(frames[together].astype(np.float32), refiner.device)
-        where = places_coarse(sent(total[together], refiner.device), refiner.cell, images.shape[1:])
-        reach = math.ceil(float(np.abs(total[together]).max()))
-        moved, known = pulled(images, where, reach)
-        yield together, *refiner.difference(moved, known, int(parts[together[0]]))
+        for some, found in halved(compared, together, device):
+            yield some, *found
 
 
 def pulled(frames: Tensor, where: Tensor, reach: int) -> tuple[Tensor, Tensor]:

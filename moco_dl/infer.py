@@ -10,11 +10,9 @@ from torch import Tensor
 
 from moco_dl.batch import Motion
 from moco_dl.blocks import shrink
-from moco_dl.device import CPU, frames_that_fit, sent, settle
-from moco_dl.errors import NrcorrectError
+from moco_dl.device import CPU, frames_that_fit, halved, no_memory, release, sent, settle, together
 from moco_dl.intensity import network_input
 from moco_dl.network import STRIDE, PyramidFlowNet
-from moco_dl.refine import TOGETHER
 from moco_dl.rigid import RigidRegistration
 from moco_dl.warp import blank_outside, places, places_coarse, sample, shift_whole, upsample
 
@@ -44,7 +42,7 @@ class Estimator:
         cuda = device.type == "cuda"
         self.precision = precision or (torch.float16 if cuda else torch.float32)
         pixels = reference.size // binning**2
-        self.group = frames_that_fit(device, reference.shape) if cuda else min(max(GROUP // pixels, 4), 16)
+        self.group = frames_that_fit(device, pixels) if cuda else min(max(GROUP // pixels, 4), 16)
         image = sent(binned(reference[None], binning), device)
         self.rigid = RigidRegistration(image[0], max_shift / binning)
         self.coarse = tuple(-(-size // STRIDE) for size in reference.shape)
@@ -89,13 +87,9 @@ class Estimator:
                 return shift, _grouped(self._network_flow, size, images[seen], shift[seen])
             except torch.cuda.OutOfMemoryError as error:
                 if size == 1:
-                    raise NrcorrectError(
-                        f"no memory left on {self.device} for a frame of {images.shape[1]}x{images.shape[2]};"
-                        " end what else runs there, or choose --device cpu"
-                    ) from error
+                    raise no_memory(self.device) from error
             self.group = min(self.group, size // 2)
-            if self.device.type == "cuda":
-                torch.cuda.empty_cache()
+            release(self.device)
 
     def _network_flow(self, images: Tensor, shift: Tensor) -> Tensor:
         """What is left (n, 2, h, w) of the motion of images (n, H, W) after their shifts (n, 2)."""
@@ -163,13 +157,16 @@ def move(frames: np.ndarray, motion: Motion, stride: int, mode: str, device: tor
     precise = np.float32 if frames.dtype.name in EXACT_IN_FLOAT32 else np.float64
     moved = frames.astype(precise)
     moving = np.flatnonzero(np.any(motion.rigid, axis=1) | np.any(motion.flow, axis=(1, 2, 3)))
-    count = max(TOGETHER // frames[0].size, 1)
-    for start in range(0, len(moving), count):  # a few at a time, so that what is needed stays in the cache
-        part = moving[start : start + count]
+
+    def pulled(part: np.ndarray) -> np.ndarray:
         total = motion.flow[part].astype(precise) + motion.rigid[part, :, None, None]
         where = places_coarse(sent(total, device), stride, frames.shape[1:])
-        found = sample(sent(moved[part], device)[:, None], where, mode=mode)
-        moved[part] = found[:, 0].cpu().numpy()
+        return sample(sent(moved[part], device)[:, None], where, mode=mode)[:, 0].cpu().numpy()
+
+    count = together(device, frames[0].size)
+    for some in np.split(moving, range(count, len(moving), count)):
+        for part, found in halved(pulled, some, device):
+            moved[part] = found
     return moved
 
 
@@ -180,7 +177,7 @@ def move_known(frames: np.ndarray, motion: np.ndarray, stride: int = STRIDE) -> 
     `motion` is a coarse field (n, 2, h, w) of this stride, or a shift (n, 2, 1, 1).
     """
     moved, size, whole = torch.empty(frames.shape), frames.shape[1:], motion.shape[2:] == (1, 1)
-    count = max(TOGETHER // math.prod(size), 1)
+    count = together(CPU, math.prod(size))
     for start in range(0, len(frames), count):
         part = slice(start, start + count)
         flow, images = torch.from_numpy(motion[part]), torch.from_numpy(frames[part].astype(np.float32))

@@ -13,11 +13,9 @@ import torch
 from torch import Tensor
 
 from moco_dl.basis import Basis, applied
-from moco_dl.device import CPU
+from moco_dl.device import CPU, together
 from moco_dl.difference import FLASH, Difference
 from moco_dl.template import Template
-
-TOGETHER = 2**19  # pixels of frames that are computed at a time: few operations, small enough for the caches
 
 
 class Refiner:
@@ -38,7 +36,7 @@ class Refiner:
         information = self.difference.information()
         self.information, self.matrix = information.float(), self._normal_matrix(information)
         self.difference.to(device)  # only now: not every accelerator has float64
-        self.together = max(TOGETHER // template.image.size, 1)
+        self.together = together(device, template.image.size)
         self.functions = self.basis.y.T.to(device), self.basis.x.to(device)
 
     def _normal_matrix(self, information: Tensor) -> Tensor:

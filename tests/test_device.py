@@ -51,7 +51,9 @@ def test_groups_are_halved_until_memory_suffices(estimator, known_movie, monkeyp
 
 def test_too_little_memory_for_one_frame_is_told(estimator, known_movie, monkeypatch):
     out_of_memory_above(estimator, 0, monkeypatch)
-    with pytest.raises(NrcorrectError, match=r"no memory left on cpu for a frame of .* choose --device cpu"):
+    with pytest.raises(
+        NrcorrectError, match=r"no memory left on cpu, not even for one frame; .* choose --device cpu"
+    ):
         estimator(known_movie[0][:2])
 
 
