@@ -17,7 +17,6 @@ from moco_dl.infer import move
 from moco_dl.movie import ArrayMovie, Movie
 from moco_dl.network import STRIDE
 from moco_dl.options import CorrectOptions
-from moco_dl.output import to_dtype
 from moco_dl.parallel import Workers, workers_first
 from moco_dl.plan import APART, Plan
 from moco_dl.preparation import Preparation
@@ -72,8 +71,7 @@ class Corrector:
 
         def applied(batch: Batch) -> Batch:
             motion = batch.motion.merged(FLOW_DTYPE)
-            moved = move(batch.frames, motion, STRIDE, self.options.interpolation, plan.computing)
-            moved = to_dtype(moved, dtype)
+            moved = move(batch.frames, motion, STRIDE, self.options.interpolation, dtype, plan.computing)
             return Batch(batch.start, moved, motion, look and look(batch.start, batch.frames, moved, motion))
 
         size = self.options.batch_size or self._batch_size(movie)
@@ -163,5 +161,4 @@ def apply_batches(
     for start, frames in read_batches(movie, size):
         part = slice(start, start + len(frames))
         motion = Motion(fields.rigid[part], fields.flow[part], fields.flagged[part])
-        moved = move(frames, motion, fields.stride, mode)
-        yield start, to_dtype(moved, np.dtype(dtype or movie.dtype))
+        yield start, move(frames, motion, fields.stride, mode, np.dtype(dtype or movie.dtype))

@@ -12,6 +12,7 @@ from moco_dl.errors import NrcorrectError
 CPU = torch.device("cpu")
 NEEDED = 1024  # bytes of memory per pixel of a frame that the network takes, rather too many
 THREADS = 8  # that may share its memory; if there are more, and it runs out, groups get smaller
+EXACT_IN_FLOAT32 = ("uint8", "int8", "uint16", "int16", "float16", "float32")
 LARGEST_GROUP = 64  # frames; more do not make an accelerator faster
 TOGETHER = 2**19  # pixels that a CPU computes at a time: few operations, small enough for the caches
 MANY = 2**23  # the same for a GPU: enough to keep it busy while the next operation is sent
@@ -31,10 +32,32 @@ def choose_device(name: str) -> torch.device:
 
 
 def sent(values: np.ndarray, device: torch.device) -> Tensor:
-    """`values` on the device; to a CUDA device from pinned memory, without waiting for it."""
+    """Floating-point numbers of `values` on the device: float64 of these and of 32-bit integers, else float32.
+
+    To a CUDA device from pinned memory, without waiting for it; they become numbers there.
+    """
+    kind = np.float32 if values.dtype.name in EXACT_IN_FLOAT32 else np.float64
     if device.type == "cuda":
+        return _raw(values, device).to(torch.float32 if kind is np.float32 else torch.float64)
+    return torch.from_numpy(values.astype(kind, copy=False)).to(device)
+
+
+def _raw(values: np.ndarray, device: torch.device) -> Tensor:
+    """Values of any type on a CUDA device; not all of torch knows unsigned ones."""
+    signed = {"uint16": (np.int16, torch.int32), "uint32": (np.int32, torch.int64)}.get(values.dtype.name)
+    if signed is None:
         return torch.from_numpy(values).pin_memory().to(device, non_blocking=True)
-    return torch.from_numpy(values).to(device)
+    kind, wider = signed
+    limits = np.iinfo(values.dtype)
+    return _raw(values.view(kind), device).to(wider).bitwise_and_(limits.max)
+
+
+def received(values: Tensor) -> np.ndarray:
+    """`values` from the device, by pinned memory if that is a CUDA device."""
+    if values.device.type != "cuda":
+        return values.cpu().numpy()
+    pinned = torch.empty(values.shape, dtype=values.dtype, pin_memory=True)
+    return pinned.copy_(values).numpy()
 
 
 def own_stream(device: torch.device) -> None:

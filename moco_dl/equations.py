@@ -10,6 +10,7 @@ from torch import Tensor
 
 from moco_dl.batch import Equations, Motion
 from moco_dl.device import halved, sent
+from moco_dl.infer import sent_binned
 from moco_dl.refine import Refiner
 from moco_dl.template import NO_PART
 from moco_dl.warp import blank_outside, places_coarse, sample
@@ -19,23 +20,24 @@ STEP = 0.2  # px of the compared images, by which they are displaced to see what
 
 @torch.inference_mode()
 def linearise(
-    frames: np.ndarray, motion: Motion, refiner: Refiner, parts: np.ndarray | None = None
+    frames: np.ndarray, motion: Motion, refiner: Refiner, parts: np.ndarray | None = None, *, binning: int = 1
 ) -> Equations:
     """Normal equations of frames (n, H, W), at their motion so far; zero for flagged frames.
 
-    Frames are as the refiner compares them: averaged over `refiner.binning` x `refiner.binning` pixels.
-    `parts` (n,) are those of the refiner's template that each is in, or NO_PART; None: they are in none.
+    Averaged over `binning` x `binning` pixels, frames are as the refiner compares them. `parts` (n,) are those
+    of the refiner's template that each is in, or NO_PART; None: they are in none.
     """
     parts = np.full(len(frames), NO_PART) if parts is None else parts
     left = np.zeros((len(frames), len(refiner.matrix)))
     seen, misfit = np.zeros_like(left), np.zeros(len(left), np.float32)
     missing = np.zeros((len(left), *refiner.grid), np.float32)
-    for together, sums, squares, share in _compared(frames, motion, refiner, parts):
+    for together, sums, squares, share in _compared(frames, motion, refiner, parts, binning):
         equations, misfit[together] = refiner.unknowns(sums), squares.cpu()
         missing[together] = 1 - share.cpu()
-        flow = torch.from_numpy(motion.flow[together])
+        flow = sent(motion.flow[together], refiner.device)
         if motion.rows is not None:
-            equations += refiner.effect(torch.from_numpy(motion.rows[together])[..., None].expand_as(flow))
+            rows = sent(motion.rows[together], refiner.device)
+            equations += refiner.effect(rows[..., None].expand_as(flow))
         left[together], seen[together] = equations, equations + refiner.effect(flow)
     return Equations(left, seen, misfit, missing)
 
@@ -53,21 +55,21 @@ def response(frames: np.ndarray, motion: Motion, refiner: Refiner, parts: np.nda
     for sign in (-1, 1):
         displaced = replace(motion, rigid=motion.rigid + sign * step * ways)
         for together, sums, _, share in _compared(frames, displaced, refiner, parts):
-            seen = (share.cpu() * refiner.information[[0, 2]].sum(0)).sum()
+            seen = (share * refiner.information[[0, 2]].sum(0)).sum()
             told -= sign * float((torch.from_numpy(ways[together]) * sums.cpu().sum((2, 3))).sum())
             expected += step * float(seen)
     return np.array([told, expected])
 
 
 def _compared(
-    frames: np.ndarray, motion: Motion, refiner: Refiner, parts: np.ndarray
+    frames: np.ndarray, motion: Motion, refiner: Refiner, parts: np.ndarray, binning: int = 1
 ) -> Iterator[tuple[np.ndarray, Tensor, Tensor, Tensor]]:
     """Frames (n,) by place; sums, mean squares and shares with data, see `Difference`. Not flagged ones."""
     total = motion.total().astype(np.float32) / refiner.binning
     judged, device = np.flatnonzero(~motion.flagged), refiner.device
 
     def compared(some: np.ndarray) -> tuple[Tensor, Tensor, Tensor]:
-        images = sent(frames[some].astype(np.float32), device)
+        images = sent_binned(frames[some], binning, device)
         where = places_coarse(sent(total[some], device), refiner.cell, images.shape[1:])
         moved, known = pulled(images, where, math.ceil(float(np.abs(total[some]).max())))
         return refiner.difference(moved, known, int(parts[some[0]]))

@@ -6,18 +6,28 @@ from contextlib import AbstractContextManager, nullcontext
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from moco_dl.batch import Motion
 from moco_dl.blocks import shrink
-from moco_dl.device import CPU, frames_that_fit, halved, no_memory, release, sent, settle, together
-from moco_dl.intensity import network_input
+from moco_dl.device import (
+    CPU,
+    frames_that_fit,
+    halved,
+    no_memory,
+    received,
+    release,
+    sent,
+    settle,
+    together,
+)
+from moco_dl.intensity import counts, network_input
 from moco_dl.network import STRIDE, PyramidFlowNet
 from moco_dl.rigid import RigidRegistration
 from moco_dl.warp import blank_outside, places, places_coarse, sample, shift_whole, upsample
 
 GROUP = 2**18  # pixels per network call on the CPU: many small images at a time, few large ones
-EXACT_IN_FLOAT32 = ("uint8", "int8", "uint16", "int16", "float16", "float32")
 
 
 class Estimator:
@@ -65,11 +75,11 @@ class Estimator:
         rigid = np.zeros((len(frames), 2), np.float32)
         flow = np.zeros((len(frames), 2, *self.coarse), np.float32)
         if judged.any():
-            images = sent(binned(frames[judged], self.binning), self.device)
+            images = sent_binned(frames if judged.all() else frames[judged], self.binning, self.device)
             shift, residual = self._estimate(images, torch.from_numpy(seen[judged]))
             rigid[judged] = self.binning * shift.cpu().numpy()
             if len(residual):
-                flow[seen] = enlarged(residual, self.binning, self.coarse).cpu().numpy()
+                flow[seen] = received(enlarged(residual, self.binning, self.coarse))
         return Motion(rigid, flow, ~judged)
 
     def _estimate(self, images: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
@@ -124,6 +134,20 @@ def binned(frames: np.ndarray, factor: int) -> np.ndarray:
     return small
 
 
+def sent_binned(frames: np.ndarray, factor: int, device: torch.device) -> Tensor:
+    """`binned` frames on the device; a GPU computes them itself."""
+    if device.type == "cuda":
+        return averaged(sent(frames, device), factor)
+    return sent(binned(frames, factor), device)
+
+
+def averaged(images: Tensor, factor: int) -> Tensor:
+    """The same of images (n, H, W) that are there already, float32."""
+    height, width = (-size % factor for size in images.shape[1:])
+    padded = F.pad(images.float()[:, None], (0, width, 0, height), mode="replicate")
+    return F.avg_pool2d(padded, factor)[:, 0]
+
+
 def enlarged(flow: Tensor, factor: int, size: tuple[int, int]) -> Tensor:
     """Coarse flow (n, 2, h, w) of frames binned by `factor` -> that of the full frames (n, 2, *size)."""
     if flow.shape[2:] == (1, 1) or factor == 1:
@@ -148,25 +172,38 @@ def _grouped(function: Callable[..., Tensor], size: int, *inputs: Tensor) -> Ten
 
 
 @torch.inference_mode()
-def move(frames: np.ndarray, motion: Motion, stride: int, mode: str, device: torch.device = CPU) -> np.ndarray:
-    """Warp frames (n, H, W) once by their motion; returns float values (n, H, W), unrounded.
+def move(
+    frames: np.ndarray,
+    motion: Motion,
+    stride: int,
+    mode: str,
+    dtype: np.dtype | None = None,
+    device: torch.device = CPU,
+) -> np.ndarray:
+    """Warp frames (n, H, W) once by their motion; rounded and clipped to `dtype`, None: that of the frames.
 
     Frames whose motion is exactly zero come back exactly. Pixels from outside the frame repeat its edge.
     32-bit integers and float64 are warped in float64, the rest in float32. `mode`: bilinear or bicubic.
     """
-    precise = np.float32 if frames.dtype.name in EXACT_IN_FLOAT32 else np.float64
-    moved = frames.astype(precise)
-    moving = np.flatnonzero(np.any(motion.rigid, axis=1) | np.any(motion.flow, axis=(1, 2, 3)))
+    dtype = np.dtype(dtype or frames.dtype)
+    moved = np.empty(frames.shape, dtype)
+    moves = np.any(motion.rigid, axis=1) | np.any(motion.flow, axis=(1, 2, 3))
 
     def pulled(part: np.ndarray) -> np.ndarray:
-        total = motion.flow[part].astype(precise) + motion.rigid[part, :, None, None]
-        where = places_coarse(sent(total, device), stride, frames.shape[1:])
-        return sample(sent(moved[part], device)[:, None], where, mode=mode)[:, 0].cpu().numpy()
+        images = sent(frames[part], device)
+        if dtype.itemsize > 2:
+            images = images if dtype.kind == "f" else images.double()
+        if moves[part[0]]:
+            total = sent(motion.flow[part] + motion.rigid[part, :, None, None], device).to(images.dtype)
+            images = sample(images[:, None], places_coarse(total, stride, frames.shape[1:]), mode=mode)[:, 0]
+        return received(counts(images, dtype))
 
     count = together(device, frames[0].size)
-    for some in np.split(moving, range(count, len(moving), count)):
-        for part, found in halved(pulled, some, device):
-            moved[part] = found
+    for kind in (moves, ~moves):
+        some = np.flatnonzero(kind)
+        for few in np.split(some, range(count, len(some), count)):
+            for part, found in halved(pulled, few, device) if len(few) else ():
+                moved[part] = found
     return moved
 
 

@@ -1,5 +1,6 @@
-"""Counts of any detector -> what the network sees."""
+"""Counts of any detector -> what the network sees; and moved ones -> counts."""
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -30,3 +31,14 @@ def _standardised(values: Tensor, known: Tensor, count: Tensor) -> tuple[Tensor,
     mean = values.sum((-2, -1), keepdim=True) / count
     deviations = (values - mean).mul_(known)
     return mean, deviations, (deviations.square().sum((-2, -1), keepdim=True) / count).sqrt()
+
+
+def counts(values: Tensor, dtype: np.dtype) -> Tensor:
+    """`values` as they are stored as `dtype`, if that is one of integers: rounded and clipped, 0 for NaN.
+
+    So they never wrap. 32-bit integers need float64 values: float32 cannot hold their limits.
+    """
+    if dtype.kind == "f":
+        return values
+    limits = np.iinfo(dtype)
+    return values.nan_to_num(0.0).round_().clamp_(limits.min, limits.max)

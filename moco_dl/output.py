@@ -14,21 +14,6 @@ import tifffile
 from moco_dl.errors import NrcorrectError
 
 
-def to_dtype(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    """Round and clip float `values` to `dtype`: counts never wrap. NaN becomes 0 in integer types.
-
-    32-bit integers need float64 values: float32 cannot hold their limits.
-    """
-    dtype = np.dtype(dtype)
-    if dtype.kind == "f":
-        return values.astype(dtype)
-    limits = np.iinfo(dtype)
-    rounded = np.rint(values)
-    if np.isnan(rounded.sum()):  # several times faster than to look at each
-        rounded = np.nan_to_num(rounded, nan=0.0)
-    return np.clip(rounded, limits.min, limits.max, out=rounded).astype(dtype)
-
-
 def refuse_existing(paths: Sequence[Path], *, overwrite: bool) -> None:
     """Raise NrcorrectError if one of the outputs is there already, or cannot be written."""
     for path in paths:

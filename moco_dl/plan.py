@@ -10,7 +10,7 @@ import torch
 from moco_dl.batch import Arrays, Batch, Equations, Filter, Given, Motion, chosen, joined, late
 from moco_dl.device import full_device
 from moco_dl.equations import linearise
-from moco_dl.infer import Estimator, binned
+from moco_dl.infer import Estimator
 from moco_dl.refine import Refiner
 from moco_dl.samples import usable, without
 from moco_dl.smooth import Smoothing
@@ -38,7 +38,7 @@ class Step:
 
     def linearised(self, frames: np.ndarray, motion: Motion) -> Equations:
         """What frames (n, H, W), which are no samples, tell at their motion so far."""
-        equations = linearise(binned(frames, self.refiner.binning), motion, self.refiner)
+        equations = linearise(frames, motion, self.refiner, binning=self.refiner.binning)
         if self.last:
             return self.tracker.filled(equations, motion, self.refiner)
         return replace(equations, missing=None)

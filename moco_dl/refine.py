@@ -34,10 +34,11 @@ class Refiner:
         self.binning, self.cell, self.grid = binning, self.difference.side, self.difference.grid
         self.basis, self.device = Basis(self.grid), device
         information = self.difference.information()
-        self.information, self.matrix = information.float(), self._normal_matrix(information)
-        self.difference.to(device)  # only now: not every accelerator has float64
+        self.matrix = self._normal_matrix(information)
+        self.information = information.float().to(device)  # only now: not every accelerator has float64
+        self.difference.to(device)
         self.together = together(device, template.image.size)
-        self.functions = self.basis.y.T.to(device), self.basis.x.to(device)
+        self._functions = self.basis.y.T.to(device), self.basis.x.to(device)
 
     def _normal_matrix(self, information: Tensor) -> Tensor:
         """(2 m, 2 m) float64, as rounding could make it indefinite; unknowns of dy, then those of dx."""
@@ -45,8 +46,9 @@ class Refiner:
         return torch.cat((torch.cat((yy, yx), dim=1), torch.cat((yx, xx), dim=1)))
 
     def unknowns(self, sums: Tensor) -> Tensor:
-        """Right-hand sides (n, 2 m) of the normal equations, from sums over cells (n, 2, h, w)."""
-        return self._unknowns(self.functions, sums)
+        """Right-hand sides (..., 2 m) float64 of the normal equations, from sums over cells (..., 2, h, w)."""
+        y, x = self._functions
+        return applied(y, sums, x).cpu()[(..., *self.basis.pairs)].flatten(-2).double()
 
     def gathered(self, frames: np.ndarray, parts: np.ndarray) -> Iterator[np.ndarray]:
         """Frames (n,) by number, no more than should be compared at a time, each time of one of the `parts`."""
@@ -57,10 +59,4 @@ class Refiner:
     def effect(self, field: Tensor) -> Tensor:
         """Right-hand sides (..., 2 m) that stand for displacements (..., 2, h, w) px on the coarse grid."""
         (yy, yx, xx), (dy, dx) = self.information, field.unbind(-3)
-        told = torch.stack((yy * dy + yx * dx, yx * dy + xx * dx), dim=-3)
-        return self._unknowns((self.basis.y.T, self.basis.x), told)
-
-    def _unknowns(self, functions: tuple[Tensor, Tensor], told: Tensor) -> Tensor:
-        """Sums (..., 2 m) float64 over the products of functions with what each cell tells (..., 2, h, w)."""
-        y, x = functions
-        return applied(y, told, x).cpu()[(..., *self.basis.pairs)].flatten(-2).double()
+        return self.unknowns(torch.stack((yy * dy + yx * dx, yx * dy + xx * dx), dim=-3))

@@ -12,10 +12,10 @@ from functools import cached_property
 from itertools import starmap
 
 import numpy as np
-import torch
 
 from moco_dl.basis import both, of_combined, root, times_each
 from moco_dl.batch import DOUBTFUL, Batch, Equations, Given, Motion, late, surroundings
+from moco_dl.device import sent
 from moco_dl.prior import Prior, TissueAlone
 from moco_dl.refine import Refiner
 from moco_dl.timefilter import TimeFilter
@@ -69,10 +69,10 @@ class Tracker:
         some = np.flatnonzero(equations.missing.any(axis=(1, 2)))
         if not len(some):
             return replace(equations, missing=None)
-        missing, filled = torch.from_numpy(equations.missing[some, None]), equations.seen.copy()
+        missing, filled = equations.missing[some, None], equations.seen.copy()
 
         def effect(displacement: np.ndarray) -> np.ndarray:
-            return refiner.effect(torch.from_numpy(displacement).mul_(missing)).numpy()
+            return refiner.effect(sent(missing * displacement, refiner.device)).numpy()
 
         def solution(told: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
             unknowns = times_each(told.astype(np.float32), self._inverse)

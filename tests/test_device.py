@@ -7,9 +7,10 @@ import torch
 import moco_dl
 from moco_dl import checkpoint
 from moco_dl.correction import Corrector
-from moco_dl.device import CPU, choose_device, full_device, own_stream, sent
+from moco_dl.device import CPU, choose_device, full_device, halved, own_stream, received, sent
 from moco_dl.errors import NrcorrectError
-from moco_dl.infer import Estimator
+from moco_dl.infer import Estimator, averaged, binned, sent_binned
+from moco_dl.intensity import counts
 from moco_dl.movie import ArrayMovie
 from moco_dl.parallel import Workers
 from moco_dl.survey import Survey
@@ -74,6 +75,51 @@ def test_half_precision_of_the_network_hardly_shows(known_movie, monkeypatch):
     found = np.concatenate([batch.motion.total() for batch in batches])
     difference = found - (expected.fields.rigid[:, :, None, None] + expected.fields.flow)
     assert 0 < np.abs(difference).mean() < 0.02
+
+
+def test_frames_that_do_not_fit_are_computed_by_halves():
+    given = []
+
+    def squares(frames):
+        given.append(len(frames))
+        if len(frames) > 2:
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory.")
+        return frames**2
+
+    parts, found = map(np.concatenate, zip(*halved(squares, np.arange(3, 10), CPU), strict=True))
+    assert parts.tolist() == list(range(3, 10)) and found.tolist() == [n**2 for n in parts]
+    assert given == [7, 4, 2, 2, 3, 2, 1]
+    with pytest.raises(NrcorrectError, match="no memory left on cpu, not even for one frame"):
+        list(halved(lambda _: squares(np.arange(3)), np.arange(2), CPU))
+
+
+def test_a_gpu_averages_frames_as_they_are_averaged_elsewhere():
+    frames = np.random.default_rng(0).integers(0, 60000, (3, 37, 50), np.uint16)
+    for factor in (1, 2):
+        expected = binned(frames, factor)
+        np.testing.assert_allclose(averaged(sent(frames, CPU), factor).numpy(), expected, rtol=1e-6)
+        np.testing.assert_array_equal(sent_binned(frames, factor, CPU).numpy(), expected)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "uint16", "int32", "uint32"])
+def test_counts_are_rounded_and_clipped_never_wrapped(dtype):
+    limits = np.iinfo(dtype)
+    values = np.array([limits.min - 9.0, limits.min, 1.5, 2.5, 3.49, limits.max - 0.4, limits.max + 9.0])
+    expected = [limits.min, limits.min, 2, 2, 3, limits.max, limits.max]
+    assert counts(torch.from_numpy(values), np.dtype(dtype)).tolist() == expected
+
+
+def test_float_values_stay_and_nan_becomes_zero_in_integers():
+    values = torch.tensor([0.25, np.nan, -np.inf, np.inf])
+    assert counts(values, np.dtype("float32")) is values
+    assert counts(values, np.dtype("uint8")).tolist() == [0, 0, 0, 255]
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int8", "uint16", "int16", "uint32", "int32", "float16", "float64"])
+def test_values_of_any_type_arrive_as_numbers(dtype):
+    high = 1000 if dtype.startswith("float") else np.iinfo(dtype).max
+    values = np.array([[0, 1, high // 2 + 1, high]], dtype)
+    assert received(sent(values, CPU)).tolist() == values.tolist()
 
 
 def test_only_cuda_does_everything():

@@ -8,21 +8,7 @@ import pytest
 import tifffile
 
 from moco_dl.errors import NrcorrectError
-from moco_dl.output import create_movie, part_of, refuse_existing, staged, to_dtype
-
-
-@pytest.mark.parametrize("dtype", ["uint8", "int16", "uint16", "int32", "uint32"])
-def test_counts_are_rounded_and_clipped_never_wrapped(dtype):
-    limits = np.iinfo(dtype)
-    values = np.array([limits.min - 9.0, limits.min, 1.5, 2.5, 3.49, limits.max - 0.4, limits.max + 9.0])
-    expected = [limits.min, limits.min, 2, 2, 3, limits.max, limits.max]
-    assert to_dtype(values, np.dtype(dtype)).tolist() == expected
-
-
-def test_float_values_stay_and_nan_becomes_zero_in_integers():
-    values = np.array([0.25, np.nan, -np.inf, np.inf], np.float32)
-    np.testing.assert_array_equal(to_dtype(values, np.dtype("float32")), values)
-    assert to_dtype(values, np.dtype("uint8")).tolist() == [0, 0, 0, 255]
+from moco_dl.output import create_movie, part_of, refuse_existing, staged
 
 
 def read(path):

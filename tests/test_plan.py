@@ -60,9 +60,9 @@ def test_samples_are_looked_at_once(known_movie, monkeypatch, samples):
     corrector = Corrector(CorrectOptions(ref_frames=samples))
     plan = corrector.prepare(ArrayMovie(frames))
 
-    def noted(frames, *others):
+    def noted(frames, *others, **more):
         looked.append(len(frames))
-        return linearise(frames, *others)
+        return linearise(frames, *others, **more)
 
     monkeypatch.setattr("moco_dl.plan.linearise", noted)
     found, anew = (

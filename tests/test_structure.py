@@ -37,7 +37,7 @@ CORE = {
     "vigour": {"basis"},
     "covariance": {"basis", "batch", "prior", "refine"},
     "timefilter": {"prior", "vigour"},
-    "track": {"basis", "batch", "prior", "refine", "timefilter", "vigour"},
+    "track": {"basis", "batch", "device", "prior", "refine", "timefilter", "vigour"},
 }
 ROOMS = {  # every module of a room stands here
     "evaluation": {
@@ -108,13 +108,13 @@ KNOW_TORCH = {
     "pattern",
     "refine",
     "prior",
-    "track",
     "evaluation.residual",
 }
 LOAD_TORCH = {
     "anchor",
     "covariance",
     "timefilter",
+    "track",
     "vigour",
     "evaluation.measure",
     "evaluation.table",
