@@ -1,7 +1,7 @@
 """What flows through the stream: a few consecutive frames and their motion."""
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Protocol, TypeVar
 
@@ -103,6 +103,14 @@ class Filter(Protocol[Item]):
 
     def __call__(self, item: Item, given: Given) -> Batch:
         """What becomes of it; `given` is that of its own frames, too."""
+
+
+def filtered(items: Iterable[Item], filtering: Filter[Item], mapping: Callable = map) -> Iterator[Batch]:
+    """Batches that `filtering` makes of items, some frames late.
+
+    `mapping` is `map`, or does the same with several threads.
+    """
+    return mapping(lambda item: filtering(*item), late(items, filtering))
 
 
 def late(items: Iterable[Item], filtering: Filter[Item]) -> Iterator[tuple[Item, Given]]:

@@ -7,7 +7,7 @@ from functools import partial
 import numpy as np
 
 from moco_dl.anchor import displacement
-from moco_dl.batch import DOUBTFUL, Batch, Equations, Motion, chosen, joined, run_slices
+from moco_dl.batch import DOUBTFUL, Batch, Equations, Motion, chosen, filtered, joined, run_slices
 from moco_dl.covariance import learned
 from moco_dl.equations import linearise, response
 from moco_dl.infer import binned, move_known
@@ -16,10 +16,10 @@ from moco_dl.plan import Plan, Step
 from moco_dl.prior import measure_prior
 from moco_dl.refine import Refiner
 from moco_dl.samples import Samples, chunks
-from moco_dl.smooth import choose_width, smooth_in_time
+from moco_dl.smooth import Smoothing, choose_width
 from moco_dl.steady import Steadiness, measure_steadiness
 from moco_dl.template import BLUR, NO_PART, Template, build_template
-from moco_dl.track import Tracker, clarity, tracked
+from moco_dl.track import Tracker, clarity
 from moco_dl.vigour import measure_vigour
 
 UNSURE = 1.5, 4.0  # times its expected error, between which motion may be false: less is none, more is clear
@@ -47,16 +47,16 @@ class Preparation:
         Samples are averaged over `plan.binning` x `plan.binning` pixels. Their motion is changed: it takes too
         much memory to keep.
         """
-        seen, motion, width = _smoothed(samples, self.smooth)
+        seen, motion, width = self._smoothed(samples)
         rough, equations, trusted = self._roughly(plan, samples, motion)
         steps = [self._step(rough, samples, motion, equations, trusted)]
-        after = joined(_after(steps[0], samples))
+        after = joined(self._after(steps[0], samples))
         rows = np.sqrt(np.square(after.rows).sum(axis=1).mean(axis=1))
         sheared = np.quantile(rows, FASTEST) > SHEARED
         if sheared or _length(after, motion) > FAR:
             equations = self._equations(rough, samples, after, _parts(samples, trusted))
             steps.append(self._step(rough, samples, after, equations, trusted))
-            after = joined(_after(steps[1], samples))
+            after = joined(self._after(steps[1], samples))
         rough.difference.forget_parts()
         plan = replace(
             plan,
@@ -99,7 +99,7 @@ class Preparation:
         """`plan` with what the motion of samples shows after the last step."""
         last = plan.steps[-1]
         found, total = [], 0.0
-        for motion in _after(last, samples):
+        for motion in self._after(last, samples):
             total = total + motion.flow.sum(axis=0, dtype=np.float64)
             found.append(replace(motion, flow=motion.flow[:, :, :0].copy(), rows=None))  # to save memory
         errors = last.tracker.errors(last.refiner)
@@ -111,6 +111,15 @@ class Preparation:
             errors=errors,
             steadiness=measure_steadiness(joined(found), samples.numbers, noise) if steady else Steadiness(),
         )
+
+    def _smoothed(self, samples: Samples) -> tuple[Motion, Motion, float]:
+        """Motion of samples, in place of theirs; the same smoothed in time; and over how many frames."""
+        rigid, flow, nowhere = samples.motion.mean(axis=(2, 3)), samples.motion, np.zeros(len(samples), bool)
+        flow -= rigid[:, :, None, None]
+        motion = Motion(rigid, flow, flagged=nowhere, unseen=nowhere)
+        width = choose_width(motion.flow, samples.runs) if self.smooth is None else self.smooth
+        batches = (batch for _, batch in _stretches(samples, motion))
+        return motion, joined(b.motion for b in filtered(batches, Smoothing(width), self.mapping)), width
 
     def _roughly(self, plan: Plan, samples: Samples, motion: Motion) -> tuple[Refiner, Equations, np.ndarray]:
         """Refiner for binned frames, the samples' equations, and which samples (n,) are trusted."""
@@ -159,6 +168,14 @@ class Preparation:
             tracker.follow(vigour)
         return Step(refiner, tracker, motion, replace(equations, missing=None))
 
+    def _after(self, step: Step, samples: Samples) -> Iterator[Motion]:
+        """Motion of samples after a step, of a few at a time."""
+        stretches = _stretches(samples, step.motion)
+        told = self.mapping(
+            lambda item: step.tracking.told(item[1], chosen(step.equations, item[0])), stretches
+        )
+        return (batch.motion for batch in filtered(told, step.tracking, self.mapping))
+
 
 def _told(refiner: Refiner, samples: Samples, motion: Motion, parts: np.ndarray) -> float:
     """Share of a small displacement that samples tell of, see `response`."""
@@ -175,22 +192,6 @@ def _length(motion: Motion, other: Motion | None = None) -> float:
         displacement = chosen(motion, some).total() - (0 if other is None else chosen(other, some).total())
         lengths.append(np.hypot(*displacement.swapaxes(0, 1)).mean(axis=(1, 2)))
     return float(np.concatenate(lengths).mean())
-
-
-def _after(step: Step, samples: Samples) -> Iterator[Motion]:
-    """Motion of samples after a step, of a few at a time."""
-    batches = ((batch, chosen(step.equations, which)) for which, batch in _stretches(samples, step.motion))
-    return (batch.motion for batch in tracked(batches, step.tracking))
-
-
-def _smoothed(samples: Samples, smooth: float | None) -> tuple[Motion, Motion, float]:
-    """Motion of samples, in place of theirs; the same smoothed in time; and over how many frames."""
-    rigid, flow, nowhere = samples.motion.mean(axis=(2, 3)), samples.motion, np.zeros(len(samples.runs), bool)
-    flow -= rigid[:, :, None, None]
-    motion = Motion(rigid, flow, flagged=nowhere, unseen=nowhere)
-    width = choose_width(motion.flow, samples.runs) if smooth is None else smooth
-    batches = (batch for _, batch in _stretches(samples, motion))
-    return motion, joined(batch.motion for batch in smooth_in_time(batches, width)), width
 
 
 def _stretches(samples: Samples, motion: Motion) -> Iterator[tuple[slice, Batch]]:

@@ -143,25 +143,41 @@ def draw_samples(
     `shrunk` makes of frames (n, H, W) as many others, None: the same. `mapping` is `map`, or does the same with
     several threads. Raises NrcorrectError if no frame is usable, or if values are too small or too large.
     """
-
-    def look(frames: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        good = usable(frames)
-        frames = frames[good]
-        _refuse_extremes(frames)
-        return good, frames, shrunk(frames) if shrunk else frames[:0]
-
     numbers, which = np.concatenate(runs), np.repeat(np.arange(len(runs)), [len(run) for run in runs])
-    good, large, small = [], [], []
-    for seen, frames, few in mapping(look, (read(some.tolist()) for some in chunks(numbers))):
-        good.append(seen)
-        small.append(few)
-        large.append(frames if sum(map(len, large)) < kept else frames[:0].copy())
-    good = np.concatenate(good)
+    large = small = None
+
+    def parts() -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        nonlocal large, small
+        for places in chunks(np.arange(len(numbers))):
+            frames = read(numbers[places].tolist())
+            if large is None:
+                large = _room(min(-(-kept // CHUNK) * CHUNK, len(numbers)), frames)
+                small = shrunk and _room(len(numbers), shrunk(frames[:1]))
+            yield places, frames
+
+    def look(part: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
+        places, frames = part
+        good = usable(frames)
+        _refuse_extremes(frames[good])
+        if places[0] < len(large):
+            large[places] = frames
+        if small is not None:
+            small[places] = shrunk(frames)
+        return good
+
+    good = np.concatenate(list(mapping(look, parts())))
     if not good.any():
         raise NrcorrectError("no usable frame to build a reference from: all are empty, constant or saturated")
-    frames = Frames(np.concatenate(large), numbers[good], read)
+    if not good.all():
+        large, small = large[good[: len(large)]], small if small is None else small[good]
+    frames = Frames(large, numbers[good], read)
     samples = Samples(frames, np.arange(good.sum()), which[good], numbers[good])
-    return samples, samples if shrunk is None else replace(samples, frames=np.concatenate(small))
+    return samples, samples if small is None else replace(samples, frames=small)
+
+
+def _room(count: int, like: np.ndarray) -> np.ndarray:
+    """For so many frames of a size and type."""
+    return np.empty((count, *like.shape[1:]), like.dtype)
 
 
 def _refuse_extremes(frames: np.ndarray) -> None:

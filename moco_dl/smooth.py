@@ -5,14 +5,12 @@ fourth order (Wand and Schucany, Canadian J. Statistics 18, 1990), which leaves 
 powers of time. Its width is chosen for each movie from its own fields by leave-one-out cross-validation.
 """
 
-from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from itertools import starmap
 from math import ceil
 
 import numpy as np
 
-from moco_dl.batch import Batch, Given, late, run_slices, surroundings
+from moco_dl.batch import Batch, Given, run_slices, surroundings
 
 WIDTHS = (0.35, 0.5, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0, 5.6, 8.0, 11.0)  # frames, sigmas to choose from
 REACH = 3.0  # sigmas at which the window ends
@@ -109,12 +107,6 @@ def _windowed(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
         for window in range(count):
             found[window, part] = weights @ values[window : window + len(weights), part]
     return found
-
-
-def smooth_in_time(batches: Iterable[Batch], sigma: float) -> Iterator[Batch]:
-    """Pass on `batches` with their flow smoothed over `sigma` frames, a few frames late."""
-    smoothing = Smoothing(sigma)
-    return starmap(smoothing, late(batches, smoothing))
 
 
 def _gives(batch: Batch) -> np.ndarray:

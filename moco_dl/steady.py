@@ -9,12 +9,11 @@ f is a mixture of Gaussians, from noise alone to motion beyond any bounds: what 
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from itertools import starmap
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from moco_dl.batch import DOUBTFUL, Batch, Given, Motion, late, surroundings
+from moco_dl.batch import DOUBTFUL, Batch, Given, Motion, filtered, surroundings
 
 REACHES = (1, 2, 4, 8, 16)  # frames on either side, to choose from
 SIZES = 2.0 ** np.arange(24)  # variances of the mixture's parts, over that of noise
@@ -84,7 +83,7 @@ def steadied(batches: Iterator[Batch], steadiness: Steadiness) -> Iterator[Batch
     Flagged frames neither give nor take, those that fit the reference badly only take. The result does not
     depend on how frames are batched.
     """
-    return starmap(steadiness, late(batches, steadiness)) if steadiness.reach else batches
+    return filtered(batches, steadiness) if steadiness.reach else batches
 
 
 def _gives(motion: Motion) -> np.ndarray:

@@ -6,15 +6,13 @@ series of its own: well visible ones hardly need their neighbours, others are av
 Wiener filter for each mode). Shift and row motion differ from frame to frame and are found along the way.
 """
 
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import starmap
 
 import numpy as np
 
 from moco_dl.basis import both, of_combined, root, times_each
-from moco_dl.batch import DOUBTFUL, Batch, Equations, Given, Motion, late, surroundings
+from moco_dl.batch import DOUBTFUL, Batch, Equations, Given, Motion, surroundings
 from moco_dl.device import sent
 from moco_dl.prior import Prior, TissueAlone
 from moco_dl.refine import Refiner
@@ -199,8 +197,3 @@ class Tracking:
         rigid, flow = motion.rigid + (shift + mean), flow - mean[:, :, None, None]
         misfit = np.where(motion.flagged, np.nan, equations.misfit / tracker.usual).astype(np.float32)
         return replace(batch, motion=replace(motion, rigid=rigid, flow=flow, rows=rows, misfit=misfit))
-
-
-def tracked(linearised: Iterable[tuple[Batch, Equations]], tracking: Tracking) -> Iterator[Batch]:
-    """Pass on batches, a few frames late, with their most probable motion."""
-    return starmap(tracking, late(starmap(tracking.told, linearised), tracking))

@@ -1,12 +1,14 @@
 """Equations of frames, drawn from the model that is expected of them."""
 
+from itertools import starmap
+
 import numpy as np
 
-from moco_dl.batch import Batch, Equations, Motion
+from moco_dl.batch import Batch, Equations, Motion, filtered
 from moco_dl.refine import Refiner
 from moco_dl.scenes import draw_scene
 from moco_dl.template import Template
-from moco_dl.track import Tracking, tracked
+from moco_dl.track import Tracking
 
 SIZE = (64, 72)
 RUN = 10
@@ -61,6 +63,7 @@ def batches(equations, size, flagged=(), doubtful=(), misfit=1.0):
 
 
 def motions(equations, size, refiner, tracker, **marks):
-    done = list(tracked(batches(equations, size, **marks), Tracking(refiner, tracker)))
+    tracking = Tracking(refiner, tracker)
+    done = list(filtered(starmap(tracking.told, batches(equations, size, **marks)), tracking))
     assert [batch.start for batch in done] == list(range(0, len(equations), size))
     return np.concatenate([batch.motion.total() for batch in done])

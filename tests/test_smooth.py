@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from scipy.ndimage import convolve1d
 
-from moco_dl.batch import Batch, Motion, chosen
+from moco_dl.batch import Batch, Motion, chosen, filtered
 from moco_dl.motion import smooth_series
-from moco_dl.smooth import WIDTHS, choose_width, smooth_in_time
+from moco_dl.smooth import WIDTHS, Smoothing, choose_width
 
 FRAMES = 41
 
@@ -22,6 +22,10 @@ def batches(flow, size, flagged=None, unseen=None):
         frames = np.arange(len(flow))[part, None, None]
         rigid = np.ones((len(frames), 2), np.float32)
         yield Batch(start, frames, Motion(rigid, flow[part], flagged[part], unseen=unseen[part]))
+
+
+def smooth_in_time(stream, sigma):
+    return filtered(stream, Smoothing(sigma))
 
 
 def flows(stream):
