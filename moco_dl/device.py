@@ -10,10 +10,11 @@ from torch import Tensor
 from moco_dl.errors import NrcorrectError
 
 CPU = torch.device("cpu")
-NEEDED = 1024  # bytes of memory per pixel of a frame that the network takes, rather too many
-THREADS = 8  # that may share its memory; if there are more, and it runs out, groups get smaller
+GPU_THREADS = 4  # that keep a GPU busy; more wait for one another
+NEEDED = 64  # bytes of a GPU's memory per pixel of a frame that the network takes
+LARGEST_GROUP = 32  # frames the network sees at a time; more do not make a GPU faster
+LARGEST_BATCH = 64  # frames
 EXACT_IN_FLOAT32 = ("uint8", "int8", "uint16", "int16", "float16", "float32")
-LARGEST_GROUP = 64  # frames; more do not make an accelerator faster
 TOGETHER = 2**19  # pixels that a CPU computes at a time: few operations, small enough for the caches
 MANY = 2**23  # the same for a GPU: enough to keep it busy while the next operation is sent
 
@@ -75,12 +76,21 @@ def settle(device: torch.device) -> None:
 def frames_that_fit(device: torch.device, pixels: int) -> int:
     """Frames of so many pixels that the network may take at a time on a CUDA device."""
     free, _ = torch.cuda.mem_get_info(device)
-    return int(np.clip(free // (THREADS * NEEDED * pixels), 1, LARGEST_GROUP))
+    return int(np.clip(free // (GPU_THREADS * NEEDED * pixels), 1, LARGEST_GROUP))
 
 
 def together(device: torch.device, size: int) -> int:
     """Frames of so many pixels that are computed at a time."""
     return max((MANY if device.type == "cuda" else TOGETHER) // size, 1)
+
+
+def in_parts(
+    compute: Callable[[np.ndarray], Result], frames: np.ndarray, size: int, device: torch.device
+) -> Iterator[tuple[np.ndarray, Result]]:
+    """Parts of `frames` (n,), of `size` pixels each, and what `compute` makes of them, see `together`."""
+    count = together(device, size)
+    for start in range(0, len(frames), count):
+        yield from halved(compute, frames[start : start + count], device)
 
 
 def halved(

@@ -14,13 +14,12 @@ from moco_dl.blocks import shrink
 from moco_dl.device import (
     CPU,
     frames_that_fit,
-    halved,
+    in_parts,
     no_memory,
     received,
     release,
     sent,
     settle,
-    together,
 )
 from moco_dl.intensity import counts, network_input
 from moco_dl.network import STRIDE, PyramidFlowNet
@@ -198,27 +197,29 @@ def move(
             images = sample(images[:, None], places_coarse(total, stride, frames.shape[1:]), mode=mode)[:, 0]
         return received(counts(images, dtype))
 
-    count = together(device, frames[0].size)
     for kind in (moves, ~moves):
-        some = np.flatnonzero(kind)
-        for few in np.split(some, range(count, len(some), count)):
-            for part, found in halved(pulled, few, device) if len(few) else ():
-                moved[part] = found
+        for part, found in in_parts(pulled, np.flatnonzero(kind), frames[0].size, device):
+            moved[part] = found
     return moved
 
 
 @torch.inference_mode()
-def move_known(frames: np.ndarray, motion: np.ndarray, stride: int = STRIDE) -> np.ndarray:
+def move_known(
+    frames: np.ndarray, motion: np.ndarray, stride: int = STRIDE, device: torch.device = CPU
+) -> np.ndarray:
     """Like `move`, but bilinear, float32, and NaN where the frame has no data.
 
     `motion` is a coarse field (n, 2, h, w) of this stride, or a shift (n, 2, 1, 1).
     """
-    moved, size, whole = torch.empty(frames.shape), frames.shape[1:], motion.shape[2:] == (1, 1)
-    count = together(CPU, math.prod(size))
-    for start in range(0, len(frames), count):
-        part = slice(start, start + count)
-        flow, images = torch.from_numpy(motion[part]), torch.from_numpy(frames[part].astype(np.float32))
+    size, whole = frames.shape[1:], motion.shape[2:] == (1, 1)
+    moved = np.empty(frames.shape, np.float32)
+
+    def pulled(part: np.ndarray) -> np.ndarray:
+        flow, images = sent(motion[part], device), sent(frames[part], device).float()
         where = places(flow.expand(-1, -1, *size)) if whole else places_coarse(flow, stride, size)
         reach = math.ceil(float(np.abs(motion[part]).max()))
-        moved[part] = blank_outside(sample(images[:, None], where)[:, 0], where, reach, torch.nan)
-    return moved.numpy()
+        return received(blank_outside(sample(images[:, None], where)[:, 0], where, reach, torch.nan))
+
+    for part, found in in_parts(pulled, np.arange(len(frames)), math.prod(size), device):
+        moved[part] = found
+    return moved

@@ -21,7 +21,7 @@ class CorrectOptions:
     dtype: str | None = None  # of the corrected movie; None: as it came in
     batch_size: int | None = None  # frames computed at a time by a thread; None: 16, fewer if large
     device: str = "auto"  # auto, cpu, cuda, mps
-    threads: int | None = None  # frames computed at a time; None: as many as there are processors
+    threads: int | None = None  # frames computed at a time; None: as many as there are processors, 4 on a GPU
     weights: Path | None = None  # None: the shipped ones
 
     def __post_init__(self) -> None:

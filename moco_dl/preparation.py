@@ -75,7 +75,8 @@ class Preparation:
         # Where they have moved to, samples lie closer to one another: what is made of them is sharper. False
         # motion would confirm itself.
         placed = plan.steps[0].motion if UNSURE[0] < times < UNSURE[1] else motion
-        template = self._template(samples, placed.total(), trusted, reference=plan.reference, move=move_known)
+        move = partial(move_known, device=plan.computing)
+        template = self._template(samples, placed.total(), trusted, reference=plan.reference, move=move)
         fine, parts = Refiner(template, device=plan.computing), _parts(samples, trusted)
         if self.given is not None:
             shift, rest = displacement(self.given, template.image, fine)
@@ -124,7 +125,8 @@ class Preparation:
     def _roughly(self, plan: Plan, samples: Samples, motion: Motion) -> tuple[Refiner, Equations, np.ndarray]:
         """Refiner for binned frames, the samples' equations, and which samples (n,) are trusted."""
         binning, trusted = plan.binning, np.ones(len(samples), bool)
-        small, move = binned(plan.reference[None], binning)[0], partial(move_known, stride=STRIDE // binning)
+        small = binned(plan.reference[None], binning)[0]
+        move = partial(move_known, stride=STRIDE // binning, device=plan.computing)
         placed = motion.total() / binning
         for last in (False, True):  # again without the frames that do not fit, so that they do no harm
             template = self._template(samples, placed, trusted, reference=small, move=move, blur=BLUR / binning)

@@ -7,6 +7,7 @@ from functools import partial
 import numpy as np
 import torch
 
+from moco_dl.device import full_device
 from moco_dl.infer import Estimator, binned, enlarged, move_known
 from moco_dl.movie import Movie
 from moco_dl.network import STRIDE, PyramidFlowNet
@@ -112,7 +113,8 @@ class Survey:
     def _made(
         self, samples: Samples, estimates: Sequence[Estimate], **options: object
     ) -> tuple[np.ndarray, np.ndarray]:
-        return build_reference(samples, self.options.ref, estimates, move_known, self.mapping, **options)
+        move = partial(move_known, device=full_device(self.device))
+        return build_reference(samples, self.options.ref, estimates, move, self.mapping, **options)
 
     def _estimator(self, reference: np.ndarray, binning: int = 1, *, rigid: bool = False) -> Estimator:
         limit = self.options.max_shift

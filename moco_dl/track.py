@@ -8,6 +8,7 @@ Wiener filter for each mode). Shift and row motion differ from frame to frame an
 
 from dataclasses import dataclass, replace
 from functools import cached_property
+from threading import Lock
 
 import numpy as np
 
@@ -37,6 +38,7 @@ class Tracker:
         factor = root(prior.tissue)
         visible, axes = np.linalg.eigh(of_combined(factor, self.alone.matrix) / prior.noise)
         self.visible, self.modes = visible.clip(0), both(factor, axes)
+        self._turn = Lock()
         self.follow(None)
 
     def follow(self, vigour: Vigour | None) -> None:
@@ -67,13 +69,15 @@ class Tracker:
         some = np.flatnonzero(equations.missing.any(axis=(1, 2)))
         if not len(some):
             return replace(equations, missing=None)
+        with self._turn:  # the first thread computes it for all
+            inverse = self._inverse
         missing, filled = equations.missing[some, None], equations.seen.copy()
 
         def effect(displacement: np.ndarray) -> np.ndarray:
             return refiner.effect(sent(missing * displacement, refiner.device)).numpy()
 
         def solution(told: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-            unknowns = times_each(told.astype(np.float32), self._inverse)
+            unknowns = times_each(told.astype(np.float32), inverse)
             shift, rows, tissue = refiner.basis.displacement(unknowns)
             return unknowns, shift[..., None, None] + rows[..., None] + tissue
 

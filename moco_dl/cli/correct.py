@@ -66,7 +66,11 @@ outdir = click.option("--outdir", type=PATH, help="Directory for the outputs [be
     help="fast: the network sees every other frame where motion lasts, large ones binned 2x2; best: all,"
     " as they are, at up to 2 times the time.",
 )
-@click.option("--threads", type=click.IntRange(1), help="Frames computed at a time [one for each processor].")
+@click.option(
+    "--threads",
+    type=click.IntRange(1),
+    help="Frames computed at a time [one for each processor; 4 that share a GPU].",
+)
 @click.option(
     "--batch-size", type=click.IntRange(1), help="Frames a thread takes at a time [32; fewer if large]."
 )
