@@ -19,7 +19,9 @@ class CorrectOptions:
     max_shift: float | None = None  # px, largest rigid shift; None: 15 % of the frame's shorter side
     interpolation: str = "bicubic"  # or "bilinear"
     dtype: str | None = None  # of the corrected movie; None: as it came in
-    batch_size: int | None = None  # frames computed at a time by a thread; None: 16, fewer if large
+    batch_size: int | None = (
+        None  # frames computed at a time by a thread; None: 32, on a GPU 64, fewer if large
+    )
     device: str = "auto"  # auto, cpu, cuda, mps
     threads: int | None = None  # frames computed at a time; None: as many as there are processors, 4 on a GPU
     weights: Path | None = None  # None: the shipped ones

@@ -134,3 +134,15 @@ def test_each_worker_starts_with_what_it_is_given():
     started = []
     assert list(Workers(2, lambda: started.append(True)).map(lambda i: i, range(8))) == list(range(8))
     assert 1 <= len(started) <= 2
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+def test_a_gpu_finds_what_a_cpu_finds_whatever_the_batch_size(known_movie):
+    expected, found, again = (
+        moco_dl.correct(known_movie[0], device=device, **options)
+        for device, options in (("cpu", {}), ("cuda", {}), ("cuda", {"batch_size": 7, "threads": 2}))
+    )
+    difference = found.fields[:] - expected.fields[:]
+    assert np.hypot(*difference.swapaxes(0, 1)).mean() < 0.02
+    np.testing.assert_array_equal(again.corrected, found.corrected)
+    np.testing.assert_array_equal(again.fields.flow, found.fields.flow)

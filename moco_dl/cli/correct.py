@@ -72,7 +72,9 @@ outdir = click.option("--outdir", type=PATH, help="Directory for the outputs [be
     help="Frames computed at a time [one for each processor; 4 that share a GPU].",
 )
 @click.option(
-    "--batch-size", type=click.IntRange(1), help="Frames a thread takes at a time [32; fewer if large]."
+    "--batch-size",
+    type=click.IntRange(1),
+    help="Frames a thread takes at a time [32, on a GPU 64; fewer if large].",
 )
 @click.option(
     "--smooth",

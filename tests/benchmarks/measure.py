@@ -3,7 +3,7 @@
 A process counts the memory of the one it was started from as its own, and the scripts here hold whole fields.
 So this file, run as a script, is a small starter that stands between the two:
 
-    python measure.py THREADS LOG COMMAND...
+    python measure.py THREADS cpu|gpu LOG COMMAND...
 
 It needs the standard library and a POSIX system.
 """
@@ -35,10 +35,11 @@ class Cost:
     peak: float  # MiB, largest resident set; of several processes, the largest one's
 
 
-def cost_of(command: Sequence[str | Path], folder: Path, *, threads: int) -> Cost:
-    """Run `command` in `folder` on `threads` processors; its output goes to `folder`/log.txt."""
+def cost_of(command: Sequence[str | Path], folder: Path, *, threads: int, gpu: bool = False) -> Cost:
+    """Run `command` in `folder` on `threads` processors, with or without GPUs; its output goes to
+    `folder`/log.txt."""
     log = (folder / "log.txt").resolve()
-    starter = [sys.executable, __file__, str(threads), str(log), *map(str, command)]
+    starter = [sys.executable, __file__, str(threads), "gpu" if gpu else "cpu", str(log), *map(str, command)]
     done = subprocess.run(starter, cwd=folder, stdout=subprocess.PIPE, text=True, check=True)
     result = json.loads(done.stdout)
     if result.pop("status"):
@@ -69,8 +70,8 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(row)} |" for row in (header, ruler, *rows))
 
 
-def _start(threads: int, log: str, command: list[str]) -> dict[str, float]:
-    environment = os.environ | dict.fromkeys(THREADS, str(threads)) | ONLY_CPU
+def _start(threads: int, device: str, log: str, command: list[str]) -> dict[str, float]:
+    environment = os.environ | dict.fromkeys(THREADS, str(threads)) | (ONLY_CPU if device == "cpu" else {})
     if hasattr(os, "sched_setaffinity"):  # some libraries ask only for the number of processors
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
     with Path(log).open("w") as output:
@@ -88,4 +89,4 @@ def _start(threads: int, log: str, command: list[str]) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    print(json.dumps(_start(int(sys.argv[1]), sys.argv[2], sys.argv[3:])))
+    print(json.dumps(_start(int(sys.argv[1]), *sys.argv[2:4], sys.argv[4:])))

@@ -2,6 +2,7 @@
 
     python scaling.py                                  # may take an hour
     python scaling.py --lengths 200 800 --sizes 128 256 --threads 1 --frames 100
+    python scaling.py --device cuda --threads 8
 
 Movies repeat a synthetic block, forwards and backwards by turns so that motion stays continuous, each time with
 other noise: moving the scene thousands of times would take longer than correcting them. They lie in a temporary
@@ -62,8 +63,9 @@ class Bench:
         folder.mkdir()
         self._blocks[drawn].write(folder / "movie.tif", frames)
         try:
-            command = [*NRCORRECT, "correct", folder / "movie.tif", "--device", "cpu"]
-            return cost_of(command, folder, threads=threads)
+            device = self._options.device
+            command = [*NRCORRECT, "correct", folder / "movie.tif", "--device", device]
+            return cost_of(command, folder, threads=threads, gpu=device != "cpu")
         finally:
             shutil.rmtree(folder)
 
@@ -94,6 +96,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--threads", type=int, nargs="*", default=counts, help=f"processors {counts}; none skips a table")
     add("--frames", type=int, default=200, help="frames in the tables of sizes and threads [200]")
     add("--size", type=int, default=256, help="pixels a side in those of lengths and threads [256]")
+    add("--device", default="cpu", help="where frames are computed: cpu, cuda, mps [cpu]")
     add("--photons", type=float, default=2.0, help="mean photons per pixel [2]")
     return parser.parse_args(arguments)
 
