@@ -40,16 +40,16 @@ class Estimator:
         max_shift: float,
         device: torch.device,
         binning: int = 1,
-        precision: torch.dtype | None = None,
+        precision: torch.dtype = torch.float32,
     ):
         """`reference` (H, W) float32 counts; without a network only rigid shifts are found.
 
         Frames and reference are averaged over `binning` x `binning` pixels first; `max_shift` is in full px.
-        `precision` of the network's products: None for float32, on a CUDA device float16.
+        `precision` is that of the network's products.
         """
         self.network, self.device, self.binning = network, device, binning
         cuda = device.type == "cuda"
-        self.precision = precision or (torch.float16 if cuda else torch.float32)
+        self.precision = precision
         pixels = reference.size // binning**2
         self.group = frames_that_fit(device, pixels) if cuda else min(max(GROUP // pixels, 4), 16)
         image = sent(binned(reference[None], binning), device)

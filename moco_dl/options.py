@@ -19,10 +19,9 @@ class CorrectOptions:
     max_shift: float | None = None  # px, largest rigid shift; None: 15 % of the frame's shorter side
     interpolation: str = "bicubic"  # or "bilinear"
     dtype: str | None = None  # of the corrected movie; None: as it came in
-    batch_size: int | None = (
-        None  # frames computed at a time by a thread; None: 32, on a GPU 64, fewer if large
-    )
+    batch_size: int | None = None  # frames a thread takes at a time; None: 32, on a GPU 64, fewer if large
     device: str = "auto"  # auto, cpu, cuda, mps
+    precision: str = "float32"  # of the network's products; or "float16", "bfloat16"
     threads: int | None = None  # frames computed at a time; None: as many as there are processors, 4 on a GPU
     weights: Path | None = None  # None: the shipped ones
 
@@ -31,6 +30,7 @@ class CorrectOptions:
             ("ref", ("median", "mean")),
             ("interpolation", ("bilinear", "bicubic")),
             ("quality", ("fast", "best")),
+            ("precision", ("float32", "float16", "bfloat16")),
         ):
             if getattr(self, name) not in allowed:
                 raise NrcorrectError(f"{name}: got {getattr(self, name)!r}; wanted one of {', '.join(allowed)}")

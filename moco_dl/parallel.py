@@ -4,7 +4,6 @@ Every frame is computed by one thread alone, so that results do not depend on th
 threads would split small operations and spend more time waiting for one another than working.
 """
 
-import os
 import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -15,15 +14,12 @@ from typing import TypeVar
 import torch
 from threadpoolctl import threadpool_limits
 
+from moco_dl.processors import available
+
 TURN = 5e-4  # s
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-
-
-def available() -> int:
-    """Processors that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @contextmanager

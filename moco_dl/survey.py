@@ -120,7 +120,14 @@ class Survey:
         limit = self.options.max_shift
         limit = 0.15 * min(reference.shape) if limit is None else limit
         network = None if rigid else self.network
-        return Estimator(reference, network, max_shift=limit, device=self.device, binning=binning)
+        return Estimator(
+            reference,
+            network,
+            max_shift=limit,
+            device=self.device,
+            binning=binning,
+            precision=getattr(torch, self.options.precision),
+        )
 
     def _rigid_motion(self, samples: Samples, reference: np.ndarray) -> np.ndarray:
         return centred(self._motion(samples, self._estimator(reference, rigid=True))[:, :, :1, :1])

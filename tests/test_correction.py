@@ -12,7 +12,7 @@ from moco_dl.scenes import draw_scene
 
 @pytest.fixture(scope="module")
 def result(known_movie):
-    return moco_dl.correct(known_movie[0])
+    return moco_dl.correct(known_movie[0], device="cpu")
 
 
 def test_known_motion_is_found(result, known_movie):
@@ -170,7 +170,8 @@ def test_max_shift_is_a_limit(known_movie):
         ({"batch_size": 0}, "batch_size: got 0; wanted at least 1"),
         ({"max_shift": -1}, "max_shift: got -1"),
         ({"dtype": "complex64"}, "dtype: got 'complex64'; wanted one of uint8"),
-        ({"device": "cuda"}, "device 'cuda' is not available; found cpu"),
+        ({"device": "tpu"}, "device 'tpu' is not available; found cpu"),
+        ({"precision": "int8"}, "precision: got 'int8'; wanted one of float32, float16, bfloat16"),
     ],
 )
 def test_bad_options(known_movie, options, message):

@@ -8,7 +8,8 @@ from threadpoolctl import threadpool_info
 
 import moco_dl
 from moco_dl.infer import binned
-from moco_dl.parallel import Workers, available, workers_first
+from moco_dl.parallel import Workers, workers_first
+from moco_dl.processors import available
 from moco_dl.synth import SyntheticMovie, movie_options
 
 

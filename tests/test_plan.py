@@ -21,7 +21,7 @@ from moco_dl.warp import upsample
 def test_where_motion_lasts_the_network_sees_every_other_frame(known_movie):
     """Fields come out as if it had looked at all."""
     frames = known_movie[0]
-    movie, corrector = ArrayMovie(frames), Corrector(CorrectOptions(ref_frames=16, smooth=3.0))
+    movie, corrector = ArrayMovie(frames), Corrector(CorrectOptions(ref_frames=16, smooth=3.0, device="cpu"))
     plan = corrector.prepare(movie)
     every, found = (
         np.concatenate([b.motion.merged(np.float32).total() for b in corrector.batches(movie, p)])
@@ -29,7 +29,7 @@ def test_where_motion_lasts_the_network_sees_every_other_frame(known_movie):
     )
     assert plan.apart == 2
     assert 0 < np.abs(found - every).mean() < 0.02
-    sizes = Corrector(CorrectOptions(ref_frames=16, smooth=3.0, batch_size=3))
+    sizes = Corrector(CorrectOptions(ref_frames=16, smooth=3.0, batch_size=3, device="cpu"))
     again = np.concatenate([b.motion.merged(np.float32).total() for b in sizes.batches(movie, plan)])
     np.testing.assert_array_equal(again, found)
 

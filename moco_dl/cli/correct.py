@@ -67,6 +67,12 @@ outdir = click.option("--outdir", type=PATH, help="Directory for the outputs [be
     " as they are, at up to 2 times the time.",
 )
 @click.option(
+    "--precision",
+    default="float32",
+    type=click.Choice(["float32", "float16", "bfloat16"]),
+    help="Of the network's products; half of it may be faster on a small GPU.",
+)
+@click.option(
     "--threads",
     type=click.IntRange(1),
     help="Frames computed at a time [one for each processor; 4 that share a GPU].",
