@@ -10,7 +10,7 @@ from torch import Tensor
 from moco_dl.errors import NrcorrectError
 
 CPU = torch.device("cpu")
-GPU_THREADS = 4  # that keep a GPU busy; more wait for one another
+SHARING = 4  # threads, of a GPU's memory; where there are more, and it runs out, groups get smaller
 NEEDED = 64  # bytes of a GPU's memory per pixel of a frame that the network takes
 LARGEST_GROUP = 32  # frames the network sees at a time; more do not make a GPU faster
 LARGEST_BATCH = 64  # frames
@@ -78,7 +78,7 @@ def settle(device: torch.device) -> None:
 def frames_that_fit(device: torch.device, pixels: int) -> int:
     """Frames of so many pixels that the network may take at a time on a CUDA device."""
     free, _ = torch.cuda.mem_get_info(device)
-    return int(np.clip(free // (GPU_THREADS * NEEDED * pixels), 1, LARGEST_GROUP))
+    return int(np.clip(free // (SHARING * NEEDED * pixels), 1, LARGEST_GROUP))
 
 
 def together(device: torch.device, size: int) -> int:

@@ -22,7 +22,7 @@ class CorrectOptions:
     batch_size: int | None = None  # frames a thread takes at a time; None: 32, on a GPU 64, fewer if large
     device: str = "auto"  # auto, cpu, cuda, mps
     precision: str = "float32"  # of the network's products; or "float16", "bfloat16"
-    threads: int | None = None  # frames computed at a time; None: as many as there are processors, 4 on a GPU
+    threads: int | None = None  # frames computed at a time; None: as many as there are processors, at most 4
     weights: Path | None = None  # None: the shipped ones
 
     def __post_init__(self) -> None:

@@ -4,6 +4,7 @@ Every frame is computed by one thread alone, so that results do not depend on th
 threads would split small operations and spend more time waiting for one another than working.
 """
 
+import os
 import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -14,12 +15,16 @@ from typing import TypeVar
 import torch
 from threadpoolctl import threadpool_limits
 
-from moco_dl.processors import available
-
 TURN = 5e-4  # s
+MOST = 4  # threads that get on; more wait for their turn at the interpreter, and all take longer
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+
+
+def available() -> int:
+    """Processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @contextmanager
@@ -45,13 +50,13 @@ class Workers:
     """Threads that map functions over streams."""
 
     def __init__(self, threads: int | None = None, start: Callable[[], None] = lambda: None):
-        """`threads`: None for as many as the process may use. Each calls `start` first."""
+        """`threads`: None for as many as there are processors, up to MOST. Each calls `start` first."""
 
         def prepared() -> None:
             torch.set_num_threads(1)
             start()
 
-        self.threads = threads or available()
+        self.threads = threads or min(available(), MOST)
         self._pool = ThreadPoolExecutor(self.threads, initializer=prepared)
 
     def map(self, function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:

@@ -8,8 +8,7 @@ from threadpoolctl import threadpool_info
 
 import moco_dl
 from moco_dl.infer import binned
-from moco_dl.parallel import Workers, workers_first
-from moco_dl.processors import available
+from moco_dl.parallel import MOST, Workers, available, workers_first
 from moco_dl.synth import SyntheticMovie, movie_options
 
 
@@ -53,8 +52,8 @@ def test_an_error_reaches_the_caller():
         list(Workers(2).map(lambda i: 1 / i, [1, 0, 2]))
 
 
-def test_all_processors_are_used_unless_told():
-    assert Workers().threads == available() >= 1
+def test_processors_are_used_unless_told_but_not_too_many():
+    assert 1 <= Workers().threads == min(available(), MOST)
     assert Workers(5).threads == 5
 
 

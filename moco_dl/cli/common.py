@@ -12,13 +12,12 @@ from pathlib import Path
 import click
 
 from moco_dl.errors import NrcorrectError
-from moco_dl.processors import available
 
 PATH = click.Path(path_type=Path)
 
 # Numbers are those of glibc's malloc.h.
 MALLOC = {
-    -8: max(available() // 2, 1),  # arenas: more threads at one of them would wait for one another
+    -8: 1,  # arenas, for all threads together
     -3: 4 * 2**20,  # bytes, from which a block is one of the system's own and leaves no hole
     -1: 64 * 2**20,  # free bytes that are kept
 }

@@ -75,7 +75,7 @@ outdir = click.option("--outdir", type=PATH, help="Directory for the outputs [be
 @click.option(
     "--threads",
     type=click.IntRange(1),
-    help="Frames computed at a time [one for each processor; 4 that share a GPU].",
+    help="Frames computed at a time [one for each processor, at most 4].",
 )
 @click.option(
     "--batch-size",
