@@ -20,6 +20,7 @@ SIZES = 2.0 ** np.arange(24)  # variances of the mixture's parts, over that of n
 UPDATES = 50  # of the shares of these
 FEW = 20  # frames, from fewer of which nothing is concluded
 LEAST = 1e-6  # of the noise's variance that is left if shifts hardly vary
+AS_GOOD = 0.95  # times as much, and a longer reach is better: errors of frames beside one another are alike
 WORTHWHILE = 0.05  # share of the noise's variance that must go; else shifts stay as they are
 
 
@@ -72,7 +73,7 @@ def measure_steadiness(motion: Motion, numbers: np.ndarray, noise: np.ndarray) -
         apart /= np.sqrt(less)
         shares = _shares(apart, pairs)
         removed = 1 - less * (1 - np.square(_slope(apart, pairs, shares)).mean(axis=0)).clip(min=0)
-        if removed.mean() > max(np.mean(best.removed), WORTHWHILE):
+        if removed.mean() > max(AS_GOOD * np.mean(best.removed), WORTHWHILE):
             best = Steadiness(noise * np.sqrt(less), reach, shares, removed)
     return best
 

@@ -162,7 +162,9 @@ def _variances(
     noise = np.where(sums["pairs"] > 0, _divided(sums["anew"], 2 * sums["pairs"]), variance)
     noise = np.minimum(_blurred(noise, blur).clip(least), smooth)
     chance = noise * np.sqrt(2 / (frames * 4 * np.pi * blur**2))  # standard error of an average so wide
-    activity = np.sqrt((smooth - noise - SURE * chance).clip(0))
+    surely = SURE * chance
+    more = np.maximum(smooth - noise, surely)
+    activity = np.sqrt(more - np.square(surely) / more)  # hardly less than it is where it is clear
     return noise.astype(np.float32), activity.astype(np.float32)
 
 
