@@ -164,7 +164,7 @@ def _variances(
     chance = noise * np.sqrt(2 / (frames * 4 * np.pi * blur**2))  # standard error of an average so wide
     surely = SURE * chance
     more = np.maximum(smooth - noise, surely)
-    activity = np.sqrt(more - np.square(surely) / more)  # hardly less than it is where it is clear
+    activity = np.sqrt((more - np.square(surely) / more).clip(0))  # hardly less than it is where it is clear
     return noise.astype(np.float32), activity.astype(np.float32)
 
 
