@@ -70,6 +70,8 @@ class Equations:
     # (n, h, w) float32, share of each cell that the frame has no data for, where `seen` tells of the motion so
     # far; None: it tells of the most probable motion there.
     missing: np.ndarray | None = None
+    # (n,) float32: misfit over that of a frame whose brightness differs from the reference's; None: none does.
+    doubt: np.ndarray | None = None
 
 
 def joined(parts: Iterable[Arrays]) -> Arrays:

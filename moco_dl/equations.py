@@ -29,17 +29,18 @@ def linearise(
     """
     parts = np.full(len(frames), NO_PART) if parts is None else parts
     left = np.zeros((len(frames), len(refiner.matrix)))
-    seen, misfit = np.zeros_like(left), np.zeros(len(left), np.float32)
+    seen, (misfit, doubt) = np.zeros_like(left), np.zeros((2, len(left)), np.float32)
     missing = np.zeros((len(left), *refiner.grid), np.float32)
-    for together, sums, squares, share in _compared(frames, motion, refiner, parts, binning):
-        equations, misfit[together] = refiner.unknowns(sums), squares.cpu()
+    for together, sums, squares, doubtful, share in _compared(frames, motion, refiner, parts, binning):
+        equations = refiner.unknowns(sums)
+        misfit[together], doubt[together] = squares.cpu(), doubtful.cpu()
         missing[together] = 1 - share.cpu()
         flow = sent(motion.flow[together], refiner.device)
         if motion.rows is not None:
             rows = sent(motion.rows[together], refiner.device)
             equations += refiner.effect(rows[..., None].expand_as(flow))
         left[together], seen[together] = equations, equations + refiner.effect(flow)
-    return Equations(left, seen, misfit, missing)
+    return Equations(left, seen, misfit, missing, doubt)
 
 
 @torch.inference_mode()
@@ -54,7 +55,7 @@ def response(frames: np.ndarray, motion: Motion, refiner: Refiner, parts: np.nda
     told = expected = 0.0
     for sign in (-1, 1):
         displaced = replace(motion, rigid=motion.rigid + sign * step * ways)
-        for together, sums, _, share in _compared(frames, displaced, refiner, parts):
+        for together, sums, *_, share in _compared(frames, displaced, refiner, parts):
             seen = (share * refiner.information[[0, 2]].sum(0)).sum()
             told -= sign * float((torch.from_numpy(ways[together]) * sums.cpu().sum((2, 3))).sum())
             expected += step * float(seen)
@@ -63,12 +64,12 @@ def response(frames: np.ndarray, motion: Motion, refiner: Refiner, parts: np.nda
 
 def _compared(
     frames: np.ndarray, motion: Motion, refiner: Refiner, parts: np.ndarray, binning: int = 1
-) -> Iterator[tuple[np.ndarray, Tensor, Tensor, Tensor]]:
-    """Frames (n,) by place; sums, mean squares and shares with data, see `Difference`. Not flagged ones."""
+) -> Iterator[tuple[np.ndarray | Tensor, ...]]:
+    """Frames (n,) by place; and what `Difference` makes of these. Not flagged ones."""
     total = motion.total().astype(np.float32) / refiner.binning
     judged, device = np.flatnonzero(~motion.flagged), refiner.device
 
-    def compared(some: np.ndarray) -> tuple[Tensor, Tensor, Tensor]:
+    def compared(some: np.ndarray) -> tuple[Tensor, ...]:
         images = sent_binned(frames[some], binning, device)
         where = places_coarse(sent(total[some], device), refiner.cell, images.shape[1:])
         moved, known = pulled(images, where, math.ceil(float(np.abs(total[some]).max())))

@@ -117,12 +117,15 @@ class Tracker:
         halves = slice(len(others) // 2), slice(len(others) // 2, None)
         return np.stack([ways[:, half].T @ ways[:, half] + others[half, half] for half in halves])
 
-    def trusts(self, misfit: np.ndarray) -> np.ndarray:
-        return misfit <= DOUBTFUL * self.usual
+    def trusts(self, equations: Equations) -> np.ndarray:
+        """(n,) bool: frames that fit as they should, for as bright as they are."""
+        doubt = equations.misfit if equations.doubt is None else equations.doubt
+        return doubt <= DOUBTFUL * self.usual
 
     def clarity(self, misfit: np.ndarray) -> np.ndarray:
         """(n,) usual standard deviation of the noise, over that in frames of this misfit (n,)."""
-        return clarity(misfit / self.usual) if self.uneven else np.ones(len(misfit))
+        times = misfit / self.usual
+        return np.where(self.uneven | (times > DOUBTFUL), clarity(times), 1.0)
 
     def told(self, equations: np.ndarray) -> np.ndarray:
         """What frames' equations (n, 2 m) tell of each mode: (n, modes)."""
@@ -178,7 +181,7 @@ class Tracking:
     def told(self, batch: Batch, equations: Equations) -> Linearised:
         """What frames tell of each mode, by number."""
         tracker = self._tracker
-        known = np.flatnonzero(~batch.motion.flagged & tracker.trusts(equations.misfit))
+        known = np.flatnonzero(~batch.motion.flagged & tracker.trusts(equations))
         clear = tracker.clarity(equations.misfit[known])[:, None]
         told = np.hstack((clear * tracker.told(equations.seen[known]), clear))
         return batch, equations, dict(zip((batch.start + known).tolist(), told, strict=True))

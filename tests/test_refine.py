@@ -6,7 +6,7 @@ import torch
 from scipy.ndimage import gaussian_filter
 
 from moco_dl.basis import smooth_functions
-from moco_dl.batch import Motion
+from moco_dl.batch import DOUBTFUL, Motion
 from moco_dl.equations import pulled, response
 from moco_dl.infer import binned
 from moco_dl.motion import MotionOptions, draw_field
@@ -40,7 +40,7 @@ def refiner_of(scene, **options):
 
 def equations(refiner, frame, field, part=NO_PART):
     """Of a frame (H, W) that has been moved by `field` (2, H, W), in its pixels."""
-    sums, misfit, _ = refiner.difference(*pulled(frame[None], places(field[None]), 3), part)
+    sums, misfit, *_ = refiner.difference(*pulled(frame[None], places(field[None]), 3), part)
     return refiner.unknowns(sums)[0], misfit[0]
 
 
@@ -145,11 +145,23 @@ def test_frames_told_together_are_told_as_each_alone(scene, refiner):
     field = (
         torch.randn(5, 2, 1, 1, generator=torch.Generator().manual_seed(1)).clamp(-3, 3).expand(-1, -1, *SIZE)
     )
-    sums, misfit, _ = refiner.difference(*pulled(frames, places(field), 3))
+    sums, misfit, *_ = refiner.difference(*pulled(frames, places(field), 3))
     told = refiner.unknowns(sums)
     for i in range(5):
         alone = equations(refiner, frames[i], field[i])
         assert torch.equal(told[i], alone[0]) and torch.equal(misfit[i], alone[1])
+
+
+def test_a_frame_of_little_light_is_not_doubtful_but_another_scene_is(scene):
+    """Photons: noise falls with the light, but less than the scene does."""
+    rng, image = np.random.default_rng(0), (100 * scene)[INNER].numpy()
+    refiner = Refiner(Template(image, image.astype(np.float32)))
+    frames = np.stack([rng.poisson(light * image) for light in (1, 0.3, 0.15)] + [rng.poisson(image[::-1])])
+    frames = torch.from_numpy(frames.astype(np.float32))
+    _, misfit, doubt, _ = refiner.difference(frames, torch.ones_like(frames))
+    usual = misfit[0]
+    assert misfit[1] > DOUBTFUL * usual and misfit[2] > 2 * DOUBTFUL * usual
+    assert (doubt[:3] < 0.6 * DOUBTFUL * usual).all() and doubt[3] > DOUBTFUL * usual
 
 
 def test_stripes_along_rows_are_not_motion(scene, refiner):

@@ -149,6 +149,25 @@ def test_doubtful_frames_do_no_harm_and_move_as_their_neighbours(refiner, prior)
     assert not alone.any()
 
 
+def test_frames_of_little_light_are_believed_as_far_as_their_noise_allows(refiner, prior):
+    """They tell of themselves, and do no harm to others."""
+    tracker, some = Tracker(refiner, replace(prior, lasting=(8.0,))), np.arange(8, 60, 10)
+    own, others, trusting = [], [], []
+    for seed in range(3):
+        _, equations = draw(refiner, 60, tissue=0.2, lasting=8.0, seed=seed)
+        clean = motions(equations, 5, refiner, tracker)
+        _, noise = draw(refiner, 60, tissue=0.0, lasting=8.0, seed=seed + 10)
+        equations[some] += np.sqrt(8) * noise[some]
+        found = motions(equations, 5, refiner, tracker, doubtful=some, doubt=1.0)
+        ignored = motions(equations, 5, refiner, tracker, doubtful=some)
+        rest = np.setdiff1d(np.arange(60), some)
+        own.append(np.abs(found[some] - clean[some]).mean() / np.abs(ignored[some] - clean[some]).mean())
+        others.append(np.abs(found[rest] - clean[rest]).mean())
+        trusting.append(np.abs(clean[rest]).mean())
+    assert np.mean(own) < 0.9
+    assert np.mean(others) < 0.1 * np.mean(trusting)
+
+
 @pytest.mark.parametrize("noise", [0.5, 3.0])
 def test_the_stated_error_is_the_true_one(refiner, prior, noise):
     """Within the 20 % that are promised, on average and from place to place."""
