@@ -20,7 +20,8 @@ SIZES = 2.0 ** np.arange(24)  # variances of the mixture's parts, over that of n
 UPDATES = 50  # of the shares of these
 FEW = 20  # frames, from fewer of which nothing is concluded
 LEAST = 1e-6  # of the noise's variance that is left if shifts hardly vary
-AS_GOOD = 0.95  # times as much, and a longer reach is better: errors of frames beside one another are alike
+# Of what a reach removes: a longer one that does so much is better, as errors of frames close by are alike.
+AS_GOOD = 0.95
 WORTHWHILE = 0.05  # share of the noise's variance that must go; else shifts stay as they are
 
 
