@@ -8,12 +8,12 @@ import torch
 from torch import Tensor
 
 from moco_dl.errors import NrcorrectError
+from moco_dl.parallel import MOST
 
 CPU = torch.device("cpu")
-SHARING = 4  # threads, of a GPU's memory; where there are more, and it runs out, groups get smaller
 NEEDED = 64  # bytes of a GPU's memory per pixel of a frame that the network takes
-LARGEST_GROUP = 32  # frames the network sees at a time; more do not make a GPU faster
-LARGEST_BATCH = 64  # frames
+LARGEST_BATCH = 64  # frames that a thread takes at a time on a GPU
+LARGEST_GROUP = LARGEST_BATCH // 2  # frames that the network sees at a time there: mostly every other one
 EXACT_IN_FLOAT32 = ("uint8", "int8", "uint16", "int16", "float16", "float32")
 TOGETHER = 2**19  # pixels that a CPU computes at a time: few operations, small enough for the caches
 MANY = 2**23  # the same for a GPU: enough to keep it busy while the next operation is sent
@@ -41,18 +41,18 @@ def sent(values: np.ndarray, device: torch.device) -> Tensor:
     """
     kind = np.float32 if values.dtype.name in EXACT_IN_FLOAT32 else np.float64
     if device.type == "cuda":
-        return _raw(values, device).to(torch.float32 if kind is np.float32 else torch.float64)
+        return raw(values, device).to(torch.float32 if kind is np.float32 else torch.float64)
     return torch.from_numpy(values.astype(kind, copy=False)).to(device)
 
 
-def _raw(values: np.ndarray, device: torch.device) -> Tensor:
+def raw(values: np.ndarray, device: torch.device) -> Tensor:
     """Values of any type on a CUDA device; not all of torch knows unsigned ones."""
     signed = {"uint16": (np.int16, torch.int32), "uint32": (np.int32, torch.int64)}.get(values.dtype.name)
     if signed is None:
         return torch.from_numpy(values).pin_memory().to(device, non_blocking=True)
     kind, wider = signed
     limits = np.iinfo(values.dtype)
-    return _raw(values.view(kind), device).to(wider).bitwise_and_(limits.max)
+    return raw(values.view(kind), device).to(wider).bitwise_and_(limits.max)
 
 
 def received(values: Tensor) -> np.ndarray:
@@ -76,9 +76,9 @@ def settle(device: torch.device) -> None:
 
 
 def frames_that_fit(device: torch.device, pixels: int) -> int:
-    """Frames of so many pixels that the network may take at a time on a CUDA device."""
+    """Frames of so many pixels that the network takes at a time in each of MOST threads, on a CUDA device."""
     free, _ = torch.cuda.mem_get_info(device)
-    return int(np.clip(free // (SHARING * NEEDED * pixels), 1, LARGEST_GROUP))
+    return int(np.clip(free // (MOST * NEEDED * pixels), 1, LARGEST_GROUP))
 
 
 def together(device: torch.device, size: int) -> int:

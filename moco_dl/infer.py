@@ -48,10 +48,9 @@ class Estimator:
         `precision` is that of the network's products.
         """
         self.network, self.device, self.binning = network, device, binning
-        cuda = device.type == "cuda"
-        self.precision = precision
-        pixels = reference.size // binning**2
-        self.group = frames_that_fit(device, pixels) if cuda else min(max(GROUP // pixels, 4), 16)
+        self.precision, pixels = precision, reference.size // binning**2
+        fit = device.type == "cuda"
+        self.group = frames_that_fit(device, pixels) if fit else min(max(GROUP // pixels, 4), 16)
         image = sent(binned(reference[None], binning), device)
         self.rigid = RigidRegistration(image[0], max_shift / binning)
         self.coarse = tuple(-(-size // STRIDE) for size in reference.shape)
@@ -190,8 +189,8 @@ def move(
 
     def pulled(part: np.ndarray) -> np.ndarray:
         images = sent(frames[part], device)
-        if dtype.itemsize > 2:
-            images = images if dtype.kind == "f" else images.double()
+        if dtype.kind in "iu" and dtype.itemsize > 2:
+            images = images.double()
         if moves[part[0]]:
             total = sent(motion.flow[part] + motion.rigid[part, :, None, None], device).to(images.dtype)
             images = sample(images[:, None], places_coarse(total, stride, frames.shape[1:]), mode=mode)[:, 0]

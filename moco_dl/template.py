@@ -162,9 +162,10 @@ def _variances(
     noise = np.where(sums["pairs"] > 0, _divided(sums["anew"], 2 * sums["pairs"]), variance)
     noise = np.minimum(_blurred(noise, blur).clip(least), smooth)
     chance = noise * np.sqrt(2 / (frames * 4 * np.pi * blur**2))  # standard error of an average so wide
+    # What is clear counts almost in full (non-negative garrote; Breiman, Technometrics 37, 1995).
     surely = SURE * chance
     more = np.maximum(smooth - noise, surely)
-    activity = np.sqrt((more - np.square(surely) / more).clip(0))  # hardly less than it is where it is clear
+    activity = np.sqrt((more - np.square(surely) / more).clip(0))
     return noise.astype(np.float32), activity.astype(np.float32)
 
 

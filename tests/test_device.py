@@ -6,7 +6,7 @@ import torch
 
 import moco_dl
 from moco_dl import checkpoint
-from moco_dl.device import CPU, choose_device, full_device, halved, own_stream, received, sent
+from moco_dl.device import CPU, choose_device, full_device, halved, own_stream, raw, received, sent
 from moco_dl.errors import NrcorrectError
 from moco_dl.infer import Estimator, averaged, binned, sent_binned
 from moco_dl.intensity import counts
@@ -101,10 +101,13 @@ def test_float_values_stay_and_nan_becomes_zero_in_integers():
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "int8", "uint16", "int16", "uint32", "int32", "float16", "float64"])
-def test_values_of_any_type_arrive_as_numbers(dtype):
+def test_values_of_any_type_arrive_as_numbers(dtype, monkeypatch):
+    """On a GPU, too, which gets their bits."""
     high = 1000 if dtype.startswith("float") else np.iinfo(dtype).max
     values = np.array([[0, 1, high // 2 + 1, high]], dtype)
     assert received(sent(values, CPU)).tolist() == values.tolist()
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda bits: bits)
+    assert raw(values, CPU).tolist() == values.tolist()
 
 
 def test_only_cuda_does_everything():

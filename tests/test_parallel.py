@@ -8,7 +8,7 @@ from threadpoolctl import threadpool_info
 
 import moco_dl
 from moco_dl.infer import binned
-from moco_dl.parallel import MOST, Workers, available, workers_first
+from moco_dl.parallel import Workers, available, workers_first
 from moco_dl.synth import SyntheticMovie, movie_options
 
 
@@ -52,8 +52,11 @@ def test_an_error_reaches_the_caller():
         list(Workers(2).map(lambda i: 1 / i, [1, 0, 2]))
 
 
-def test_processors_are_used_unless_told_but_not_too_many():
-    assert 1 <= Workers().threads == min(available(), MOST)
+@pytest.mark.parametrize(("processors", "threads"), [(1, 1), (2, 2), (4, 4), (64, 4)])
+def test_processors_are_used_unless_told_but_not_too_many(monkeypatch, processors, threads):
+    assert available() >= 1
+    monkeypatch.setattr("moco_dl.parallel.available", lambda: processors)
+    assert Workers().threads == threads
     assert Workers(5).threads == 5
 
 

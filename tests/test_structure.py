@@ -29,7 +29,8 @@ CORE = {
     "template": {"samples"},
     "pattern": {"network", "samples", "warp"},
     "anchor": {"batch", "equations", "refine"},
-    "device": {"errors"},
+    "device": {"errors", "parallel"},
+    "parallel": set(),
     "basis": {"network"},
     "difference": {"basis", "device", "network", "template", "warp"},
     "refine": {"basis", "device", "difference", "template"},
@@ -101,6 +102,7 @@ ENTER_ROOMS = {"job", "comparison"}  # modules of the core that use rooms: files
 KNOW_TORCH = {
     "basis",
     "device",
+    "parallel",
     "difference",
     "warp",
     "network",

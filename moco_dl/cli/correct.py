@@ -70,7 +70,7 @@ outdir = click.option("--outdir", type=PATH, help="Directory for the outputs [be
     "--precision",
     default="float32",
     type=click.Choice(["float32", "float16", "bfloat16"]),
-    help="Of the network's products; half of it may be faster on a small GPU.",
+    help="Of the network's products; half of it changes fields by up to 0.02 px.",
 )
 @click.option(
     "--threads",

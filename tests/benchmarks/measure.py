@@ -36,8 +36,7 @@ class Cost:
 
 
 def cost_of(command: Sequence[str | Path], folder: Path, *, threads: int, gpu: bool = False) -> Cost:
-    """Run `command` in `folder` on `threads` processors, with or without GPUs; its output goes to
-    `folder`/log.txt."""
+    """Run `command` in `folder` on `threads` processors, with GPUs or not; its output goes to log.txt there."""
     log = (folder / "log.txt").resolve()
     starter = [sys.executable, __file__, str(threads), "gpu" if gpu else "cpu", str(log), *map(str, command)]
     done = subprocess.run(starter, cwd=folder, stdout=subprocess.PIPE, text=True, check=True)
