@@ -25,7 +25,7 @@ UPDATES = 30  # of the shares; with twice as many, errors differ by 1 % at most
 QUIET = 0.01  # of the noise that was expected: frames that are all alike show none
 BLIND = 1e-7  # of what a frame tells of its most visible mode: rounding
 LEAST = 1e-8  # px^2, expected square of any unknown
-SURE = 20.0  # log-likelihood by which paths must explain frames better
+SURE = 20.0  # log-likelihood by which paths must explain frames better, and tissue that moves at all
 SHIFT = 0.3  # px, least size that the whole frame's shift is allowed: it is well determined anyway
 ROWS = ("rows_y", "rows_x")  # kinds of unknowns beside the tissue's and the shift
 PATHS = tuple(f"{degree}_{component}" for degree in PATH for component in "yx")  # more of them
@@ -191,21 +191,40 @@ def _shares(effects: np.ndarray, pieces: np.ndarray) -> tuple[tuple[float, ...],
     """
     count, length, modes = pieces.shape
     times = (*LASTING, ANEW) if length > 1 else (ANEW,)
-    apart = np.abs(np.subtract.outer(np.arange(length), np.arange(length)))
-    between = np.moveaxis(_correlations(apart, times), -1, 0).reshape(len(times), -1)
     seen = np.moveaxis(pieces, 2, 0)
     seen = seen.mT @ seen / count  # (k, length, length)
-    size = max((np.trace(seen, axis1=1, axis2=2) / length - 1).sum(), 1e-3) / effects.sum()
+    shares, noise, likely = _most_likely(effects, seen, times)
+    _, still, unmoved = _most_likely(effects[:0, :1], seen.mean(axis=0, keepdims=True), times)
+    if count * modes * (likely - unmoved) < SURE:
+        shares, noise = shares * (LEAST / shares.sum()), still
+    noise = noise / noise.sum()
+    return (times, shares, 0 * noise) if length == 1 else (LASTING, shares[:, :-1], noise[:-1])
+
+
+def _most_likely(
+    effects: np.ndarray, seen: np.ndarray, times: tuple[float, ...]
+) -> tuple[np.ndarray, np.ndarray, float]:
+    """`_shares` of modes whose pieces have covariances `seen` (k, length, length), with what is new in each frame.
+
+    And how likely these are: the mean log-likelihood of a mode in a piece, but for a constant.
+    """
+    modes, length, _ = seen.shape
+    apart = np.abs(np.subtract.outer(np.arange(length), np.arange(length)))
+    between = np.moveaxis(_correlations(apart, times), -1, 0).reshape(len(times), -1)
+    size = max((np.trace(seen, axis1=1, axis2=2) / length - 1).sum(), 1e-3) / (effects.sum() + 1e-30)
     shares = np.full((len(effects), len(times)), size / len(times))
     noise = np.append(np.full(len(times) - 1, LASTS / len(times)), 1 - LASTS)
     noise[-2:-1] = 0  # what lasts longest is not activity
+
+    def model() -> np.ndarray:
+        return ((effects.T @ shares + noise) @ between).reshape(seen.shape)
+
     for _ in range(UPDATES):
-        model = (effects.T @ shares + noise) @ between
-        inverse = np.linalg.inv(model.reshape(seen.shape))
+        inverse = np.linalg.inv(model())
         found = (inverse @ seen @ inverse).reshape(modes, -1) @ between.T
         expected = inverse.reshape(modes, -1) @ between.T
         shares *= (effects @ found) / (effects @ expected + 1e-30)
         noise *= found.sum(axis=0) / expected.sum(axis=0)
         noise[-1] = max(noise[-1], QUIET)
-    noise /= noise.sum()
-    return (times, shares, 0 * noise) if length == 1 else (LASTING, shares[:, :-1], noise[:-1])
+    fit = np.trace(np.linalg.solve(model(), seen), axis1=1, axis2=2)
+    return shares, noise, -0.5 * float((np.linalg.slogdet(model())[1] + fit).mean())
