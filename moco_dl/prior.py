@@ -72,15 +72,16 @@ def measure_prior(refiner: Refiner, equations: Equations, runs: np.ndarray, trus
     the reference's error.
     """
     kinds, matrix = refiner.basis.kinds(), refiner.matrix.numpy()
-    noise, sizes = _sizes(matrix, kinds, np.square(equations.left[trusted]).mean(axis=0))
+    squares = np.square(equations.left[trusted]).mean(axis=0)
+    noise, sizes = _sizes(matrix, kinds, squares)
+    jerky = trusted.sum() * _gain(matrix, kinds, squares, (noise, sizes), ROWS) > SURE
     pairs = np.flatnonzero((np.diff(runs) == 0) & trusted[:-1] & trusted[1:])  # frames that another follows
     if len(pairs):  # what lasts in the rows is activity
         anew = (equations.left[pairs + 1] - equations.left[pairs]) / np.sqrt(2)
         _, new = _sizes(matrix, kinds, np.square(anew).mean(axis=0))
         sizes |= {name: min(sizes[name], new[name]) for name in ROWS}
     sizes |= _of_paths(matrix, kinds, _beside_neighbours(equations.seen, runs, trusted))
-    other = sum(sizes[name] * kinds[name] for name in kinds if name != "tissue")[~kinds["tissue"]]
-    alone = TissueAlone(matrix, kinds["tissue"], noise / other)
+    alone = TissueAlone(matrix, kinds["tissue"], noise / _of_others(kinds, sizes))
     visible, modes = np.linalg.eigh(alone.matrix)
     shown = visible > BLIND * visible[-1]
     visible, modes = visible[shown], modes[:, shown]
@@ -89,9 +90,16 @@ def measure_prior(refiner: Refiner, equations: Equations, runs: np.ndarray, trus
     effects = visible * _diagonals(modes, smooth, falling) / noise
     told = alone.equations(equations.seen - mean) @ modes / np.sqrt(noise * visible)
     lasting, shares, activity = _shares(effects, pieces(told, runs, trusted))
+    if not (shares.any() or jerky):
+        sizes |= dict.fromkeys(ROWS, LEAST)
     tissue, motion = shares.sum(axis=1), shares.sum(axis=0) / max(shares.sum(), 1e-12)
     tissue = tissue[0] * smooth + np.diag(tissue[1:] @ falling)
-    return Prior(mean, noise, other, tissue, lasting, motion, activity)
+    return Prior(mean, noise, _of_others(kinds, sizes), tissue, lasting, motion, activity)
+
+
+def _of_others(kinds: dict[str, np.ndarray], sizes: dict[str, float]) -> np.ndarray:
+    """(j,) expected squares of the unknowns that are not the tissue's."""
+    return sum(sizes[name] * kinds[name] for name in kinds if name != "tissue")[~kinds["tissue"]]
 
 
 class TissueAlone:
@@ -143,13 +151,25 @@ def _of_paths(matrix: np.ndarray, kinds: dict[str, np.ndarray], anew: np.ndarray
     if not len(anew):
         return found
     squares = np.square(anew).mean(axis=0)
-    noise, sizes = _sizes(matrix, kinds, squares)
+    fit = _sizes(matrix, kinds, squares)
+    gain = _gain(matrix, kinds, squares, fit, PATHS)
+    sure = gain * len(anew) / 2 > SURE  # neighbours share half of what they tell
+    return {name: fit[1][name] for name in PATHS} if sure else found
+
+
+def _gain(
+    matrix: np.ndarray,
+    kinds: dict[str, np.ndarray],
+    squares: np.ndarray,
+    fit: tuple[float, dict[str, float]],
+    names: tuple[str, ...],
+) -> float:
+    """By how much more likely some kinds of unknowns make a frame: log-likelihood. `fit` is `_sizes` of the rest."""
+    noise, sizes = fit
     effects = {name: sizes[name] * np.square(matrix[:, kind]).sum(axis=1) for name, kind in kinds.items()}
     whole = noise * matrix.diagonal() + sum(effects.values()) + 1e-30
-    less = whole - sum(effects[name] for name in PATHS)
-    gain = (np.log(less / whole) + squares / less - squares / whole).sum() / 2
-    sure = gain * len(anew) / 2 > SURE  # neighbours share half of what they tell
-    return {name: sizes[name] for name in PATHS} if sure else found
+    less = whole - sum(effects[name] for name in names)
+    return float((np.log(less / whole) + squares / less - squares / whole).sum() / 2)
 
 
 def _sizes(
@@ -196,7 +216,7 @@ def _shares(effects: np.ndarray, pieces: np.ndarray) -> tuple[tuple[float, ...],
     shares, noise, likely = _most_likely(effects, seen, times)
     _, still, unmoved = _most_likely(effects[:0, :1], seen.mean(axis=0, keepdims=True), times)
     if count * modes * (likely - unmoved) < SURE:
-        shares, noise = shares * (LEAST / shares.sum()), still
+        shares, noise = 0 * shares, still
     noise = noise / noise.sum()
     return (times, shares, 0 * noise) if length == 1 else (LASTING, shares[:, :-1], noise[:-1])
 
