@@ -13,19 +13,13 @@ import numpy as np
 
 from moco_dl.basis import PATH, times_each
 from moco_dl.batch import Equations
+from moco_dl.durations import ANEW, correlations, measure_durations, pieces
 from moco_dl.refine import Refiner
 
-# Frames over which motion is correlated: some mixture of these.
-LASTING = (1.0, 1.4, 2.0, 2.8, 4.0, 5.6, 8.0, 16.0)
-ANEW = 0.01  # frames: stands for motion that is new in each
-LONGEST = 10  # frames that are looked at together
-LASTS = 0.3  # share of the noise that is taken to last, to begin with
-UPDATES_OF_KINDS = 300
-UPDATES = 30  # of the shares; with twice as many, errors differ by 1 % at most
-QUIET = 0.01  # of the noise that was expected: frames that are all alike show none
+UPDATES = 300  # of the expected squares
 BLIND = 1e-7  # of what a frame tells of its most visible mode: rounding
 LEAST = 1e-8  # px^2, expected square of any unknown
-SURE = 20.0  # log-likelihood by which paths must explain frames better, and tissue that moves at all
+SURE = 20.0  # log-likelihood by which paths must explain frames better; in still tissue, rows, too
 SHIFT = 0.3  # px, least size that the whole frame's shift is allowed: it is well determined anyway
 ROWS = ("rows_y", "rows_x")  # kinds of unknowns beside the tissue's and the shift
 PATHS = tuple(f"{degree}_{component}" for degree in PATH for component in "yx")  # more of them
@@ -41,27 +35,22 @@ class Prior:
     other: np.ndarray  # (j,) variances of the unknowns that are not the tissue's, each frame's anew
     tissue: np.ndarray  # (k, k) covariance of one component's unknowns for the tissue
     lasting: tuple[float, ...]  # frames over which motion and activity are correlated; next to 0: anew in each
-    motion: np.ndarray  # shares of these in the tissue's motion, adding up to 1
+    motion: np.ndarray  # shares of these in the tissue's motion, adding up to 1; none if it does not move
     activity: np.ndarray  # of each of these, relative to the noise
     doubt: float = 0.0  # share by which the tissue's variance may be larger
 
     def motion_between(self, lags: np.ndarray) -> np.ndarray:
         """Correlation of the tissue's displacement between frames so many apart."""
-        return _correlations(lags, self.lasting) @ self.motion
+        return correlations(lags, self.lasting) @ self.motion
 
     def noise_between(self, lags: np.ndarray) -> np.ndarray:
         """Covariance of the noise between frames so many apart, relative to `noise`."""
         photons = max(1 - self.activity.sum(), PHOTONS)
-        return photons * (lags == 0) + _correlations(lags, self.lasting) @ self.activity
+        return photons * (lags == 0) + correlations(lags, self.lasting) @ self.activity
 
     def with_motion_lasting(self, frames: float) -> "Prior":
         """The same, but motion is correlated over so many frames, and noise is new in each."""
         return replace(self, lasting=(max(frames, ANEW),), motion=np.ones(1), activity=np.zeros(1))
-
-
-def _correlations(lags: np.ndarray, lasting: tuple[float, ...]) -> np.ndarray:
-    """Gaussian correlations (..., len(lasting)) at these lags."""
-    return np.exp(-0.5 * (lags[..., None] / np.array(lasting)) ** 2)
 
 
 def measure_prior(refiner: Refiner, equations: Equations, runs: np.ndarray, trusted: np.ndarray) -> Prior:
@@ -89,7 +78,7 @@ def measure_prior(refiner: Refiner, equations: Equations, runs: np.ndarray, trus
     smooth, falling = refiner.basis.tissue_shapes()
     effects = visible * _diagonals(modes, smooth, falling) / noise
     told = alone.equations(equations.seen - mean) @ modes / np.sqrt(noise * visible)
-    lasting, shares, activity = _shares(effects, pieces(told, runs, trusted))
+    lasting, shares, activity = measure_durations(effects, pieces(told, runs, trusted))
     if not (shares.any() or jerky):
         sizes |= dict.fromkeys(ROWS, LEAST)
     tissue, motion = shares.sum(axis=1), shares.sum(axis=0) / max(shares.sum(), 1e-12)
@@ -164,7 +153,7 @@ def _gain(
     fit: tuple[float, dict[str, float]],
     names: tuple[str, ...],
 ) -> float:
-    """By how much more likely some kinds of unknowns make a frame: log-likelihood. `fit` is `_sizes` of the rest."""
+    """Log-likelihood of a frame that some kinds of unknowns bring, in a `fit` of all: see `_sizes`."""
     noise, sizes = fit
     effects = {name: sizes[name] * np.square(matrix[:, kind]).sum(axis=1) for name, kind in kinds.items()}
     whole = noise * matrix.diagonal() + sum(effects.values()) + 1e-30
@@ -180,71 +169,9 @@ def _sizes(
     model = np.stack((matrix.diagonal(), *effects), axis=1)
     seen = squares + 1e-12 * squares.max() + 1e-30
     found = seen.mean() / (model.mean(axis=0) + 1e-30) / model.shape[1]
-    for _ in range(UPDATES_OF_KINDS):
+    for _ in range(UPDATES):
         fit = 1 / (model @ found + 1e-30)
         found *= ((seen * fit**2) @ model) / (fit @ model + 1e-30)
     noise, *sizes = found
     sizes = {name: max(size, LEAST) for name, size in zip(kinds, sizes, strict=True)}
     return max(noise, 0.1), sizes | {"shift": max(sizes["shift"], SHIFT**2)}
-
-
-def pieces(values: np.ndarray, runs: np.ndarray, trusted: np.ndarray) -> np.ndarray:
-    """Values (n, k) of frames as (pieces, length, k): consecutive, trusted ones of one run.
-
-    As long as half of the trusted frames are still in them, at most LONGEST.
-    """
-    breaks = np.flatnonzero((np.diff(runs) != 0) | ~trusted[1:] | ~trusted[:-1]) + 1
-    stretches = [part for part in np.split(np.arange(len(runs)), breaks) if trusted[part[0]]]
-    sizes = np.array([len(part) for part in stretches])
-    length = max(n for n in range(1, LONGEST + 1) if 2 * (sizes // n * n).sum() >= sizes.sum())
-    starts = [part[i] for part in stretches for i in range(0, len(part) - length + 1, length)]
-    return values[np.array(starts)[:, None] + np.arange(length)]
-
-
-def _shares(effects: np.ndarray, pieces: np.ndarray) -> tuple[tuple[float, ...], np.ndarray, np.ndarray]:
-    """How long motion and noise last: times (m,) in frames; of each of the shapes of motion, how much lasts so
-    long (shapes, m); what share of the noise does (m,).
-
-    `pieces` (p, length, k) are right-hand sides of modes whose noise has unit variance, `effects` (shapes, k)
-    the variances that motion of unit size adds. What is new in each frame has shares, too, but tells nothing:
-    other things look like that as well.
-    """
-    count, length, modes = pieces.shape
-    times = (*LASTING, ANEW) if length > 1 else (ANEW,)
-    seen = np.moveaxis(pieces, 2, 0)
-    seen = seen.mT @ seen / count  # (k, length, length)
-    shares, noise, likely = _most_likely(effects, seen, times)
-    _, still, unmoved = _most_likely(effects[:0, :1], seen.mean(axis=0, keepdims=True), times)
-    if count * modes * (likely - unmoved) < SURE:
-        shares, noise = 0 * shares, still
-    noise = noise / noise.sum()
-    return (times, shares, 0 * noise) if length == 1 else (LASTING, shares[:, :-1], noise[:-1])
-
-
-def _most_likely(
-    effects: np.ndarray, seen: np.ndarray, times: tuple[float, ...]
-) -> tuple[np.ndarray, np.ndarray, float]:
-    """`_shares` of modes whose pieces have covariances `seen` (k, length, length), with what is new in each frame.
-
-    And how likely these are: the mean log-likelihood of a mode in a piece, but for a constant.
-    """
-    modes, length, _ = seen.shape
-    apart = np.abs(np.subtract.outer(np.arange(length), np.arange(length)))
-    between = np.moveaxis(_correlations(apart, times), -1, 0).reshape(len(times), -1)
-    size = max((np.trace(seen, axis1=1, axis2=2) / length - 1).sum(), 1e-3) / (effects.sum() + 1e-30)
-    shares = np.full((len(effects), len(times)), size / len(times))
-    noise = np.append(np.full(len(times) - 1, LASTS / len(times)), 1 - LASTS)
-    noise[-2:-1] = 0  # what lasts longest is not activity
-
-    def model() -> np.ndarray:
-        return ((effects.T @ shares + noise) @ between).reshape(seen.shape)
-
-    for _ in range(UPDATES):
-        inverse = np.linalg.inv(model())
-        found = (inverse @ seen @ inverse).reshape(modes, -1) @ between.T
-        expected = inverse.reshape(modes, -1) @ between.T
-        shares *= (effects @ found) / (effects @ expected + 1e-30)
-        noise *= found.sum(axis=0) / expected.sum(axis=0)
-        noise[-1] = max(noise[-1], QUIET)
-    fit = np.trace(np.linalg.solve(model(), seen), axis1=1, axis2=2)
-    return shares, noise, -0.5 * float((np.linalg.slogdet(model())[1] + fit).mean())

@@ -7,7 +7,8 @@ import pytest
 from drawn import RUN, draw, gaussian, root, textured_refiner
 
 from moco_dl.batch import Equations
-from moco_dl.prior import measure_prior, pieces
+from moco_dl.durations import pieces
+from moco_dl.prior import measure_prior
 from moco_dl.track import Tracker
 
 
@@ -74,8 +75,21 @@ def test_no_path_is_expected_where_there_is_none(refiner, drawn):
 
 def test_where_there_is_only_noise_no_motion_is_expected(refiner):
     prior = measured(refiner, 200, noise=1.5)
-    assert total(prior, refiner) < 0.05
+    assert total(prior, refiner) == 0
+    assert max(sizes_of(prior, refiner, "rows_y", "rows_x")) < 0.001
     assert prior.noise == pytest.approx(1.5, rel=0.2)
+
+
+def test_rows_may_move_though_tissue_does_not(refiner):
+    prior = measured(refiner, 200, rows=0.2)
+    assert total(prior, refiner) == 0
+    assert sizes_of(prior, refiner, "rows_x") == pytest.approx([0.2], rel=0.2)
+
+
+def test_tissue_that_hardly_moves_is_not_taken_to_rest(refiner):
+    prior = measured(refiner, 200, tissue=0.02)
+    whole = total(replace(prior, tissue=0.02**2 * np.eye(len(prior.tissue))), refiner)
+    assert total(prior, refiner) == pytest.approx(whole, rel=0.4)
 
 
 def test_what_lasts_but_looks_like_noise_is_activity(refiner):
