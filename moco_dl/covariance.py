@@ -25,7 +25,6 @@ ACTIVE = 0.2  # of the noise: where more of it lasts, patterns of active cells w
 WEIGHT = 20.0  # of REST, in samples: only what they insist on is learned
 LARGEST = 0.3  # of that weight, over that of all samples
 REST = 0.01  # variance in any way, over that of the prior
-DOUBT = 1.0  # share by which variance may be larger than it is learned to be
 STEPS = 12
 LATER = 2  # times as many steps with all samples as are best with half of them
 SURE = 5.0  # log-likelihood by which the other half must be explained better
@@ -54,7 +53,7 @@ def learned(
         return prior
     found = samples.learned(LATER * steps)
     tissue = prior.tissue + functions @ (found - np.eye(len(found))) @ functions.T
-    return replace(prior, tissue=tissue, doubt=DOUBT)
+    return replace(prior, tissue=tissue)
 
 
 def _shown(expected: np.ndarray, matrix: np.ndarray) -> np.ndarray:

@@ -19,7 +19,7 @@ from moco_dl.samples import Samples, chunks
 from moco_dl.smooth import Smoothing, choose_width
 from moco_dl.steady import Steadiness, measure_steadiness
 from moco_dl.template import BLUR, NO_PART, Template, build_template
-from moco_dl.track import Tracker, clarity
+from moco_dl.track import Linearised, Tracker, clarity
 from moco_dl.vigour import measure_vigour
 
 UNSURE = 1.5, 4.0  # times its expected error, between which motion may be false: less is none, more is clear
@@ -50,13 +50,13 @@ class Preparation:
         seen, motion, width = self._smoothed(samples)
         rough, equations, trusted = self._roughly(plan, samples, motion)
         steps = [self._step(rough, samples, motion, equations, trusted)]
-        after = joined(self._after(steps[0], samples))
+        after = joined(self._after(steps[0], self._told(steps[0], samples)))
         rows = np.sqrt(np.square(after.rows).sum(axis=1).mean(axis=1))
         sheared = np.quantile(rows, FASTEST) > SHEARED
         if sheared or _length(after, motion) > FAR:
             equations = self._equations(rough, samples, after, _parts(samples, trusted))
             steps.append(self._step(rough, samples, after, equations, trusted))
-            after = joined(self._after(steps[1], samples))
+            after = joined(self._after(steps[1], self._told(steps[1], samples)))
         rough.difference.forget_parts()
         plan = replace(
             plan,
@@ -84,7 +84,7 @@ class Preparation:
         del template  # to save memory
         equations = self._equations(fine, samples, motion, parts)
         both = (  # neither needs the other
-            partial(_told, fine, samples, motion, parts),
+            partial(_share_told, fine, samples, motion, parts),
             partial(self._step, fine, samples, motion, equations, trusted),
         )
         told, last = self.mapping(lambda find: find(), both)
@@ -100,10 +100,11 @@ class Preparation:
         """`plan` with what the motion of samples shows after the last step."""
         last = plan.steps[-1]
         found, total = [], 0.0
-        for motion in self._after(last, samples):
+        told = self._told(last, samples)
+        for motion in self._after(last, told):
             total = total + motion.flow.sum(axis=0, dtype=np.float64)
             found.append(replace(motion, flow=motion.flow[:, :, :0].copy(), rows=None))  # to save memory
-        errors = last.tracker.errors(last.refiner)
+        errors = last.tracker.errors(last.refiner, last.tracking.excess(told))
         noise = np.sqrt(errors.mean.ravel()) / plan.told
         steady = self.smooth is None
         return replace(
@@ -170,16 +171,19 @@ class Preparation:
             tracker.follow(vigour)
         return Step(refiner, tracker, motion, replace(equations, missing=None))
 
-    def _after(self, step: Step, samples: Samples) -> Iterator[Motion]:
-        """Motion of samples after a step, of a few at a time."""
+    def _told(self, step: Step, samples: Samples) -> list[Linearised]:
+        """What samples tell in a step, a few at a time."""
         stretches = _stretches(samples, step.motion)
-        told = self.mapping(
-            lambda item: step.tracking.told(item[1], chosen(step.equations, item[0])), stretches
+        return list(
+            self.mapping(lambda item: step.tracking.told(item[1], chosen(step.equations, item[0])), stretches)
         )
+
+    def _after(self, step: Step, told: list[Linearised]) -> Iterator[Motion]:
+        """Motion of samples after a step, of a few at a time."""
         return (batch.motion for batch in filtered(told, step.tracking, self.mapping))
 
 
-def _told(refiner: Refiner, samples: Samples, motion: Motion, parts: np.ndarray) -> float:
+def _share_told(refiner: Refiner, samples: Samples, motion: Motion, parts: np.ndarray) -> float:
     """Share of a small displacement that samples tell of, see `response`."""
     some = run_slices(samples.runs)
     some = some[:: max(len(some) // CALIBRATING, 1)]

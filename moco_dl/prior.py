@@ -37,7 +37,6 @@ class Prior:
     lasting: tuple[float, ...]  # frames over which motion and activity are correlated; next to 0: anew in each
     motion: np.ndarray  # shares of these in the tissue's motion, adding up to 1; none if it does not move
     activity: np.ndarray  # of each of these, relative to the noise
-    doubt: float = 0.0  # share by which the tissue's variance may be larger
 
     def motion_between(self, lags: np.ndarray) -> np.ndarray:
         """Correlation of the tissue's displacement between frames so many apart."""

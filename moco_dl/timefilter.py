@@ -7,6 +7,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from moco_dl.prior import Prior
+from moco_dl.risk import exceeding
 from moco_dl.vigour import REACH, Vigour
 
 REACHES = (0, 1, 2, 4, 8, 16, 32)  # frames looked at on either side
@@ -31,16 +32,19 @@ class TimeFilter:
         """Frames on either side that must be known."""
         return self.reach + (REACH if self.vigour else 0)
 
-    def unknown(self) -> np.ndarray:
+    def unknown(self, excess: float = 0.0) -> np.ndarray:
         """(modes,) variance, over that of the prior, that stays unknown far from the ends of the movie.
 
-        More does if a mode's own variance is larger than the filter is made for.
+        More does if there is an `excess` of errors: see `risk.py`.
         """
         unknown = self._unknown(self.reach)
-        return unknown * (1 + self._prior.doubt * unknown)
+        own = (self._visible * unknown).clip(0, 1)
+        return unknown * (1 + excess * exceeding(own))
 
-    def __call__(self, told: np.ndarray, there: np.ndarray, clear: np.ndarray) -> np.ndarray:
+    def __call__(self, told: np.ndarray, there: np.ndarray, clear: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Modes of n frames, from what these and `lookahead` more at either end tell of them: (n, modes).
+
+        And how much of the noise of what they tell themselves is in these: (n, modes).
 
         `told` (n + 2 lookahead, modes) is `clear` (n + 2 lookahead,) times what they tell, so that its noise is
         alike. Frames that are not `there` (n + 2 lookahead,) tell nothing.
@@ -49,16 +53,19 @@ class TimeFilter:
         if self.vigour:
             sizes = self.vigour.of_frames(told, there, self._visible)
             told, there, clear = (of_frames[REACH:-REACH] for of_frames in (told, there, clear))
-        modes = np.zeros((len(told) - 2 * reach, told.shape[1]))
+        modes, own = np.zeros((2, len(told) - 2 * reach, told.shape[1]))
         for lags, alike in _alike(sliding_window_view(there, 2 * reach + 1)):
             around = alike[:, None] + np.array(lags) + reach  # (frames alike, lags)
+            noise = self._prior.noise_between(np.abs(lags))
             if sizes is None:
-                modes[alike] = (self._usual_weights(lags) * told[around]).sum(axis=1)
+                weights = self._usual_weights(lags)
+                modes[alike], own[alike] = (weights * told[around]).sum(axis=1), noise @ weights
                 continue
             for i, near in zip(alike, around, strict=True):
                 size = sizes[i + reach] / clear[i + reach]
-                modes[i] = size * (self._weights(lags, sizes[near]) * told[near]).sum(axis=0)
-        return modes
+                weights = size * self._weights(lags, sizes[near])
+                modes[i], own[i] = (weights * told[near]).sum(axis=0), noise @ weights
+        return modes, own
 
     def _around(self, lags: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Correlation of motion with that in frames at `lags`, and between these; what makes noise white."""

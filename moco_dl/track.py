@@ -17,6 +17,7 @@ from moco_dl.batch import DOUBTFUL, Batch, Equations, Given, Motion, surrounding
 from moco_dl.device import sent
 from moco_dl.prior import Prior, TissueAlone
 from moco_dl.refine import Refiner
+from moco_dl.risk import BLIND, excess
 from moco_dl.timefilter import TimeFilter
 from moco_dl.vigour import Vigour
 
@@ -94,24 +95,24 @@ class Tracker:
             left -= length * slope
         return replace(equations, seen=filled, missing=None)
 
-    def errors(self, refiner: Refiner) -> "Errors":
+    def errors(self, refiner: Refiner, excess: float = 0.0) -> "Errors":
         """Of a frame's field, far from the ends of the movie.
 
-        What is constant in time, the reference's own error, is not in it.
+        What is constant in time, the reference's own error, is not in it. `excess` is that of the tissue.
         """
-        basis, covariances = refiner.basis, self._covariances()
+        basis, covariances = refiner.basis, self._covariances(excess)
         place = np.stack([basis.variance(covariance) for covariance in covariances])
         both = basis.displacement((covariances @ basis.mean).ravel())
         mean = basis.mean @ covariances @ basis.mean
         return Errors(place, both[0][:, None, None] + both[1][..., None] + both[2], mean[:, None, None])
 
-    def _covariances(self) -> np.ndarray:
+    def _covariances(self, excess: float) -> np.ndarray:
         """(2, m, m) of the errors of the unknowns, far from the ends of the movie: of dy, and of dx."""
         alone = self.alone
         ways = np.empty((len(self.modes), len(alone.is_tissue)))  # how all unknowns err when a mode does
         ways[:, alone.is_tissue] = self.modes.T
         ways[:, ~alone.is_tissue] = -(alone.others @ alone.across @ self.modes).T
-        ways *= np.sqrt(self.in_time.unknown())[:, None]
+        ways *= np.sqrt(self.in_time.unknown(excess))[:, None]
         others = np.zeros((ways.shape[1], ways.shape[1]))
         others[np.ix_(~alone.is_tissue, ~alone.is_tissue)] = self.prior.noise * alone.others
         halves = slice(len(others) // 2), slice(len(others) // 2, None)
@@ -191,13 +192,35 @@ class Tracking:
         batch, _, told = item
         return batch, told
 
+    def excess(self, items: list[Linearised]) -> float:
+        """Share by which motion errs more than is expected, see `risk.py`, in the frames of all items."""
+        given, visible = (
+            {number: told for *_, some in items for number, told in some.items()},
+            self._tracker.visible,
+        )
+        left, own = [], []
+        for batch, *_ in items:
+            told, known, modes, noise = self._modes(batch, given)
+            shows = told[known, -1:] * visible
+            left.append(told[known, :-1] - shows * modes[known])
+            own.append(shows * noise[known])
+        shown = visible > BLIND
+        left, own = (np.concatenate(parts)[:, shown] for parts in (left, own))
+        return excess(left / np.sqrt(visible[shown]), own)
+
+    def _modes(self, batch: Batch, given: Given) -> tuple[np.ndarray, ...]:
+        """What frames tell, which of them are known, their modes, and how much of their noise is in these."""
+        reach, visible = self.reach, self._tracker.visible
+        near, there = surroundings(batch, reach, given, np.append(np.zeros(len(visible)), 1.0))
+        here = slice(reach, len(near) - reach)
+        return near[here], there[here], *self._tracker.in_time(near[:, :-1], there, near[:, -1])
+
     def __call__(self, item: Linearised, told: Given) -> Batch:
         """The batch with its most probable motion."""
-        (batch, equations, _), tracker, reach = item, self._tracker, self.reach
+        (batch, equations, _), tracker = item, self._tracker
         motion = batch.motion
-        near, there = surroundings(batch, reach, told, np.append(np.zeros(len(tracker.visible)), 1.0))
-        known = there[reach : len(there) - reach]
-        unknowns = tracker.unknowns(equations.seen, tracker.in_time(near[:, :-1], there, near[:, -1]), known)
+        _, known, modes, _ = self._modes(batch, told)
+        unknowns = tracker.unknowns(equations.seen, modes, known)
         unknowns[motion.flagged] = 0
         shift, rows, flow = self._refiner.basis.displacement(unknowns)
         mean = flow.mean(axis=(2, 3))

@@ -7,9 +7,8 @@ import pytest
 from drawn import draw, gaussian, motions, root, sum_of, textured_refiner
 
 from moco_dl.batch import Equations
-from moco_dl.covariance import DOUBT, REST, _combinations, _Samples, learned
+from moco_dl.covariance import REST, _combinations, _Samples, learned
 from moco_dl.prior import measure_prior
-from moco_dl.timefilter import TimeFilter
 from moco_dl.track import Tracker
 
 FRAMES = 240
@@ -68,18 +67,6 @@ def test_few_ways_of_moving_are_found_and_errors_fall(refiner, ways, times):
     assert error(refiner, after, unknowns, seen) < times * error(refiner, before, unknowns, seen)
     true = covariance(refiner, unknowns)
     assert np.linalg.norm(after.tissue - true) < 0.9 * np.linalg.norm(before.tissue - true)
-
-
-def test_what_is_learned_is_doubted(refiner):
-    """A filter errs more if the variance is larger than it was made for."""
-    _, after = priors(refiner, in_ways(refiner, 1, 0.2)[1] + noise(refiner))
-    alone = replace(after, lasting=(0.01,), motion=np.ones(1), activity=np.zeros(1))  # each frame for itself
-    visible = np.array([0.1, 1.0, 10.0])
-    gain = visible / (1 + visible)
-    errors = (1 - gain) ** 2 * (1 + DOUBT) + gain**2 / visible
-    np.testing.assert_allclose(TimeFilter(alone, visible, np.ones(3)).unknown(), errors)
-    certain = TimeFilter(replace(alone, doubt=0.0), visible, np.ones(3)).unknown()
-    np.testing.assert_allclose(certain, 1 / (1 + visible))
 
 
 def test_tissue_that_moves_in_any_way_is_not_made_worse(refiner):

@@ -38,8 +38,9 @@ CORE = {
     "prior": {"basis", "batch", "durations", "refine"},
     "vigour": {"basis"},
     "covariance": {"basis", "batch", "prior", "refine"},
-    "timefilter": {"prior", "vigour"},
-    "track": {"basis", "batch", "device", "prior", "refine", "timefilter", "vigour"},
+    "risk": set(),
+    "timefilter": {"prior", "risk", "vigour"},
+    "track": {"basis", "batch", "device", "prior", "refine", "risk", "timefilter", "vigour"},
 }
 ROOMS = {  # every module of a room stands here
     "evaluation": {

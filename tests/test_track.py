@@ -1,15 +1,16 @@
 """The most probable motion, on equations drawn from the model itself."""
 
 from dataclasses import replace
+from itertools import starmap
 
 import numpy as np
 import pytest
 import torch
-from drawn import draw, gaussian, motions, root, sum_of, textured_refiner
+from drawn import batches, draw, gaussian, motions, root, sum_of, textured_refiner
 
 from moco_dl.batch import Equations, Motion
 from moco_dl.prior import Prior
-from moco_dl.track import DESCENTS, Tracker
+from moco_dl.track import DESCENTS, Tracker, Tracking
 
 
 @pytest.fixture(scope="module")
@@ -195,6 +196,21 @@ def test_the_stated_error_is_the_true_one(refiner, prior, noise):
     for removed in (1.0, 0.5):  # by a filter that takes a share of it off
         left = np.linalg.norm(shapes - (1 - np.sqrt(1 - removed)) * means, axis=1).mean()
         assert known.length(removed).mean() == pytest.approx(left, rel=0.05)
+
+
+@pytest.mark.parametrize(("tissue", "lasting"), [(0.2, 1.5), (0.4, 1.5), (0.8, 1.5), (0.1, 1.5), (0.2, 3.0)])
+def test_the_stated_error_is_the_true_one_though_tissue_moves_otherwise(refiner, prior, tissue, lasting):
+    """What is put in at 0.2 px over 1.5 frames is what is expected."""
+    quiet = replace(prior, other=np.full_like(prior.other, 1e-9), activity=np.zeros(1))
+    tracker, frames = Tracker(refiner, quiet), 200
+    unknowns, equations = draw(refiner, frames, tissue=tissue, lasting=lasting, noise=1.3)
+    found = motions(equations, 50, refiner, tracker)
+    truth = sum_of(refiner.basis.displacement(unknowns))
+    error = np.linalg.norm(found - truth, axis=1).mean()
+    tracking = Tracking(refiner, tracker)
+    excess = tracking.excess(list(starmap(tracking.told, batches(equations, 50))))
+    assert tracker.errors(refiner, excess).length().mean() == pytest.approx(error, rel=0.15)
+    assert (tissue, lasting) != (0.2, 1.5) or abs(excess) < 0.2
 
 
 def test_a_still_movie_looks_far_and_a_fast_one_does_not(refiner, prior):

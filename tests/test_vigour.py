@@ -138,12 +138,13 @@ def test_a_mode_is_the_most_probable_one():
     in_time.vigour = Known(np.pad(sizes / loud, count, constant_values=1.0))
     clear = np.pad(1 / loud, ahead, constant_values=1.0)
     given = clear[:, None] * np.pad(told, ((ahead, ahead), (0, 0)))
-    found = in_time(given, np.pad(np.ones(count, bool), ahead), clear)
+    found, own = in_time(given, np.pad(np.ones(count, bool), ahead), clear)
     motion = gaussian(count, 1.5) * np.outer(sizes, sizes)
     noise = (0.8 * np.eye(count) + 0.2 * gaussian(count, 1.5)) * np.outer(loud, loud)
     for mode, strength in enumerate(visible):
-        wanted = motion @ np.linalg.solve(strength * motion + noise, told[:, mode])
-        np.testing.assert_allclose(found[:, mode], wanted, rtol=1e-6)
+        weights = motion @ np.linalg.inv(strength * motion + noise)
+        np.testing.assert_allclose(found[:, mode], weights @ told[:, mode], rtol=1e-6)
+        np.testing.assert_allclose(own[:, mode], (weights * noise).sum(axis=1) / loud, rtol=1e-6)
 
 
 def test_what_stays_unknown_is_expected_of_each_vigour():
