@@ -42,6 +42,15 @@ class Basis:
         )
         self.mean = (y * x).numpy()  # (m,) over the grid
 
+    def path(self) -> tuple[np.ndarray, np.ndarray]:
+        """Functions (h, 3) of the row that a frame's path is made of: one, slope, bend.
+
+        And the factors (3, m) with which a component's unknowns add to these in the mean over columns.
+        """
+        y, x = self.y.double().numpy(), self.x.double().numpy()
+        functions, (rows, columns) = y[:, : self.rows.start + len(PATH)], self.pairs
+        return functions, np.linalg.pinv(functions) @ (y[:, rows] * x.mean(axis=0)[columns])
+
     def tissue_shapes(self) -> tuple[np.ndarray, np.ndarray]:
         """Covariances of one component's unknowns, whose mixtures describe a tissue's displacement.
 

@@ -143,3 +143,14 @@ def surroundings(batch: Batch, reach: int, given: Given, nothing: np.ndarray) ->
     """
     numbers = range(batch.start - reach, batch.stop + reach)
     return np.stack([given.get(n, nothing) for n in numbers]), np.array([n in given for n in numbers])
+
+
+def frames_alike(there: np.ndarray) -> Iterator[tuple[tuple[int, ...], np.ndarray]]:
+    """Lags at which frames know of others, and which frames do so.
+
+    `there` (n, 2 reach + 1): what of the frames around each is known.
+    """
+    for pattern in np.unique(there, axis=0):
+        lags = np.flatnonzero(pattern) - len(pattern) // 2
+        if len(lags):
+            yield tuple(lags.tolist()), np.flatnonzero((there == pattern).all(axis=1))

@@ -7,7 +7,7 @@ from functools import cached_property, partial
 import numpy as np
 import torch
 
-from moco_dl.batch import Arrays, Batch, Equations, Filter, Given, Motion, chosen, joined, late
+from moco_dl.batch import Arrays, Batch, Equations, Filter, Given, Motion, chosen, filtered, joined, late
 from moco_dl.device import full_device
 from moco_dl.equations import linearise
 from moco_dl.infer import Estimator
@@ -16,6 +16,7 @@ from moco_dl.samples import usable, without
 from moco_dl.smooth import Smoothing
 from moco_dl.steady import Steadiness, steadied
 from moco_dl.track import Errors, Linearised, Tracker, Tracking
+from moco_dl.trajectory import Trajectory
 
 APART = 2  # frames, of which the network sees one where motion lasts: the steps find what it does not see
 NEAR = 3  # frames: so close to samples, it sees none
@@ -63,6 +64,7 @@ class Plan:
         0.0  # px (2,), taken off all shifts: how far a given reference is from the movie's
     )
     errors: Errors | None = None  # of the last step's fields
+    trajectory: Trajectory | None = None  # of frames' paths; None: they stay as they are found
     steadiness: Steadiness = field(default_factory=Steadiness)  # of the whole frame's shift
     told: float = 1.0  # share of a small displacement that frames tell of in the last step
 
@@ -95,6 +97,8 @@ class Plan:
             items = mapping(partial(self._linearised, step, filtering), late(items, filtering))
             filtering = step.tracking
         batches = mapping(lambda item: self._shown(filtering(*item)), late(items, filtering))
+        if self.trajectory is not None:
+            batches = filtered(batches, self.trajectory, mapping)
         for batch in steadied(batches, self.steadiness):
             judged = ~batch.motion.flagged[:, None]
             rigid = np.where(judged, batch.motion.rigid - self.offset, 0)

@@ -17,9 +17,10 @@ from moco_dl.prior import measure_prior
 from moco_dl.refine import Refiner
 from moco_dl.samples import Samples, chunks
 from moco_dl.smooth import Smoothing, choose_width
-from moco_dl.steady import Steadiness, measure_steadiness
+from moco_dl.steady import measure_steadiness
 from moco_dl.template import BLUR, NO_PART, Template, build_template
 from moco_dl.track import Linearised, Tracker, clarity
+from moco_dl.trajectory import measure_trajectory
 from moco_dl.vigour import measure_vigour
 
 UNSURE = 1.5, 4.0  # times its expected error, between which motion may be false: less is none, more is clear
@@ -50,13 +51,13 @@ class Preparation:
         seen, motion, width = self._smoothed(samples)
         rough, equations, trusted = self._roughly(plan, samples, motion)
         steps = [self._step(rough, samples, motion, equations, trusted)]
-        after = joined(self._after(steps[0], self._told(steps[0], samples)))
+        after = self._moved(steps[0], samples)
         rows = np.sqrt(np.square(after.rows).sum(axis=1).mean(axis=1))
         sheared = np.quantile(rows, FASTEST) > SHEARED
         if sheared or _length(after, motion) > FAR:
             equations = self._equations(rough, samples, after, _parts(samples, trusted))
             steps.append(self._step(rough, samples, after, equations, trusted))
-            after = joined(self._after(steps[1], self._told(steps[1], samples)))
+            after = self._moved(steps[1], samples)
         rough.difference.forget_parts()
         plan = replace(
             plan,
@@ -101,18 +102,20 @@ class Preparation:
         last = plan.steps[-1]
         found, total = [], 0.0
         told = self._told(last, samples)
-        for motion in self._after(last, told):
-            total = total + motion.flow.sum(axis=0, dtype=np.float64)
-            found.append(replace(motion, flow=motion.flow[:, :, :0].copy(), rows=None))  # to save memory
+        for batch in self._after(last, told):
+            total = total + batch.motion.flow.sum(axis=0, dtype=np.float64)
+            little = replace(batch.motion, flow=batch.motion.flow.mean(axis=3, keepdims=True))  # to save memory
+            found.append(replace(batch, motion=little))
         errors = last.tracker.errors(last.refiner, last.tracking.excess(told))
+        plan = replace(plan, constant=plan.constant + (total / len(samples)).astype(np.float32), errors=errors)
+        if self.smooth is not None:
+            return plan
+        trajectory = measure_trajectory(errors.path, joined(b.motion for b in found), samples.numbers)
+        if trajectory is not None:
+            found, errors = filtered(found, trajectory), errors.with_path(trajectory.errors)
         noise = np.sqrt(errors.mean.ravel()) / plan.told
-        steady = self.smooth is None
-        return replace(
-            plan,
-            constant=plan.constant + (total / len(samples)).astype(np.float32),
-            errors=errors,
-            steadiness=measure_steadiness(joined(found), samples.numbers, noise) if steady else Steadiness(),
-        )
+        steadiness = measure_steadiness(joined(batch.motion for batch in found), samples.numbers, noise)
+        return replace(plan, errors=errors, trajectory=trajectory, steadiness=steadiness)
 
     def _smoothed(self, samples: Samples) -> tuple[Motion, Motion, float]:
         """Motion of samples, in place of theirs; the same smoothed in time; and over how many frames."""
@@ -178,9 +181,13 @@ class Preparation:
             self.mapping(lambda item: step.tracking.told(item[1], chosen(step.equations, item[0])), stretches)
         )
 
-    def _after(self, step: Step, told: list[Linearised]) -> Iterator[Motion]:
-        """Motion of samples after a step, of a few at a time."""
-        return (batch.motion for batch in filtered(told, step.tracking, self.mapping))
+    def _after(self, step: Step, told: list[Linearised]) -> Iterator[Batch]:
+        """Samples with their motion after a step, a few at a time."""
+        return filtered(told, step.tracking, self.mapping)
+
+    def _moved(self, step: Step, samples: Samples) -> Motion:
+        """Motion of samples after a step."""
+        return joined(batch.motion for batch in self._after(step, self._told(step, samples)))
 
 
 def _share_told(refiner: Refiner, samples: Samples, motion: Motion, parts: np.ndarray) -> float:

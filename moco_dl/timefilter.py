@@ -1,11 +1,11 @@
 """Filters in time: what a mode of the tissue's motion is in a frame, from what the frames around it tell."""
 
-from collections.abc import Iterator
 from functools import lru_cache
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
+from moco_dl.batch import frames_alike
 from moco_dl.prior import Prior
 from moco_dl.risk import exceeding
 from moco_dl.vigour import REACH, Vigour
@@ -54,7 +54,7 @@ class TimeFilter:
             sizes = self.vigour.of_frames(told, there, self._visible)
             told, there, clear = (of_frames[REACH:-REACH] for of_frames in (told, there, clear))
         modes, own = np.zeros((2, len(told) - 2 * reach, told.shape[1]))
-        for lags, alike in _alike(sliding_window_view(there, 2 * reach + 1)):
+        for lags, alike in frames_alike(sliding_window_view(there, 2 * reach + 1)):
             around = alike[:, None] + np.array(lags) + reach  # (frames alike, lags)
             noise = self._prior.noise_between(np.abs(lags))
             if sizes is None:
@@ -99,14 +99,3 @@ class TimeFilter:
             known = np.square(near) @ (visible / (values[:, None] * visible + 1))
             total += share * level**2 * (1 - known).clip(0)
         return total
-
-
-def _alike(there: np.ndarray) -> Iterator[tuple[tuple[int, ...], np.ndarray]]:
-    """Lags at which frames know of others, and which frames do so.
-
-    `there` (n, 2 reach + 1): what of the frames around each is known.
-    """
-    for pattern in np.unique(there, axis=0):
-        lags = np.flatnonzero(pattern) - len(pattern) // 2
-        if len(lags):
-            yield tuple(lags.tolist()), np.flatnonzero((there == pattern).all(axis=1))

@@ -15,10 +15,11 @@ import numpy as np
 from moco_dl.basis import both, of_combined, root, times_each
 from moco_dl.batch import DOUBTFUL, Batch, Equations, Given, Motion, surroundings
 from moco_dl.device import sent
-from moco_dl.prior import Prior, TissueAlone
+from moco_dl.prior import LEAST, Prior, TissueAlone
 from moco_dl.refine import Refiner
 from moco_dl.risk import BLIND, excess
 from moco_dl.timefilter import TimeFilter
+from moco_dl.trajectory import Path
 from moco_dl.vigour import Vigour
 
 Linearised = tuple[Batch, Equations, Given]  # a batch, its equations, and what these tell
@@ -103,8 +104,14 @@ class Tracker:
         basis, covariances = refiner.basis, self._covariances(excess)
         place = np.stack([basis.variance(covariance) for covariance in covariances])
         both = basis.displacement((covariances @ basis.mean).ravel())
-        mean = basis.mean @ covariances @ basis.mean
-        return Errors(place, both[0][:, None, None] + both[1][..., None] + both[2], mean[:, None, None])
+        both = both[0][:, None, None] + both[1][..., None] + both[2]
+        functions, factors = basis.path()
+        first, other = basis.rows.stop, self.prior.other.reshape(2, -1)
+        own = other[:, 1 : functions.shape[1]].max() > LEAST
+        sizes = other @ np.square(factors[:, :first]).T
+        sizes += ((factors[:, first:] @ self.prior.tissue) * factors[:, first:]).sum(axis=1)
+        sizes[:, 0] = np.inf
+        return Errors(place, both, Path(functions, factors @ covariances @ factors.T, sizes, own))
 
     def _covariances(self, excess: float) -> np.ndarray:
         """(2, m, m) of the errors of the unknowns, far from the ends of the movie: of dy, and of dx."""
@@ -148,7 +155,19 @@ class Errors:
 
     place: np.ndarray  # (2, h, w) variance
     both: np.ndarray  # (2, h, w) covariance with that of the mean displacement
-    mean: np.ndarray  # (2, 1, 1) variance of the mean displacement
+    path: Path
+
+    @property
+    def mean(self) -> np.ndarray:
+        """(2, 1, 1) variance of the mean displacement."""
+        return self.path.errors[:, 0, 0, None, None]
+
+    def with_path(self, errors: np.ndarray) -> "Errors":
+        """The same, once those of paths have become these, (2, 3, 3)."""
+        functions, less = self.path.functions, self.path.errors - errors
+        place = self.place - ((functions @ less) * functions).sum(axis=-1)[..., None]
+        both = self.both - (less[:, 0] @ functions.T)[..., None]
+        return Errors(place, both, replace(self.path, errors=errors))
 
     def length(self, removed: np.ndarray | float = 0.0) -> np.ndarray:
         """(h, w) float32 px: expected length.

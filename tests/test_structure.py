@@ -39,8 +39,19 @@ CORE = {
     "vigour": {"basis"},
     "covariance": {"basis", "batch", "prior", "refine"},
     "risk": set(),
-    "timefilter": {"prior", "risk", "vigour"},
-    "track": {"basis", "batch", "device", "prior", "refine", "risk", "timefilter", "vigour"},
+    "timefilter": {"batch", "prior", "risk", "vigour"},
+    "trajectory": {"batch"},
+    "track": {
+        "basis",
+        "batch",
+        "device",
+        "prior",
+        "refine",
+        "risk",
+        "timefilter",
+        "trajectory",
+        "vigour",
+    },
 }
 ROOMS = {  # every module of a room stands here
     "evaluation": {

@@ -1,0 +1,139 @@
+"""The path of tissue from frame to frame.
+
+A scanner takes row after row and frame after frame while tissue moves on. So the shift of a frame, and the
+slope and bend of its path down the rows, go on from the frame before it and into the next, however fast tissue
+moves: in which way, samples of the movie show. What a frame tells of its path is noisy; a Wiener filter makes
+the most probable one of it and of those around it.
+"""
+
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+
+from moco_dl.batch import DOUBTFUL, Batch, Given, Motion, frames_alike, surroundings
+
+REACH = 2  # frames on either side that tell of a frame's path: as many as follow one another in most samples
+WINDOW = 2 * REACH + 1
+ENOUGH = 40  # windows of samples, from fewer of which nothing is concluded
+SHOWN = (
+    0.7  # share of the expected variance of a slope or bend: if more of it stays unknown, it is not looked at
+)
+WORTHWHILE = 0.05  # share of the squared errors that must go; else paths stay as they are
+
+
+@dataclass(frozen=True)
+class Path:
+    """What is found of the shift, slope and bend of a frame's displacement: each of dy and of dx, px."""
+
+    functions: np.ndarray  # (h, 3) of the row that these stand for; the first is one
+    errors: np.ndarray  # (2, 3, 3) px^2, covariance of the errors of what is found
+    sizes: np.ndarray  # (2, 3) px^2 that were expected of it; infinite: any
+    own: bool  # whether frames have paths of their own, beside the slow motion of tissue
+
+    def of(self, motion: Motion) -> np.ndarray:
+        """(n, 2, 3) of frames, from the mean of their displacement over columns."""
+        found = (motion.rows + motion.flow.mean(axis=3)) @ np.linalg.pinv(self.functions).T
+        found[..., 0] += motion.rigid
+        return found
+
+    @property
+    def shown(self) -> np.ndarray:
+        """(2, 3) bool: what frames tell of."""
+        return np.diagonal(self.errors, axis1=1, axis2=2) < SHOWN * self.sizes
+
+
+class Trajectory:
+    """Filter of one movie."""
+
+    reach = REACH
+
+    def __init__(self, path: Path, motion: Motion, numbers: np.ndarray):
+        """From the motion of samples, `numbers` (n,) in the movie."""
+        clear, self._path = _gives(motion), path
+        self._errors = np.where(_both(path.shown), path.errors, 0)
+        self._unshrunk = np.linalg.inv(np.eye(3) - self._errors / path.sizes[:, None])
+        self._noise = self._unshrunk @ self._errors
+        found = path.of(motion)[clear]
+        self._middle = found.mean(axis=0)
+        seen, numbers = self._seen(found), numbers[clear]
+        starts = np.flatnonzero(numbers[WINDOW - 1 :] - numbers[: 1 - WINDOW] == WINDOW - 1)
+        self.windows = len(starts)
+        self._motion = _covariance(seen[starts[:, None] + np.arange(WINDOW)], self._noise)
+        self._weights = lru_cache(maxsize=64)(self._weights)
+
+    def _seen(self, found: np.ndarray) -> np.ndarray:
+        """Paths (n, 2, 3) about their middle, as if nothing had been expected of them; zero if not shown."""
+        apart = np.where(self._path.shown, found - self._middle, 0)
+        return (apart[..., None, :] * self._unshrunk).sum(axis=-1)
+
+    def gives(self, batch: Batch) -> tuple[Batch, Given]:
+        """See `Filter`."""
+        some = np.flatnonzero(_gives(batch.motion))
+        seen = self._seen(self._path.of(batch.motion)[some])
+        return batch, dict(zip((batch.start + some).tolist(), seen, strict=True))
+
+    def __call__(self, batch: Batch, given: Given) -> Batch:
+        """The batch with the most probable paths."""
+        near, there = surroundings(batch, REACH, given, np.zeros((2, 3)))
+        found, motion = self._path.of(batch.motion), batch.motion
+        more = np.zeros_like(found)
+        for lags, frames in frames_alike(sliding_window_view(there, WINDOW)):
+            if 0 in lags:
+                around = near[frames[:, None] + np.array(lags) + REACH].swapaxes(1, 2)
+                around = around.reshape(len(frames), 2, 1, -1)
+                probable = self._middle + (around * self._weights(lags)).sum(axis=-1)
+                more[frames] = np.where(self._path.shown, probable - found[frames], 0)
+        rows = motion.rows + (more[..., 1:] @ self._path.functions[:, 1:].T).astype(np.float32)
+        rigid = motion.rigid + more[..., 0].astype(np.float32)
+        return replace(batch, motion=replace(motion, rigid=rigid, rows=rows))
+
+    def _weights(self, lags: tuple[int, ...]) -> np.ndarray:
+        """(2, 3, 3 lags): factors of what is seen of the paths at these lags of a frame, in its own."""
+        frames, own, size = np.array(lags) + REACH, lags.index(0), 3 * len(lags)
+        motion = self._motion[frames][:, :, frames]
+        blind = np.eye(3) * ~self._path.shown[:, None]  # any noise would do where nothing is seen
+        noise = np.kron(np.eye(len(lags)), self._noise + blind)
+        return np.linalg.solve(motion.reshape(size, size) + noise, motion[own].reshape(3, size).T).mT
+
+    @property
+    def errors(self) -> np.ndarray:
+        """(2, 3, 3) px^2, covariance of the errors of paths, far from the ends of the movie."""
+        own = self._motion[REACH]
+        errors = own[:, REACH] - self._weights(tuple(range(-REACH, REACH + 1))) @ own.reshape(3, -1).T
+        return np.where(_both(self._path.shown), errors, self._path.errors)
+
+
+def measure_trajectory(path: Path, motion: Motion, numbers: np.ndarray) -> Trajectory | None:
+    """From the motion of samples, `numbers` (n,) in the movie; None: paths are better left as they are."""
+    if not path.own or len(numbers) < WINDOW:
+        return None
+    trajectory = Trajectory(path, motion, numbers)
+    before, after = (_mean_square(path.functions, errors) for errors in (path.errors, trajectory.errors))
+    return trajectory if trajectory.windows >= ENOUGH and after < (1 - WORTHWHILE) * before else None
+
+
+def _covariance(windows: np.ndarray, noise: np.ndarray) -> np.ndarray:
+    """(frames, 3, frames, 3) of paths, from those seen in windows (n, frames, 2, 3) with `noise` (2, 3, 3).
+
+    It is taken to be alike for both components, and if time runs backward.
+    """
+    series = np.concatenate((windows, windows[:, ::-1] * (1, -1, 1))).swapaxes(1, 2).reshape(-1, 3 * WINDOW)
+    seen = series.T @ series / max(len(series), 1)
+    values, axes = np.linalg.eigh(seen - np.kron(np.eye(WINDOW), noise.mean(axis=0)))
+    return ((axes * values.clip(0)) @ axes.T).reshape(WINDOW, 3, WINDOW, 3)
+
+
+def _gives(motion: Motion) -> np.ndarray:
+    return ~motion.flagged & (motion.misfit <= DOUBTFUL)
+
+
+def _both(shown: np.ndarray) -> np.ndarray:
+    """(2, 3, 3) bool: pairs of what is shown (2, 3)."""
+    return shown[:, :, None] & shown[:, None]
+
+
+def _mean_square(functions: np.ndarray, covariance: np.ndarray) -> float:
+    """Of the displacement, over rows and components; `covariance` (2, 3, 3)."""
+    return float(((functions @ covariance) * functions).sum(axis=-1).mean())
