@@ -106,11 +106,15 @@ class Preparation:
             total = total + batch.motion.flow.sum(axis=0, dtype=np.float64)
             little = replace(batch.motion, flow=batch.motion.flow.mean(axis=3, keepdims=True))  # to save memory
             found.append(replace(batch, motion=little))
-        errors = last.tracker.errors(last.refiner, last.tracking.excess(told))
+        paths = last.tracker.paths(last.refiner)
+        # What is left of a path would look like an error of the tissue's motion.
+        errors = last.tracker.errors(last.refiner, 0.0 if paths else last.tracking.excess(told))
         plan = replace(plan, constant=plan.constant + (total / len(samples)).astype(np.float32), errors=errors)
         if self.smooth is not None:
             return plan
-        trajectory = measure_trajectory(errors.path, joined(b.motion for b in found), samples.numbers)
+        trajectory = None
+        if paths:
+            trajectory = measure_trajectory(errors.path, joined(b.motion for b in found), samples.numbers)
         if trajectory is not None:
             found, errors = filtered(found, trajectory), errors.with_path(trajectory.errors)
         noise = np.sqrt(errors.mean.ravel()) / plan.told

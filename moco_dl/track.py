@@ -15,7 +15,7 @@ import numpy as np
 from moco_dl.basis import both, of_combined, root, times_each
 from moco_dl.batch import DOUBTFUL, Batch, Equations, Given, Motion, surroundings
 from moco_dl.device import sent
-from moco_dl.prior import LEAST, Prior, TissueAlone
+from moco_dl.prior import LEAST, PATHS, Prior, TissueAlone
 from moco_dl.refine import Refiner
 from moco_dl.risk import BLIND, excess
 from moco_dl.timefilter import TimeFilter
@@ -96,6 +96,12 @@ class Tracker:
             left -= length * slope
         return replace(equations, seen=filled, missing=None)
 
+    def paths(self, refiner: Refiner) -> bool:
+        """Whether frames have paths of their own, beside the slow motion of tissue."""
+        kinds = refiner.basis.kinds()
+        which = np.any([kinds[name] for name in PATHS], axis=0)
+        return bool(self.prior.other[which[~self.alone.is_tissue]].max() > LEAST)
+
     def errors(self, refiner: Refiner, excess: float = 0.0) -> "Errors":
         """Of a frame's field, far from the ends of the movie.
 
@@ -107,11 +113,10 @@ class Tracker:
         both = both[0][:, None, None] + both[1][..., None] + both[2]
         functions, factors = basis.path()
         first, other = basis.rows.stop, self.prior.other.reshape(2, -1)
-        own = other[:, 1 : functions.shape[1]].max() > LEAST
         sizes = other @ np.square(factors[:, :first]).T
         sizes += ((factors[:, first:] @ self.prior.tissue) * factors[:, first:]).sum(axis=1)
         sizes[:, 0] = np.inf
-        return Errors(place, both, Path(functions, factors @ covariances @ factors.T, sizes, own))
+        return Errors(place, both, Path(functions, factors @ covariances @ factors.T, sizes))
 
     def _covariances(self, excess: float) -> np.ndarray:
         """(2, m, m) of the errors of the unknowns, far from the ends of the movie: of dy, and of dx."""

@@ -14,9 +14,8 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from moco_dl.batch import DOUBTFUL, Batch, Given, Motion, frames_alike, surroundings
 
-REACH = 2  # frames on either side that tell of a frame's path: as many as follow one another in most samples
-WINDOW = 2 * REACH + 1
-ENOUGH = 40  # windows of samples, from fewer of which nothing is concluded
+REACHES = (4, 3, 2, 1)  # frames on either side that tell of a frame's path: the most that samples tell of
+ENOUGH = 20  # times as many samples as are looked at together, from fewer of which nothing is concluded
 SHOWN = (
     0.7  # share of the expected variance of a slope or bend: if more of it stays unknown, it is not looked at
 )
@@ -30,7 +29,6 @@ class Path:
     functions: np.ndarray  # (h, 3) of the row that these stand for; the first is one
     errors: np.ndarray  # (2, 3, 3) px^2, covariance of the errors of what is found
     sizes: np.ndarray  # (2, 3) px^2 that were expected of it; infinite: any
-    own: bool  # whether frames have paths of their own, beside the slow motion of tissue
 
     def of(self, motion: Motion) -> np.ndarray:
         """(n, 2, 3) of frames, from the mean of their displacement over columns."""
@@ -47,20 +45,16 @@ class Path:
 class Trajectory:
     """Filter of one movie."""
 
-    reach = REACH
-
-    def __init__(self, path: Path, motion: Motion, numbers: np.ndarray):
-        """From the motion of samples, `numbers` (n,) in the movie."""
-        clear, self._path = _gives(motion), path
+    def __init__(self, path: Path, motion: Motion, numbers: np.ndarray, reach: int):
+        """From the motion of samples, `numbers` (n,) in the movie, with `reach` frames on either side."""
+        self.reach, self._path, clear = reach, path, _gives(motion)
         self._errors = np.where(_both(path.shown), path.errors, 0)
         self._unshrunk = np.linalg.inv(np.eye(3) - self._errors / path.sizes[:, None])
         self._noise = self._unshrunk @ self._errors
         found = path.of(motion)[clear]
         self._middle = found.mean(axis=0)
-        seen, numbers = self._seen(found), numbers[clear]
-        starts = np.flatnonzero(numbers[WINDOW - 1 :] - numbers[: 1 - WINDOW] == WINDOW - 1)
-        self.windows = len(starts)
-        self._motion = _covariance(seen[starts[:, None] + np.arange(WINDOW)], self._noise)
+        windows = self._seen(found)[_windows(numbers[clear], reach)]
+        self._motion = _covariance(windows, self._noise)
         self._weights = lru_cache(maxsize=64)(self._weights)
 
     def _seen(self, found: np.ndarray) -> np.ndarray:
@@ -76,12 +70,12 @@ class Trajectory:
 
     def __call__(self, batch: Batch, given: Given) -> Batch:
         """The batch with the most probable paths."""
-        near, there = surroundings(batch, REACH, given, np.zeros((2, 3)))
+        near, there = surroundings(batch, self.reach, given, np.zeros((2, 3)))
         found, motion = self._path.of(batch.motion), batch.motion
         more = np.zeros_like(found)
-        for lags, frames in frames_alike(sliding_window_view(there, WINDOW)):
+        for lags, frames in frames_alike(sliding_window_view(there, 2 * self.reach + 1)):
             if 0 in lags:
-                around = near[frames[:, None] + np.array(lags) + REACH].swapaxes(1, 2)
+                around = near[frames[:, None] + np.array(lags) + self.reach].swapaxes(1, 2)
                 around = around.reshape(len(frames), 2, 1, -1)
                 probable = self._middle + (around * self._weights(lags)).sum(axis=-1)
                 more[frames] = np.where(self._path.shown, probable - found[frames], 0)
@@ -91,7 +85,7 @@ class Trajectory:
 
     def _weights(self, lags: tuple[int, ...]) -> np.ndarray:
         """(2, 3, 3 lags): factors of what is seen of the paths at these lags of a frame, in its own."""
-        frames, own, size = np.array(lags) + REACH, lags.index(0), 3 * len(lags)
+        frames, own, size = np.array(lags) + self.reach, lags.index(0), 3 * len(lags)
         motion = self._motion[frames][:, :, frames]
         blind = np.eye(3) * ~self._path.shown[:, None]  # any noise would do where nothing is seen
         noise = np.kron(np.eye(len(lags)), self._noise + blind)
@@ -100,18 +94,31 @@ class Trajectory:
     @property
     def errors(self) -> np.ndarray:
         """(2, 3, 3) px^2, covariance of the errors of paths, far from the ends of the movie."""
-        own = self._motion[REACH]
-        errors = own[:, REACH] - self._weights(tuple(range(-REACH, REACH + 1))) @ own.reshape(3, -1).T
+        own, lags = self._motion[self.reach], tuple(range(-self.reach, self.reach + 1))
+        errors = own[:, self.reach] - self._weights(lags) @ own.reshape(3, -1).T
         return np.where(_both(self._path.shown), errors, self._path.errors)
 
 
 def measure_trajectory(path: Path, motion: Motion, numbers: np.ndarray) -> Trajectory | None:
     """From the motion of samples, `numbers` (n,) in the movie; None: paths are better left as they are."""
-    if not path.own or len(numbers) < WINDOW:
+    clear = numbers[_gives(motion)]
+    reach = next((reach for reach in REACHES if _enough(_windows(clear, reach))), None)
+    if reach is None:
         return None
-    trajectory = Trajectory(path, motion, numbers)
+    trajectory = Trajectory(path, motion, numbers, reach)
     before, after = (_mean_square(path.functions, errors) for errors in (path.errors, trajectory.errors))
-    return trajectory if trajectory.windows >= ENOUGH and after < (1 - WORTHWHILE) * before else None
+    return trajectory if after < (1 - WORTHWHILE) * before else None
+
+
+def _windows(numbers: np.ndarray, reach: int) -> np.ndarray:
+    """Places (k, 2 reach + 1) of samples that follow one another in the movie, by their `numbers` (n,)."""
+    last = 2 * reach
+    starts = np.flatnonzero(numbers[last:] - numbers[: max(len(numbers) - last, 0)] == last)
+    return starts[:, None] + np.arange(last + 1)
+
+
+def _enough(windows: np.ndarray) -> bool:
+    return len(np.unique(windows)) >= ENOUGH * windows.shape[1]
 
 
 def _covariance(windows: np.ndarray, noise: np.ndarray) -> np.ndarray:
@@ -119,10 +126,11 @@ def _covariance(windows: np.ndarray, noise: np.ndarray) -> np.ndarray:
 
     It is taken to be alike for both components, and if time runs backward.
     """
-    series = np.concatenate((windows, windows[:, ::-1] * (1, -1, 1))).swapaxes(1, 2).reshape(-1, 3 * WINDOW)
-    seen = series.T @ series / max(len(series), 1)
-    values, axes = np.linalg.eigh(seen - np.kron(np.eye(WINDOW), noise.mean(axis=0)))
-    return ((axes * values.clip(0)) @ axes.T).reshape(WINDOW, 3, WINDOW, 3)
+    count, frames = windows.shape[:2]
+    series = np.concatenate((windows, windows[:, ::-1] * (1, -1, 1))).swapaxes(1, 2).reshape(4 * count, -1)
+    seen = series.T @ series / len(series)
+    values, axes = np.linalg.eigh(seen - np.kron(np.eye(frames), noise.mean(axis=0)))
+    return ((axes * values.clip(0)) @ axes.T).reshape(frames, 3, frames, 3)
 
 
 def _gives(motion: Motion) -> np.ndarray:

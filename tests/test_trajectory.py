@@ -38,7 +38,7 @@ def found(paths, errors=SHOWN, seed=1):
         rows=rows.astype(np.float32),
         misfit=np.ones(len(seen), np.float32),
     )
-    return Path(FUNCTIONS, covariance, sizes, own=True), motion
+    return Path(FUNCTIONS, covariance, sizes), motion
 
 
 def filtered_by(trajectory, motion, size=FRAMES):
@@ -81,12 +81,11 @@ def test_runs_of_samples_tell_of_it_too():
 
 
 def test_paths_that_do_not_go_on_stay():
-    """Each frame's own, as if drawn by lot; or none; or too few frames to tell."""
+    """Each frame's own, as if drawn by lot; or too few frames to tell."""
     truth = np.random.default_rng(2).standard_normal((FRAMES, 2, 3)) * 0.5
     path, motion = found(truth)
     assert measure_trajectory(path, motion, np.arange(FRAMES)) is None
     path, motion = found(followed(0.8))
-    assert measure_trajectory(replace(path, own=False), motion, np.arange(FRAMES)) is None
     assert measure_trajectory(path, motion, 2 * np.arange(FRAMES)) is None
     for count in (3, 40):
         assert measure_trajectory(path, chosen(motion, slice(count)), np.arange(count)) is None
