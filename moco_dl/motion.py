@@ -85,6 +85,24 @@ def bouts(frames: int, calm: float, rng: np.random.Generator) -> np.ndarray:
     return gaussian_filter1d(strength, 2.0, mode="nearest").astype(np.float32)
 
 
+def steps(shape: tuple[int, int], margin: int, rng: np.random.Generator, strength: np.ndarray) -> np.ndarray:
+    """`(frames, 2, rows)` float32, at most 1: how tissue swings as an animal runs, while a scanner takes rows.
+
+    `shape` is that of frames and rows, and so is what is returned, but for `margin` more rows on either side.
+    One step takes some 3 to 7 frames; its length and size wander. `strength` `(frames,)` says how strong it is.
+    """
+    frames, rows = shape
+    middle = np.arange(frames) + 0.5
+    time = np.arange(frames)[:, None] + (np.arange(-margin, rows + margin) + 0.5) / rows
+    pace, size = 1 + 0.3 * smooth_series(2, frames, rng, 3.0)
+    phase = np.interp(time, middle, 2 * np.pi * np.cumsum(pace) / rng.uniform(3, 7))
+    swing = np.stack((np.sin(phase), 0.4 * np.sin(2 * phase + rng.uniform(0, 2 * np.pi))), axis=1)
+    angle = rng.uniform(0, 2 * np.pi)
+    turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
+    swing = np.interp(time, middle, strength * size)[:, None] * (turn @ swing)
+    return (swing / max(np.abs(swing).max(), 1e-6)).astype(np.float32)
+
+
 class Trajectory:
     """Motion of a whole movie: `field(t)` gives frame t's backward field `(2, H, W)` float32."""
 

@@ -165,6 +165,21 @@ def test_movies_may_move_in_bouts():
     assert 0.3 < (strength < 0.25).mean() < 0.8 and np.abs(np.diff(strength)).max() < 0.2
 
 
+def test_tissue_may_swing_on_from_row_to_row_and_frame_to_frame():
+    still, running = (
+        SyntheticMovie(0, movie_options(frames=60, size=64, amplitude=0.0, rigid=0.0, rows=0.0, steps=steps))
+        for steps in (None, 3.0)
+    )
+    assert not np.stack([still.moved(t)[1] for t in range(3)]).any()
+    fields = np.stack([running.moved(t)[1] for t in range(60)])
+    assert np.ptp(fields, axis=3).max() == 0  # columns go together
+    path = fields[..., 0].swapaxes(1, 2).reshape(-1, 2)  # in the order in which rows are taken
+    assert 2.5 < np.abs(path).max() <= 3
+    assert np.abs(np.diff(path, axis=0)).max() < 0.2
+    swings = np.abs(np.fft.rfft(path - path.mean(axis=0), axis=0)).sum(axis=1).argmax()
+    assert 60 / 8 < swings < 60 / 2.5
+
+
 def test_motion_of_pairs_and_movies_can_be_chosen():
     still = pair_options(size=64, amplitude=0.0, rigid=0.0, rows=0.0)
     pairs = draw_pairs(ScenePool(0, still.scene_size), 0, 4, still)
