@@ -12,10 +12,11 @@ from moco_dl.device import full_device
 from moco_dl.equations import linearise
 from moco_dl.infer import Estimator
 from moco_dl.refine import Refiner
+from moco_dl.risk import Errors
 from moco_dl.samples import usable, without
 from moco_dl.smooth import Smoothing
 from moco_dl.steady import Steadiness, steadied
-from moco_dl.track import Errors, Linearised, Tracker, Tracking
+from moco_dl.track import Linearised, Tracker, Tracking
 from moco_dl.trajectory import Trajectory
 
 APART = 2  # frames, of which the network sees one where motion lasts: the steps find what it does not see

@@ -1,11 +1,15 @@
-"""How far off motion is found, judged by the frames that it was found from: Stein's unbiased estimate of risk.
+"""How far off the motion that is found is expected to be.
 
-What is expected of errors holds if tissue moves as the prior says; but that is measured on all frames, and
-few of them may differ. How far the motion that is found lies from what a frame tells of it is seen, and what of
-that is the frame's own noise is known: the rest is error (Stein, Annals of Statistics 9, 1981).
+That follows from the prior, if tissue moves as it says; but it is measured on all frames, and few of them may
+differ. How far what is found lies from what a frame tells of its motion is seen, and what of that is the frame's
+own noise is known: the rest is error (Stein's unbiased estimate of risk, Annals of Statistics 9, 1981).
 """
 
+from dataclasses import dataclass, replace
+
 import numpy as np
+
+from moco_dl.trajectory import Path
 
 BLIND = 1e-6  # variance of what a frame tells of a mode, over that of its noise, that is looked at
 LARGEST = 0.999  # of what errs by as much as a frame's own noise: nothing is seen of its error
@@ -13,6 +17,35 @@ LARGEST = 0.999  # of what errs by as much as a frame's own noise: nothing is se
 # for, and of the excess.
 SPREAD = 0.2, 0.5
 BOUNDS = -0.75, 8.0  # of the excess
+
+
+@dataclass(frozen=True)
+class Errors:
+    """What is expected of the errors of a frame's field, px^2."""
+
+    place: np.ndarray  # (2, h, w) variance
+    both: np.ndarray  # (2, h, w) covariance with that of the mean displacement
+    path: Path
+
+    @property
+    def mean(self) -> np.ndarray:
+        """(2, 1, 1) variance of the mean displacement."""
+        return self.path.errors[:, 0, 0, None, None]
+
+    def with_path(self, errors: np.ndarray) -> "Errors":
+        """The same, once those of paths have become these, (2, 3, 3)."""
+        functions, less = self.path.functions, self.path.errors - errors
+        place = self.place - ((functions @ less) * functions).sum(axis=-1)[..., None]
+        both = self.both - (less[:, 0] @ functions.T)[..., None]
+        return Errors(place, both, replace(self.path, errors=errors))
+
+    def length(self, removed: np.ndarray | float = 0.0) -> np.ndarray:
+        """(h, w) float32 px: expected length.
+
+        `removed` (2,) is the share of the variance of the mean displacement that is taken off afterwards.
+        """
+        variance = self.place - np.reshape(removed, (-1, 1, 1)) * (2 * self.both - self.mean)
+        return np.sqrt(np.pi / 2 * variance.mean(axis=0)).astype(np.float32)
 
 
 def excess(left: np.ndarray, own: np.ndarray) -> float:

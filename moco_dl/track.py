@@ -6,7 +6,7 @@ series of its own: well visible ones hardly need their neighbours, others are av
 Wiener filter for each mode). Shift and row motion differ from frame to frame and are found along the way.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from threading import Lock
 
@@ -17,7 +17,7 @@ from moco_dl.batch import DOUBTFUL, Batch, Equations, Given, Motion, surrounding
 from moco_dl.device import sent
 from moco_dl.prior import LEAST, PATHS, Prior, TissueAlone
 from moco_dl.refine import Refiner
-from moco_dl.risk import BLIND, excess
+from moco_dl.risk import BLIND, Errors, excess
 from moco_dl.timefilter import TimeFilter
 from moco_dl.trajectory import Path
 from moco_dl.vigour import Vigour
@@ -102,7 +102,7 @@ class Tracker:
         which = np.any([kinds[name] for name in PATHS], axis=0)
         return bool(self.prior.other[which[~self.alone.is_tissue]].max() > LEAST)
 
-    def errors(self, refiner: Refiner, excess: float = 0.0) -> "Errors":
+    def errors(self, refiner: Refiner, excess: float = 0.0) -> Errors:
         """Of a frame's field, far from the ends of the movie.
 
         What is constant in time, the reference's own error, is not in it. `excess` is that of the tissue.
@@ -152,35 +152,6 @@ class Tracker:
         found[:, self.alone.is_tissue] = tissue
         found[known] = self.alone.all_unknowns(equations[known] - self.prior.common, tissue[known])
         return found
-
-
-@dataclass(frozen=True)
-class Errors:
-    """What is expected of the errors of a frame's field, px^2."""
-
-    place: np.ndarray  # (2, h, w) variance
-    both: np.ndarray  # (2, h, w) covariance with that of the mean displacement
-    path: Path
-
-    @property
-    def mean(self) -> np.ndarray:
-        """(2, 1, 1) variance of the mean displacement."""
-        return self.path.errors[:, 0, 0, None, None]
-
-    def with_path(self, errors: np.ndarray) -> "Errors":
-        """The same, once those of paths have become these, (2, 3, 3)."""
-        functions, less = self.path.functions, self.path.errors - errors
-        place = self.place - ((functions @ less) * functions).sum(axis=-1)[..., None]
-        both = self.both - (less[:, 0] @ functions.T)[..., None]
-        return Errors(place, both, replace(self.path, errors=errors))
-
-    def length(self, removed: np.ndarray | float = 0.0) -> np.ndarray:
-        """(h, w) float32 px: expected length.
-
-        `removed` (2,) is the share of the variance of the mean displacement that is taken off afterwards.
-        """
-        variance = self.place - np.reshape(removed, (-1, 1, 1)) * (2 * self.both - self.mean)
-        return np.sqrt(np.pi / 2 * variance.mean(axis=0)).astype(np.float32)
 
 
 def clarity(misfit: np.ndarray) -> np.ndarray:

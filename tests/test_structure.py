@@ -38,7 +38,7 @@ CORE = {
     "prior": {"basis", "batch", "durations", "refine"},
     "vigour": {"basis"},
     "covariance": {"basis", "batch", "prior", "refine"},
-    "risk": set(),
+    "risk": {"trajectory"},
     "timefilter": {"batch", "prior", "risk", "vigour"},
     "trajectory": {"batch"},
     "track": {
