@@ -4,6 +4,8 @@ Photon noise is new in every frame, tissue moves smoothly, and what lasts but lo
 variances are the most likely ones, found by multiplicative updates for covariances (see `prior.py`).
 """
 
+from dataclasses import dataclass
+
 import numpy as np
 
 # Frames over which motion is correlated: some mixture of these.
@@ -14,6 +16,16 @@ LASTS = 0.3  # share of the noise that is taken to last, to begin with
 UPDATES = 30  # of the shares; with twice as many, errors differ by 1 % at most
 QUIET = 0.01  # of the noise that was expected: frames that are all alike show none
 SURE = 20.0  # log-likelihood by which motion must explain frames better than noise alone does
+
+
+@dataclass(frozen=True)
+class Durations:
+    """How long motion and noise last."""
+
+    times: tuple[float, ...]  # frames
+    motion: np.ndarray  # (shapes, times) of each of the shapes of motion, how much lasts so long
+    activity: np.ndarray  # (times,) what share of the noise does; not all of it lasts
+    sure: bool  # whether there is motion at all: noise alone explains frames far worse
 
 
 def correlations(lags: np.ndarray, lasting: tuple[float, ...]) -> np.ndarray:
@@ -34,26 +46,23 @@ def pieces(values: np.ndarray, runs: np.ndarray, trusted: np.ndarray) -> np.ndar
     return values[np.array(starts)[:, None] + np.arange(length)]
 
 
-def measure_durations(
-    effects: np.ndarray, pieces: np.ndarray
-) -> tuple[tuple[float, ...], np.ndarray, np.ndarray]:
-    """How long motion and noise last: times (m,) in frames; of each of the shapes of motion, how much lasts so
-    long (shapes, m); what share of the noise does (m,).
+def measure_durations(effects: np.ndarray, pieces: np.ndarray) -> Durations:
+    """From `pieces` (p, length, k), right-hand sides of modes whose noise has unit variance.
 
-    `pieces` (p, length, k) are right-hand sides of modes whose noise has unit variance, `effects` (shapes, k)
-    the variances that motion of unit size adds. What is new in each frame has shares, too, but tells nothing:
-    other things look like that as well. No motion lasts if it does not explain them far better than noise does.
+    `effects` (shapes, k) are the variances that motion of unit size adds. What is new in each frame has shares,
+    too, but tells nothing: other things look like that as well.
     """
     count, length, modes = pieces.shape
     times = (*LASTING, ANEW) if length > 1 else (ANEW,)
     seen = np.moveaxis(pieces, 2, 0)
     seen = seen.mT @ seen / count  # (k, length, length)
-    shares, noise, likely = _most_likely(effects, seen, times)
+    motion, noise, likely = _most_likely(effects, seen, times)
     _, still, unmoved = _most_likely(effects[:0, :1], seen.mean(axis=0, keepdims=True), times)
-    if count * modes * (likely - unmoved) < SURE:
-        shares, noise = 0 * shares, still
-    noise = noise / noise.sum()
-    return (times, shares, 0 * noise) if length == 1 else (LASTING, shares[:, :-1], noise[:-1])
+    sure = count * modes * (likely - unmoved) > SURE
+    noise = noise / noise.sum() if sure else still / still.sum()
+    if length == 1:
+        return Durations(times, motion, 0 * noise, sure)
+    return Durations(LASTING, motion[:, :-1], noise[:-1], sure)
 
 
 def _most_likely(

@@ -20,6 +20,7 @@ UPDATES = 300  # of the expected squares
 BLIND = 1e-7  # of what a frame tells of its most visible mode: rounding
 LEAST = 1e-8  # px^2, expected square of any unknown
 SURE = 20.0  # log-likelihood by which paths must explain frames better; in still tissue, rows, too
+CHANCE = 0.5  # that tissue moves if neither that nor that it rests is sure
 SHIFT = 0.3  # px, least size that the whole frame's shift is allowed: it is well determined anyway
 ROWS = ("rows_y", "rows_x")  # kinds of unknowns beside the tissue's and the shift
 PATHS = tuple(f"{degree}_{component}" for degree in PATH for component in "yx")  # more of them
@@ -35,8 +36,9 @@ class Prior:
     other: np.ndarray  # (j,) variances of the unknowns that are not the tissue's, each frame's anew
     tissue: np.ndarray  # (k, k) covariance of one component's unknowns for the tissue
     lasting: tuple[float, ...]  # frames over which motion and activity are correlated; next to 0: anew in each
-    motion: np.ndarray  # shares of these in the tissue's motion, adding up to 1; none if it does not move
+    motion: np.ndarray  # shares of these in the tissue's motion, adding up to 1
     activity: np.ndarray  # of each of these, relative to the noise
+    unsure: np.ndarray | None = None  # (k, k) covariance that errors may have, as tissue is taken not to move
 
     def motion_between(self, lags: np.ndarray) -> np.ndarray:
         """Correlation of the tissue's displacement between frames so many apart."""
@@ -77,12 +79,13 @@ def measure_prior(refiner: Refiner, equations: Equations, runs: np.ndarray, trus
     smooth, falling = refiner.basis.tissue_shapes()
     effects = visible * _diagonals(modes, smooth, falling) / noise
     told = alone.equations(equations.seen - mean) @ modes / np.sqrt(noise * visible)
-    lasting, shares, activity = measure_durations(effects, pieces(told, runs, trusted))
-    if not (shares.any() or jerky):
+    lasts = measure_durations(effects, pieces(told, runs, trusted))
+    if not (lasts.sure or jerky):
         sizes |= dict.fromkeys(ROWS, LEAST)
-    tissue, motion = shares.sum(axis=1), shares.sum(axis=0) / max(shares.sum(), 1e-12)
-    tissue = tissue[0] * smooth + np.diag(tissue[1:] @ falling)
-    return Prior(mean, noise, _of_others(kinds, sizes), tissue, lasting, motion, activity)
+    size, motion = lasts.motion.sum(axis=1), lasts.motion.sum(axis=0) / max(lasts.motion.sum(), 1e-12)
+    tissue = size[0] * smooth + np.diag(size[1:] @ falling)
+    prior = Prior(mean, noise, _of_others(kinds, sizes), tissue, lasts.times, motion, lasts.activity)
+    return prior if lasts.sure else replace(prior, tissue=0 * tissue, unsure=CHANCE * tissue)
 
 
 def _of_others(kinds: dict[str, np.ndarray], sizes: dict[str, float]) -> np.ndarray:

@@ -1,8 +1,8 @@
 """How far off the motion that is found is expected to be.
 
 That follows from the prior, if tissue moves as it says; but it is measured on all frames, and few of them may
-differ. How far what is found lies from what a frame tells of its motion is seen, and what of that is noise of the
-frame's own is known: the rest is error (Stein's unbiased estimate of risk, Annals of Statistics 9, 1981).
+differ. How far what is found lies from what a frame tells of its motion is seen, and what of that is noise of
+its own is known: the rest is error (Stein's unbiased estimate of risk, Annals of Statistics 9, 1981).
 """
 
 from dataclasses import dataclass, replace

@@ -120,11 +120,13 @@ class Tracker:
 
     def _covariances(self, excess: float) -> np.ndarray:
         """(2, m, m) of the errors of the unknowns, far from the ends of the movie: of dy, and of dx."""
-        alone = self.alone
-        ways = np.empty((len(self.modes), len(alone.is_tissue)))  # how all unknowns err when a mode does
-        ways[:, alone.is_tissue] = self.modes.T
-        ways[:, ~alone.is_tissue] = -(alone.others @ alone.across @ self.modes).T
-        ways *= np.sqrt(self.in_time.unknown(excess))[:, None]
+        alone, modes, unknown = self.alone, self.modes, self.in_time.unknown(excess)
+        if self.prior.unsure is not None:
+            modes, unknown = both(root(self.prior.unsure), np.eye(2 * len(self.prior.unsure))), np.ones(1)
+        ways = np.empty((modes.shape[1], len(alone.is_tissue)))  # how all unknowns err when a mode does
+        ways[:, alone.is_tissue] = modes.T
+        ways[:, ~alone.is_tissue] = -(alone.others @ alone.across @ modes).T
+        ways *= np.sqrt(unknown)[:, None]
         others = np.zeros((ways.shape[1], ways.shape[1]))
         others[np.ix_(~alone.is_tissue, ~alone.is_tissue)] = self.prior.noise * alone.others
         halves = slice(len(others) // 2), slice(len(others) // 2, None)

@@ -78,6 +78,10 @@ def test_where_there_is_only_noise_no_motion_is_expected(refiner):
     assert total(prior, refiner) == 0
     assert max(sizes_of(prior, refiner, "rows_y", "rows_x")) < 0.001
     assert prior.noise == pytest.approx(1.5, rel=0.2)
+    stated, ruled_out = (
+        Tracker(refiner, some).errors(refiner).length().mean() for some in (prior, replace(prior, unsure=None))
+    )
+    assert stated > 1.01 * ruled_out  # it may still move a little
 
 
 def test_rows_may_move_though_tissue_does_not(refiner):
