@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
-from moco_dl.motion import MotionOptions, Trajectory, bouts, smooth_series, steps
+from moco_dl.motion import MotionOptions, Trajectory, bouts, running, smooth_series
 from moco_dl.scenes import MARGIN, expose, some_scene
 from moco_dl.warp import invert, warp
 
@@ -22,7 +22,7 @@ class MovieOptions:
     read_noise: float = 0.4  # photons
     groups: int = 24  # groups of cells that are active together
     calm: float = 1.0  # how strongly tissue moves between bouts, over how it does in them; 1: always alike
-    steps: float = 0.0  # px, how far tissue swings when the animal runs: on from row to row and frame to frame
+    running: float = 0.0  # px, how far tissue swings as an animal runs: on from row to row and frame to frame
     motion: MotionOptions = field(
         default_factory=lambda: MotionOptions(spread=(20.0, 60.0), amplitude=4.0, rigid=6.0, rows=0.5)
     )
@@ -34,7 +34,7 @@ def movie_options(
     size: int | None = None,
     photons: float | None = None,
     calm: float | None = None,
-    steps: float | None = None,
+    running: float | None = None,
     **motion: object,
 ) -> MovieOptions:
     """MovieOptions with frames of `size` x `size` px, and `motion` (see MotionOptions); None: the default."""
@@ -45,7 +45,7 @@ def movie_options(
         shape=shape,
         photons=photons or MovieOptions.photons,
         calm=MovieOptions.calm if calm is None else calm,
-        steps=steps or MovieOptions.steps,
+        running=running or MovieOptions.running,
         motion=changed,
     )
 
@@ -57,16 +57,16 @@ class SyntheticMovie:
         self.options, self.seed, self.images = options, seed, images
         rng = np.random.default_rng([seed, 3])
         frames, height, width = options.shape
-        margin = MARGIN + int(np.ceil(options.motion.rigid + options.steps))
+        margin = MARGIN + int(np.ceil(options.motion.rigid + options.running))
         padded = (height + 2 * margin, width + 2 * margin)
         self._crop = (..., slice(margin, -margin), slice(margin, -margin))
         self._scene = some_scene(padded, rng, images, options.groups)
         self._trajectory = Trajectory(padded, frames, rng, options.motion)
         self._strength = bouts(frames, options.calm, np.random.default_rng([seed, 6]))
-        self._steps = np.zeros((frames, 2, 1), np.float32)
-        if options.steps:
-            swing = steps((frames, height), margin, np.random.default_rng([seed, 7]), self._strength)
-            self._steps = options.steps * swing
+        self._swings = np.zeros((frames, 2, 1), np.float32)
+        if options.running:
+            swings = running((frames, height), margin, np.random.default_rng([seed, 7]), self._strength)
+            self._swings = options.running * swings
         self._activity = np.clip(smooth_series(options.groups, frames, rng, 5.0) - 1, 0, None)
 
     @property
@@ -83,7 +83,7 @@ class SyntheticMovie:
 
     def moved(self, t: int) -> tuple[np.ndarray, np.ndarray]:
         """What frame t would show without noise, photons (H, W), and its true backward field (2, H, W) px."""
-        truth = self._strength[t] * self._trajectory.field(t) + self._steps[t][:, :, None]
+        truth = self._strength[t] * self._trajectory.field(t) + self._swings[t][:, :, None]
         light, backward = torch.from_numpy(self._light(t))[None, None], torch.from_numpy(truth)[None]
         moved = warp(light, invert(backward), mode="bicubic")[0, 0].numpy()
         return moved[self._crop] * self.options.photons, truth[self._crop]

@@ -158,7 +158,7 @@ def test_synth_and_train_end_to_end(tmp_path, monkeypatch):
     assert "--pairs is for datasets" in run("synth", "c", "--movie", "--pairs", 3, code=2).stderr
     assert "--frames is for movies" in run("synth", "c", "--frames", 3, code=2).stderr
     assert "--calm is for movies" in run("synth", "c", "--calm", 0.1, code=2).stderr
-    assert "--steps is for movies" in run("synth", "c", "--steps", 1, code=2).stderr
+    assert "--running is for movies" in run("synth", "c", "--running", 1, code=2).stderr
     assert "exists; choose another output" in run("synth", "a.tif", "--movie", code=1).stderr
 
 

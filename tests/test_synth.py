@@ -167,8 +167,8 @@ def test_movies_may_move_in_bouts():
 
 def test_tissue_may_swing_on_from_row_to_row_and_frame_to_frame():
     still, running = (
-        SyntheticMovie(0, movie_options(frames=60, size=64, amplitude=0.0, rigid=0.0, rows=0.0, steps=steps))
-        for steps in (None, 3.0)
+        SyntheticMovie(0, movie_options(frames=60, size=64, amplitude=0.0, rigid=0.0, rows=0.0, running=px))
+        for px in (None, 3.0)
     )
     assert not np.stack([still.moved(t)[1] for t in range(3)]).any()
     fields = np.stack([running.moved(t)[1] for t in range(60)])

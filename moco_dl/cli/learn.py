@@ -31,9 +31,9 @@ LENGTH, NOT_NEGATIVE = click.FloatRange(0, min_open=True), click.FloatRange(0)
     help="Movies that move in bouts: motion between them, over that in them [1, always alike].",
 )
 @click.option(
-    "--steps",
+    "--running",
     type=NOT_NEGATIVE,
-    help="Movies of an animal that runs: how far it shakes the tissue, while rows are taken, px [0].",
+    help="Movies of an animal that runs: how far it shakes the tissue while rows are taken, px [0].",
 )
 @click.option(
     "--images",
@@ -55,7 +55,7 @@ def synth(
     from moco_dl.synth import SyntheticMovie, movie_options
 
     count, seed, replace = (options.pop(name) for name in ("pairs", "seed", "overwrite"))
-    of_movies = {name: options.pop(name) for name in ("frames", "calm", "steps")}
+    of_movies = {name: options.pop(name) for name in ("frames", "calm", "running")}
     if movie and count is not None:
         raise click.UsageError("--pairs is for datasets; leave it out with --movie")
     if movie and preview is not None:
