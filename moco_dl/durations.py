@@ -25,7 +25,7 @@ class Durations:
     times: tuple[float, ...]  # frames
     motion: np.ndarray  # (shapes, times) of each of the shapes of motion, how much lasts so long
     activity: np.ndarray  # (times,) what share of the noise does; not all of it lasts
-    sure: bool  # whether there is motion at all: noise alone explains frames far worse
+    moves: bool  # whether there is motion at all: noise alone explains frames far worse
 
 
 def correlations(lags: np.ndarray, lasting: tuple[float, ...]) -> np.ndarray:
@@ -46,11 +46,11 @@ def pieces(values: np.ndarray, runs: np.ndarray, trusted: np.ndarray) -> np.ndar
     return values[np.array(starts)[:, None] + np.arange(length)]
 
 
-def measure_durations(effects: np.ndarray, pieces: np.ndarray) -> Durations:
+def measure_durations(effects: np.ndarray, pieces: np.ndarray, *, moves: bool = False) -> Durations:
     """From `pieces` (p, length, k), right-hand sides of modes whose noise has unit variance.
 
     `effects` (shapes, k) are the variances that motion of unit size adds. What is new in each frame has shares,
-    too, but tells nothing: other things look like that as well.
+    too, but tells nothing: other things look like that as well. `moves`: it is known that there is motion.
     """
     count, length, modes = pieces.shape
     times = (*LASTING, ANEW) if length > 1 else (ANEW,)
@@ -58,11 +58,11 @@ def measure_durations(effects: np.ndarray, pieces: np.ndarray) -> Durations:
     seen = seen.mT @ seen / count  # (k, length, length)
     motion, noise, likely = _most_likely(effects, seen, times)
     _, still, unmoved = _most_likely(effects[:0, :1], seen.mean(axis=0, keepdims=True), times)
-    sure = count * modes * (likely - unmoved) > SURE
-    noise = noise / noise.sum() if sure else still / still.sum()
+    moves = moves or count * modes * (likely - unmoved) > SURE
+    noise = noise / noise.sum() if moves else still / still.sum()
     if length == 1:
-        return Durations(times, motion, 0 * noise, sure)
-    return Durations(LASTING, motion[:, :-1], noise[:-1], sure)
+        return Durations(times, motion, 0 * noise, moves)
+    return Durations(LASTING, motion[:, :-1], noise[:-1], moves)
 
 
 def _most_likely(

@@ -79,13 +79,14 @@ def measure_prior(refiner: Refiner, equations: Equations, runs: np.ndarray, trus
     smooth, falling = refiner.basis.tissue_shapes()
     effects = visible * _diagonals(modes, smooth, falling) / noise
     told = alone.equations(equations.seen - mean) @ modes / np.sqrt(noise * visible)
-    lasts = measure_durations(effects, pieces(told, runs, trusted))
-    if not (lasts.sure or jerky):
+    runs_on = max(sizes[name] for name in PATHS) > LEAST
+    lasts = measure_durations(effects, pieces(told, runs, trusted), moves=runs_on)
+    if not (lasts.moves or jerky):
         sizes |= dict.fromkeys(ROWS, LEAST)
     size, motion = lasts.motion.sum(axis=1), lasts.motion.sum(axis=0) / max(lasts.motion.sum(), 1e-12)
     tissue = size[0] * smooth + np.diag(size[1:] @ falling)
     prior = Prior(mean, noise, _of_others(kinds, sizes), tissue, lasts.times, motion, lasts.activity)
-    return prior if lasts.sure else replace(prior, tissue=0 * tissue, unsure=CHANCE * tissue)
+    return prior if lasts.moves else replace(prior, tissue=0 * tissue, unsure=CHANCE * tissue)
 
 
 def _of_others(kinds: dict[str, np.ndarray], sizes: dict[str, float]) -> np.ndarray:
