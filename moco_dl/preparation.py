@@ -106,7 +106,7 @@ class Preparation:
             total = total + batch.motion.flow.sum(axis=0, dtype=np.float64)
             little = replace(batch.motion, flow=batch.motion.flow.mean(axis=3, keepdims=True))  # to save memory
             found.append(replace(batch, motion=little))
-        paths = last.tracker.paths(last.refiner)
+        paths = last.tracker.prior.paths
         # What is left of a path would look like an error of the tissue's motion.
         errors = last.tracker.errors(last.refiner, 0.0 if paths else last.tracking.excess(told))
         plan = replace(plan, constant=plan.constant + (total / len(samples)).astype(np.float32), errors=errors)

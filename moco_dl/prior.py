@@ -38,6 +38,7 @@ class Prior:
     lasting: tuple[float, ...]  # frames over which motion and activity are correlated; next to 0: anew in each
     motion: np.ndarray  # shares of these in the tissue's motion, adding up to 1
     activity: np.ndarray  # of each of these, relative to the noise
+    paths: bool = False  # frames have paths of their own, beside the slow motion of tissue
     unsure: np.ndarray | None = None  # (k, k) covariance that errors may have, as tissue is taken not to move
 
     def motion_between(self, lags: np.ndarray) -> np.ndarray:
@@ -79,13 +80,13 @@ def measure_prior(refiner: Refiner, equations: Equations, runs: np.ndarray, trus
     smooth, falling = refiner.basis.tissue_shapes()
     effects = visible * _diagonals(modes, smooth, falling) / noise
     told = alone.equations(equations.seen - mean) @ modes / np.sqrt(noise * visible)
-    runs_on = max(sizes[name] for name in PATHS) > LEAST
-    lasts = measure_durations(effects, pieces(told, runs, trusted), moves=runs_on)
+    paths = max(sizes[name] for name in PATHS) > LEAST
+    lasts = measure_durations(effects, pieces(told, runs, trusted), moves=paths)
     if not (lasts.moves or jerky):
         sizes |= dict.fromkeys(ROWS, LEAST)
     size, motion = lasts.motion.sum(axis=1), lasts.motion.sum(axis=0) / max(lasts.motion.sum(), 1e-12)
     tissue = size[0] * smooth + np.diag(size[1:] @ falling)
-    prior = Prior(mean, noise, _of_others(kinds, sizes), tissue, lasts.times, motion, lasts.activity)
+    prior = Prior(mean, noise, _of_others(kinds, sizes), tissue, lasts.times, motion, lasts.activity, paths)
     return prior if lasts.moves else replace(prior, tissue=0 * tissue, unsure=CHANCE * tissue)
 
 

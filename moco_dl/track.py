@@ -15,7 +15,7 @@ import numpy as np
 from moco_dl.basis import both, of_combined, root, times_each
 from moco_dl.batch import DOUBTFUL, Batch, Equations, Given, Motion, surroundings
 from moco_dl.device import sent
-from moco_dl.prior import LEAST, PATHS, Prior, TissueAlone
+from moco_dl.prior import Prior, TissueAlone
 from moco_dl.refine import Refiner
 from moco_dl.risk import BLIND, Errors, excess
 from moco_dl.timefilter import TimeFilter
@@ -95,12 +95,6 @@ class Tracker:
             filled[some] += length * there
             left -= length * slope
         return replace(equations, seen=filled, missing=None)
-
-    def paths(self, refiner: Refiner) -> bool:
-        """Whether frames have paths of their own, beside the slow motion of tissue."""
-        kinds = refiner.basis.kinds()
-        which = np.any([kinds[name] for name in PATHS], axis=0)
-        return bool(self.prior.other[which[~self.alone.is_tissue]].max() > LEAST)
 
     def errors(self, refiner: Refiner, excess: float = 0.0) -> Errors:
         """Of a frame's field, far from the ends of the movie.
@@ -191,11 +185,8 @@ class Tracking:
 
     def excess(self, items: list[Linearised]) -> float:
         """Share by which motion errs more than is expected, see `risk.py`, in the frames of all items."""
-        given, visible = (
-            {number: told for *_, some in items for number, told in some.items()},
-            self._tracker.visible,
-        )
-        left, own = [], []
+        given = {number: told for *_, some in items for number, told in some.items()}
+        visible, left, own = self._tracker.visible, [], []
         for batch, *_ in items:
             told, known, modes, noise = self._modes(batch, given)
             shows = told[known, -1:] * visible
