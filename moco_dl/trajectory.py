@@ -16,9 +16,7 @@ from moco_dl.batch import DOUBTFUL, Batch, Given, Motion, frames_alike, surround
 
 REACHES = (4, 3, 2, 1)  # frames on either side that tell of a frame's path: the most that samples tell of
 ENOUGH = 20  # times as many samples as are looked at together, from fewer of which nothing is concluded
-SHOWN = (
-    0.7  # share of the expected variance of a slope or bend: if more of it stays unknown, it is not looked at
-)
+SHOWN = 0.7  # of the expected variance of a slope or bend: where more stays unknown, it is not looked at
 WORTHWHILE = 0.05  # share of the squared errors that must go; else paths stay as they are
 
 
@@ -48,9 +46,9 @@ class Trajectory:
     def __init__(self, path: Path, motion: Motion, numbers: np.ndarray, reach: int):
         """From the motion of samples, `numbers` (n,) in the movie, with `reach` frames on either side."""
         self.reach, self._path, clear = reach, path, _gives(motion)
-        self._errors = np.where(_both(path.shown), path.errors, 0)
-        self._unshrunk = np.linalg.inv(np.eye(3) - self._errors / path.sizes[:, None])
-        self._noise = self._unshrunk @ self._errors
+        errors = np.where(_both(path.shown), path.errors, 0)
+        self._unshrunk = np.linalg.inv(np.eye(3) - errors / path.sizes[:, None])
+        self._noise = self._unshrunk @ errors
         found = path.of(motion)[clear]
         self._middle = found.mean(axis=0)
         windows = self._seen(found)[_windows(numbers[clear], reach)]
