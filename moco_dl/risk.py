@@ -45,7 +45,7 @@ class Errors:
         `removed` (2,) is the share of the variance of the mean displacement that is taken off afterwards.
         """
         variance = self.place - np.reshape(removed, (-1, 1, 1)) * (2 * self.both - self.mean)
-        return np.sqrt(np.pi / 2 * variance.mean(axis=0)).astype(np.float32)
+        return np.sqrt(np.pi / 2 * variance.mean(axis=0).clip(0)).astype(np.float32)
 
 
 def excess(left: np.ndarray, own: np.ndarray) -> float:
