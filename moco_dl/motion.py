@@ -85,7 +85,7 @@ def bouts(frames: int, calm: float, rng: np.random.Generator) -> np.ndarray:
     return gaussian_filter1d(strength, 2.0, mode="nearest").astype(np.float32)
 
 
-def running(shape: tuple[int, int], margin: int, rng: np.random.Generator, strength: np.ndarray) -> np.ndarray:
+def swings(shape: tuple[int, int], margin: int, rng: np.random.Generator, strength: np.ndarray) -> np.ndarray:
     """`(frames, 2, rows)` float32, at most 1: how tissue swings as an animal runs, while a scanner takes rows.
 
     `shape` is that of frames and rows, and so is what is returned, but for `margin` more rows on either side.

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
-from moco_dl.motion import MotionOptions, Trajectory, bouts, running, smooth_series
+from moco_dl.motion import MotionOptions, Trajectory, bouts, smooth_series, swings
 from moco_dl.scenes import MARGIN, expose, some_scene
 from moco_dl.warp import invert, warp
 
@@ -65,8 +65,8 @@ class SyntheticMovie:
         self._strength = bouts(frames, options.calm, np.random.default_rng([seed, 6]))
         self._swings = np.zeros((frames, 2, 1), np.float32)
         if options.running:
-            swings = running((frames, height), margin, np.random.default_rng([seed, 7]), self._strength)
-            self._swings = options.running * swings
+            drawn = swings((frames, height), margin, np.random.default_rng([seed, 7]), self._strength)
+            self._swings = options.running * drawn
         self._activity = np.clip(smooth_series(options.groups, frames, rng, 5.0) - 1, 0, None)
 
     @property
