@@ -36,19 +36,16 @@ class Basis:
         pairs = torch.cat((torch.tensor([[r, 0] for r in range(first)]), tissue))
         self.pairs = tuple(pairs.T)
         self.rows = slice(1, first)
-        y, x = (
-            functions.double().mean(dim=0)[which]
-            for functions, which in zip((self.y, self.x), self.pairs, strict=True)
-        )
-        self.mean = (y * x).numpy()  # (m,) over the grid
 
     def path(self) -> tuple[np.ndarray, np.ndarray]:
-        """Functions (h, 3) of the row that a frame's path is made of: one, slope, bend.
+        """Functions (h, 3) of the row that a frame's path is made of: one; slope and bend, of mean zero.
 
-        And the factors (3, m) with which a component's unknowns add to these in the mean over columns.
+        And the factors (3, m) with which a component's unknowns add to these in the mean over columns; first,
+        those of the mean displacement.
         """
         y, x = self.y.double().numpy(), self.x.double().numpy()
-        functions, (rows, columns) = y[:, : self.rows.start + len(PATH)], self.pairs
+        functions, (rows, columns) = y[:, : self.rows.start + len(PATH)].copy(), self.pairs
+        functions[:, 1:] -= functions[:, 1:].mean(axis=0)
         return functions, np.linalg.pinv(functions) @ (y[:, rows] * x.mean(axis=0)[columns])
 
     def tissue_shapes(self) -> tuple[np.ndarray, np.ndarray]:

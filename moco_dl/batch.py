@@ -32,6 +32,11 @@ class Motion:
         rows = 0 if self.rows is None else self.rows[..., None]
         return self.rigid[:, :, None, None] + self.flow + rows
 
+    @property
+    def trusted(self) -> np.ndarray:
+        """(n,) bool: frames that were judged and fit; after the last step."""
+        return ~self.flagged & (self.misfit <= DOUBTFUL)
+
     def merged(self, dtype: np.dtype) -> "Motion":
         """The same with `rows` put into `flow`, which gets this dtype."""
         flow = self.flow if self.rows is None else self.flow + self.rows[..., None]

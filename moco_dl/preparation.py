@@ -112,9 +112,8 @@ class Preparation:
         plan = replace(plan, constant=plan.constant + (total / len(samples)).astype(np.float32), errors=errors)
         if self.smooth is not None:
             return plan
-        trajectory = None
-        if paths:
-            trajectory = measure_trajectory(errors.path, joined(b.motion for b in found), samples.numbers)
+        moved = joined(batch.motion for batch in found)
+        trajectory = measure_trajectory(errors.path, moved, samples.numbers) if paths else None
         if trajectory is not None:
             found, errors = filtered(found, trajectory), errors.with_path(trajectory.errors)
         noise = np.sqrt(errors.mean.ravel()) / plan.told

@@ -48,16 +48,17 @@ class Errors:
         return np.sqrt(np.pi / 2 * variance.mean(axis=0).clip(0)).astype(np.float32)
 
 
-def excess(left: np.ndarray, own: np.ndarray) -> float:
+def measure_excess(left: np.ndarray, own: np.ndarray, visible: np.ndarray) -> float:
     """Share by which squared errors of modes are larger than expected, where `exceeding` is 1.
 
-    `left` (n, modes) are the differences of what frames tell from what was found, over the standard deviation
-    of their noise; `own` (n, modes) are the squares that are expected of the errors of what was found, over the
-    variance of that noise. So squares of `left` are expected to be `1 - own`. Where they are not, noise may
-    differ everywhere, or errors may by the excess: a regression.
+    `left` (n, modes) are the differences of what frames tell from what was found, with noise of variance
+    `visible` (modes,); `own` (n, modes) are the squared errors that are expected of what was found, over those
+    of each frame alone. So squares of `left`, over `visible`, are expected to be `1 - own`. Where they are not,
+    noise may differ everywhere, or errors may by the excess: a regression.
     """
-    own = np.minimum(own, LARGEST)
-    more = (np.square(left) / (1 - own) - 1).ravel()  # of variance 2
+    shown = visible > BLIND
+    own = np.minimum(own[:, shown], LARGEST)
+    more = (np.square(left[:, shown]) / visible[shown] / (1 - own) - 1).ravel()  # of variance 2
     causes = np.stack((np.ones(more.size), (exceeding(own) * own / (1 - own)).ravel()))
     found = np.linalg.solve(causes @ causes.T + np.diag(2 / np.square(SPREAD)), causes @ more)
     return float(np.clip(found[1], *BOUNDS))

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from moco_dl.batch import DOUBTFUL, Batch, Given, Motion, filtered, surroundings
+from moco_dl.batch import Batch, Given, Motion, filtered, surroundings
 
 REACHES = (1, 2, 4, 8, 16)  # frames on either side, to choose from
 SIZES = 2.0 ** np.arange(24)  # variances of the mixture's parts, over that of noise
@@ -47,7 +47,7 @@ class Steadiness:
 
     def gives(self, batch: Batch) -> tuple[Batch, Given]:
         """See `Filter`."""
-        some = np.flatnonzero(_gives(batch.motion))
+        some = np.flatnonzero(batch.motion.trusted)
         return batch, {batch.start + int(i): batch.motion.rigid[i] for i in some}
 
     def __call__(self, batch: Batch, shifts: Given) -> Batch:
@@ -61,7 +61,7 @@ class Steadiness:
 
 def measure_steadiness(motion: Motion, numbers: np.ndarray, noise: np.ndarray) -> Steadiness:
     """From the motion of samples, `numbers` (n,) in the movie; `noise` (2,) px of their shifts."""
-    shifts = np.where(_gives(motion)[:, None], motion.rigid, np.nan) / noise
+    shifts = np.where(motion.trusted[:, None], motion.rigid, np.nan) / noise
     in_order, best = _in_order(shifts, numbers), Steadiness(noise)
     for reach in REACHES:
         # If runs are too short, then as if one followed another: shifts are less alike over a longer time.
@@ -86,10 +86,6 @@ def steadied(batches: Iterator[Batch], steadiness: Steadiness) -> Iterator[Batch
     depend on how frames are batched.
     """
     return filtered(batches, steadiness) if steadiness.reach else batches
-
-
-def _gives(motion: Motion) -> np.ndarray:
-    return ~motion.flagged & (motion.misfit <= DOUBTFUL)
 
 
 def _in_order(values: np.ndarray, numbers: np.ndarray) -> np.ndarray:

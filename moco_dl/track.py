@@ -17,7 +17,7 @@ from moco_dl.batch import DOUBTFUL, Batch, Equations, Given, Motion, surrounding
 from moco_dl.device import sent
 from moco_dl.prior import Prior, TissueAlone
 from moco_dl.refine import Refiner
-from moco_dl.risk import BLIND, Errors, excess
+from moco_dl.risk import Errors, measure_excess
 from moco_dl.timefilter import TimeFilter
 from moco_dl.trajectory import Path
 from moco_dl.vigour import Vigour
@@ -102,10 +102,10 @@ class Tracker:
         What is constant in time, the reference's own error, is not in it. `excess` is that of the tissue.
         """
         basis, covariances = refiner.basis, self._covariances(excess)
-        place = np.stack([basis.variance(covariance) for covariance in covariances])
-        both = basis.displacement((covariances @ basis.mean).ravel())
-        both = both[0][:, None, None] + both[1][..., None] + both[2]
         functions, factors = basis.path()
+        place = np.stack([basis.variance(covariance) for covariance in covariances])
+        both = basis.displacement((covariances @ factors[0]).ravel())
+        both = both[0][:, None, None] + both[1][..., None] + both[2]
         first, other = basis.rows.stop, self.prior.other.reshape(2, -1)
         sizes = other @ np.square(factors[:, :first]).T
         sizes += ((factors[:, first:] @ self.prior.tissue) * factors[:, first:]).sum(axis=1)
@@ -192,9 +192,7 @@ class Tracking:
             shows = told[known, -1:] * visible
             left.append(told[known, :-1] - shows * modes[known])
             own.append(shows * noise[known])
-        shown = visible > BLIND
-        left, own = (np.concatenate(parts)[:, shown] for parts in (left, own))
-        return excess(left / np.sqrt(visible[shown]), own)
+        return measure_excess(np.concatenate(left), np.concatenate(own), visible)
 
     def _modes(self, batch: Batch, given: Given) -> tuple[np.ndarray, ...]:
         """What frames tell, which of them are known, their modes, and how much of their noise is in these."""

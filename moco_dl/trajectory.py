@@ -12,7 +12,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from moco_dl.batch import DOUBTFUL, Batch, Given, Motion, frames_alike, surroundings
+from moco_dl.batch import Batch, Given, Motion, frames_alike, surroundings
 
 REACHES = (4, 3, 2, 1)  # frames on either side that tell of a frame's path: the most that samples tell of
 ENOUGH = 20  # times as many samples as are looked at together, from fewer of which nothing is concluded
@@ -45,7 +45,7 @@ class Trajectory:
 
     def __init__(self, path: Path, motion: Motion, numbers: np.ndarray, reach: int):
         """From the motion of samples, `numbers` (n,) in the movie, with `reach` frames on either side."""
-        self.reach, self._path, clear = reach, path, _gives(motion)
+        self.reach, self._path, clear = reach, path, motion.trusted
         errors = np.where(_both(path.shown), path.errors, 0)
         self._unshrunk = np.linalg.inv(np.eye(3) - errors / path.sizes[:, None])
         self._noise = self._unshrunk @ errors
@@ -62,7 +62,7 @@ class Trajectory:
 
     def gives(self, batch: Batch) -> tuple[Batch, Given]:
         """See `Filter`."""
-        some = np.flatnonzero(_gives(batch.motion))
+        some = np.flatnonzero(batch.motion.trusted)
         seen = self._seen(self._path.of(batch.motion)[some])
         return batch, dict(zip((batch.start + some).tolist(), seen, strict=True))
 
@@ -99,7 +99,7 @@ class Trajectory:
 
 def measure_trajectory(path: Path, motion: Motion, numbers: np.ndarray) -> Trajectory | None:
     """From the motion of samples, `numbers` (n,) in the movie; None: paths are better left as they are."""
-    clear = numbers[_gives(motion)]
+    clear = numbers[motion.trusted]
     reach = next((reach for reach in REACHES if _enough(_windows(clear, reach))), None)
     if reach is None:
         return None
@@ -129,10 +129,6 @@ def _covariance(windows: np.ndarray, noise: np.ndarray) -> np.ndarray:
     seen = series.T @ series / len(series)
     values, axes = np.linalg.eigh(seen - np.kron(np.eye(frames), noise.mean(axis=0)))
     return ((axes * values.clip(0)) @ axes.T).reshape(frames, 3, frames, 3)
-
-
-def _gives(motion: Motion) -> np.ndarray:
-    return ~motion.flagged & (motion.misfit <= DOUBTFUL)
 
 
 def _both(shown: np.ndarray) -> np.ndarray:
