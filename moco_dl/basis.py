@@ -14,7 +14,7 @@ from moco_dl.network import STRIDE
 TISSUE = 30.0  # px, shortest length over which the tissue's displacement is correlated
 ROWS = 10.0  # px, the same for what differs from row to row
 PATH = ("slope", "bend")  # degrees of the polynomial that tissue follows while a frame is taken
-KEPT = 0.995  # share of the variance of smooth functions that their basis holds
+LOST = 2**-16  # share of the variance of smooth functions, for each place, that their basis does not hold
 SPECTRUM = 6  # steps in which the tissue's displacement may fall off from long waves to short ones
 
 
@@ -133,10 +133,13 @@ def correlation(size: int, length: float) -> np.ndarray:
 
 def smooth_functions(size: int, length: float) -> Tensor:
     """(size, k): with independent factors of unit variance they add up to a random function of unit variance
-    whose correlation falls off as a Gaussian of this length (Karhunen-Loeve)."""
+    whose correlation falls off as a Gaussian of this length (Karhunen-Loeve).
+
+    But for a share that grows with the size: what is scanned finely moves smoothly from pixel to pixel, and the
+    time that it takes to solve for all of them grows with the sixth power of their number along an axis."""
     values, functions = np.linalg.eigh(correlation(size, length))
     values, functions = values[::-1], functions[:, ::-1]
-    count = int(np.searchsorted(np.cumsum(values), KEPT * values.sum())) + 1
+    count = int(np.searchsorted(np.cumsum(values), (1 - LOST * size) * values.sum())) + 1
     return torch.from_numpy(functions[:, :count] * np.sqrt(values[:count])).float()
 
 
