@@ -27,6 +27,7 @@ LARGEST = 0.3  # of that weight, over that of all samples
 REST = 0.01  # variance in any way, over that of the prior
 STEPS = 12
 LATER = 2  # times as many steps with all samples as are best with half of them
+SIZES = np.array([0.25, 0.5, 1.0, 2.0, 4.0])  # that motion may have in a sample, over what is expected
 SURE = 5.0  # log-likelihood by which the other half must be explained better
 
 
@@ -141,9 +142,15 @@ class _Samples:
         return visible.clip(0), both(factor, axes)
 
     def log_likelihood(self, visible: np.ndarray, modes: np.ndarray) -> float:
-        """Of what is told, but for what does not depend on the modes."""
-        variance = 1 + np.square(self.sizes) * visible
-        return 0.5 * float((np.square(self.sizes * (self.told @ modes)) / variance - np.log(variance)).sum())
+        """Of what is told, but for what does not depend on the modes.
+
+        In each sample motion has whatever size is most likely there: animals rest, and run.
+        """
+        sizes = np.square(self.sizes * SIZES)[:, None]
+        variance = 1 + sizes * visible[:, None]  # (n, 2 r, sizes)
+        squares = np.square(self.told @ modes)[:, :, None]
+        likely = (sizes * squares / variance - np.log(variance)).sum(axis=1) / 2
+        return float(likely.max(axis=1).sum())
 
     def improved(self, visible: np.ndarray, modes: np.ndarray) -> np.ndarray:
         """Covariance (r, r) of either component that is more likely than that of these modes."""
