@@ -38,7 +38,7 @@ def test_where_motion_lasts_the_network_sees_every_other_frame(known_movie):
 def test_paths_go_on_from_frame_to_frame():
     """Under an animal that runs; fields are closer to the truth than if each path were found for itself."""
     options = movie_options(frames=150, size=96, photons=1.0, amplitude=1.0, rigid=1.0, rows=0.0, running=3.0)
-    frames, truth = (np.stack(x) for x in zip(*SyntheticMovie(0, options), strict=True))
+    frames, truth = (np.stack(x) for x in zip(*SyntheticMovie(2, options), strict=True))
     movie, corrector = ArrayMovie(frames), Corrector(CorrectOptions(device="cpu"))
     plan, errors = corrector.prepare(movie), []
     for some in (plan, replace(plan, trajectory=None)):
