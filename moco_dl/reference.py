@@ -12,7 +12,7 @@ import numpy as np
 import tifffile
 
 from moco_dl.errors import NrcorrectError
-from moco_dl.samples import TOGETHER, Move, Samples
+from moco_dl.samples import TOGETHER, Move, Samples, chunks
 
 OUTLIER = 4.0  # scaled deviations below the median correlation at which a sample is left out
 
@@ -97,6 +97,16 @@ def seed(samples: Samples, *, count: int = 20) -> np.ndarray:
     centre = order[:, : count + 1].mean(axis=1).argmax()
     best = np.sort(np.argsort(-likeness[centre], kind="stable")[: count + 1])
     return np.nan_to_num(samples[best].astype(np.float32)).mean(axis=0)
+
+
+def mean_image(samples: Samples, motion: np.ndarray, move: Move) -> np.ndarray:
+    """Mean (H, W) float32 of samples moved by their motion (n, 2, h, w); NaN where none has data."""
+    total = count = 0
+    for some in chunks(np.arange(len(samples))):
+        moved = move(samples[some], motion[some])
+        known = np.isfinite(moved)
+        total, count = total + np.where(known, moved, 0).sum(axis=0), count + known.sum(axis=0)
+    return _divide(total, count)
 
 
 def _thumbnails(frames: np.ndarray) -> np.ndarray:

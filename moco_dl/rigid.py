@@ -3,10 +3,13 @@
 import torch
 from torch import Tensor
 
+from moco_dl.shifts import Expected
+
 FINE, COARSE = 1.5, 20.0  # px, sigmas of the difference of Gaussians that is correlated
 TAPER = 0.25  # share of each side over which the frame fades out, so that its edges do not correlate
 CLIP = 3.0  # standard deviations of a frame's details: hot pixels and flashing cells tell little of the frame
 WHITEN = 0.5  # power of the reference's spectrum that is divided out; 1 would be phase only
+NOISE = 0.35  # cycles/px from which on a frame's spectrum is taken for noise
 
 
 class RigidRegistration:
@@ -16,17 +19,23 @@ class RigidRegistration:
     frames that would weight noise like signal, and plain phase correlation fails there.
     """
 
-    def __init__(self, reference: Tensor, max_shift: float):
-        """`reference` (H, W) float32, NaN where unknown; `max_shift` px, in y and in x."""
+    def __init__(self, reference: Tensor, max_shift: float, expected: Expected | None = None):
+        """`reference` (H, W) float32, NaN where unknown; `max_shift`, in y and in x, and `expected` in px."""
         height, width = reference.shape
         self.limit = [int(min(max_shift, (size - 3) // 2)) for size in (height, width)]
         self.window = _taper(height, reference.device)[:, None] * _taper(width, reference.device)
         fy = torch.fft.fftfreq(height, device=reference.device)[:, None]
         fx = torch.fft.rfftfreq(width, device=reference.device)
-        radius = -2 * torch.pi**2 * (fy.square() + fx.square())
+        square = fy.square() + fx.square()
+        radius = -2 * torch.pi**2 * square
         band = torch.exp(radius * FINE**2) - torch.exp(radius * COARSE**2)
         spectrum = self._spectrum(reference[None])[0]
         self.template = band * spectrum.conj() / spectrum.abs().clamp_min(1e-6).pow(WHITEN)
+        self.noisy = square > NOISE**2
+        self.height = expected and expected.height
+        self.likely = expected and torch.from_numpy(expected.log_probability(self.limit)).float().to(
+            band.device
+        )
 
     def _spectrum(self, images: Tensor) -> Tensor:
         weight, details = self.window, images * self.window
@@ -39,12 +48,34 @@ class RigidRegistration:
         limit = CLIP * details.square().mean(dim=(-2, -1), keepdim=True).sqrt()
         return torch.fft.rfft2(details.clamp_(-limit, limit))
 
+    def correlations(self, frames: Tensor) -> Tensor:
+        """Of frames (B, H, W) at all shifts (B, 2 my + 1, 2 mx + 1), in standard deviations of what noise adds.
+
+        A pixel's noise is taken to be new in each.
+        """
+        spectrum = self._spectrum(frames)
+        noise = spectrum.abs()[:, self.noisy].square().mean(dim=1) / self.window.square().sum()  # of a pixel
+        weights = torch.fft.irfft2(self.template, s=self.window.shape).flip(0, 1) * self.window
+        added = (noise * weights.square().sum()).sqrt().clamp_min(1e-12)
+        return self._near(spectrum)[:, 1:-1, 1:-1] / added[:, None, None]
+
+    def _near(self, spectrum: Tensor) -> Tensor:
+        """Correlations (B, 2 my + 3, 2 mx + 3) up to the limit and one pixel more, from frames' spectra."""
+        height, width = self.window.shape
+        correlation = torch.fft.irfft2(spectrum * self.template, s=(height, width))
+        my, mx = self.limit
+        return correlation.roll((my + 1, mx + 1), (1, 2))[:, : 2 * my + 3, : 2 * mx + 3]
+
     def shifts(self, frames: Tensor) -> Tensor:
         """Shift of each frame (B, H, W): (B, 2) float32 px, (dy, dx), backward, to a fraction of a pixel."""
-        correlation = torch.fft.irfft2(self._spectrum(frames) * self.template, s=frames.shape[-2:])
-        my, mx = self.limit
-        near = correlation.roll((my + 1, mx + 1), (1, 2))[:, : 2 * my + 3, : 2 * mx + 3]
-        best = near[:, 1:-1, 1:-1].flatten(1).argmax(dim=1)
+        near, (my, mx) = self._near(self._spectrum(frames)), self.limit
+        inner = near[:, 1:-1, 1:-1]
+        if self.likely is not None:
+            inner = self.height * inner / inner.std(dim=(1, 2), keepdim=True).clamp_min(1e-12) + self.likely
+            shares = inner.flatten(1).softmax(dim=1).view_as(inner)
+            y, x = (torch.arange(-n, n + 1.0, device=frames.device) for n in (my, mx))
+            return torch.stack((shares.sum(2) @ y, shares.sum(1) @ x), dim=1)
+        best = inner.flatten(1).argmax(dim=1)
         y, x = best // (2 * mx + 1) + 1, best % (2 * mx + 1) + 1
         each = torch.arange(len(frames), device=frames.device)[:, None]
         around = torch.arange(-1, 2, device=frames.device)

@@ -14,7 +14,9 @@ from moco_dl.network import STRIDE, PyramidFlowNet
 from moco_dl.options import CorrectOptions
 from moco_dl.pattern import fixed_pattern
 from moco_dl.reference import Estimate, build_reference, centred
-from moco_dl.samples import Samples, draw_samples, sample_runs
+from moco_dl.rough import Rough, expected_shifts
+from moco_dl.samples import Move, Samples, draw_samples, sample_runs
+from moco_dl.shifts import Expected
 
 SAMPLED = 50 * 2**20  # bytes of frames that are sampled of any movie: 60 to 200 frames
 LONG = 2  # times as many: how long a movie is from which on more of it are sampled
@@ -51,7 +53,7 @@ class Survey:
         samples; and these averaged over `factor` x `factor` pixels, with their motion if there is a network.
         """
         samples, small = self._sampled()
-        reference, motion = self._looked_at(samples, small, given)
+        reference, motion, expected = self._looked_at(samples, small, given)
         for _ in range(PATTERN_PASSES if self.network else 0):
             pattern = fixed_pattern(replace(samples, motion=motion), reference, self.mapping)
             if pattern is None:
@@ -60,8 +62,8 @@ class Survey:
             small = replace(small, pattern=binned(pattern[None], self.factor)[0])
             if before is not None and (pattern - before).std() < SETTLED * reference.std():
                 break
-            reference, motion = self._looked_at(samples, small, given)
-        estimator, image = self._estimator(reference, self.binning), reference
+            reference, motion, expected = self._looked_at(samples, small, given)
+        estimator, image = self._estimator(reference, self.binning, expected=expected), reference
         if self.network and given is not None:
             some = self._enough(samples)
             image, _ = self._made(samples.only(some), [lambda *_: motion[some]], first=given)
@@ -69,11 +71,15 @@ class Survey:
 
     def _looked_at(
         self, samples: Samples, small: Samples, given: np.ndarray | None
-    ) -> tuple[np.ndarray, np.ndarray | None]:
-        """Reference, and motion of the samples from it if there is a network."""
+    ) -> tuple[np.ndarray, np.ndarray | None, Expected | None]:
+        """Reference; motion of the samples from it if there is a network; and what shifts are expected."""
         if given is None:
             return self._reference(samples, small)
-        return given, self._motion(samples, self._estimator(given, self.binning)) if self.network else None
+        first = self._estimator(given, self.binning, rigid=True)
+        expected = expected_shifts(samples, first, self.mapping)
+        expected = expected and expected.times(self.binning)
+        estimator = self._estimator(given, self.binning, expected=expected)
+        return given, self._motion(samples, estimator) if self.network else None, expected
 
     def _sampled(self) -> tuple[Samples, Samples]:
         count = self.movie.shape[0]
@@ -85,8 +91,10 @@ class Survey:
             mapping=self.mapping,
         )
 
-    def _reference(self, samples: Samples, small: Samples) -> tuple[np.ndarray, np.ndarray | None]:
-        """Reference (H, W), made of some samples, and the motion of all if there is a network.
+    def _reference(
+        self, samples: Samples, small: Samples
+    ) -> tuple[np.ndarray, np.ndarray | None, Expected | None]:
+        """Reference (H, W), made of some samples; the motion of all if there is a network; see `_looked_at`.
 
         Motion is found on `small` ones first. Not only because it is faster: in dim movies, averages show more
         than details.
@@ -94,17 +102,20 @@ class Survey:
         size, factor = self.movie.shape[1:], self.factor
         some = self._enough(samples)
         few = samples.only(some)
-        reference, _ = self._made(small.only(some), [self._rigid_motion] * RIGID_PASSES)
+        rough = Rough(partial(self._estimator, rigid=True), self._move, self.mapping)
+        reference, _ = self._made(small.only(some), [rough] * RIGID_PASSES)
+        expected = rough.expected and rough.expected.times(factor)
         if self.network is None:
-            return reference, None
-        motion = torch.from_numpy(self._full_motion(small, reference))
+            return reference, None, expected
+        motion = torch.from_numpy(self._motion(small, self._estimator(reference, expected=rough.expected)))
         motion = enlarged(motion, factor, tuple(-(-n // STRIDE) for n in size)).numpy()
         reference = reference.repeat(factor, 0).repeat(factor, 1)[: size[0], : size[1]]
         reference, used = self._made(few, [lambda *_: centred(motion[some])], first=reference)
         if factor > 1 and self.options.quality == "best":
-            motion = self._full_motion(samples, reference)
+            motion = self._motion(samples, self._estimator(reference, expected=expected))
             reference, used = self._made(few, [lambda *_: centred(motion[some])], first=reference)
-        return reference, motion + (used - motion[some])[0]  # less what those that were used have in common
+        # Less what those that were used have in common.
+        return reference, motion + (used - motion[some])[0], expected
 
     def _enough(self, samples: Samples) -> np.ndarray:
         """(n,) bool: which of the samples a reference is made of."""
@@ -113,10 +124,20 @@ class Survey:
     def _made(
         self, samples: Samples, estimates: Sequence[Estimate], **options: object
     ) -> tuple[np.ndarray, np.ndarray]:
-        move = partial(move_known, device=full_device(self.device))
-        return build_reference(samples, self.options.ref, estimates, move, self.mapping, **options)
+        return build_reference(samples, self.options.ref, estimates, self._move, self.mapping, **options)
 
-    def _estimator(self, reference: np.ndarray, binning: int = 1, *, rigid: bool = False) -> Estimator:
+    @property
+    def _move(self) -> Move:
+        return partial(move_known, device=full_device(self.device))
+
+    def _estimator(
+        self,
+        reference: np.ndarray,
+        binning: int = 1,
+        *,
+        rigid: bool = False,
+        expected: Expected | None = None,
+    ) -> Estimator:
         limit = self.options.max_shift
         limit = 0.15 * min(reference.shape) if limit is None else limit
         network = None if rigid else self.network
@@ -127,13 +148,8 @@ class Survey:
             device=self.device,
             binning=binning,
             precision=getattr(torch, self.options.precision),
+            expected=expected,
         )
-
-    def _rigid_motion(self, samples: Samples, reference: np.ndarray) -> np.ndarray:
-        return centred(self._motion(samples, self._estimator(reference, rigid=True))[:, :, :1, :1])
-
-    def _full_motion(self, samples: Samples, reference: np.ndarray) -> np.ndarray:
-        return self._motion(samples, self._estimator(reference))
 
     def _motion(self, samples: Samples, estimator: Estimator) -> np.ndarray:
         return np.concatenate([motion.total() for motion in self.mapping(estimator, samples.chunks())])

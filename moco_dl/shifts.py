@@ -1,0 +1,64 @@
+"""How far whole frames are expected to move, where a frame alone does not tell.
+
+In very dim movies noise correlates with the reference as well as the scene does, and the highest peak of a
+correlation may lie anywhere. But all frames together show how far they usually are from the reference.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+UPDATES = 30
+ANYWHERE = 0.05  # of the frames, which may have moved by any shift that is allowed
+LEAST = 0.5  # px, spread along either axis
+FAINT = 0.5  # standard deviations, least height of a peak
+
+
+@dataclass(frozen=True)
+class Expected:
+    """Shifts are normally distributed, but for a few that may be any."""
+
+    height: float  # of a frame's peak, in standard deviations of its correlations
+    middle: np.ndarray  # (2,) px, in y and in x
+    spread: np.ndarray  # (2,) px
+
+    def times(self, factor: float) -> "Expected":
+        """The same in pixels that are so many times smaller."""
+        return replace(self, middle=factor * self.middle, spread=factor * self.spread)
+
+    def log_probability(self, limit: tuple[int, int]) -> np.ndarray:
+        """(2 my + 1, 2 mx + 1) of shifts by whole pixels up to `limit` (my, mx)."""
+        usual = self.usual(limit)
+        return np.log((1 - ANYWHERE) * usual + ANYWHERE / usual.size)
+
+    def usual(self, limit: tuple[int, int]) -> np.ndarray:
+        """The same of those that are normally distributed, not its logarithm."""
+        y, x = (
+            np.exp(-0.5 * np.square((np.arange(-most, most + 1) - middle) / spread))
+            for most, middle, spread in zip(limit, self.middle, self.spread, strict=True)
+        )
+        return np.outer(y, x) / max(y.sum() * x.sum(), 1e-30)
+
+
+def measure_expected(correlations: np.ndarray) -> Expected:
+    """From correlations of n frames (n, 2 my + 1, 2 mx + 1), each in its standard deviations, at all shifts.
+
+    By expectation maximisation (Dempster, Laird and Rubin, J. R. Stat. Soc. B 39, 1977); noise is taken to be
+    Gaussian, so that a frame is at a shift with a likelihood that grows exponentially with height times
+    correlation.
+    """
+    limit = tuple(n // 2 for n in correlations.shape[1:])
+    found = Expected(float(np.median(correlations.max(axis=(1, 2)))), np.zeros(2), np.maximum(limit, 1) / 2)
+    for _ in range(UPDATES):
+        log_probability = found.log_probability(limit)
+        shares = found.height * correlations + log_probability
+        shares = np.exp(shares - shares.max(axis=(1, 2), keepdims=True))
+        shares /= shares.sum(axis=(1, 2), keepdims=True)
+        height = max(float((shares * correlations).sum(axis=(1, 2)).mean()), FAINT)
+        usual = shares.sum(axis=0) * (1 - ANYWHERE) * found.usual(limit) / np.exp(log_probability)
+        usual /= usual.sum()
+        places = [(usual.sum(axis=1 - axis), np.arange(-most, most + 1)) for axis, most in enumerate(limit)]
+        middle = np.array([share @ shift for share, shift in places])
+        square = [share @ np.square(shift - m) for (share, shift), m in zip(places, middle, strict=True)]
+        found = Expected(height, middle, np.sqrt(square + np.square(LEAST)))
+    return found

@@ -1,0 +1,85 @@
+"""What is expected of whole-frame shifts, where a frame alone does not tell."""
+
+import numpy as np
+import pytest
+import torch
+from scipy.ndimage import gaussian_filter
+from truth import end_point_error
+
+import moco_dl
+from moco_dl.reference import centred
+from moco_dl.rigid import RigidRegistration
+from moco_dl.shifts import Expected, measure_expected
+from moco_dl.synth import SyntheticMovie, movie_options
+
+LIMIT = (9, 12)
+
+
+def drawn_correlations(height, middle, spread, count=200, seed=0):
+    """Peaks 2 px wide in noise that is as smooth, in its standard deviations."""
+    rng = np.random.default_rng(seed)
+    y, x = (np.arange(-most, most + 1) for most in LIMIT)
+    shifts = middle + spread * rng.standard_normal((count, 2))
+    peaks = np.exp(
+        -((y[:, None] - shifts[:, 0, None, None]) ** 2 + (x - shifts[:, 1, None, None]) ** 2) / (4 * 2.0**2)
+    )
+    noise = gaussian_filter(rng.standard_normal(peaks.shape), (0, 2, 2))
+    return shifts, height * peaks + noise / noise.std()
+
+
+def test_probabilities_add_up():
+    expected = Expected(4.0, np.array([1.0, -2.0]), np.array([2.0, 1.5]))
+    assert np.exp(expected.log_probability(LIMIT)).sum() == pytest.approx(1)
+    most = np.unravel_index(expected.log_probability(LIMIT).argmax(), (19, 25))
+    assert most == (9 + 1, 12 - 2)
+    np.testing.assert_array_equal(expected.times(2).spread, 2 * expected.spread)
+    assert expected.times(2).height == expected.height
+
+
+@pytest.mark.parametrize("height", [3.0, 5.0, 20.0])
+def test_all_frames_show_how_far_they_usually_are(height):
+    """Even if the peaks of many are lost in noise."""
+    shifts, seen = drawn_correlations(height, (1.0, -2.0), (2.5, 1.0))
+    lost = np.abs(
+        np.stack(np.unravel_index(seen.reshape(200, -1).argmax(1), seen.shape[1:]), 1) - LIMIT - shifts
+    )
+    assert (lost.max(axis=1) > 4).mean() > 0.1 or height > 3
+    found = measure_expected(seen)
+    np.testing.assert_allclose(found.middle, (1.0, -2.0), atol=0.5)
+    np.testing.assert_allclose(found.spread, (2.5, 1.0), rtol=0.3)
+
+
+def test_noise_rises_by_its_standard_deviation():
+    rng = np.random.default_rng(0)
+    scene = 100 + 5 * gaussian_filter(rng.standard_normal((90, 100)), 3)
+    noise = torch.from_numpy(7 * rng.standard_normal((40, 90, 100))).float()
+    seen = RigidRegistration(torch.from_numpy(scene).float(), 10).correlations(noise)
+    assert seen.std() == pytest.approx(1, rel=0.15)
+
+
+def dim_frames(count=60, seed=0):
+    rng = np.random.default_rng(seed)
+    scene = 1 + 0.25 * gaussian_filter(rng.standard_normal((120, 140)), 3) * 8
+    shifts = (1.5 * rng.standard_normal((count, 2))).round().astype(int)
+    frames = [scene[20 - dy : 100 - dy, 20 - dx : 120 - dx] for dy, dx in shifts]
+    return scene[20:100, 20:120], shifts, rng.poisson(0.1 * np.stack(frames).clip(0)).astype(np.float32)
+
+
+def test_what_is_expected_keeps_dim_frames_in_place():
+    scene, shifts, frames = dim_frames()
+    expected = Expected(4.0, np.zeros(2), np.full(2, 1.5))
+    scene, frames = torch.from_numpy(scene).float(), torch.from_numpy(frames)
+    found = [RigidRegistration(scene, 12, which).shifts(frames).numpy() for which in (None, expected)]
+    alone, kept = (np.abs(each - shifts).mean() for each in found)
+    assert kept < 0.6 * alone
+    assert kept < np.abs(shifts).mean()
+
+
+@pytest.mark.parametrize("rigid_only", [True, False])
+def test_the_dimmest_movies_are_not_made_worse(rigid_only):
+    """Where noise correlates as well as the scene does; frames were put anywhere."""
+    options = movie_options(frames=60, size=128, photons=0.3)
+    frames, truth = (np.stack(x) for x in zip(*SyntheticMovie(8, options), strict=True))
+    fields = moco_dl.correct(frames, rigid_only=rigid_only, device="cpu").fields[:]
+    still, found = (end_point_error(centred(field), centred(truth)) for field in (0 * fields, fields))
+    assert found < still
