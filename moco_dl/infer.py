@@ -24,7 +24,7 @@ from moco_dl.device import (
 from moco_dl.intensity import counts, network_input
 from moco_dl.network import STRIDE, PyramidFlowNet
 from moco_dl.rigid import RigidRegistration
-from moco_dl.shifts import Expected
+from moco_dl.shifts import Allowed
 from moco_dl.warp import blank_outside, places, places_coarse, sample, shift_whole, upsample
 
 GROUP = 2**18  # pixels per network call on the CPU: many small images at a time, few large ones
@@ -38,23 +38,22 @@ class Estimator:
         reference: np.ndarray,
         network: PyramidFlowNet | None,
         *,
-        max_shift: float,
+        allowed: Allowed,
         device: torch.device,
         binning: int = 1,
         precision: torch.dtype = torch.float32,
-        expected: Expected | None = None,
     ):
         """`reference` (H, W) float32 counts; without a network only rigid shifts are found.
 
-        Frames and reference are averaged over `binning` x `binning` pixels first; `max_shift` and the
-        `expected` shifts are in full px. `precision` is that of the network's products.
+        Frames and reference are averaged over `binning` x `binning` pixels first; the shifts that are `allowed`
+        are in full px. `precision` is that of the network's products.
         """
         self.network, self.device, self.binning = network, device, binning
         self.precision, pixels = precision, reference.size // binning**2
         fit = device.type == "cuda"
         self.group = frames_that_fit(device, pixels) if fit else min(max(GROUP // pixels, 4), 16)
         image = sent(binned(reference[None], binning), device)
-        self.rigid = RigidRegistration(image[0], max_shift / binning, expected and expected.times(1 / binning))
+        self.rigid = RigidRegistration(image[0], allowed.times(1 / binning))
         self.coarse = tuple(-(-size // STRIDE) for size in reference.shape)
         if network is not None:
             with torch.inference_mode(), self._autocast():

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from moco_dl.shifts import Expected
+from moco_dl.shifts import Allowed
 
 FINE, COARSE = 1.5, 20.0  # px, sigmas of the difference of Gaussians that is correlated
 TAPER = 0.25  # share of each side over which the frame fades out, so that its edges do not correlate
@@ -19,10 +19,10 @@ class RigidRegistration:
     frames that would weight noise like signal, and plain phase correlation fails there.
     """
 
-    def __init__(self, reference: Tensor, max_shift: float, expected: Expected | None = None):
-        """`reference` (H, W) float32, NaN where unknown; `max_shift`, in y and in x, and `expected` in px."""
+    def __init__(self, reference: Tensor, allowed: Allowed):
+        """`reference` (H, W) float32, NaN where unknown; shifts that are `allowed`, in its px."""
         height, width = reference.shape
-        self.limit = [int(min(max_shift, (size - 3) // 2)) for size in (height, width)]
+        self.limit = [int(min(allowed.most, (size - 3) // 2)) for size in (height, width)]
         self.window = _taper(height, reference.device)[:, None] * _taper(width, reference.device)
         fy = torch.fft.fftfreq(height, device=reference.device)[:, None]
         fx = torch.fft.rfftfreq(width, device=reference.device)
@@ -32,6 +32,7 @@ class RigidRegistration:
         spectrum = self._spectrum(reference[None])[0]
         self.template = band * spectrum.conj() / spectrum.abs().clamp_min(1e-6).pow(WHITEN)
         self.noisy = square > NOISE**2
+        expected = allowed.expected
         self.height = expected and expected.height
         self.likely = expected and torch.from_numpy(expected.log_probability(self.limit)).float().to(
             band.device

@@ -40,6 +40,18 @@ class Expected:
         return np.outer(y, x) / max(y.sum() * x.sum(), 1e-30)
 
 
+@dataclass(frozen=True)
+class Allowed:
+    """Shifts that whole frames may have."""
+
+    most: float  # px, in y and in x
+    expected: Expected | None = None  # None: any alike
+
+    def times(self, factor: float) -> "Allowed":
+        """The same in pixels that are so many times smaller."""
+        return Allowed(factor * self.most, self.expected and self.expected.times(factor))
+
+
 def measure_expected(correlations: np.ndarray) -> Expected:
     """From correlations of n frames (n, 2 my + 1, 2 mx + 1), each in its standard deviations, at all shifts.
 

@@ -16,7 +16,7 @@ from moco_dl.pattern import fixed_pattern
 from moco_dl.reference import Estimate, build_reference, centred
 from moco_dl.rough import Rough, expected_shifts
 from moco_dl.samples import Move, Samples, draw_samples, sample_runs
-from moco_dl.shifts import Expected
+from moco_dl.shifts import Allowed, Expected
 
 SAMPLED = 50 * 2**20  # bytes of frames that are sampled of any movie: 60 to 200 frames
 LONG = 2  # times as many: how long a movie is from which on more of it are sampled
@@ -144,11 +144,10 @@ class Survey:
         return Estimator(
             reference,
             network,
-            max_shift=limit,
+            allowed=Allowed(limit, expected),
             device=self.device,
             binning=binning,
             precision=getattr(torch, self.options.precision),
-            expected=expected,
         )
 
     def _motion(self, samples: Samples, estimator: Estimator) -> np.ndarray:

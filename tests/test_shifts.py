@@ -9,7 +9,7 @@ from truth import end_point_error
 import moco_dl
 from moco_dl.reference import centred
 from moco_dl.rigid import RigidRegistration
-from moco_dl.shifts import Expected, measure_expected
+from moco_dl.shifts import Allowed, Expected, measure_expected
 from moco_dl.synth import SyntheticMovie, movie_options
 
 LIMIT = (9, 12)
@@ -53,7 +53,7 @@ def test_noise_rises_by_its_standard_deviation():
     rng = np.random.default_rng(0)
     scene = 100 + 5 * gaussian_filter(rng.standard_normal((90, 100)), 3)
     noise = torch.from_numpy(7 * rng.standard_normal((40, 90, 100))).float()
-    seen = RigidRegistration(torch.from_numpy(scene).float(), 10).correlations(noise)
+    seen = RigidRegistration(torch.from_numpy(scene).float(), Allowed(10)).correlations(noise)
     assert seen.std() == pytest.approx(1, rel=0.15)
 
 
@@ -69,7 +69,7 @@ def test_what_is_expected_keeps_dim_frames_in_place():
     scene, shifts, frames = dim_frames()
     expected = Expected(4.0, np.zeros(2), np.full(2, 1.5))
     scene, frames = torch.from_numpy(scene).float(), torch.from_numpy(frames)
-    found = [RigidRegistration(scene, 12, which).shifts(frames).numpy() for which in (None, expected)]
+    found = [RigidRegistration(scene, Allowed(12, which)).shifts(frames).numpy() for which in (None, expected)]
     alone, kept = (np.abs(each - shifts).mean() for each in found)
     assert kept < 0.6 * alone
     assert kept < np.abs(shifts).mean()
