@@ -82,6 +82,7 @@ class Done:
 
     rigid: np.ndarray  # (T, 2) px
     verdict: Verdict | None  # None: no page was wanted
+    lost: float = 0.0  # px by which fields may be off, as frames hardly show where they are; 0: they do
 
 
 def correct_file(
@@ -104,7 +105,7 @@ def correct_file(
                 batches = corrector.batches(movie, found, look)
                 rigid = _drain(batches, write, watch, movie.shape[0], progress)
             verdict = None if watch is None else _conclude(job, part, watch, about)
-    return Done(rigid, verdict)
+    return Done(rigid, verdict, found.estimator.lost)
 
 
 def _watch(job: Job, movie: Movie, found: Plan) -> Watch | Evaluator | None:

@@ -78,11 +78,13 @@ class Plan:
     def expected_error(self) -> np.ndarray:
         """(h, w) float32 px, see `Tracker.errors`; NaN for rigid motion only.
 
-        If frames tell of less than a displacement, then noise stands for more of it, and so does motion.
+        If frames tell of less than a displacement, then noise stands for more of it, and so does motion. Frames
+        that hardly show where they are may be off by more than the last step can tell.
         """
         if self.errors is None:
             return np.full(self.estimator.coarse, np.nan, np.float32)
-        return self.errors.length(self.steadiness.removed) / self.told
+        found = self.errors.length(self.steadiness.removed) / self.told
+        return np.hypot(found, np.float32(self.estimator.lost))
 
     def motion(self, frames: Iterator[tuple[int, np.ndarray]], mapping: Callable = map) -> Iterator[Batch]:
         """(number of the first frame, frames) -> frames with their motion, a few frames late.

@@ -12,6 +12,7 @@ UPDATES = 30
 ANYWHERE = 0.05  # of the frames, which may have moved by any shift that is allowed
 LEAST = 0.5  # px, spread along either axis
 FAINT = 0.5  # standard deviations, least height of a peak
+LOST = 3.5  # standard deviations: peaks that are lower hardly show where a frame is, and nor does what follows
 
 
 @dataclass(frozen=True)
@@ -21,10 +22,16 @@ class Expected:
     height: float  # of a frame's peak, in standard deviations of its correlations
     middle: np.ndarray  # (2,) px, in y and in x
     spread: np.ndarray  # (2,) px
+    unsure: float = 0.0  # px, root mean square by which shifts that are found in this way are off
 
     def times(self, factor: float) -> "Expected":
         """The same in pixels that are so many times smaller."""
-        return replace(self, middle=factor * self.middle, spread=factor * self.spread)
+        return replace(self, **{name: factor * getattr(self, name) for name in ("middle", "spread", "unsure")})
+
+    @property
+    def lost(self) -> float:
+        """px by which fields may be off, as frames hardly show where they are; 0: they do."""
+        return self.unsure if self.height < LOST else 0.0
 
     def log_probability(self, limit: tuple[int, int]) -> np.ndarray:
         """(2 my + 1, 2 mx + 1) of shifts by whole pixels up to `limit` (my, mx)."""
@@ -60,6 +67,7 @@ def measure_expected(correlations: np.ndarray) -> Expected:
     correlation.
     """
     limit = tuple(n // 2 for n in correlations.shape[1:])
+    places = [np.arange(-most, most + 1) for most in limit]
     found = Expected(float(np.median(correlations.max(axis=(1, 2)))), np.zeros(2), np.maximum(limit, 1) / 2)
     for _ in range(UPDATES):
         log_probability = found.log_probability(limit)
@@ -68,9 +76,14 @@ def measure_expected(correlations: np.ndarray) -> Expected:
         shares /= shares.sum(axis=(1, 2), keepdims=True)
         height = max(float((shares * correlations).sum(axis=(1, 2)).mean()), FAINT)
         usual = shares.sum(axis=0) * (1 - ANYWHERE) * found.usual(limit) / np.exp(log_probability)
-        usual /= usual.sum()
-        places = [(usual.sum(axis=1 - axis), np.arange(-most, most + 1)) for axis, most in enumerate(limit)]
-        middle = np.array([share @ shift for share, shift in places])
-        square = [share @ np.square(shift - m) for (share, shift), m in zip(places, middle, strict=True)]
-        found = Expected(height, middle, np.sqrt(square + np.square(LEAST)))
-    return found
+        squares, middle = _moments(usual / usual.sum(), places)
+        found = Expected(height, middle, np.sqrt(squares - np.square(middle) + np.square(LEAST)))
+    squares, middles = _moments(shares, places)
+    return replace(found, unsure=float(np.sqrt((squares - np.square(middles)).sum(axis=-1).mean())))
+
+
+def _moments(shares: np.ndarray, places: list[np.ndarray]) -> tuple[np.ndarray, ...]:
+    """Mean squares of the coordinates (..., 2), and their means, from shares (..., ny, nx) of pixels at `places` in
+    y and in x."""
+    y, x = shares.sum(axis=-1), shares.sum(axis=-2)
+    return tuple(np.stack((y @ places[0] ** n, x @ places[1] ** n), axis=-1) for n in (2, 1))

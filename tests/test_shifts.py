@@ -2,7 +2,9 @@
 
 import numpy as np
 import pytest
+import tifffile
 import torch
+from commands import run
 from scipy.ndimage import gaussian_filter
 from truth import end_point_error
 
@@ -75,11 +77,26 @@ def test_what_is_expected_keeps_dim_frames_in_place():
     assert kept < np.abs(shifts).mean()
 
 
-@pytest.mark.parametrize("rigid_only", [True, False])
-def test_the_dimmest_movies_are_not_made_worse(rigid_only):
-    """Where noise correlates as well as the scene does; frames were put anywhere."""
+@pytest.fixture(scope="module")
+def dimmest():
+    """Frames and truth of a movie where noise correlates as well as the scene does."""
     options = movie_options(frames=60, size=128, photons=0.3)
-    frames, truth = (np.stack(x) for x in zip(*SyntheticMovie(8, options), strict=True))
-    fields = moco_dl.correct(frames, rigid_only=rigid_only, device="cpu").fields[:]
-    still, found = (end_point_error(centred(field), centred(truth)) for field in (0 * fields, fields))
+    return [np.stack(x) for x in zip(*SyntheticMovie(8, options), strict=True)]
+
+
+@pytest.mark.parametrize("rigid_only", [True, False])
+def test_the_dimmest_movies_are_not_made_worse(dimmest, rigid_only):
+    frames, truth = dimmest
+    fields = moco_dl.correct(frames, rigid_only=rigid_only, device="cpu").fields
+    still, found = (end_point_error(centred(field), centred(truth)) for field in (0 * truth, fields[:]))
     assert found < still
+    assert rigid_only or 0.8 * found < fields.expected_error.mean() < 2 * found
+
+
+def test_it_is_told_if_frames_hardly_show_where_they_are(dimmest, tmp_path):
+    movies = {name: tmp_path / f"{name}.tif" for name in ("dim", "bright")}
+    tifffile.imwrite(movies["dim"], dimmest[0], photometric="minisblack")
+    bright = np.stack([frame for frame, _ in SyntheticMovie(8, movie_options(frames=30, size=128, photons=30))])
+    tifffile.imwrite(movies["bright"], bright, photometric="minisblack")
+    told = [run("correct", movie, "--rigid-only") for movie in movies.values()]
+    assert ["too dim" in result.stderr for result in told] == [True, False]
