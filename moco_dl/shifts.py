@@ -83,7 +83,9 @@ def measure_expected(correlations: np.ndarray) -> Expected:
 
 
 def _moments(shares: np.ndarray, places: list[np.ndarray]) -> tuple[np.ndarray, ...]:
-    """Mean squares of the coordinates (..., 2), and their means, from shares (..., ny, nx) of pixels at `places` in
-    y and in x."""
+    """Mean squares of the coordinates (..., 2), and their means, from shares (..., ny, nx) of pixels.
+
+    `places` are the coordinates, in y and in x.
+    """
     y, x = shares.sum(axis=-1), shares.sum(axis=-2)
     return tuple(np.stack((y @ places[0] ** n, x @ places[1] ** n), axis=-1) for n in (2, 1))
