@@ -71,8 +71,9 @@ def measure_expected(correlations: np.ndarray) -> Expected:
     found = Expected(float(np.median(correlations.max(axis=(1, 2)))), np.zeros(2), np.maximum(limit, 1) / 2)
     for _ in range(UPDATES):
         log_probability = found.log_probability(limit)
-        shares = found.height * correlations + log_probability
-        shares = np.exp(shares - shares.max(axis=(1, 2), keepdims=True))
+        shares = found.height * correlations + log_probability.astype(correlations.dtype)
+        shares -= shares.max(axis=(1, 2), keepdims=True)
+        np.exp(shares, out=shares)
         shares /= shares.sum(axis=(1, 2), keepdims=True)
         height = max(float((shares * correlations).sum(axis=(1, 2)).mean()), FAINT)
         usual = shares.sum(axis=0) * (1 - ANYWHERE) * found.usual(limit) / np.exp(log_probability)
