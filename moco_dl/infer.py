@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -26,6 +27,8 @@ from moco_dl.network import STRIDE, PyramidFlowNet
 from moco_dl.rigid import RigidRegistration
 from moco_dl.shifts import Allowed
 from moco_dl.warp import blank_outside, places, places_coarse, sample, shift_whole, upsample
+
+Found = TypeVar("Found")
 
 GROUP = 2**18  # pixels per network call on the CPU: many small images at a time, few large ones
 
@@ -88,21 +91,26 @@ class Estimator:
     def correlations(self, frames: np.ndarray) -> np.ndarray:
         """See `RigidRegistration`."""
         images = sent_binned(frames, self.binning, self.device)
-        return _grouped(self.rigid.correlations, self.group, images).cpu().numpy()
+        return self._in_groups(lambda size: _grouped(self.rigid.correlations, size, images)).cpu().numpy()
 
     def _estimate(self, images: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
-        """Images (n, H, W) float32 -> shifts (n, 2), flow (k, 2, h, w) of those `seen` (n,), in px of these.
+        """Images (n, H, W) float32 -> shifts (n, 2), flow (k, 2, h, w) of those `seen` (n,), in px of these."""
 
-        In groups; smaller ones if memory runs out.
-        """
+        def estimated(size: int) -> tuple[Tensor, Tensor]:
+            shift = _grouped(self.rigid.shifts, size, images)
+            if self.network is None or not seen.any():
+                return shift, shift[:0, :, None, None]
+            some = seen.to(images.device)
+            return shift, _grouped(self._network_flow, size, images[some], shift[some])
+
+        return self._in_groups(estimated)
+
+    def _in_groups(self, compute: Callable[[int], Found]) -> Found:
+        """What is computed in groups of some size; of smaller ones if memory runs out."""
         while True:
             size = self.group
             try:
-                shift = _grouped(self.rigid.shifts, size, images)
-                if self.network is None or not seen.any():
-                    return shift, shift[:0, :, None, None]
-                seen = seen.to(images.device)
-                return shift, _grouped(self._network_flow, size, images[seen], shift[seen])
+                return compute(size)
             except torch.cuda.OutOfMemoryError as error:
                 if size == 1:
                     raise no_memory(self.device) from error

@@ -32,11 +32,9 @@ class RigidRegistration:
         spectrum = self._spectrum(reference[None])[0]
         self.template = band * spectrum.conj() / spectrum.abs().clamp_min(1e-6).pow(WHITEN)
         self.noisy = square > NOISE**2
-        expected = allowed.expected
-        self.height = expected and expected.height
-        self.likely = expected and torch.from_numpy(expected.log_probability(self.limit)).float().to(
-            band.device
-        )
+        self.expected = allowed.expected
+        if self.expected is not None:
+            self.likely = torch.from_numpy(self.expected.log_probability(self.limit)).float().to(band.device)
 
     def _spectrum(self, images: Tensor) -> Tensor:
         weight, details = self.window, images * self.window
@@ -68,21 +66,28 @@ class RigidRegistration:
         return correlation.roll((my + 1, mx + 1), (1, 2))[:, : 2 * my + 3, : 2 * mx + 3]
 
     def shifts(self, frames: Tensor) -> Tensor:
-        """Shift of each frame (B, H, W): (B, 2) float32 px, (dy, dx), backward, to a fraction of a pixel."""
-        near, (my, mx) = self._near(self._spectrum(frames)), self.limit
-        inner = near[:, 1:-1, 1:-1]
-        if self.likely is not None:
-            inner = self.height * inner / inner.std(dim=(1, 2), keepdim=True).clamp_min(1e-12) + self.likely
-            shares = inner.flatten(1).softmax(dim=1).view_as(inner)
-            y, x = (torch.arange(-n, n + 1.0, device=frames.device) for n in (my, mx))
-            return torch.stack((shares.sum(2) @ y, shares.sum(1) @ x), dim=1)
-        best = inner.flatten(1).argmax(dim=1)
+        """Shift of each frame (B, H, W): (B, 2) float32 px, (dy, dx), backward, to a fraction of a pixel.
+
+        It is where the correlation is highest; the mean of where that may be, if it is known what is expected.
+        """
+        near = self._near(self._spectrum(frames))
+        return self._highest(near) if self.expected is None else self._probable(near[:, 1:-1, 1:-1])
+
+    def _highest(self, near: Tensor) -> Tensor:
+        my, mx = self.limit
+        best = near[:, 1:-1, 1:-1].flatten(1).argmax(dim=1)
         y, x = best // (2 * mx + 1) + 1, best % (2 * mx + 1) + 1
-        each = torch.arange(len(frames), device=frames.device)[:, None]
-        around = torch.arange(-1, 2, device=frames.device)
+        each = torch.arange(len(near), device=near.device)[:, None]
+        around = torch.arange(-1, 2, device=near.device)
         dy = y - my - 1 + _vertex(near[each, y[:, None] + around, x[:, None]])
         dx = x - mx - 1 + _vertex(near[each, y[:, None], x[:, None] + around])
         return torch.stack((dy, dx), dim=1)
+
+    def _probable(self, near: Tensor) -> Tensor:
+        near = near / near.std(dim=(1, 2), keepdim=True).clamp_min(1e-12)
+        shares = (self.expected.height * near + self.likely).flatten(1).softmax(dim=1).view_as(near)
+        y, x = (torch.arange(-most, most + 1.0, device=near.device) for most in self.limit)
+        return torch.stack((shares.sum(2) @ y, shares.sum(1) @ x), dim=1)
 
 
 def _vertex(three: Tensor) -> Tensor:
