@@ -133,10 +133,11 @@ def correlation(size: int, length: float) -> np.ndarray:
 
 def smooth_functions(size: int, length: float) -> Tensor:
     """(size, k): with independent factors of unit variance they add up to a random function of unit variance
-    whose correlation falls off as a Gaussian of this length (Karhunen-Loeve).
+    whose correlation falls off as a Gaussian of this length (Karhunen-Loeve), but for LOST of its variance.
 
-    But for a share that grows with the size: what is scanned finely moves smoothly from pixel to pixel, and the
-    time that it takes to solve for all of them grows with the sixth power of their number along an axis."""
+    More is lost of large frames: what is scanned finely moves smoothly from pixel to pixel, and the time that
+    it takes to solve for all functions grows with the sixth power of their number along an axis.
+    """
     values, functions = np.linalg.eigh(correlation(size, length))
     values, functions = values[::-1], functions[:, ::-1]
     count = int(np.searchsorted(np.cumsum(values), (1 - LOST * size) * values.sum())) + 1

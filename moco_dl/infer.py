@@ -57,9 +57,7 @@ class Estimator:
         self.group = frames_that_fit(device, pixels) if fit else min(max(GROUP // pixels, 4), 16)
         image = sent(binned(reference[None], binning), device)
         self.rigid = RigidRegistration(image[0], allowed.times(1 / binning))
-        self.lost = (
-            allowed.expected.lost if allowed.expected else 0.0
-        )  # px by which shifts may be off; 0: none is
+        self.lost = 0.0 if allowed.expected is None else allowed.expected.lost  # see `Expected`
         self.coarse = tuple(-(-size // STRIDE) for size in reference.shape)
         if network is not None:
             with torch.inference_mode(), self._autocast():

@@ -80,7 +80,7 @@ def measure_expected(correlations: np.ndarray) -> Expected:
         squares, middle = _moments(usual / usual.sum(), places)
         found = Expected(height, middle, np.sqrt(squares - np.square(middle) + np.square(LEAST)))
     squares, middles = _moments(shares, places)
-    return replace(found, unsure=float(np.sqrt((squares - np.square(middles)).sum(axis=-1).mean())))
+    return replace(found, unsure=float(np.sqrt((squares - np.square(middles)).clip(0).sum(axis=-1).mean())))
 
 
 def _moments(shares: np.ndarray, places: list[np.ndarray]) -> tuple[np.ndarray, ...]:

@@ -93,6 +93,15 @@ def test_the_dimmest_movies_are_not_made_worse(dimmest, rigid_only):
     assert rigid_only or 0.8 * found < fields.expected_error.mean() < 2 * found
 
 
+def test_nor_with_a_reference_of_ones_own(dimmest):
+    frames, truth = dimmest
+    bright = next(iter(SyntheticMovie(8, movie_options(frames=1, size=128, photons=30))))[0]
+    fields = moco_dl.correct(frames, bright, device="cpu").fields
+    still, found = (end_point_error(centred(field), centred(truth)) for field in (0 * truth, fields[:]))
+    assert found < still
+    assert fields.expected_error.mean() > 0.8 * found
+
+
 def test_it_is_told_if_frames_hardly_show_where_they_are(dimmest, tmp_path):
     movies = {name: tmp_path / f"{name}.tif" for name in ("dim", "bright")}
     tifffile.imwrite(movies["dim"], dimmest[0], photometric="minisblack")
