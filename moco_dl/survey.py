@@ -138,8 +138,8 @@ class Survey:
         rigid: bool = False,
         expected: Expected | None = None,
     ) -> Estimator:
-        limit = self.options.max_shift
-        limit = 0.15 * min(reference.shape) if limit is None else limit
+        most = self.options.max_shift  # in px of the movie; the reference may have larger ones
+        limit = 0.15 * min(reference.shape) if most is None else most * reference.shape[0] / self.movie.shape[1]
         network = None if rigid else self.network
         return Estimator(
             reference,

@@ -15,6 +15,7 @@ from moco_dl.reference import centred, mean_image
 from moco_dl.rigid import RigidRegistration
 from moco_dl.rough import Rough
 from moco_dl.samples import Samples
+from moco_dl.scenes import draw_scene
 from moco_dl.shifts import Allowed, Expected, measure_expected
 from moco_dl.synth import SyntheticMovie, movie_options
 
@@ -128,3 +129,18 @@ def test_it_is_told_if_frames_hardly_show_where_they_are(dimmest, tmp_path):
     tifffile.imwrite(movies["bright"], bright, photometric="minisblack")
     told = [run("correct", movie, "--rigid-only") for movie in movies.values()]
     assert ["too dim" in result.stderr for result in told] == [True, False]
+
+
+def test_a_largest_shift_is_in_pixels_of_the_movie(monkeypatch):
+    """Also where frames are binned: at first, to make the reference."""
+    seen = []
+
+    def noted(reference, allowed):
+        seen.append((len(reference), allowed.most))
+        return RigidRegistration(reference, allowed)
+
+    monkeypatch.setattr("moco_dl.infer.RigidRegistration", noted)
+    rng = np.random.default_rng(0)
+    frames = rng.poisson(20 * draw_scene((256, 256), rng)[0], (4, 256, 256))
+    moco_dl.correct(frames.astype(np.uint16), max_shift=10, device="cpu")
+    assert set(seen) == {(128, 5.0)}
