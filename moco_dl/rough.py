@@ -15,17 +15,13 @@ LEAST = 20  # samples, fewer of which do not show how far they usually move
 
 
 class Rough:
-    """Registers samples to one reference after another, see `Estimate`.
-
-    In dim movies, each half is registered to the mean of the other. A frame's own noise is in the mean of all,
-    and would hold it wherever it was put; so would a first image of few frames.
-    """
+    """Registers samples to one reference after another, see `Estimate`; dim ones by halves."""
 
     def __init__(self, register: Callable[..., Estimator], move: Move, mapping: Callable = map):
         """`register` makes of a reference (H, W), and of what is `expected`, what finds whole-frame shifts."""
         self._register, self._move, self._mapping = register, move, mapping
-        self._clear: bool | None = None  # whether frames tell enough by themselves
-        self._motion: np.ndarray | float = 0.0  # of the samples so far, if they don't
+        self._clear: bool | None = None  # whether frames tell enough by themselves, as seen at first
+        self._motion: np.ndarray | None = None  # of the samples so far
         self.expected: Expected | None = None  # None: they do
 
     def __call__(self, samples: Samples, reference: np.ndarray) -> np.ndarray:
@@ -33,28 +29,43 @@ class Rough:
         estimator = self._register(reference)
         if self._clear is None:
             self._clear = clear(samples, estimator, self._mapping)
+            self._motion = np.zeros((len(samples), 2, 1, 1), np.float32)
         if self._clear:
-            return centred(self._shifts(samples, estimator))
-        self._motion = centred(self._crossed(samples))
+            return centred(whole_shifts(samples, estimator, self._mapping))
+        found, self.expected = by_halves(samples, self._motion, self._register, self._move, self._mapping)
+        self._motion = centred(found)
         return self._motion
 
-    def _crossed(self, samples: Samples) -> np.ndarray:
-        motion = np.zeros((len(samples), 2, 1, 1), np.float32) + self._motion
-        first = np.ones(len(samples), bool)
-        first[np.concatenate(samples.groups()[1::2])] = False
-        halves = []
-        for mine in (first, ~first):
-            others = mean_image(samples.only(~mine), motion[~mine], self._move)
-            halves.append((mine, samples.only(mine), others))
-        seen = [relative(correlations(some, self._register(mean), self._mapping)) for _, some, mean in halves]
-        self.expected = measure_expected(np.concatenate(seen))
-        for mine, some, mean in halves:
-            motion[mine] = self._shifts(some, self._register(mean, expected=self.expected))
-        return motion
 
-    def _shifts(self, samples: Samples, estimator: Estimator) -> np.ndarray:
-        motion = [motion.rigid for motion in self._mapping(estimator, samples.chunks())]
-        return np.concatenate(motion)[:, :, None, None]
+def by_halves(
+    samples: Samples,
+    motion: np.ndarray,
+    register: Callable[..., Estimator],
+    move: Move,
+    mapping: Callable = map,
+) -> tuple[np.ndarray, Expected]:
+    """Motion (n, 2, 1, 1) of each half of n samples from the mean of the other, moved by their `motion` so far.
+
+    And what shifts are expected. A frame's own noise is in the mean of all, and would hold it where it was put.
+    For `register` see `Rough`.
+    """
+    first = np.ones(len(samples), bool)
+    first[np.concatenate(samples.groups()[1::2])] = False
+    halves = []
+    for mine in (first, ~first):
+        others = mean_image(samples.only(~mine), motion[~mine], move)
+        halves.append((mine, samples.only(mine), others))
+    seen = [relative(correlations(some, register(others), mapping)) for _, some, others in halves]
+    expected, found = measure_expected(np.concatenate(seen)), np.empty_like(motion)
+    for mine, some, others in halves:
+        found[mine] = whole_shifts(some, register(others, expected=expected), mapping)
+    return found, expected
+
+
+def whole_shifts(samples: Samples, estimator: Estimator, mapping: Callable = map) -> np.ndarray:
+    """(n, 2, 1, 1) of samples from the estimator's reference."""
+    motion = [motion.rigid for motion in mapping(estimator, samples.chunks())]
+    return np.concatenate(motion)[:, :, None, None]
 
 
 def expected_shifts(samples: Samples, estimator: Estimator, mapping: Callable = map) -> Expected | None:

@@ -78,8 +78,9 @@ class Survey:
         first = self._estimator(given, self.binning, rigid=True)
         expected = expected_shifts(samples, first, self.mapping)
         expected = expected and expected.times(self.binning)
-        estimator = self._estimator(given, self.binning, expected=expected)
-        return given, self._motion(samples, estimator) if self.network else None, expected
+        if self.network is None:
+            return given, None, expected
+        return given, self._motion(samples, self._estimator(given, self.binning, expected=expected)), expected
 
     def _sampled(self) -> tuple[Samples, Samples]:
         count = self.movie.shape[0]

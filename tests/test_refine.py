@@ -181,7 +181,7 @@ def test_missing_data_does_no_harm(scene, refiner):
     frame = frame.clone()
     frame[: MARGIN + 10] = torch.nan
     cut = solve(refiner, frame)
-    assert cut.isfinite().all() and (cut - whole)[:, 50:].abs().max() < 0.02
+    assert cut.isfinite().all() and (cut - whole)[:, 50:].abs().max() < 0.05
     assert size(cut - truth[INNER]) < 0.2
 
 

@@ -128,9 +128,7 @@ def correct(
         done = correct_file(job, corrector, reference, progress, command=shlex.join(sys.argv))
         verdict = "" if done.verdict is None else f"; {done.verdict.kind}: {done.verdict.sentence}"
         if done.lost:
-            verdict += (
-                f"; too dim to tell where each frame is, to about {done.lost:.1f} px: average frames first"
-            )
+            verdict += f"; too dim, may be off by about {done.lost:.1f} px: average neighbouring frames first"
         return f"{len(done.rigid)} frames, rigid shifts up to {abs(done.rigid).max():.1f} px{verdict}"
 
     _run_all(jobs, run, quiet)
