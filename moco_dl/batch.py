@@ -61,6 +61,11 @@ class Batch:
     def stop(self) -> int:
         return self.start + len(self.frames)
 
+    @property
+    def numbers(self) -> range:
+        """Of its frames, in the movie."""
+        return range(self.start, self.stop)
+
 
 @dataclass(frozen=True)
 class Equations:
@@ -141,12 +146,14 @@ def late(items: Iterable[Item], filtering: Filter[Item]) -> Iterator[tuple[Item,
         yield first()
 
 
-def surroundings(batch: Batch, reach: int, given: Given, nothing: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """What the frames from `reach` before a batch to `reach` after it give, and which of them (m,) give it.
+def surroundings(
+    numbers: range, reach: int, given: Given, nothing: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """What the frames from `reach` before some to `reach` after them give, and which of these (m,) give it.
 
     `nothing` stands for what others would give.
     """
-    numbers = range(batch.start - reach, batch.stop + reach)
+    numbers = range(numbers.start - reach, numbers.stop + reach)
     return np.stack([given.get(n, nothing) for n in numbers]), np.array([n in given for n in numbers])
 
 

@@ -52,9 +52,17 @@ class Corrector:
         """Look at samples of `movie`: build the reference (H, W) unless given, and what else is needed."""
         survey = Survey(movie, self.options, self.network, self.device, self.workers.map)
         given = None if reference is None else checked_reference(reference, movie)
-        image, estimator, samples, small = survey.found(given)
-        apart = 1 if self.options.quality == "best" else APART
-        plan = Plan(image, estimator, binning=survey.factor, apart=apart, pattern=samples.pattern)
+        found = survey.found(given)
+        samples, small = found.samples, found.small
+        plan = Plan(
+            found.reference,
+            found.estimator,
+            walk=found.walk,
+            binning=survey.factor,
+            apart=1 if self.options.quality == "best" else APART,
+            pattern=samples.pattern,
+        )
+        del found
         if self.network is None:
             return plan
         preparation = Preparation(self.options.smooth, given, self.workers.map)

@@ -25,7 +25,6 @@ from moco_dl.device import (
 from moco_dl.intensity import counts, network_input
 from moco_dl.network import STRIDE, PyramidFlowNet
 from moco_dl.rigid import RigidRegistration
-from moco_dl.shifts import Allowed
 from moco_dl.warp import blank_outside, places, places_coarse, sample, shift_whole, upsample
 
 Found = TypeVar("Found")
@@ -41,23 +40,22 @@ class Estimator:
         reference: np.ndarray,
         network: PyramidFlowNet | None,
         *,
-        allowed: Allowed,
+        max_shift: float,
         device: torch.device,
         binning: int = 1,
         precision: torch.dtype = torch.float32,
     ):
         """`reference` (H, W) float32 counts; without a network only rigid shifts are found.
 
-        Frames and reference are averaged over `binning` x `binning` pixels first; the shifts that are `allowed`
-        are in full px. `precision` is that of the network's products.
+        Frames and reference are averaged over `binning` x `binning` pixels first; `max_shift` is in full px.
+        `precision` is that of the network's products.
         """
         self.network, self.device, self.binning = network, device, binning
         self.precision, pixels = precision, reference.size // binning**2
         fit = device.type == "cuda"
         self.group = frames_that_fit(device, pixels) if fit else min(max(GROUP // pixels, 4), 16)
         image = sent(binned(reference[None], binning), device)
-        self.rigid = RigidRegistration(image[0], allowed.times(1 / binning))
-        self.lost = 0.0 if allowed.expected is None else allowed.expected.lost  # see `Expected`
+        self.rigid = RigidRegistration(image[0], max_shift / binning)
         self.coarse = tuple(-(-size // STRIDE) for size in reference.shape)
         if network is not None:
             with torch.inference_mode(), self._autocast():
@@ -66,12 +64,16 @@ class Estimator:
 
     @torch.inference_mode()
     def __call__(
-        self, frames: np.ndarray, judged: np.ndarray | None = None, seen: np.ndarray | None = None
+        self,
+        frames: np.ndarray,
+        judged: np.ndarray | None = None,
+        seen: np.ndarray | None = None,
+        shifts: np.ndarray | None = None,
     ) -> Motion:
         """Motion of `frames` (n, H, W) of any supported dtype: the whole frame's shift, and the rest as flow.
 
         Those not `judged` (n,) are flagged and stay where they are. The network looks at those that are `seen`
-        (n,); of the others the flow is zero. None: all.
+        (n,); of the others the flow is zero. None: all. `shifts` (n, 2) px of whole frames, if they are known.
         """
         judged = np.ones(len(frames), bool) if judged is None else judged
         seen = judged if seen is None else judged & seen
@@ -79,7 +81,8 @@ class Estimator:
         flow = np.zeros((len(frames), 2, *self.coarse), np.float32)
         if judged.any():
             images = sent_binned(frames if judged.all() else frames[judged], self.binning, self.device)
-            shift, residual = self._estimate(images, torch.from_numpy(seen[judged]))
+            known = None if shifts is None else sent(shifts[judged] / np.float32(self.binning), self.device)
+            shift, residual = self._estimate(images, torch.from_numpy(seen[judged]), known)
             rigid[judged] = self.binning * shift.cpu().numpy()
             if len(residual):
                 flow[seen] = received(enlarged(residual, self.binning, self.coarse))
@@ -91,11 +94,14 @@ class Estimator:
         images = sent_binned(frames, self.binning, self.device)
         return self._in_groups(lambda size: _grouped(self.rigid.correlations, size, images)).cpu().numpy()
 
-    def _estimate(self, images: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
-        """Images (n, H, W) float32 -> shifts (n, 2), flow (k, 2, h, w) of those `seen` (n,), in px of these."""
+    def _estimate(self, images: Tensor, seen: Tensor, known: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Images (n, H, W) float32 -> shifts (n, 2), flow (k, 2, h, w) of those `seen` (n,), in px of these.
+
+        Shifts may be `known`.
+        """
 
         def estimated(size: int) -> tuple[Tensor, Tensor]:
-            shift = _grouped(self.rigid.shifts, size, images)
+            shift = _grouped(self.rigid.shifts, size, images) if known is None else known
             if self.network is None or not seen.any():
                 return shift, shift[:0, :, None, None]
             some = seen.to(images.device)

@@ -18,6 +18,7 @@ from moco_dl.smooth import Smoothing
 from moco_dl.steady import Steadiness, steadied
 from moco_dl.track import Linearised, Tracker, Tracking
 from moco_dl.trajectory import Trajectory
+from moco_dl.walk import Walk
 
 APART = 2  # frames, of which the network sees one where motion lasts: the steps find what it does not see
 NEAR = 3  # frames: so close to samples, it sees none
@@ -52,6 +53,7 @@ class Plan:
 
     reference: np.ndarray  # (H, W) float32
     estimator: Estimator
+    walk: Walk | None = None  # how dim frames shift; None: each is found for itself
     steps: tuple[Step, ...] = ()  # none: rigid only
     places: dict[int, int] = field(default_factory=dict)  # of frames among the samples, by number
     seen: Motion | None = None  # by the network, of the samples
@@ -84,14 +86,23 @@ class Plan:
         if self.errors is None:
             return np.full(self.estimator.coarse, np.nan, np.float32)
         found = self.errors.length(self.steadiness.removed) / self.told
-        return np.hypot(found, np.float32(self.estimator.lost))
+        return np.hypot(found, np.float32(self.off))
+
+    @property
+    def off(self) -> float:
+        """px by which fields may be off, as frames do not show where they are; see `Walk`."""
+        return 0.0 if self.walk is None else self.walk.off
 
     def motion(self, frames: Iterator[tuple[int, np.ndarray]], mapping: Callable = map) -> Iterator[Batch]:
         """(number of the first frame, frames) -> frames with their motion, a few frames late.
 
         `mapping` is `map`, or does the same with several threads.
         """
-        items = mapping(self._estimated, frames)
+        if self.walk is None:
+            items = mapping(lambda part: self._estimated(_begun(*part)), frames)
+        else:
+            located = mapping(lambda part: self._located(_begun(*part)), frames)
+            items = mapping(lambda item: self._estimated(self.walk(*item)), late(located, self.walk))
         if not self.steps:
             yield from items
             return
@@ -107,17 +118,27 @@ class Plan:
             rigid = np.where(judged, batch.motion.rigid - self.offset, 0)
             yield replace(batch, motion=replace(batch.motion, rigid=rigid))
 
-    def _estimated(self, part: tuple[int, np.ndarray]) -> Batch:
+    def _located(self, batch: Batch) -> tuple[Batch, Given]:
+        """`batch`, and what its frames show of where they are; samples have shown that before."""
+        numbers, known = np.array(batch.numbers), self.walk.samples
+        given = {number: known[number] for number in batch.numbers if number in known}
+        new = ~(batch.motion.flagged | np.isin(numbers, list(given)))
+        if new.any():
+            likely = self.walk.seen(without(batch.frames[new], self.pattern))
+            given |= dict(zip(numbers[new].tolist(), likely, strict=True))
+        return batch, given
+
+    def _estimated(self, batch: Batch) -> Batch:
         """What the network finds; it has seen the samples already."""
-        start, frames = part
-        places = self._places(start, len(frames))
-        new, numbers = frames[places < 0], np.arange(start, start + len(frames))[places < 0]
-        seen = self._looked_at(numbers)
-        motion = self.estimator(without(new, self.pattern), usable(new), seen)
+        places = self._places(batch.start, len(batch.frames))
+        new = places < 0
+        seen, begun = self._looked_at(np.array(batch.numbers)[new]), chosen(batch.motion, new)
+        shifts = None if self.walk is None else begun.rigid
+        motion = self.estimator(without(batch.frames[new], self.pattern), ~begun.flagged, seen, shifts)
         motion = replace(motion, unseen=~seen)
         if self.seen is not None:
             motion = _completed(motion, self.seen, places)
-        return Batch(start, frames, motion)
+        return replace(batch, motion=motion)
 
     def _linearised(self, step: Step, filtering: Filter, item: tuple[object, Given]) -> Linearised:
         """What frames tell once they are filtered; samples have told that already."""
@@ -149,6 +170,12 @@ class Plan:
     def _places(self, start: int, count: int) -> np.ndarray:
         """(count,) of frames among the samples; -1 if they are none."""
         return np.array([self.places.get(number, -1) for number in range(start, start + count)])
+
+
+def _begun(start: int, frames: np.ndarray) -> Batch:
+    """Frames of whose motion nothing is known yet, but which cannot be judged."""
+    nowhere = np.zeros((len(frames), 2), np.float32)
+    return Batch(start, frames, Motion(nowhere, nowhere[:, :, None, None], flagged=~usable(frames)))
 
 
 def _completed(new: Arrays, known: Arrays, places: np.ndarray) -> Arrays:

@@ -99,14 +99,14 @@ def seed(samples: Samples, *, count: int = 20) -> np.ndarray:
     return np.nan_to_num(samples[best].astype(np.float32)).mean(axis=0)
 
 
-def mean_image(samples: Samples, motion: np.ndarray, move: Move) -> np.ndarray:
-    """Mean (H, W) float32 of samples moved by their motion (n, 2, h, w); NaN where none has data."""
+def summed(samples: Samples, motion: np.ndarray, move: Move) -> tuple[np.ndarray, np.ndarray]:
+    """Sum (H, W) of samples moved by their motion (n, 2, h, w), and how many have data (H, W)."""
     total = count = 0
     for some in chunks(np.arange(len(samples))):
         moved = move(samples[some], motion[some])
         known = np.isfinite(moved)
         total, count = total + np.where(known, moved, 0).sum(axis=0), count + known.sum(axis=0)
-    return _divide(total, count)
+    return total, count
 
 
 def _thumbnails(frames: np.ndarray) -> np.ndarray:
@@ -169,11 +169,12 @@ def _correlations(frames: np.ndarray, known: np.ndarray, reference: np.ndarray) 
 def _combine(parts: Sequence[Registered], kind: str) -> np.ndarray:
     """Mean of all frames, or median over the means of runs."""
     if kind == "median":
-        return _median(np.stack([_divide(part.total, part.count) for part in parts]))
-    return _divide(sum(part.total for part in parts), sum(part.count for part in parts))
+        return _median(np.stack([divided(part.total, part.count) for part in parts]))
+    return divided(sum(part.total for part in parts), sum(part.count for part in parts))
 
 
-def _divide(total: np.ndarray, count: np.ndarray) -> np.ndarray:
+def divided(total: np.ndarray, count: np.ndarray) -> np.ndarray:
+    """Means (H, W) float32; NaN where nothing was counted."""
     return np.where(count > 0, total / np.maximum(count, 1), np.nan).astype(np.float32)
 
 

@@ -3,8 +3,6 @@
 import torch
 from torch import Tensor
 
-from moco_dl.shifts import Allowed
-
 FINE, COARSE = 1.5, 20.0  # px, sigmas of the difference of Gaussians that is correlated
 TAPER = 0.25  # share of each side over which the frame fades out, so that its edges do not correlate
 CLIP = 3.0  # standard deviations of a frame's details: hot pixels and flashing cells tell little of the frame
@@ -19,10 +17,10 @@ class RigidRegistration:
     frames that would weight noise like signal, and plain phase correlation fails there.
     """
 
-    def __init__(self, reference: Tensor, allowed: Allowed):
-        """`reference` (H, W) float32, NaN where unknown; shifts that are `allowed`, in its px."""
+    def __init__(self, reference: Tensor, max_shift: float):
+        """`reference` (H, W) float32, NaN where unknown; shifts are looked for up to `max_shift` px."""
         height, width = reference.shape
-        self.limit = [int(min(allowed.most, (size - 3) // 2)) for size in (height, width)]
+        self.limit = [int(min(max_shift, (size - 3) // 2)) for size in (height, width)]
         self.window = _taper(height, reference.device)[:, None] * _taper(width, reference.device)
         fy = torch.fft.fftfreq(height, device=reference.device)[:, None]
         fx = torch.fft.rfftfreq(width, device=reference.device)
@@ -30,11 +28,9 @@ class RigidRegistration:
         radius = -2 * torch.pi**2 * square
         band = torch.exp(radius * FINE**2) - torch.exp(radius * COARSE**2)
         spectrum = self._spectrum(reference[None])[0]
-        self.template = band * spectrum.conj() / spectrum.abs().clamp_min(1e-6).pow(WHITEN)
+        self.matched = band * spectrum.conj()
+        self.template = self.matched / spectrum.abs().clamp_min(1e-6).pow(WHITEN)
         self.noisy = square > NOISE**2
-        self.expected = allowed.expected
-        if self.expected is not None:
-            self.likely = torch.from_numpy(self.expected.log_probability(self.limit)).float().to(band.device)
 
     def _spectrum(self, images: Tensor) -> Tensor:
         weight, details = self.window, images * self.window
@@ -50,31 +46,25 @@ class RigidRegistration:
     def correlations(self, frames: Tensor) -> Tensor:
         """Of frames (B, H, W) at all shifts (B, 2 my + 1, 2 mx + 1), in standard deviations of what noise adds.
 
-        A pixel's noise is taken to be new in each.
+        A pixel's noise is taken to be new in each. The reference's spectrum is left as it is: so most is seen
+        through noise.
         """
         spectrum = self._spectrum(frames)
         noise = spectrum.abs()[:, self.noisy].square().mean(dim=1) / self.window.square().sum()  # of a pixel
-        weights = torch.fft.irfft2(self.template, s=self.window.shape).flip(0, 1) * self.window
+        weights = torch.fft.irfft2(self.matched, s=self.window.shape).flip(0, 1) * self.window
         added = (noise * weights.square().sum()).sqrt().clamp_min(1e-12)
-        return self._near(spectrum)[:, 1:-1, 1:-1] / added[:, None, None]
+        return self._near(spectrum, self.matched)[:, 1:-1, 1:-1] / added[:, None, None]
 
-    def _near(self, spectrum: Tensor) -> Tensor:
-        """Correlations (B, 2 my + 3, 2 mx + 3) up to the limit and one pixel more, from frames' spectra."""
+    def _near(self, spectrum: Tensor, template: Tensor) -> Tensor:
+        """Correlations (B, 2 my + 3, 2 mx + 3) up to the limit and one pixel more, from spectra of frames."""
         height, width = self.window.shape
-        correlation = torch.fft.irfft2(spectrum * self.template, s=(height, width))
+        correlation = torch.fft.irfft2(spectrum * template, s=(height, width))
         my, mx = self.limit
         return correlation.roll((my + 1, mx + 1), (1, 2))[:, : 2 * my + 3, : 2 * mx + 3]
 
     def shifts(self, frames: Tensor) -> Tensor:
-        """Shift of each frame (B, H, W): (B, 2) float32 px, (dy, dx), backward, to a fraction of a pixel.
-
-        It is where the correlation is highest; the mean of where that may be, if it is known what is expected.
-        """
-        near = self._near(self._spectrum(frames))
-        return self._highest(near) if self.expected is None else self._probable(near[:, 1:-1, 1:-1])
-
-    def _highest(self, near: Tensor) -> Tensor:
-        my, mx = self.limit
+        """Shift of each frame (B, H, W): (B, 2) float32 px, (dy, dx), backward, to a fraction of a pixel."""
+        near, (my, mx) = self._near(self._spectrum(frames), self.template), self.limit
         best = near[:, 1:-1, 1:-1].flatten(1).argmax(dim=1)
         y, x = best // (2 * mx + 1) + 1, best % (2 * mx + 1) + 1
         each = torch.arange(len(near), device=near.device)[:, None]
@@ -82,12 +72,6 @@ class RigidRegistration:
         dy = y - my - 1 + _vertex(near[each, y[:, None] + around, x[:, None]])
         dx = x - mx - 1 + _vertex(near[each, y[:, None], x[:, None] + around])
         return torch.stack((dy, dx), dim=1)
-
-    def _probable(self, near: Tensor) -> Tensor:
-        near = near / near.std(dim=(1, 2), keepdim=True).clamp_min(1e-12)
-        shares = (self.expected.height * near + self.likely).flatten(1).softmax(dim=1).view_as(near)
-        y, x = (torch.arange(-most, most + 1.0, device=near.device) for most in self.limit)
-        return torch.stack((shares.sum(2) @ y, shares.sum(1) @ x), dim=1)
 
 
 def _vertex(three: Tensor) -> Tensor:

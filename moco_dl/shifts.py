@@ -4,89 +4,94 @@ In very dim movies noise correlates with the reference as well as the scene does
 correlation may lie anywhere. But all frames together show how far they usually are from the reference.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
 UPDATES = 30
 ANYWHERE = 0.05  # of the frames, which may have moved by any shift that is allowed
 LEAST = 0.5  # px, spread along either axis
-FAINT = 0.5  # standard deviations, least height of a peak
-LOST = 3.5  # standard deviations: peaks that are lower hardly show where a frame is, and nor does what follows
+FAINT = 0.5  # standard deviations of noise, least height of a peak
 
 
 @dataclass(frozen=True)
 class Expected:
-    """Shifts are normally distributed, but for a few that may be any."""
+    """Shifts are normally distributed and go on from frame to frame, but for a few that may be any."""
 
-    height: float  # of a frame's peak, in standard deviations of its correlations
+    weight: float  # of a frame's correlation with the reference, in the log-likelihood of its shift
     middle: np.ndarray  # (2,) px, in y and in x
     spread: np.ndarray  # (2,) px
-    unsure: float = 0.0  # px, root mean square by which shifts that are found in this way are off
-
-    def times(self, factor: float) -> "Expected":
-        """The same in pixels that are so many times smaller."""
-        return replace(self, **{name: factor * getattr(self, name) for name in ("middle", "spread", "unsure")})
-
-    @property
-    def lost(self) -> float:
-        """px by which fields may be off, as frames hardly show where they are; 0: they do."""
-        return self.unsure if self.height < LOST else 0.0
-
-    def log_probability(self, limit: tuple[int, int]) -> np.ndarray:
-        """(2 my + 1, 2 mx + 1) of shifts by whole pixels up to `limit` (my, mx)."""
-        usual = self.usual(limit)
-        return np.log((1 - ANYWHERE) * usual + ANYWHERE / usual.size)
+    step: float = (
+        np.inf
+    )  # px, root mean square along either axis from one frame to the next; infinite: any alike
 
     def usual(self, limit: tuple[int, int]) -> np.ndarray:
-        """The same of those that are normally distributed, not its logarithm."""
+        """(2 my + 1, 2 mx + 1) probability of shifts by whole px up to `limit` (my, mx), but for the few."""
         y, x = (
-            np.exp(-0.5 * np.square((np.arange(-most, most + 1) - middle) / spread))
+            np.exp(-0.5 * np.square((_places(most) - middle) / spread))
             for most, middle, spread in zip(limit, self.middle, self.spread, strict=True)
         )
         return np.outer(y, x) / max(y.sum() * x.sum(), 1e-30)
 
+    def probability(self, limit: tuple[int, int]) -> np.ndarray:
+        """The same of all."""
+        usual = self.usual(limit)
+        return (1 - ANYWHERE) * usual + ANYWHERE / usual.size
 
-@dataclass(frozen=True)
-class Allowed:
-    """Shifts that whole frames may have."""
+    def transitions(self, limit: tuple[int, int]) -> list[np.ndarray]:
+        """(2 m + 1, 2 m + 1) in y, and in x: probability of a shift (rows) after another one (columns).
 
-    most: float  # px, in y and in x
-    expected: Expected | None = None  # None: any alike
-
-    def times(self, factor: float) -> "Allowed":
-        """The same in pixels that are so many times smaller."""
-        return Allowed(factor * self.most, self.expected and self.expected.times(factor))
+        Of those that are normally distributed: a first-order autoregression.
+        """
+        found = []
+        for most, middle, spread in zip(limit, self.middle, self.spread, strict=True):
+            lasts = max(1 - np.square(self.step / spread) / 2, 0)
+            mean = middle + lasts * (_places(most) - middle)
+            apart = (_places(most)[:, None] - mean) / (spread * np.sqrt(1 - lasts**2))
+            steps = np.exp(-0.5 * np.square(apart))
+            found.append(steps / np.maximum(steps.sum(axis=0), 1e-30))
+        return found
 
 
 def measure_expected(correlations: np.ndarray) -> Expected:
-    """From correlations of n frames (n, 2 my + 1, 2 mx + 1), each in its standard deviations, at all shifts.
+    """From correlations of n frames (n, 2 my + 1, 2 mx + 1) at all shifts, in standard deviations of noise.
 
-    By expectation maximisation (Dempster, Laird and Rubin, J. R. Stat. Soc. B 39, 1977); noise is taken to be
-    Gaussian, so that a frame is at a shift with a likelihood that grows exponentially with height times
-    correlation.
+    By expectation maximisation (Dempster, Laird and Rubin, J. R. Stat. Soc. B 39, 1977). At frames' own shifts,
+    correlations are normally distributed, about one height, with the variance of noise, or more if frames are
+    bent: so log-likelihoods are correlations times height over variance. How shifts follow one another is left
+    open.
     """
     limit = tuple(n // 2 for n in correlations.shape[1:])
-    places = [np.arange(-most, most + 1) for most in limit]
     found = Expected(float(np.median(correlations.max(axis=(1, 2)))), np.zeros(2), np.maximum(limit, 1) / 2)
     for _ in range(UPDATES):
-        log_probability = found.log_probability(limit)
-        shares = found.height * correlations + log_probability.astype(correlations.dtype)
-        shares -= shares.max(axis=(1, 2), keepdims=True)
-        np.exp(shares, out=shares)
+        probability = found.probability(limit)
+        shares = likelihoods(correlations, found.weight)
+        shares *= probability.astype(shares.dtype)
         shares /= shares.sum(axis=(1, 2), keepdims=True)
         height = max(float((shares * correlations).sum(axis=(1, 2)).mean()), FAINT)
-        usual = shares.sum(axis=0) * (1 - ANYWHERE) * found.usual(limit) / np.exp(log_probability)
-        squares, middle = _moments(usual / usual.sum(), places)
-        found = Expected(height, middle, np.sqrt(squares - np.square(middle) + np.square(LEAST)))
-    squares, middles = _moments(shares, places)
-    return replace(found, unsure=float(np.sqrt((squares - np.square(middles)).clip(0).sum(axis=-1).mean())))
+        variance = float((shares * np.square(correlations - height)).sum(axis=(1, 2)).mean())
+        usual = shares.sum(axis=0) * (1 - ANYWHERE) * found.usual(limit) / probability
+        middle, squares = moments(usual / usual.sum())
+        weight = height / max(variance, 1)
+        found = Expected(weight, middle, np.sqrt(squares - np.square(middle) + np.square(LEAST)))
+    return found
 
 
-def _moments(shares: np.ndarray, places: list[np.ndarray]) -> tuple[np.ndarray, ...]:
-    """Mean squares of the coordinates (..., 2), and their means, from shares (..., ny, nx) of pixels.
+def likelihoods(correlations: np.ndarray, weight: float) -> np.ndarray:
+    """Of shifts (n, ny, nx), the largest 1; see `Expected`."""
+    found = weight * (correlations - correlations.max(axis=(1, 2), keepdims=True))
+    return np.exp(found, out=found)
 
-    `places` are the coordinates, in y and in x.
-    """
-    y, x = shares.sum(axis=-1), shares.sum(axis=-2)
-    return tuple(np.stack((y @ places[0] ** n, x @ places[1] ** n), axis=-1) for n in (2, 1))
+
+def moments(shares: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean shift (..., 2) px and mean squares (..., 2), from probabilities of shifts (..., ny, nx)."""
+    along = [shares.sum(axis=axis) for axis in (-1, -2)]
+    mean, squares = (
+        np.stack([(each * _places(each.shape[-1] // 2) ** n).sum(axis=-1) for each in along], axis=-1)
+        for n in (1, 2)
+    )
+    return mean, squares
+
+
+def _places(most: int) -> np.ndarray:
+    return np.arange(-most, most + 1)

@@ -78,7 +78,7 @@ class Smoothing:
     def __call__(self, batch: Batch, flows: Given) -> Batch:
         """`batch` with smoothed flow."""
         given, gives = batch.motion.flow, _gives(batch)
-        near, there = surroundings(batch, self.reach, flows, np.zeros_like(given[0]))
+        near, there = surroundings(batch.numbers, self.reach, flows, np.zeros_like(given[0]))
         flow = _windowed(near.reshape(len(near), -1), self._weights).reshape(given.shape)
         total = _windowed(there[:, None].astype(np.float32), self._weights)[:, 0]
         # Too little around it: the window's negative rims would outweigh it.

@@ -52,7 +52,7 @@ class Steadiness:
 
     def __call__(self, batch: Batch, shifts: Given) -> Batch:
         """`batch` with steady shifts."""
-        near, _ = surroundings(batch, self.reach, shifts, np.full(2, np.nan))
+        near, _ = surroundings(batch.numbers, self.reach, shifts, np.full(2, np.nan))
         rigid = batch.motion.rigid
         correction = self.correction(rigid, near, batch.motion.misfit).astype(np.float32)
         correction[batch.motion.flagged] = 0

@@ -13,10 +13,10 @@ from moco_dl.movie import Movie
 from moco_dl.network import STRIDE, PyramidFlowNet
 from moco_dl.options import CorrectOptions
 from moco_dl.pattern import fixed_pattern
-from moco_dl.reference import Estimate, build_reference, centred
-from moco_dl.rough import Rough, expected_shifts
-from moco_dl.samples import Move, Samples, draw_samples, sample_runs
-from moco_dl.shifts import Allowed, Expected
+from moco_dl.reference import Estimate, build_reference, centred, seed
+from moco_dl.rough import clear, correlations, walk_among_others, whole_shifts
+from moco_dl.samples import Move, Samples, chunks, draw_samples, sample_runs
+from moco_dl.walk import Walk, measure_walk
 
 SAMPLED = 50 * 2**20  # bytes of frames that are sampled of any movie: 60 to 200 frames
 LONG = 2  # times as many: how long a movie is from which on more of it are sampled
@@ -26,6 +26,17 @@ BINNED = 240  # px, shorter side from which on binned frames show enough
 PATTERN_PASSES = 2  # a detector's pattern is estimated this often, each time with better motion
 SETTLED = 0.05  # of the reference's contrast: a pattern that changes by less changes motion by next to nothing
 RIGID_PASSES = 2  # the reference is estimated this often from rigidly registered samples
+
+
+@dataclass(frozen=True)
+class Found:
+    """What samples of a movie show."""
+
+    reference: np.ndarray  # (H, W), or what the movie shows where a given one lies
+    estimator: Estimator  # of motion from it
+    walk: Walk | None  # how dim frames shift, each in the light of those around it; None: each for itself
+    samples: Samples
+    small: Samples  # averaged over `Survey.factor` pixels a side; with their motion, if there is a network
 
 
 @dataclass(frozen=True)
@@ -48,13 +59,13 @@ class Survey:
         """The same for what the network sees in the end."""
         return self.factor if self.options.quality == "fast" else 1
 
-    def found(self, given: np.ndarray | None = None) -> tuple[np.ndarray, Estimator, Samples, Samples]:
-        """Reference (H, W), or what the movie shows where a `given` one lies; the estimator of motion from it;
-        samples; and these averaged over `factor` x `factor` pixels, with their motion if there is a network.
-        """
+    def found(self, given: np.ndarray | None = None) -> Found:
+        """What the samples show; if a reference is `given`, of their motion from that."""
         samples, small = self._sampled()
-        reference, motion, expected = self._looked_at(samples, small, given)
+        reference, motion, walk = self._looked_at(samples, small, given)
         for _ in range(PATTERN_PASSES if self.network else 0):
+            if walk is not None and walk.lost:  # frames are not where they are taken to be, and explain little
+                break
             pattern = fixed_pattern(replace(samples, motion=motion), reference, self.mapping)
             if pattern is None:
                 break
@@ -62,25 +73,29 @@ class Survey:
             small = replace(small, pattern=binned(pattern[None], self.factor)[0])
             if before is not None and (pattern - before).std() < SETTLED * reference.std():
                 break
-            reference, motion, expected = self._looked_at(samples, small, given)
-        estimator, image = self._estimator(reference, self.binning, expected=expected), reference
+            reference, motion, walk = self._looked_at(samples, small, given)
+        estimator, image = self._estimator(reference, self.binning), reference
+        if walk is not None:
+            rigid = self._estimator(reference, self.factor, rigid=True)
+            walk = replace(walk, look=rigid.correlations)
         if self.network and given is not None:
             some = self._enough(samples)
             image, _ = self._made(samples.only(some), [lambda *_: motion[some]], first=given)
-        return image, estimator, samples, replace(small, motion=motion)
+        return Found(image, estimator, walk, samples, replace(small, motion=motion))
 
     def _looked_at(
         self, samples: Samples, small: Samples, given: np.ndarray | None
-    ) -> tuple[np.ndarray, np.ndarray | None, Expected | None]:
-        """Reference; motion of the samples from it if there is a network; and what shifts are expected."""
+    ) -> tuple[np.ndarray, np.ndarray | None, Walk | None]:
+        """Reference; motion of the samples from it if there is a network; how `small` ones walk, if dim."""
         if given is None:
             return self._reference(samples, small)
-        first = self._estimator(given, self.binning, rigid=True)
-        expected = expected_shifts(samples, first, self.mapping)
-        expected = expected and expected.times(self.binning)
-        if self.network is None:
-            return given, None, expected
-        return given, self._motion(samples, self._estimator(given, self.binning, expected=expected)), expected
+        rigid, walk, shifts = self._rigid(binned(given[None], self.factor)[0]), None, None
+        if not clear(small, rigid, self.mapping):
+            seen = correlations(small, rigid, self.mapping)
+            walk = measure_walk(seen, small.numbers, self.mapping, scale=self.factor)
+            shifts = self.factor * walk.of_samples(self.mapping)[0]
+        motion = self.network and self._motion(samples, self._estimator(given, self.binning), shifts)
+        return given, motion, walk
 
     def _sampled(self) -> tuple[Samples, Samples]:
         count = self.movie.shape[0]
@@ -92,31 +107,38 @@ class Survey:
             mapping=self.mapping,
         )
 
-    def _reference(
-        self, samples: Samples, small: Samples
-    ) -> tuple[np.ndarray, np.ndarray | None, Expected | None]:
+    def _reference(self, samples: Samples, small: Samples) -> tuple[np.ndarray, np.ndarray | None, Walk | None]:
         """Reference (H, W), made of some samples; the motion of all if there is a network; see `_looked_at`.
 
         Motion is found on `small` ones first. Not only because it is faster: in dim movies, averages show more
         than details.
         """
         size, factor = self.movie.shape[1:], self.factor
-        some = self._enough(samples)
-        few = samples.only(some)
-        rough = Rough(partial(self._estimator, rigid=True), self._move, self.mapping)
-        reference, _ = self._made(small.only(some), [rough] * RIGID_PASSES)
-        expected = rough.expected and rough.expected.times(factor)
+        some, shifts, walk = self._enough(samples), None, None
+        first = seed(small.only(some))
+        if clear(small.only(some), self._rigid(first), self.mapping):
+            estimates = [self._centred_shifts] * RIGID_PASSES
+        else:
+            whole, walk = walk_among_others(small, self._rigid, self._move, self.mapping, scale=factor)
+            some, shifts, estimates = np.ones(len(small), bool), whole[:, :, 0, 0], [lambda *_: whole]
+        reference, _ = self._made(small.only(some), estimates, first=first)
         if self.network is None:
-            return reference, None, expected
-        motion = torch.from_numpy(self._motion(small, self._estimator(reference, expected=rough.expected)))
+            return reference, None, walk
+        few = samples.only(some)
+        motion = torch.from_numpy(self._motion(small, self._estimator(reference), shifts))
         motion = enlarged(motion, factor, tuple(-(-n // STRIDE) for n in size)).numpy()
         reference = reference.repeat(factor, 0).repeat(factor, 1)[: size[0], : size[1]]
         reference, used = self._made(few, [lambda *_: centred(motion[some])], first=reference)
         if factor > 1 and self.options.quality == "best":
-            motion = self._motion(samples, self._estimator(reference, expected=expected))
+            motion = self._motion(
+                samples, self._estimator(reference), None if shifts is None else factor * shifts
+            )
             reference, used = self._made(few, [lambda *_: centred(motion[some])], first=reference)
         # Less what those that were used have in common.
-        return reference, motion + (used - motion[some])[0], expected
+        return reference, motion + (used - motion[some])[0], walk
+
+    def _centred_shifts(self, samples: Samples, reference: np.ndarray) -> np.ndarray:
+        return centred(whole_shifts(samples, self._rigid(reference), self.mapping))
 
     def _enough(self, samples: Samples) -> np.ndarray:
         """(n,) bool: which of the samples a reference is made of."""
@@ -131,28 +153,29 @@ class Survey:
     def _move(self) -> Move:
         return partial(move_known, device=full_device(self.device))
 
-    def _estimator(
-        self,
-        reference: np.ndarray,
-        binning: int = 1,
-        *,
-        rigid: bool = False,
-        expected: Expected | None = None,
-    ) -> Estimator:
+    def _rigid(self, reference: np.ndarray) -> Estimator:
+        return self._estimator(reference, rigid=True)
+
+    def _estimator(self, reference: np.ndarray, binning: int = 1, *, rigid: bool = False) -> Estimator:
         most = self.options.max_shift  # in px of the movie; the reference may have larger ones
         limit = 0.15 * min(reference.shape) if most is None else most * reference.shape[0] / self.movie.shape[1]
         network = None if rigid else self.network
         return Estimator(
             reference,
             network,
-            allowed=Allowed(limit, expected),
+            max_shift=limit,
             device=self.device,
             binning=binning,
             precision=getattr(torch, self.options.precision),
         )
 
-    def _motion(self, samples: Samples, estimator: Estimator) -> np.ndarray:
-        return np.concatenate([motion.total() for motion in self.mapping(estimator, samples.chunks())])
+    def _motion(self, samples: Samples, estimator: Estimator, shifts: np.ndarray | None) -> np.ndarray:
+        """(n, 2, h, w) of samples, whose `shifts` (n, 2) may be known."""
+
+        def found(some: np.ndarray) -> np.ndarray:
+            return estimator(samples[some], shifts=None if shifts is None else shifts[some]).total()
+
+        return np.concatenate(list(self.mapping(found, chunks(np.arange(len(samples))))))
 
 
 def frames_in(size: int, movie: Movie, least: int, most: int) -> int:

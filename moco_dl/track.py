@@ -197,7 +197,7 @@ class Tracking:
     def _modes(self, batch: Batch, given: Given) -> tuple[np.ndarray, ...]:
         """What frames tell, which of them are known, their modes, and how much of their noise is in these."""
         reach, visible = self.reach, self._tracker.visible
-        near, there = surroundings(batch, reach, given, np.append(np.zeros(len(visible)), 1.0))
+        near, there = surroundings(batch.numbers, reach, given, np.append(np.zeros(len(visible)), 1.0))
         here = slice(reach, len(near) - reach)
         return near[here], there[here], *self._tracker.in_time(near[:, :-1], there, near[:, -1])
 

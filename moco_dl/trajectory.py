@@ -68,7 +68,7 @@ class Trajectory:
 
     def __call__(self, batch: Batch, given: Given) -> Batch:
         """The batch with the most probable paths."""
-        near, there = surroundings(batch, self.reach, given, np.zeros((2, 3)))
+        near, there = surroundings(batch.numbers, self.reach, given, np.zeros((2, 3)))
         found, motion = self._path.of(batch.motion), batch.motion
         more = np.zeros_like(found)
         for lags, frames in frames_alike(sliding_window_view(there, 2 * self.reach + 1)):

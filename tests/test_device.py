@@ -11,7 +11,6 @@ from moco_dl.errors import NrcorrectError
 from moco_dl.infer import Estimator, averaged, binned, sent_binned
 from moco_dl.intensity import counts
 from moco_dl.parallel import Workers
-from moco_dl.shifts import Allowed
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +20,7 @@ def network():
 
 @pytest.fixture()
 def estimator(network, known_movie):
-    return Estimator(known_movie[0].mean(axis=0, dtype=np.float32), network, allowed=Allowed(10.0), device=CPU)
+    return Estimator(known_movie[0].mean(axis=0, dtype=np.float32), network, max_shift=10.0, device=CPU)
 
 
 def out_of_memory_above(estimator, most, monkeypatch):

@@ -56,7 +56,7 @@ def test_the_network_sees_no_frames_close_to_samples(known_movie, monkeypatch):
     movie, corrector = ArrayMovie(known_movie[0]), Corrector(options)
     plan, looks = corrector.prepare(movie), []
 
-    def noted(frames, judged, seen):
+    def noted(frames, judged, seen, _):
         looks.append(seen)
         return plan.estimator(frames, judged, seen)
 

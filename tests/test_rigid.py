@@ -4,7 +4,6 @@ import torch
 from scipy.ndimage import gaussian_filter
 
 from moco_dl.rigid import RigidRegistration
-from moco_dl.shifts import Allowed
 
 
 def scene(shape=(120, 140), seed=0):
@@ -20,7 +19,7 @@ def cut(image, dy, dx, shape=(80, 100)):
 @pytest.mark.parametrize(("dy", "dx"), [(0, 0), (3, -2), (-9, 7)])
 def test_shift_sign_and_size(dy, dx):
     image = scene()
-    found = RigidRegistration(cut(image, 0, 0), Allowed(12)).shifts(cut(image, dy, dx)[None])[0]
+    found = RigidRegistration(cut(image, 0, 0), 12).shifts(cut(image, dy, dx)[None])[0]
     np.testing.assert_allclose(found, [dy, dx], atol=0.15)
 
 
@@ -28,13 +27,13 @@ def test_photon_noise_and_odd_sizes():
     image, rng = scene(), np.random.default_rng(1)
     shape = (71, 83)
     noisy = torch.from_numpy(rng.poisson(0.3 * cut(image, 4, -3, shape).numpy().clip(0)).astype(np.float32))
-    found = RigidRegistration(cut(image, 0, 0, shape), Allowed(12)).shifts(noisy[None])[0]
+    found = RigidRegistration(cut(image, 0, 0, shape), 12).shifts(noisy[None])[0]
     np.testing.assert_allclose(found, [4, -3], atol=1.0)
 
 
 def test_shifts_stay_within_the_limit():
     image = scene()
-    found = RigidRegistration(cut(image, 0, 0), Allowed(3)).shifts(cut(image, 9, -9)[None])
+    found = RigidRegistration(cut(image, 0, 0), 3).shifts(cut(image, 9, -9)[None])
     assert found.abs().max() <= 3.5
 
 
@@ -42,14 +41,14 @@ def test_missing_pixels_are_tolerated():
     image = scene()
     frame = cut(image, 2, 3)
     frame[:, :9] = torch.nan
-    found = RigidRegistration(cut(image, 0, 0), Allowed(12)).shifts(frame[None])[0]
+    found = RigidRegistration(cut(image, 0, 0), 12).shifts(frame[None])[0]
     np.testing.assert_allclose(found, [2, 3], atol=0.3)
 
 
 def test_a_frame_does_not_depend_on_those_beside_it():
     """To the last bit among equally many; how many there are may show in the rounding of Fourier transforms."""
     image = scene()
-    registration = RigidRegistration(cut(image, 0, 0), Allowed(12))
+    registration = RigidRegistration(cut(image, 0, 0), 12)
     frames = torch.stack([cut(image, dy, 2 * dy) for dy in range(-3, 4)])
     together = registration.shifts(frames)
     for frame, shift in zip(frames, together, strict=True):
@@ -62,7 +61,7 @@ def test_a_frame_does_not_depend_on_those_beside_it():
 def test_stripes_are_not_followed(shape):
     image, rng = scene(), np.random.default_rng(2)
     frames = cut(image, 2, -3) + torch.from_numpy(20 * rng.standard_normal(shape).astype(np.float32))
-    found = RigidRegistration(cut(image, 0, 0), Allowed(12)).shifts(frames)
+    found = RigidRegistration(cut(image, 0, 0), 12).shifts(frames)
     np.testing.assert_allclose(found, np.broadcast_to([2, -3], (8, 2)), atol=0.15)
 
 
@@ -72,5 +71,5 @@ def test_hot_pixels_that_stay_in_place_are_not_followed():
     places = rng.integers(20, 60, (2, 12))
     for images in (reference, frame):
         images[tuple(places)] += 40 * image.std()
-    found = RigidRegistration(reference, Allowed(12)).shifts(frame[None])[0]
+    found = RigidRegistration(reference, 12).shifts(frame[None])[0]
     np.testing.assert_allclose(found, [2, -3], atol=0.3)

@@ -127,8 +127,8 @@ def correct(
     def run(job: "Job", progress: Callable[[int, int], None]) -> str:  # noqa: F821 (imported lazily)
         done = correct_file(job, corrector, reference, progress, command=shlex.join(sys.argv))
         verdict = "" if done.verdict is None else f"; {done.verdict.kind}: {done.verdict.sentence}"
-        if done.lost:
-            verdict += f"; too dim, may be off by about {done.lost:.1f} px: average neighbouring frames first"
+        if done.off:
+            verdict += f"; too dim, may be off by about {done.off:.1f} px: average neighbouring frames first"
         return f"{len(done.rigid)} frames, rigid shifts up to {abs(done.rigid).max():.1f} px{verdict}"
 
     _run_all(jobs, run, quiet)

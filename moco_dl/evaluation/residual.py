@@ -6,7 +6,6 @@ import numpy as np
 import torch
 
 from moco_dl.rigid import RigidRegistration
-from moco_dl.shifts import Allowed
 
 COMPONENTS = 10  # principal components that are looked at
 EXTREMES = 0.1  # share of the frames at each end of a component that are averaged
@@ -18,7 +17,7 @@ def shifts(frames: np.ndarray, reference: np.ndarray, max_shift: float) -> np.nd
 
     Backward, as fields are. By the correlation of the correction's own rigid stage (`rigid.py`).
     """
-    rigid = RigidRegistration(torch.from_numpy(reference.astype(np.float32)), Allowed(max_shift))
+    rigid = RigidRegistration(torch.from_numpy(reference.astype(np.float32)), max_shift)
     return rigid.shifts(torch.from_numpy(frames.astype(np.float32))).numpy()
 
 
