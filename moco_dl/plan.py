@@ -63,9 +63,8 @@ class Plan:
     pattern: np.ndarray | None = None  # (H, W) float32 that adds to all frames, see `pattern.py`
     # px (2, h, w), taken off all flows: what they have in common, and how a given reference is bent beside it.
     constant: np.ndarray | float = 0.0
-    offset: np.ndarray | float = (
-        0.0  # px (2,), taken off all shifts: how far a given reference is from the movie's
-    )
+    # px (2,), taken off all shifts: how far a given reference is from the movie's.
+    offset: np.ndarray | float = 0.0
     errors: Errors | None = None  # of the last step's fields
     trajectory: Trajectory | None = None  # of frames' paths; None: they stay as they are found
     steadiness: Steadiness = field(default_factory=Steadiness)  # of the whole frame's shift

@@ -30,9 +30,7 @@ class Walk:
     expected: Expected
     samples: Given  # likelihoods of shifts (ny, nx), by number
     unsure: float = 0.0  # px, root mean square by which shifts are off that are found
-    look: Callable[[np.ndarray], np.ndarray] | None = (
-        None  # frames (n, H, W) of the movie -> their correlations
-    )
+    look: Callable[[np.ndarray], np.ndarray] | None = None  # frames (n, H, W) of the movie -> correlations
     scale: int = 1  # px of the movie
 
     @property
