@@ -76,8 +76,8 @@ class Survey:
             reference, motion, walk = self._looked_at(samples, small, given)
         estimator, image = self._estimator(reference, self.binning), reference
         if walk is not None:
-            rigid = self._estimator(reference, self.factor, rigid=True)
-            walk = replace(walk, look=rigid.correlations)
+            rigid = self._rigid(binned(reference[None], self.factor)[0])
+            walk = replace(walk, look=lambda frames: rigid.correlations(binned(frames, self.factor)))
         if self.network and given is not None:
             some = self._enough(samples)
             image, _ = self._made(samples.only(some), [lambda *_: motion[some]], first=given)

@@ -146,6 +146,18 @@ def test_it_is_told_if_frames_hardly_show_where_they_are(dimmest, tmp_path):
     assert ["too dim" in result.stderr for result in told] == [True, False]
 
 
+@pytest.mark.parametrize("given", [False, True])
+def test_frames_of_any_size_are_looked_at_alike(given):
+    """Samples and others are compared at as many shifts, also where frames are binned unevenly."""
+    options = movie_options(frames=26, size=256, photons=0.1)
+    frames = np.stack([frame for frame, _ in SyntheticMovie(3, options)])[:, :253]
+    reference = frames.mean(axis=0) if given else None
+    movie, corrector = ArrayMovie(frames), Corrector(CorrectOptions(ref_frames=20, device="cpu"))
+    plan = corrector.prepare(movie, reference)
+    assert plan.walk.seen(frames[:3]).shape[1:] == next(iter(plan.walk.samples.values())).shape
+    assert sum(len(batch.frames) for batch in corrector.batches(movie, plan)) == len(frames)
+
+
 def test_a_largest_shift_is_in_pixels_of_the_movie(monkeypatch):
     """Also where frames are binned: at first, to make the reference."""
     seen = []
