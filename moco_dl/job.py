@@ -82,7 +82,7 @@ class Done:
 
     rigid: np.ndarray  # (T, 2) px
     verdict: Verdict | None  # None: no page was wanted
-    off: float = 0.0  # px by which fields may be off, as frames hardly show where they are; 0: they do
+    off: float = 0.0  # px by which fields may be off, as frames do not show where they are
 
 
 def correct_file(
@@ -105,8 +105,7 @@ def correct_file(
                 batches = corrector.batches(movie, found, look)
                 rigid = _drain(batches, write, watch, movie.shape[0], progress)
             verdict = None if watch is None else _conclude(job, part, watch, about)
-    off = found.off if found.walk is not None and found.walk.lost else 0.0
-    return Done(rigid, verdict, off)
+    return Done(rigid, verdict, found.off)
 
 
 def _watch(job: Job, movie: Movie, found: Plan) -> Watch | Evaluator | None:

@@ -12,7 +12,7 @@ from moco_dl.walk import Walk, measure_walk
 CLEAR = 30.0  # standard deviations of noise: frames whose peaks are higher tell by themselves where they are
 LOOKED_AT = 20  # samples, from which it is seen whether they do
 LEAST = 20  # samples, fewer of which do not show how far they usually move
-PASSES = 2
+PASSES = 2  # of these, each time with the others where the last has found them
 
 
 def whole_shifts(samples: Samples, estimator: Estimator, mapping: Callable = map) -> np.ndarray:
@@ -50,7 +50,7 @@ def walk_among_others(
     for _ in range(PASSES):
         seen = correlations_with_others(samples, motion, register, move, mapping)
         walk = measure_walk(seen, samples.numbers, mapping, scale)
-        motion = centred(walk.of_samples(mapping)[0][:, :, None, None])
+        motion = centred(walk.found[:, :, None, None])
     return motion, walk
 
 

@@ -21,9 +21,8 @@ class Expected:
     weight: float  # of a frame's correlation with the reference, in the log-likelihood of its shift
     middle: np.ndarray  # (2,) px, in y and in x
     spread: np.ndarray  # (2,) px
-    step: float = (
-        np.inf
-    )  # px, root mean square along either axis from one frame to the next; infinite: any alike
+    # px, root mean square along either axis from one frame to the next; infinite: each moves for itself.
+    step: float = np.inf
 
     def usual(self, limit: tuple[int, int]) -> np.ndarray:
         """(2 my + 1, 2 mx + 1) probability of shifts by whole px up to `limit` (my, mx), but for the few."""

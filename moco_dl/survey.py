@@ -16,7 +16,7 @@ from moco_dl.pattern import fixed_pattern
 from moco_dl.reference import Estimate, build_reference, centred, seed
 from moco_dl.rough import clear, correlations, walk_among_others, whole_shifts
 from moco_dl.samples import Move, Samples, chunks, draw_samples, sample_runs
-from moco_dl.walk import Walk, measure_walk
+from moco_dl.walk import LOST, Walk, measure_walk
 
 SAMPLED = 50 * 2**20  # bytes of frames that are sampled of any movie: 60 to 200 frames
 LONG = 2  # times as many: how long a movie is from which on more of it are sampled
@@ -64,7 +64,9 @@ class Survey:
         samples, small = self._sampled()
         reference, motion, walk = self._looked_at(samples, small, given)
         for _ in range(PATTERN_PASSES if self.network else 0):
-            if walk is not None and walk.lost:  # frames are not where they are taken to be, and explain little
+            if (
+                walk is not None and walk.off > LOST
+            ):  # frames are not where they are taken to be, and explain little
                 break
             pattern = fixed_pattern(replace(samples, motion=motion), reference, self.mapping)
             if pattern is None:
@@ -93,7 +95,7 @@ class Survey:
         if not clear(small, rigid, self.mapping):
             seen = correlations(small, rigid, self.mapping)
             walk = measure_walk(seen, small.numbers, self.mapping, scale=self.factor)
-            shifts = self.factor * walk.of_samples(self.mapping)[0]
+            shifts = self.factor * walk.found
         motion = self.network and self._motion(samples, self._estimator(given, self.binning), shifts)
         return given, motion, walk
 

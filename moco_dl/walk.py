@@ -18,7 +18,7 @@ from moco_dl.shifts import Expected, likelihoods, measure_expected, moments
 
 REACH = 8  # frames on either side that are looked at
 FOUND = 0.8  # px by which shifts may be off, root mean square: the steps that follow make up for it
-LOST = 0.5  # px by which they may still be off then, from which on it is told
+LOST = 0.5  # px by which fields may still be off then: more, and frames hardly show where they are
 JUMPS = 0.02  # of the steps from a frame to the next, which may lead anywhere
 STEPS = (0.7, 1.0, 1.4, 2.0, 2.8, 4.0, np.inf)  # px, to choose from
 
@@ -29,7 +29,8 @@ class Walk:
 
     expected: Expected
     samples: Given  # likelihoods of shifts (ny, nx), by number
-    unsure: float = 0.0  # px, root mean square by which shifts are off that are found
+    found: np.ndarray | None = None  # (m, 2) px, expected shifts of the samples
+    unsure: float = 0.0  # px, root mean square by which these are off
     look: Callable[[np.ndarray], np.ndarray] | None = None  # frames (n, H, W) of the movie -> correlations
     scale: int = 1  # px of the movie
 
@@ -37,11 +38,6 @@ class Walk:
     def off(self) -> float:
         """px of the movie by which fields may be off, as frames do not show where they are."""
         return math.sqrt(max((self.scale * self.unsure) ** 2 - FOUND**2, 0))
-
-    @property
-    def lost(self) -> bool:
-        """Whether frames hardly show where they are."""
-        return self.off > LOST
 
     @property
     def reach(self) -> int:
@@ -75,7 +71,7 @@ class Walk:
         return mean.astype(np.float32), (squares - np.square(mean)).clip(0)
 
     def of_samples(self, mapping: Callable = map) -> tuple[np.ndarray, np.ndarray]:
-        """The same of all samples."""
+        """The same of all samples (m,)."""
         found = mapping(lambda numbers: self.shifts(numbers, self.samples), self._stretches())
         return tuple(np.concatenate(parts) for parts in zip(*found, strict=True))
 
@@ -145,5 +141,5 @@ def measure_walk(
         if likely < most:
             break
         best, most = walk, likely
-    _, squares = best.of_samples(mapping)
-    return replace(best, unsure=float(np.sqrt(squares.sum(axis=1).mean())))
+    found, squares = best.of_samples(mapping)
+    return replace(best, found=found, unsure=float(np.sqrt(squares.sum(axis=1).mean())))

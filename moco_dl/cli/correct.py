@@ -115,6 +115,7 @@ def correct(
         from moco_dl.job import correct_file
         from moco_dl.options import CorrectOptions
         from moco_dl.reference import load_image
+        from moco_dl.walk import LOST
 
     jobs = _plan(movies, out, outdir, options, kinds=_kinds(options))
     shared = None if ref in ("median", "mean") else Path(ref)
@@ -127,7 +128,7 @@ def correct(
     def run(job: "Job", progress: Callable[[int, int], None]) -> str:  # noqa: F821 (imported lazily)
         done = correct_file(job, corrector, reference, progress, command=shlex.join(sys.argv))
         verdict = "" if done.verdict is None else f"; {done.verdict.kind}: {done.verdict.sentence}"
-        if done.off:
+        if done.off > LOST:
             verdict += f"; too dim, may be off by about {done.off:.1f} px: average neighbouring frames first"
         return f"{len(done.rigid)} frames, rigid shifts up to {abs(done.rigid).max():.1f} px{verdict}"
 
