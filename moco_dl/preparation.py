@@ -10,11 +10,12 @@ from moco_dl.anchor import displacement
 from moco_dl.batch import DOUBTFUL, Batch, Equations, Motion, chosen, filtered, joined, run_slices
 from moco_dl.covariance import learned
 from moco_dl.equations import linearise, response
-from moco_dl.infer import binned, move_known
+from moco_dl.infer import binned, move, move_known
 from moco_dl.network import STRIDE
 from moco_dl.plan import Plan, Step
 from moco_dl.prior import measure_prior
 from moco_dl.refine import Refiner
+from moco_dl.rest import rest_weights
 from moco_dl.samples import Samples, chunks
 from moco_dl.smooth import Smoothing, choose_width
 from moco_dl.steady import measure_steadiness
@@ -84,9 +85,10 @@ class Preparation:
             plan = replace(plan, reference=self.given, offset=shift, constant=rest - placed.flow.mean(axis=0))
         del template  # to save memory
         equations = self._equations(fine, samples, motion, parts)
+        weights = rest_weights(plan.steps[-1], samples, trusted)
         both = (  # neither needs the other
             partial(_share_told, fine, samples, motion, parts),
-            partial(self._step, fine, samples, motion, equations, trusted),
+            partial(self._step, fine, samples, motion, equations, trusted, weights),
         )
         told, last = self.mapping(lambda find: find(), both)
         fine.difference.forget_parts()
@@ -95,21 +97,31 @@ class Preparation:
             chunks(np.arange(len(samples))),
         )
         last = replace(last, equations=joined(filled), last=True)
-        return self._concluded(replace(plan, steps=(*plan.steps, last), told=told), samples)
+        return self._concluded(replace(plan, steps=(*plan.steps, last), told=told), samples, trusted)
 
-    def _concluded(self, plan: Plan, samples: Samples) -> Plan:
-        """`plan` with what the motion of samples shows after the last step."""
+    def _concluded(self, plan: Plan, samples: Samples, trusted: np.ndarray) -> Plan:
+        """`plan` with what the motion of samples shows after the last step.
+
+        The reference, if it was not given, is moved to where the tissue rests.
+        """
         last = plan.steps[-1]
-        found, total = [], 0.0
+        found, means = [], 0.0
+        alike = np.ones(len(samples))
+        weights = alike if self.given is not None else rest_weights(last, samples, trusted)
+        shares = np.stack([w / w.sum() for w in (alike, weights)])
         told = self._told(last, samples)
-        for batch in self._after(last, told):
-            total = total + batch.motion.flow.sum(axis=0, dtype=np.float64)
+        for which, batch in zip(samples.stretches(), self._after(last, told), strict=True):
+            means = means + np.einsum("mn,nchw->mchw", shares[:, which], batch.motion.flow)
             little = replace(batch.motion, flow=batch.motion.flow.mean(axis=3, keepdims=True))  # to save memory
             found.append(replace(batch, motion=little))
         paths = last.tracker.prior.paths
         # What is left of a path would look like an error of the tissue's motion.
         errors = last.tracker.errors(last.refiner, 0.0 if paths else last.tracking.excess(told))
-        plan = replace(plan, constant=plan.constant + (total / len(samples)).astype(np.float32), errors=errors)
+        middle, rest = means.astype(np.float32)
+        nowhere = np.zeros((1, 2), np.float32)
+        there = Motion(nowhere, (middle - rest)[None], flagged=np.zeros(1, bool))
+        (reference,) = move(plan.reference[None], there, STRIDE, "bicubic", device=plan.computing)
+        plan = replace(plan, reference=reference, constant=plan.constant + rest, errors=errors)
         if self.smooth is not None:
             return plan
         moved = joined(batch.motion for batch in found)
@@ -161,10 +173,16 @@ class Preparation:
         return chosen(joined(found), np.argsort(np.concatenate(places)))
 
     def _step(
-        self, refiner: Refiner, samples: Samples, motion: Motion, equations: Equations, trusted: np.ndarray
+        self,
+        refiner: Refiner,
+        samples: Samples,
+        motion: Motion,
+        equations: Equations,
+        trusted: np.ndarray,
+        weights: np.ndarray | None = None,
     ) -> Step:
-        """A step, with filters for a prior that is measured on samples' equations."""
-        prior = measure_prior(refiner, equations, samples.runs, trusted)
+        """A step, with filters for a prior that is measured on samples' equations; see `measure_prior`."""
+        prior = measure_prior(refiner, equations, samples.runs, trusted, weights)
         misfit = equations.misfit / _usual(equations)
         uneven = bool(np.log(np.maximum(misfit, LEAST_MISFIT)[trusted]).std() > UNEVEN)
         clear = trusted * (clarity(misfit) if uneven else 1.0)
@@ -212,7 +230,7 @@ def _length(motion: Motion, other: Motion | None = None) -> float:
 
 def _stretches(samples: Samples, motion: Motion) -> Iterator[tuple[slice, Batch]]:
     """Places of samples that follow one another in the movie, and these as a batch, but for what they show."""
-    for which in run_slices(samples.numbers - np.arange(len(samples))):
+    for which in samples.stretches():
         nothing = np.empty((which.stop - which.start, 0, 0))
         yield which, Batch(int(samples.numbers[which.start]), nothing, chosen(motion, which))
 

@@ -55,12 +55,18 @@ class Prior:
         return replace(self, lasting=(max(frames, ANEW),), motion=np.ones(1), activity=np.zeros(1))
 
 
-def measure_prior(refiner: Refiner, equations: Equations, runs: np.ndarray, trusted: np.ndarray) -> Prior:
+def measure_prior(
+    refiner: Refiner,
+    equations: Equations,
+    runs: np.ndarray,
+    trusted: np.ndarray,
+    weights: np.ndarray | None = None,
+) -> Prior:
     """Prior from the equations of n sampled frames, of those that are `trusted` (n,).
 
     `runs` (n,) numbers the runs of consecutive frames. If no run is longer than one frame, nothing is known
-    about time, and the tissue is taken to move anew in each frame. What all frames share is taken for
-    the reference's error.
+    about time, and the tissue is taken to move anew in each frame. What all frames share, in the mean with
+    `weights` (n,), is taken for the reference's error.
     """
     kinds, matrix = refiner.basis.kinds(), refiner.matrix.numpy()
     squares = np.square(equations.left[trusted]).mean(axis=0)
@@ -76,7 +82,7 @@ def measure_prior(refiner: Refiner, equations: Equations, runs: np.ndarray, trus
     visible, modes = np.linalg.eigh(alone.matrix)
     shown = visible > BLIND * visible[-1]
     visible, modes = visible[shown], modes[:, shown]
-    mean = equations.seen[trusted].mean(axis=0)
+    mean = np.average(equations.seen[trusted], axis=0, weights=None if weights is None else weights[trusted])
     smooth, falling = refiner.basis.tissue_shapes()
     effects = visible * _diagonals(modes, smooth, falling) / noise
     told = alone.equations(equations.seen - mean) @ modes / np.sqrt(noise * visible)

@@ -6,6 +6,7 @@ from threading import Lock
 
 import numpy as np
 
+from moco_dl.batch import run_slices
 from moco_dl.errors import NrcorrectError
 
 RUN = 10  # consecutive frames of a run, averaged before the median, so that dim movies keep their light
@@ -109,6 +110,10 @@ class Samples:
         """Places of the samples of each run; of each sample alone, if there are few runs."""
         runs = self.runs if len(np.unique(self.runs)) >= LEAST_RUNS else np.arange(len(self))
         return [np.flatnonzero(runs == run) for run in np.unique(runs)]
+
+    def stretches(self) -> list[slice]:
+        """Places of samples that follow one another in the movie."""
+        return run_slices(self.numbers - np.arange(len(self)))
 
     def some(self, count: int) -> np.ndarray:
         """(n,) bool: about so many of them, runs from all over the movie."""

@@ -22,7 +22,7 @@ class TimeFilter:
 
         `sizes` (modes,) is what a mode of unit variance adds to squared errors.
         """
-        self._prior, self._visible, self.vigour = prior, visible, vigour
+        self._prior, self._visible, self._sizes, self.vigour = prior, visible, sizes, vigour
         self._around, self._usual_weights = (lru_cache(maxsize=16)(f) for f in (self._around, self._weights))
         errors = [sizes @ self._unknown(reach) for reach in REACHES]
         self.reach = next(r for r, error in zip(REACHES, errors, strict=True) if error <= ENOUGH * errors[-1])
@@ -31,6 +31,11 @@ class TimeFilter:
     def lookahead(self) -> int:
         """Frames on either side that must be known."""
         return self.reach + (REACH if self.vigour else 0)
+
+    @property
+    def lost(self) -> float:
+        """Expected squared error of a frame, over the square of the motion that the prior expects."""
+        return float(self._sizes @ self.unknown() / self._sizes.sum())
 
     def unknown(self, excess: float = 0.0) -> np.ndarray:
         """(modes,) variance, over that of the prior, that stays unknown far from the ends of the movie.

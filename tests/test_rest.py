@@ -1,0 +1,101 @@
+"""Where tissue lies that rests at times, and is in bouts at others."""
+
+import numpy as np
+import pytest
+from drawn import draw, textured_refiner
+
+import moco_dl
+from moco_dl.batch import Equations, Motion
+from moco_dl.infer import move_known
+from moco_dl.network import STRIDE
+from moco_dl.plan import Step
+from moco_dl.prior import measure_prior
+from moco_dl.rest import rest_weights
+from moco_dl.samples import Samples
+from moco_dl.synth import SyntheticMovie, movie_options
+from moco_dl.track import Tracker
+from moco_dl.vigour import measure_vigour
+
+FRAMES = 120
+BOUT = np.isin(np.arange(FRAMES) // 20, (1, 4))
+
+
+@pytest.fixture(scope="module")
+def refiner():
+    return textured_refiner()
+
+
+def step_of(refiner, sizes, *, noise=4.0):
+    """A step on equations of frames whose tissue moves by so much (frames,), px."""
+    unknowns, _ = draw(refiner, FRAMES, tissue=1.0, lasting=2.0, seed=3)
+    _, errors = draw(refiner, FRAMES, noise=noise, seed=4)
+    seen = (unknowns * sizes[:, None]) @ refiner.matrix.numpy() + errors
+    equations = Equations(seen, seen, np.ones(FRAMES))
+    tracker = Tracker(refiner, measure_prior(refiner, equations, np.zeros(FRAMES, int), np.ones(FRAMES, bool)))
+    tracker.follow(measure_vigour(tracker.told(seen), tracker.visible))
+    none = np.zeros((FRAMES, 2), np.float32)
+    motion = Motion(none, none[:, :, None, None], flagged=np.zeros(FRAMES, bool))
+    return Step(refiner, tracker, motion, equations)
+
+
+def samples_from(first):
+    each = np.arange(FRAMES)
+    return Samples(np.zeros((FRAMES, 1, 1)), each, 0 * each, first + each)
+
+
+def test_frames_of_bouts_count_little(refiner):
+    trusted = np.ones(FRAMES, bool)
+    trusted[::7] = False
+    weights = rest_weights(step_of(refiner, np.where(BOUT, 0.4, 0.04)), samples_from(50), trusted)
+    assert not weights[~trusted].any()
+    assert weights[trusted & BOUT].mean() < 0.2 * weights[trusted & ~BOUT].mean()
+
+
+def test_without_bouts_all_frames_count_alike(refiner):
+    weights = rest_weights(step_of(refiner, np.full(FRAMES, 0.2)), samples_from(0), np.ones(FRAMES, bool))
+    np.testing.assert_array_equal(weights, 1)
+
+
+def test_what_all_frames_share_is_their_weighted_mean(refiner):
+    equations, weights = step_of(refiner, np.full(FRAMES, 0.2)).equations, np.arange(FRAMES) % 3
+    trusted = np.arange(FRAMES) != 5
+    prior = measure_prior(refiner, equations, np.zeros(FRAMES, int), trusted, weights)
+    expected = (weights * trusted) @ equations.seen / (weights * trusted).sum()
+    np.testing.assert_allclose(prior.common, expected)
+
+
+@pytest.fixture(scope="module")
+def restless():
+    """A movie in bouts, its truth (T, 2, h, w) on the coarse grid, and how it is corrected."""
+    drawn = SyntheticMovie(107, movie_options(frames=120, size=128, photons=5.0, calm=0.1))
+    frames, truth = (np.stack(x) for x in zip(*drawn, strict=True))
+    return frames, truth[..., ::STRIDE, ::STRIDE], moco_dl.correct(frames)
+
+
+def without_shift(field):
+    return field - np.median(field, axis=(-2, -1), keepdims=True)
+
+
+def lengths(field):
+    return float(np.hypot(*field[:, 4:-4, 4:-4]).mean())
+
+
+def test_fields_are_zero_where_tissue_rests(restless):
+    """Not at the middle of all motion: bouts go to one side."""
+    _, truth, result = restless
+    still = without_shift(np.median(result.fields[:][..., ::STRIDE, ::STRIDE] - truth, axis=0))
+    assert lengths(still) < 0.25 * lengths(without_shift(truth.mean(axis=0)))
+
+
+def test_the_reference_lies_where_frames_are_brought(restless):
+    """Of the mean image, moved along the mean motion, it is most like that which is not moved."""
+    _, truth, result = restless
+    middle = without_shift(truth.mean(axis=0)).astype(np.float32)[None]
+    mean = result.corrected.mean(axis=0, dtype=np.float32)[None]
+    reference = move_known(result.reference[None], 0 * middle + 0.5)  # which blurs, as it does below
+
+    def apart(times):
+        return np.square(move_known(mean, times * middle + 0.5) - reference)[0, 16:-16, 16:-16].mean()
+
+    before, here, after = apart(-1), apart(0), apart(1)
+    assert abs(before - after) / (2 * (before - 2 * here + after)) < 0.3
