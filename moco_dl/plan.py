@@ -61,7 +61,8 @@ class Plan:
     apart: int = 1  # frames, of which the network sees one
     width: float = 0.0  # frames, sigma of the smoothing of the network's fields in time
     pattern: np.ndarray | None = None  # (H, W) float32 that adds to all frames, see `pattern.py`
-    # px (2, h, w), taken off all flows: what they have in common, and how a given reference is bent beside it.
+    # px (2, h, w), taken off all flows: what they have in common, or where tissue in bouts rests; and how a
+    # given reference is bent beside it.
     constant: np.ndarray | float = 0.0
     # px (2,), taken off all shifts: how far a given reference is from the movie's.
     offset: np.ndarray | float = 0.0

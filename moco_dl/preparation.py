@@ -102,7 +102,7 @@ class Preparation:
     def _concluded(self, plan: Plan, samples: Samples, trusted: np.ndarray) -> Plan:
         """`plan` with what the motion of samples shows after the last step.
 
-        The reference, if it was not given, is moved to where the tissue rests.
+        A reference that was not given is moved from the middle of all motion to where tissue rests.
         """
         last = plan.steps[-1]
         found, means = [], 0.0
