@@ -2,7 +2,6 @@
 
 import numpy as np
 
-from moco_dl.batch import surroundings
 from moco_dl.plan import Step
 from moco_dl.samples import Samples
 from moco_dl.vigour import REACH
@@ -17,11 +16,13 @@ def rest_weights(step: Step, samples: Samples, trusted: np.ndarray) -> np.ndarra
     tracker, vigour = step.tracker, step.tracker.in_time.vigour
     if vigour is None:
         return np.ones(len(samples))
-    numbers = samples.numbers
-    told = dict(zip(numbers[trusted].tolist(), tracker.told(step.equations.seen[trusted]), strict=True))
-    strength = []
-    for some in samples.stretches():
-        frames = range(int(numbers[some.start]), int(numbers[some.stop - 1]) + 1)
-        near, there = surroundings(frames, REACH, told, np.zeros(len(tracker.visible)))
-        strength.append(vigour.of_frames(near, there, tracker.visible))
-    return trusted / (np.square(np.concatenate(strength)) + tracker.in_time.lost)
+    # Of the frames between samples, which tell nothing, as many as keep these apart.
+    apart = np.minimum(np.diff(samples.numbers, prepend=samples.numbers[0]), REACH + 1)
+    places = np.cumsum(apart) + REACH
+    told, there = (
+        np.zeros((places[-1] + REACH + 1, len(tracker.visible))),
+        np.zeros(places[-1] + REACH + 1, bool),
+    )
+    told[places[trusted]], there[places[trusted]] = tracker.told(step.equations.seen[trusted]), True
+    strength = vigour.of_frames(told, there, tracker.visible)[places - REACH]
+    return trusted / (np.square(strength) + tracker.in_time.lost)
