@@ -19,10 +19,8 @@ def rest_weights(step: Step, samples: Samples, trusted: np.ndarray) -> np.ndarra
     # Of the frames between samples, which tell nothing, as many as keep these apart.
     apart = np.minimum(np.diff(samples.numbers, prepend=samples.numbers[0]), REACH + 1)
     places = np.cumsum(apart) + REACH
-    told, there = (
-        np.zeros((places[-1] + REACH + 1, len(tracker.visible))),
-        np.zeros(places[-1] + REACH + 1, bool),
-    )
+    count = places[-1] + REACH + 1
+    told, there = np.zeros((count, len(tracker.visible))), np.zeros(count, bool)
     told[places[trusted]], there[places[trusted]] = tracker.told(step.equations.seen[trusted]), True
     strength = vigour.of_frames(told, there, tracker.visible)[places - REACH]
     return trusted / (np.square(strength) + tracker.in_time.lost)

@@ -14,7 +14,7 @@ from moco_dl.rest import rest_weights
 from moco_dl.samples import Samples
 from moco_dl.synth import SyntheticMovie, movie_options
 from moco_dl.track import Tracker
-from moco_dl.vigour import measure_vigour
+from moco_dl.vigour import REACH, measure_vigour
 
 FRAMES = 120
 BOUT = np.isin(np.arange(FRAMES) // 20, (1, 4))
@@ -38,21 +38,36 @@ def step_of(refiner, sizes, *, noise=4.0):
     return Step(refiner, tracker, motion, equations)
 
 
-def samples_from(first):
-    each = np.arange(FRAMES)
-    return Samples(np.zeros((FRAMES, 1, 1)), each, 0 * each, first + each)
+def samples_of(numbers):
+    return Samples(np.zeros((FRAMES, 1, 1)), np.arange(FRAMES), np.zeros(FRAMES, int), numbers)
 
 
 def test_frames_of_bouts_count_little(refiner):
     trusted = np.ones(FRAMES, bool)
     trusted[::7] = False
-    weights = rest_weights(step_of(refiner, np.where(BOUT, 0.4, 0.04)), samples_from(50), trusted)
+    weights = rest_weights(
+        step_of(refiner, np.where(BOUT, 0.4, 0.04)), samples_of(np.arange(FRAMES) + 50), trusted
+    )
     assert not weights[~trusted].any()
     assert weights[trusted & BOUT].mean() < 0.2 * weights[trusted & ~BOUT].mean()
 
 
+def test_frames_that_are_no_samples_tell_nothing(refiner):
+    """However many there are of them: as if all of the movie were looked at."""
+    step, trusted = step_of(refiner, np.where(BOUT, 0.4, 0.04)), np.arange(FRAMES) % 7 > 0
+    numbers = np.arange(FRAMES) + np.repeat([0, 3, 300], FRAMES // 3)
+    told, there = np.zeros((FRAMES + 400, len(step.tracker.visible))), np.zeros(FRAMES + 400, bool)
+    told[numbers[trusted] + REACH] = step.tracker.told(step.equations.seen[trusted])
+    there[numbers[trusted] + REACH] = True
+    strength = step.tracker.in_time.vigour.of_frames(told, there, step.tracker.visible)[numbers]
+    expected = trusted / (strength**2 + step.tracker.in_time.lost)
+    np.testing.assert_allclose(rest_weights(step, samples_of(numbers), trusted), expected)
+
+
 def test_without_bouts_all_frames_count_alike(refiner):
-    weights = rest_weights(step_of(refiner, np.full(FRAMES, 0.2)), samples_from(0), np.ones(FRAMES, bool))
+    weights = rest_weights(
+        step_of(refiner, np.full(FRAMES, 0.2)), samples_of(np.arange(FRAMES)), np.ones(FRAMES, bool)
+    )
     np.testing.assert_array_equal(weights, 1)
 
 
