@@ -66,7 +66,7 @@ def measure_prior(
 
     `runs` (n,) numbers the runs of consecutive frames. If no run is longer than one frame, nothing is known
     about time, and the tissue is taken to move anew in each frame. What all frames share, in the mean with
-    `weights` (n,), is taken for the reference's error.
+    their `weights` (n,), None: alike, is taken for the reference's error.
     """
     kinds, matrix = refiner.basis.kinds(), refiner.matrix.numpy()
     squares = np.square(equations.left[trusted]).mean(axis=0)
