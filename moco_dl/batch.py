@@ -102,6 +102,11 @@ def run_slices(runs: np.ndarray) -> list[slice]:
     return [slice(*ends) for ends in zip(starts, [*starts[1:], len(runs)], strict=True)]
 
 
+def closed_up(numbers: np.ndarray, reach: int) -> np.ndarray:
+    """Places (n,), from 0, of frames of increasing numbers (n,); long gaps are `reach` frames long."""
+    return np.cumsum(np.minimum(np.diff(numbers, prepend=numbers[0]), reach + 1))
+
+
 Given = dict[int, np.ndarray]  # what frames give to those around them, by number
 
 

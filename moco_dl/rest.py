@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from moco_dl.batch import closed_up
 from moco_dl.plan import Step
 from moco_dl.samples import Samples
 from moco_dl.vigour import REACH
@@ -16,9 +17,7 @@ def rest_weights(step: Step, samples: Samples, trusted: np.ndarray) -> np.ndarra
     tracker, vigour = step.tracker, step.tracker.in_time.vigour
     if vigour is None:
         return np.ones(len(samples))
-    # Of the frames between samples, which tell nothing, as many as keep these apart.
-    apart = np.minimum(np.diff(samples.numbers, prepend=samples.numbers[0]), REACH + 1)
-    places = np.cumsum(apart) + REACH
+    places = closed_up(samples.numbers, REACH) + REACH
     count = places[-1] + REACH + 1
     told, there = np.zeros((count, len(tracker.visible))), np.zeros(count, bool)
     told[places[trusted]], there[places[trusted]] = tracker.told(step.equations.seen[trusted]), True

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from moco_dl.batch import Batch, Given, Motion, filtered, surroundings
+from moco_dl.batch import Batch, Given, Motion, closed_up, filtered, surroundings
 
 REACHES = (1, 2, 4, 8, 16)  # frames on either side, to choose from
 SIZES = 2.0 ** np.arange(24)  # variances of the mixture's parts, over that of noise
@@ -90,7 +90,7 @@ def steadied(batches: Iterator[Batch], steadiness: Steadiness) -> Iterator[Batch
 
 def _in_order(values: np.ndarray, numbers: np.ndarray) -> np.ndarray:
     """Values (n, 2) of frames with NaN for those between them, but for long gaps only as many as keep apart."""
-    places = np.cumsum(np.minimum(np.diff(numbers, prepend=numbers[0]), REACHES[-1] + 1))
+    places = closed_up(numbers, REACHES[-1])
     found = np.full((places[-1] + 1, 2), np.nan)
     found[places] = values
     return found

@@ -81,10 +81,10 @@ def test_what_all_frames_share_is_their_weighted_mean(refiner):
 
 @pytest.fixture(scope="module")
 def restless():
-    """A movie in bouts, its truth (T, 2, h, w) on the coarse grid, and how it is corrected."""
+    """The truth (T, 2, h, w) of a movie in bouts, on the coarse grid, and how it is corrected."""
     drawn = SyntheticMovie(107, movie_options(frames=120, size=128, photons=5.0, calm=0.1))
     frames, truth = (np.stack(x) for x in zip(*drawn, strict=True))
-    return frames, truth[..., ::STRIDE, ::STRIDE], moco_dl.correct(frames)
+    return truth[..., ::STRIDE, ::STRIDE], moco_dl.correct(frames)
 
 
 def without_shift(field):
@@ -97,14 +97,14 @@ def lengths(field):
 
 def test_fields_are_zero_where_tissue_rests(restless):
     """Not at the middle of all motion: bouts go to one side."""
-    _, truth, result = restless
+    truth, result = restless
     still = without_shift(np.median(result.fields[:][..., ::STRIDE, ::STRIDE] - truth, axis=0))
     assert lengths(still) < 0.25 * lengths(without_shift(truth.mean(axis=0)))
 
 
 def test_the_reference_lies_where_frames_are_brought(restless):
     """Of the mean image, moved along the mean motion, it is most like that which is not moved."""
-    _, truth, result = restless
+    truth, result = restless
     middle = without_shift(truth.mean(axis=0)).astype(np.float32)[None]
     mean = result.corrected.mean(axis=0, dtype=np.float32)[None]
     reference = move_known(result.reference[None], 0 * middle + 0.5)  # which blurs, as it does below
