@@ -20,6 +20,7 @@ from moco_dl.options import CorrectOptions
 from moco_dl.parallel import Workers, workers_first
 from moco_dl.plan import APART, Plan
 from moco_dl.preparation import Preparation
+from moco_dl.scan import straightened
 from moco_dl.survey import Survey, frames_in
 
 BATCH = 4 * 2**20  # bytes of frames that are computed at a time by a thread: 4 to 32 frames
@@ -61,6 +62,7 @@ class Corrector:
             binning=survey.factor,
             apart=1 if self.options.quality == "best" else APART,
             pattern=samples.pattern,
+            row_offset=found.row_offset,
         )
         del found
         if self.network is None:
@@ -79,7 +81,8 @@ class Corrector:
 
         def applied(batch: Batch) -> Batch:
             motion = batch.motion.merged(FLOW_DTYPE)
-            moved = move(batch.frames, motion, STRIDE, self.options.interpolation, dtype, plan.computing)
+            frames = straightened(batch.frames, plan.row_offset, motion.flagged)
+            moved = move(frames, motion, STRIDE, self.options.interpolation, dtype, plan.computing)
             return Batch(batch.start, moved, motion, look and look(batch.start, batch.frames, moved, motion))
 
         size = self.options.batch_size or self._batch_size(movie)
@@ -118,8 +121,9 @@ def correct(frames: np.ndarray, reference: np.ndarray | None = None, **options: 
     `frames` is `(T, H, W)`, any of the supported dtypes, at least 16x16 pixels; `reference` an image
     `(H, W)` to bring them onto, or None to build one from the movie. `options` are the fields of
     `CorrectOptions`. Returns the corrected frames in the same dtype (unless `dtype` says otherwise), the
-    fields (pixels, (dy, dx), backward: `corrected[y, x] = frames[y + dy, x + dx]`) and the reference.
-    Raises NrcorrectError for frames, a reference or options that cannot be used.
+    fields (pixels, (dy, dx), backward: `corrected[y, x] = frames[y + dy, x + dx]`, of frames less their
+    `Fields.row_offset`) and the reference. Raises NrcorrectError for frames, a reference or options that cannot
+    be used.
     """
     movie = ArrayMovie(np.asarray(frames))
     corrector = Corrector(CorrectOptions(**options))
@@ -144,7 +148,8 @@ def metadata(corrector: Corrector, plan: Plan, **more: object) -> dict:
     options = {name: str(v) if isinstance(v, Path) else v for name, v in vars(corrector.options).items()}
     about = {"version": __version__, "options": options, "weights_sha256": corrector.weights_sha256}
     pattern = 0.0 if plan.pattern is None else float(plan.pattern.std())
-    return about | {"smoothing_sigma_frames": plan.width, "detector_pattern_rms": pattern} | more
+    measured = {"row_offset_px": plan.row_offset, "detector_pattern_rms": pattern}
+    return about | {"smoothing_sigma_frames": plan.width} | measured | more
 
 
 def apply(frames: np.ndarray, fields: Fields, *, interpolation: str | None = None) -> np.ndarray:
@@ -169,4 +174,5 @@ def apply_batches(
     for start, frames in read_batches(movie, size):
         part = slice(start, start + len(frames))
         motion = Motion(fields.rigid[part], fields.flow[part], fields.flagged[part])
+        frames = straightened(frames, fields.row_offset, motion.flagged)
         yield start, move(frames, motion, fields.stride, mode, np.dtype(dtype or movie.dtype))

@@ -15,7 +15,7 @@ from torch.utils.data import Dataset
 
 from moco_dl import figures
 from moco_dl.errors import NrcorrectError
-from moco_dl.fields import CONVENTION, create_fields
+from moco_dl.fields import CONVENTION, ROWS, create_fields
 from moco_dl.movie import SMALLEST, Progress, open_movie
 from moco_dl.output import create_hdf5, create_movie, movie_format, refuse_existing, staged
 from moco_dl.pairs import PairOptions, Pairs, ScenePool, draw_pairs
@@ -125,6 +125,7 @@ def write_movie(
     refuse_existing(paths, overwrite=overwrite)
     shape = movie.options.shape
     about = {"seed": movie.seed, "options": asdict(movie.options), "images": _described(movie.images)}
+    about[ROWS] = movie.options.row_offset
     kind = movie_format(path, "tiff")
     with staged(paths) as parts, closing(create_movie(parts[0], kind, shape, np.uint16)) as frames:
         with closing(create_fields(parts[1], shape[0], 1, movie.reference, about, np.float32)) as truth:

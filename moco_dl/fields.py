@@ -17,12 +17,14 @@ from moco_dl.output import Stream, create_hdf5
 
 FORMAT = "nrcorrect-fields-1"
 FLOW_DTYPE = np.float16  # costs at most 0.002 px for residuals below 4 px
+ROWS = "row_offset_px"  # in the metadata, see `Fields.row_offset`
 CONVENTION = {
     "format": FORMAT,
     "units": "pixels",
     "components": "dy, dx",
     "sign": "backward: corrected[y, x] = raw[y + dy, x + dx]",
     "field": "rigid[t] + flow[t], flow interpolated bilinearly; sample i at (i + 0.5) * stride - 0.5",
+    "rows": "raw[1::2] is taken row_offset_px to the left before",
 }
 
 
@@ -45,6 +47,11 @@ class Fields:
 
     def __len__(self) -> int:
         return len(self.rigid)
+
+    @property
+    def row_offset(self) -> int:
+        """px by which the second, fourth, ... rows of raw frames lie to the right: taken back first."""
+        return int(self.metadata.get(ROWS, 0))
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -127,7 +134,7 @@ def create_fields(
         "expected_error": (grid, np.float32),
         "flow": ((frames, 2, *grid), dtype),
     }
-    about = CONVENTION | {"stride": stride, "metadata": json.dumps(metadata)}
+    about = CONVENTION | {"stride": stride, ROWS: metadata.get(ROWS, 0), "metadata": json.dumps(metadata)}
     stream = create_hdf5(path, arrays, about)
     stream.write(0, reference=reference, expected_error=np.full(grid, np.nan))
     return stream

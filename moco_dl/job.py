@@ -82,6 +82,7 @@ class Done:
 
     rigid: np.ndarray  # (T, 2) px
     verdict: Verdict | None  # None: no page was wanted
+    row_offset: int = 0  # px by which every other row lay to the right
     off: float = 0.0  # px by which fields may be off, as frames do not show where they are
 
 
@@ -105,7 +106,7 @@ def correct_file(
                 batches = corrector.batches(movie, found, look)
                 rigid = _drain(batches, write, watch, movie.shape[0], progress)
             verdict = None if watch is None else _conclude(job, part, watch, about)
-    return Done(rigid, verdict, found.off)
+    return Done(rigid, verdict, found.row_offset, found.off)
 
 
 def _watch(job: Job, movie: Movie, found: Plan) -> Watch | Evaluator | None:

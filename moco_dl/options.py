@@ -16,6 +16,7 @@ class CorrectOptions:
     quality: str = "fast"  # the network sees large frames binned 2x2; or "best": it never does
     smooth: float | None = None  # frames over which non-rigid motion is taken to be alike; None: measured
     rigid_only: bool = False  # whole-frame shifts, no network
+    row_offset: int | None = None  # px by which every other row lies to the right; None: measured
     max_shift: float | None = None  # px, largest rigid shift; None: 15 % of the frame's shorter side
     interpolation: str = "bicubic"  # or "bilinear"
     dtype: str | None = None  # of the corrected movie; None: as it came in

@@ -14,6 +14,7 @@ from moco_dl.infer import Estimator
 from moco_dl.refine import Refiner
 from moco_dl.risk import Errors
 from moco_dl.samples import usable, without
+from moco_dl.scan import straightened
 from moco_dl.smooth import Smoothing
 from moco_dl.steady import Steadiness, steadied
 from moco_dl.track import Linearised, Tracker, Tracking
@@ -61,6 +62,7 @@ class Plan:
     apart: int = 1  # frames, of which the network sees one
     width: float = 0.0  # frames, sigma of the smoothing of the network's fields in time
     pattern: np.ndarray | None = None  # (H, W) float32 that adds to all frames, see `pattern.py`
+    row_offset: int = 0  # px by which every other row of frames lies to the right, see `scan.py`
     # px (2, h, w), taken off all flows: what they have in common, or where tissue in bouts rests; and how a
     # given reference is bent beside it.
     constant: np.ndarray | float = 0.0
@@ -124,7 +126,7 @@ class Plan:
         given = {number: known[number] for number in batch.numbers if number in known}
         new = ~(batch.motion.flagged | np.isin(numbers, list(given)))
         if new.any():
-            likely = self.walk.seen(without(batch.frames[new], self.pattern))
+            likely = self.walk.seen(self._cleared(batch.frames[new]))
             given |= dict(zip(numbers[new].tolist(), likely, strict=True))
         return batch, given
 
@@ -134,7 +136,7 @@ class Plan:
         new = places < 0
         seen, begun = self._looked_at(np.array(batch.numbers)[new]), chosen(batch.motion, new)
         shifts = None if self.walk is None else begun.rigid
-        motion = self.estimator(without(batch.frames[new], self.pattern), ~begun.flagged, seen, shifts)
+        motion = self.estimator(self._cleared(batch.frames[new]), ~begun.flagged, seen, shifts)
         motion = replace(motion, unseen=~seen)
         if self.seen is not None:
             motion = _completed(motion, self.seen, places)
@@ -146,10 +148,10 @@ class Plan:
         places = self._places(batch.start, len(batch.frames))
         new = places < 0
         if new.all():
-            equations = step.linearised(without(batch.frames, self.pattern), batch.motion)
+            equations = step.linearised(self._cleared(batch.frames), batch.motion)
             return step.tracking.told(batch, equations)
         motion = chosen(batch.motion, new)
-        equations = step.linearised(without(batch.frames[new], self.pattern), motion)
+        equations = step.linearised(self._cleared(batch.frames[new]), motion)
         motion = _completed(motion, step.motion, places)
         equations = _completed(equations, step.equations, places)
         return step.tracking.told(replace(batch, motion=motion), equations)
@@ -159,6 +161,10 @@ class Plan:
         judged = ~batch.motion.flagged[:, None, None, None]
         flow = np.where(judged, batch.motion.flow - self.constant, 0)
         return replace(batch, motion=replace(batch.motion, flow=flow))
+
+    def _cleared(self, frames: np.ndarray) -> np.ndarray:
+        """Frames (n, H, W) as recorded, as they are looked at: without what scanner and detector have done."""
+        return without(straightened(frames, self.row_offset), self.pattern)
 
     def _looked_at(self, numbers: np.ndarray) -> np.ndarray:
         """(n,) bool: which of these frames the network sees."""

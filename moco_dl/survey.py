@@ -16,6 +16,7 @@ from moco_dl.pattern import fixed_pattern
 from moco_dl.reference import Estimate, build_reference, centred, seed
 from moco_dl.rough import clear, correlations, walk_among_others, whole_shifts
 from moco_dl.samples import Move, Samples, chunks, draw_samples, sample_runs
+from moco_dl.scan import checked_offset, measure_row_offset, straightened
 from moco_dl.walk import LOST, Walk, measure_walk
 
 SAMPLED = 50 * 2**20  # bytes of frames that are sampled of any movie: 60 to 200 frames
@@ -37,6 +38,7 @@ class Found:
     walk: Walk | None  # how dim frames shift, each in the light of those around it; None: each for itself
     samples: Samples
     small: Samples  # averaged over `Survey.factor` pixels a side; with their motion, if there is a network
+    row_offset: int  # px by which every other row lay to the right before; see `scan.py`
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,7 @@ class Survey:
 
     def found(self, given: np.ndarray | None = None) -> Found:
         """What the samples show; if a reference is `given`, of their motion from that."""
-        samples, small = self._sampled()
+        samples, small, row_offset = self._straight()
         reference, motion, walk = self._looked_at(samples, small, given)
         for _ in range(PATTERN_PASSES if self.network else 0):
             if (
@@ -83,7 +85,7 @@ class Survey:
         if self.network and given is not None:
             some = self._enough(samples)
             image, _ = self._made(samples.only(some), [lambda *_: motion[some]], first=given)
-        return Found(image, estimator, walk, samples, replace(small, motion=motion))
+        return Found(image, estimator, walk, samples, replace(small, motion=motion), row_offset)
 
     def _looked_at(
         self, samples: Samples, small: Samples, given: np.ndarray | None
@@ -99,10 +101,19 @@ class Survey:
         motion = self.network and self._motion(samples, self._estimator(given, self.binning), shifts)
         return given, motion, walk
 
-    def _sampled(self) -> tuple[Samples, Samples]:
+    def _straight(self) -> tuple[Samples, Samples, int]:
+        """Samples and smaller ones, see `Found`, with rows below one another; and how far off they were."""
+        given = self.options.row_offset
+        if given is not None:
+            return *self._sampled(checked_offset(given, self.movie.shape)), given
+        samples, small = self._sampled()
+        found = measure_row_offset(samples, self.mapping)
+        return (*self._sampled(found), found) if found else (samples, small, 0)
+
+    def _sampled(self, row_offset: int = 0) -> tuple[Samples, Samples]:
         count = self.movie.shape[0]
         return draw_samples(
-            self.movie.read,
+            lambda numbers: straightened(self.movie.read(numbers), row_offset),
             sample_runs(count, self.options.ref_frames or frames_sampled(self.movie)),
             kept=frames_in(KEPT, self.movie, 1, count) if self.movie.frames_apart else count,
             shrunk=None if self.factor == 1 else partial(binned, factor=self.factor),

@@ -23,6 +23,7 @@ class MovieOptions:
     groups: int = 24  # groups of cells that are active together
     calm: float = 1.0  # how strongly tissue moves between bouts, over how it does in them; 1: always alike
     running: float = 0.0  # px, how far tissue swings as an animal runs: on from row to row and frame to frame
+    row_offset: int = 0  # px by which the second, fourth, ... rows lie to the right, see `scan.py`
     motion: MotionOptions = field(
         default_factory=lambda: MotionOptions(spread=(20.0, 60.0), amplitude=4.0, rigid=6.0, rows=0.5)
     )
@@ -35,6 +36,7 @@ def movie_options(
     photons: float | None = None,
     calm: float | None = None,
     running: float | None = None,
+    row_offset: int | None = None,
     **motion: object,
 ) -> MovieOptions:
     """MovieOptions with frames of `size` x `size` px, and `motion` (see MotionOptions); None: the default."""
@@ -46,6 +48,7 @@ def movie_options(
         photons=photons or MovieOptions.photons,
         calm=MovieOptions.calm if calm is None else calm,
         running=running or MovieOptions.running,
+        row_offset=row_offset or MovieOptions.row_offset,
         motion=changed,
     )
 
@@ -86,6 +89,8 @@ class SyntheticMovie:
         truth = self._strength[t] * self._trajectory.field(t) + self._swings[t][:, :, None]
         light, backward = torch.from_numpy(self._light(t))[None, None], torch.from_numpy(truth)[None]
         moved = warp(light, invert(backward), mode="bicubic")[0, 0].numpy()
+        back = moved[self._crop[1]][1::2]
+        back[:] = np.roll(back, self.options.row_offset, axis=1)  # within the margin
         return moved[self._crop] * self.options.photons, truth[self._crop]
 
     def recorded(self, photons: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -94,7 +99,10 @@ class SyntheticMovie:
         return np.rint(counts).clip(0, 65535).astype(np.uint16)
 
     def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Yield a frame, uint16 counts (H, W), and its true backward field (2, H, W) float32 px."""
+        """Yield a frame, uint16 counts (H, W), and its true backward field (2, H, W) float32 px.
+
+        The field is that of a frame whose rows lie below one another.
+        """
         rng = np.random.default_rng([self.seed, 5])
         for photons, truth in map(self.moved, range(self.options.shape[0])):
             yield self.recorded(photons, rng), truth

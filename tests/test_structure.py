@@ -15,6 +15,7 @@ CORE = {
     "hdf5": {"errors", "movie"},
     "output": {"errors"},
     "samples": {"batch", "errors"},
+    "scan": {"errors", "samples"},
     "reference": {"errors", "samples"},
     "shifts": set(),
     "walk": {"batch", "samples", "shifts"},

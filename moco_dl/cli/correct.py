@@ -21,16 +21,17 @@ from moco_dl.cli.common import (
 from moco_dl.errors import NrcorrectError
 
 
-class Smoothing(click.ParamType):
-    """`auto` (None: chosen from the movie) or a number of frames."""
+class Measured(click.ParamType):
+    """`auto` (None: measured on the movie) or a number."""
 
-    name = "auto|FRAMES"
+    def __init__(self, number: click.ParamType, unit: str, wanted: str):
+        self.number, self.name, self.wanted = number, f"auto|{unit}", wanted
 
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> float | None:
         try:
-            return None if value == "auto" else click.FloatRange(0).convert(value, param, ctx)
+            return None if value == "auto" else self.number.convert(value, param, ctx)
         except click.BadParameter:
-            self.fail(f"got {value!r}; wanted auto, or a number of frames from 0", param, ctx)
+            self.fail(f"got {value!r}; wanted auto, or {self.wanted}", param, ctx)
 
 
 dataset = click.option(
@@ -85,12 +86,18 @@ outdir = click.option("--outdir", type=PATH, help="Directory for the outputs [be
 @click.option(
     "--smooth",
     default="auto",
-    type=Smoothing(),
+    type=Measured(click.FloatRange(0), "FRAMES", "a number of frames from 0"),
     help="Frames over which non-rigid motion is taken to be alike; 0: each frame for itself.",
 )
 @click.option("--rigid-only", is_flag=True, help="Whole-frame shifts only, without the network.")
 @click.option(
     "--max-shift", type=click.FloatRange(0), metavar="PX", help="Largest rigid shift [15% of the shorter side]."
+)
+@click.option(
+    "--row-offset",
+    default="auto",
+    type=Measured(click.INT, "PX", "a whole number of pixels"),
+    help="Pixels by which every other row lies to the right, as bidirectional scanning may leave it; 0: none.",
 )
 @click.option("--interpolation", default="bicubic", type=click.Choice(["bilinear", "bicubic"]))
 @click.option("--dtype", help="Pixel type of the corrected movie [that of the input].")
@@ -130,7 +137,8 @@ def correct(
         verdict = "" if done.verdict is None else f"; {done.verdict.kind}: {done.verdict.sentence}"
         if done.off > LOST:
             verdict += f"; too dim, may be off by about {done.off:.1f} px: average neighbouring frames first"
-        return f"{len(done.rigid)} frames, rigid shifts up to {abs(done.rigid).max():.1f} px{verdict}"
+        rows = f", every other row {done.row_offset:+d} px" if done.row_offset else ""
+        return f"{len(done.rigid)} frames, rigid shifts up to {abs(done.rigid).max():.1f} px{rows}{verdict}"
 
     _run_all(jobs, run, quiet)
 

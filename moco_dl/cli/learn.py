@@ -36,6 +36,11 @@ LENGTH, NOT_NEGATIVE = click.FloatRange(0, min_open=True), click.FloatRange(0)
     help="Movies of an animal that runs: how far it shakes the tissue while rows are taken, px [0].",
 )
 @click.option(
+    "--row-offset",
+    type=click.IntRange(-10, 10),
+    help="Movies of rows taken forth and back: how far every other one lies to the right, px [0].",
+)
+@click.option(
     "--images",
     type=PATH,
     multiple=True,
@@ -55,14 +60,14 @@ def synth(
     from moco_dl.synth import SyntheticMovie, movie_options
 
     count, seed, replace = (options.pop(name) for name in ("pairs", "seed", "overwrite"))
-    of_movies = {name: options.pop(name) for name in ("frames", "calm", "running")}
+    of_movies = {name: options.pop(name) for name in ("frames", "calm", "running", "row_offset")}
     if movie and count is not None:
         raise click.UsageError("--pairs is for datasets; leave it out with --movie")
     if movie and preview is not None:
         raise click.UsageError("--preview is for datasets; leave it out with --movie")
     for name, value in of_movies.items():
         if not movie and value is not None:
-            raise click.UsageError(f"--{name} is for movies; add --movie")
+            raise click.UsageError(f"--{name.replace('_', '-')} is for movies; add --movie")
     with reported(usage=True):
         wanted = movie_options(**of_movies, **options) if movie else pair_options(**options)
     with reported(), bar(out.name, quiet) as progress:
