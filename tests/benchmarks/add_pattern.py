@@ -1,8 +1,10 @@
-"""Add a detector's pattern to a movie with known motion, for `compare_tools.py --movies`.
+"""Add what detectors and scanners do to a movie with known motion, for `compare_tools.py --movies`.
 
     python add_pattern.py DIR NEW_DIR --kind columns --strength 0.2
+    python add_pattern.py DIR NEW_DIR --kind rows --strength 2
 
-Both folders hold movie.tif and the truth. Every frame gets the same pattern.
+Both folders hold movie.tif and the truth. Every frame gets the same pattern; or its second, fourth, ... rows
+are moved to the right, as if a scanner that takes rows forth and back were off.
 """
 
 import argparse
@@ -27,18 +29,30 @@ def pattern(kind: str, size: tuple[int, int], seed: int) -> np.ndarray:
     return np.broadcast_to(rng.standard_normal(size[1:] if kind == "columns" else size), size)
 
 
+def displaced(frames: np.ndarray, pixels: int) -> np.ndarray:
+    """Frames (T, H, W) whose second, fourth, ... rows lie to the right; what that leaves open stays."""
+    moved = frames.copy()
+    moved[:, 1::2, pixels:] = frames[:, 1::2, : frames.shape[2] - pixels]
+    return moved
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("source", type=Path, metavar="DIR")
     parser.add_argument("target", type=Path, metavar="NEW_DIR")
-    parser.add_argument("--kind", choices=("hot", "columns", "pixels"), default="pixels")
-    parser.add_argument("--strength", type=float, default=0.2, help="over the mean brightness [0.2]")
+    parser.add_argument("--kind", choices=("hot", "columns", "pixels", "rows"), default="pixels")
+    parser.add_argument(
+        "--strength", type=float, default=0.2, help="over the mean brightness; of rows: px [0.2]"
+    )
     parser.add_argument("--offset", type=float, default=400.0, help="counts in the dark [400]")
     parser.add_argument("--seed", type=int, default=3)
     options = parser.parse_args(arguments)
     frames = tifffile.imread(options.source / "movie.tif")
-    strength = options.strength * (frames.mean() - options.offset)
-    added = frames + strength * pattern(options.kind, frames.shape[1:], options.seed)
+    if options.kind == "rows":
+        added = displaced(frames, round(options.strength))
+    else:
+        strength = options.strength * (frames.mean() - options.offset)
+        added = frames + strength * pattern(options.kind, frames.shape[1:], options.seed)
     limits = np.iinfo(frames.dtype)
     options.target.mkdir(parents=True)
     changed = np.clip(np.rint(added), limits.min, limits.max).astype(frames.dtype)
