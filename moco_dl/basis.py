@@ -56,15 +56,23 @@ class Basis:
         fall off in any way.
         """
         functions = self.y[:, self.rows.stop :], self.x[:, 1:]
-        inverses = [torch.linalg.pinv(f.double()) for f in functions]
-        factors = [
-            inverse.numpy() @ correlation(n, 2 * TISSUE / STRIDE) @ inverse.numpy().T
-            for inverse, n in zip(inverses, self.grid, strict=True)
-        ]
+        factors = [factors_of(f, 2 * TISSUE / STRIDE) for f in functions]
         y, x = (functions - first for functions, first in zip(self.pairs, (self.rows.stop, 1), strict=True))
         half_waves = torch.hypot((y + 1) / self.grid[0], (x + 1) / self.grid[1])[y >= 0].log().numpy()
         edges, step = np.linspace(half_waves.min(), half_waves.max(), SPECTRUM, retstep=True)
         return np.kron(*factors), (1 - (half_waves - edges[:, None]) / step).clip(0, 1)
+
+    def waves(self) -> dict[str, np.ndarray]:
+        """Variances (2 m,) of uncorrelated unknowns for row motion that is correlated over twice ROWS.
+
+        For either component, as in `rows_y` of `kinds`; alike, these unknowns make it correlated over ROWS.
+        """
+        kinds, first = self.kinds(), self.rows.start + len(PATH)
+        shares = factors_of(self.y[:, first : self.rows.stop], 2 * ROWS / STRIDE).diagonal()
+        found = {letter: np.zeros(2 * len(self.pairs[0])) for letter in "yx"}
+        for letter, variances in found.items():
+            variances[kinds[f"rows_{letter}"]] = shares
+        return {f"waves_{letter}": variances for letter, variances in found.items()}
 
     def products(self, weights: np.ndarray) -> np.ndarray:
         """(m, m) products of functions with one another, summed over the grid with weights (h, w)."""
@@ -129,6 +137,12 @@ def correlation(size: int, length: float) -> np.ndarray:
     """(size, size) Gaussian window around each point."""
     position = np.arange(size)
     return np.exp(-0.5 * ((position[:, None] - position) / length) ** 2)
+
+
+def factors_of(functions: Tensor, length: float) -> np.ndarray:
+    """(k, k) covariance of the factors with which functions (size, k) add up to random ones, correlated so."""
+    inverse = torch.linalg.pinv(functions.double()).numpy()
+    return inverse @ correlation(len(functions), length) @ inverse.T
 
 
 def smooth_functions(size: int, length: float) -> Tensor:

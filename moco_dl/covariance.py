@@ -14,7 +14,7 @@ import numpy as np
 
 from moco_dl.basis import both, of_combined, root
 from moco_dl.batch import Equations, run_slices
-from moco_dl.prior import Prior, TissueAlone
+from moco_dl.prior import Prior, Reduced
 from moco_dl.refine import Refiner
 
 SHOWN = 0.02  # variance of what a frame tells of a function, over that of its noise: less is not learned
@@ -41,7 +41,7 @@ def learned(
     """
     if prior.activity.sum() > ACTIVE:
         return prior
-    alone = TissueAlone(refiner.matrix.numpy(), refiner.basis.kinds()["tissue"], prior.noise / prior.other)
+    alone = Reduced(refiner.matrix.numpy(), refiner.basis.kinds()["tissue"], prior.noise / prior.other)
     functions = _shown(root(prior.tissue), alone.matrix / prior.noise)
     if not functions.size:
         return prior

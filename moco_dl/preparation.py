@@ -115,8 +115,7 @@ class Preparation:
             little = replace(batch.motion, flow=batch.motion.flow.mean(axis=3, keepdims=True))  # to save memory
             found.append(replace(batch, motion=little))
         paths = last.tracker.prior.paths
-        # What is left of a path would look like an error of the tissue's motion.
-        errors = last.tracker.errors(last.refiner, 0.0 if paths else last.tracking.excess(told))
+        errors = last.tracker.errors(last.refiner, last.tracking.excess(told))
         middle, rest = means.astype(np.float32)
         nowhere = np.zeros((1, 2), np.float32)
         there = Motion(nowhere, (middle - rest)[None], flagged=np.zeros(1, bool))

@@ -21,8 +21,8 @@ BLIND = 1e-7  # of what a frame tells of its most visible mode: rounding
 LEAST = 1e-8  # px^2, expected square of any unknown
 SURE = 20.0  # log-likelihood by which paths must explain frames better; in still tissue, rows, too
 CHANCE = 0.5  # that tissue moves if neither that nor that it rests is sure
-SHIFT = 0.3  # px, least size that the whole frame's shift is allowed: it is well determined anyway
-ROWS = ("rows_y", "rows_x")  # kinds of unknowns beside the tissue's and the shift
+SHIFT = 0.3  # px, size that what is left of the whole frame's shift is allowed: it is well determined anyway
+ROWS = ("rows_y", "rows_x", "waves_y", "waves_x")  # kinds of unknowns beside the tissue's and the shift
 PATHS = tuple(f"{degree}_{component}" for degree in PATH for component in "yx")  # more of them
 PHOTONS = 0.3  # least share of the noise that is new in each frame
 
@@ -68,17 +68,22 @@ def measure_prior(
     about time, and the tissue is taken to move anew in each frame. What all frames share, in the mean with
     their `weights` (n,), None: alike, is taken for the reference's error.
     """
-    kinds, matrix = refiner.basis.kinds(), refiner.matrix.numpy()
-    squares = np.square(equations.left[trusted]).mean(axis=0)
-    noise, sizes = _sizes(matrix, kinds, squares)
-    jerky = trusted.sum() * _gain(matrix, kinds, squares, (noise, sizes), ROWS) > SURE
+    kinds, matrix = refiner.basis.kinds() | refiner.basis.waves(), refiner.matrix.numpy()
+    # Shifts have been taken out, and with them what else moves the whole frame.
+    beside = Reduced(matrix, ~kinds["shift"], np.zeros(2))
+    some = {name: kind[beside.wanted] for name, kind in kinds.items() if name != "shift"}
+    left = beside.equations(equations.left)
+    squares = np.square(left[trusted]).mean(axis=0)
+    noise, sizes = _sizes(beside.matrix, some, squares)
+    jerky = trusted.sum() * _gain(beside.matrix, some, squares, (noise, sizes), ROWS) > SURE
     pairs = np.flatnonzero((np.diff(runs) == 0) & trusted[:-1] & trusted[1:])  # frames that another follows
     if len(pairs):  # what lasts in the rows is activity
-        anew = (equations.left[pairs + 1] - equations.left[pairs]) / np.sqrt(2)
-        _, new = _sizes(matrix, kinds, np.square(anew).mean(axis=0))
+        anew = (left[pairs + 1] - left[pairs]) / np.sqrt(2)
+        _, new = _sizes(beside.matrix, some, np.square(anew).mean(axis=0))
         sizes |= {name: min(sizes[name], new[name]) for name in ROWS}
-    sizes |= _of_paths(matrix, kinds, _beside_neighbours(equations.seen, runs, trusted))
-    alone = TissueAlone(matrix, kinds["tissue"], noise / _of_others(kinds, sizes))
+    anew = _beside_neighbours(beside.equations(equations.seen), runs, trusted)
+    sizes |= _of_paths(beside.matrix, some, anew) | {"shift": SHIFT**2}
+    alone = Reduced(matrix, kinds["tissue"], noise / _of_others(kinds, sizes))
     visible, modes = np.linalg.eigh(alone.matrix)
     shown = visible > BLIND * visible[-1]
     visible, modes = visible[shown], modes[:, shown]
@@ -101,25 +106,25 @@ def _of_others(kinds: dict[str, np.ndarray], sizes: dict[str, float]) -> np.ndar
     return sum(sizes[name] * kinds[name] for name in kinds if name != "tissue")[~kinds["tissue"]]
 
 
-class TissueAlone:
-    """Equations for the tissue's unknowns, once the others have been found as functions of them."""
+class Reduced:
+    """Equations for some unknowns, once the others have been found as functions of them."""
 
-    def __init__(self, matrix: np.ndarray, is_tissue: np.ndarray, precision: np.ndarray):
-        """`matrix` (2 m, 2 m); `precision` (j,) of the other unknowns, relative to that of the noise."""
-        self.is_tissue, self.across = is_tissue, matrix[np.ix_(~is_tissue, is_tissue)]
-        self.others = np.linalg.inv(matrix[np.ix_(~is_tissue, ~is_tissue)] + np.diag(precision))
-        self.matrix = matrix[np.ix_(is_tissue, is_tissue)] - self.across.T @ self.others @ self.across
+    def __init__(self, matrix: np.ndarray, wanted: np.ndarray, precision: np.ndarray):
+        """`matrix` (2 m, 2 m); `wanted` (2 m,) bool; `precision` (j,) of the others, over that of noise."""
+        self.wanted, self.across = wanted, matrix[np.ix_(~wanted, wanted)]
+        self.others = np.linalg.inv(matrix[np.ix_(~wanted, ~wanted)] + np.diag(precision))
+        self.matrix = matrix[np.ix_(wanted, wanted)] - self.across.T @ self.others @ self.across
 
     def equations(self, equations: np.ndarray) -> np.ndarray:
-        """Right-hand sides (n, 2 m) -> (n, 2 k)."""
-        others = times_each(times_each(equations[:, ~self.is_tissue], self.others), self.across)
-        return equations[:, self.is_tissue] - others
+        """Right-hand sides (n, 2 m) -> (n, k)."""
+        others = times_each(times_each(equations[:, ~self.wanted], self.others), self.across)
+        return equations[:, self.wanted] - others
 
-    def all_unknowns(self, equations: np.ndarray, tissue: np.ndarray) -> np.ndarray:
-        """The tissue's unknowns (n, 2 k) and, given them and the equations (n, 2 m), the others: (n, 2 m)."""
+    def all_unknowns(self, equations: np.ndarray, found: np.ndarray) -> np.ndarray:
+        """All unknowns (n, 2 m): those `found` (n, k) and, given them and the equations (n, 2 m), the others."""
         unknowns = np.empty_like(equations)
-        left = equations[:, ~self.is_tissue] - times_each(tissue, self.across.T)
-        unknowns[:, self.is_tissue], unknowns[:, ~self.is_tissue] = tissue, times_each(left, self.others.T)
+        left = equations[:, ~self.wanted] - times_each(found, self.across.T)
+        unknowns[:, self.wanted], unknowns[:, ~self.wanted] = found, times_each(left, self.others.T)
         return unknowns
 
 
@@ -163,20 +168,28 @@ def _gain(
     fit: tuple[float, dict[str, float]],
     names: tuple[str, ...],
 ) -> float:
-    """Log-likelihood of a frame that some kinds of unknowns bring, in a `fit` of all: see `_sizes`."""
+    """Log-likelihood of a frame that some kinds of unknowns bring to a `fit`, see `_sizes`, of all."""
+    less = {name: kind for name, kind in kinds.items() if name not in names}
+    both = (
+        _expected(matrix, some, found) for some, found in ((kinds, fit), (less, _sizes(matrix, less, squares)))
+    )
+    return float(np.subtract(*((-np.log(expected) - squares / expected).sum() for expected in both)) / 2)
+
+
+def _expected(
+    matrix: np.ndarray, kinds: dict[str, np.ndarray], fit: tuple[float, dict[str, float]]
+) -> np.ndarray:
+    """(2 m,) mean squares of right-hand sides by a `fit`: see `_sizes`."""
     noise, sizes = fit
-    effects = {name: sizes[name] * np.square(matrix[:, kind]).sum(axis=1) for name, kind in kinds.items()}
-    whole = noise * matrix.diagonal() + sum(effects.values()) + 1e-30
-    less = whole - sum(effects[name] for name in names)
-    return float((np.log(less / whole) + squares / less - squares / whole).sum() / 2)
+    variances = sum(sizes[name] * kind for name, kind in kinds.items())
+    return noise * matrix.diagonal() + np.square(matrix) @ variances + 1e-30
 
 
 def _sizes(
     matrix: np.ndarray, kinds: dict[str, np.ndarray], squares: np.ndarray
 ) -> tuple[float, dict[str, float]]:
     """Noise, and expected squares of each kind of unknowns, from mean squares (2 m,) of right-hand sides."""
-    effects = [np.square(matrix[:, kind]).sum(axis=1) for kind in kinds.values()]
-    model = np.stack((matrix.diagonal(), *effects), axis=1)
+    model = np.column_stack((matrix.diagonal(), np.square(matrix) @ np.stack(list(kinds.values()), axis=1)))
     seen = squares + 1e-12 * squares.max() + 1e-30
     found = seen.mean() / (model.mean(axis=0) + 1e-30) / model.shape[1]
     for _ in range(UPDATES):
@@ -184,4 +197,4 @@ def _sizes(
         found *= ((seen * fit**2) @ model) / (fit @ model + 1e-30)
     noise, *sizes = found
     sizes = {name: max(size, LEAST) for name, size in zip(kinds, sizes, strict=True)}
-    return max(noise, 0.1), sizes | {"shift": max(sizes["shift"], SHIFT**2)}
+    return max(noise, 0.1), sizes

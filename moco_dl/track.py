@@ -15,7 +15,7 @@ import numpy as np
 from moco_dl.basis import both, of_combined, root, times_each
 from moco_dl.batch import DOUBTFUL, Batch, Equations, Given, Motion, surroundings
 from moco_dl.device import sent
-from moco_dl.prior import Prior, TissueAlone
+from moco_dl.prior import Prior, Reduced
 from moco_dl.refine import Refiner
 from moco_dl.risk import Errors, measure_excess
 from moco_dl.timefilter import TimeFilter
@@ -34,9 +34,7 @@ class Tracker:
     def __init__(self, refiner: Refiner, prior: Prior, usual: float = 1.0, *, uneven: bool = False):
         """`usual` is the misfit that frames usually have; `uneven`: they are as noisy as they misfit."""
         self.prior, self.usual, self.uneven = prior, usual, uneven
-        self.alone = TissueAlone(
-            refiner.matrix.numpy(), refiner.basis.kinds()["tissue"], prior.noise / prior.other
-        )
+        self.alone = Reduced(refiner.matrix.numpy(), refiner.basis.kinds()["tissue"], prior.noise / prior.other)
         factor = root(prior.tissue)
         visible, axes = np.linalg.eigh(of_combined(factor, self.alone.matrix) / prior.noise)
         self.visible, self.modes = visible.clip(0), both(factor, axes)
@@ -54,12 +52,12 @@ class Tracker:
         alone = self.alone
         tissue = self.modes / (self.visible + 1) @ self.modes.T / self.prior.noise
         across = alone.others @ alone.across @ tissue
-        found = np.empty((len(alone.is_tissue),) * 2, np.float32)
-        found[np.ix_(alone.is_tissue, alone.is_tissue)] = tissue
-        found[np.ix_(~alone.is_tissue, alone.is_tissue)] = -across
-        found[np.ix_(alone.is_tissue, ~alone.is_tissue)] = -across.T
+        found = np.empty((len(alone.wanted),) * 2, np.float32)
+        found[np.ix_(alone.wanted, alone.wanted)] = tissue
+        found[np.ix_(~alone.wanted, alone.wanted)] = -across
+        found[np.ix_(alone.wanted, ~alone.wanted)] = -across.T
         others = alone.others + across @ (alone.others @ alone.across).T
-        found[np.ix_(~alone.is_tissue, ~alone.is_tissue)] = others
+        found[np.ix_(~alone.wanted, ~alone.wanted)] = others
         return found
 
     def filled(self, equations: Equations, motion: Motion, refiner: Refiner) -> Equations:
@@ -117,12 +115,12 @@ class Tracker:
         alone, modes, unknown = self.alone, self.modes, self.in_time.unknown(excess)
         if self.prior.unsure is not None:
             modes, unknown = both(root(self.prior.unsure), np.eye(2 * len(self.prior.unsure))), np.ones(1)
-        ways = np.empty((modes.shape[1], len(alone.is_tissue)))  # how all unknowns err when a mode does
-        ways[:, alone.is_tissue] = modes.T
-        ways[:, ~alone.is_tissue] = -(alone.others @ alone.across @ modes).T
+        ways = np.empty((modes.shape[1], len(alone.wanted)))  # how all unknowns err when a mode does
+        ways[:, alone.wanted] = modes.T
+        ways[:, ~alone.wanted] = -(alone.others @ alone.across @ modes).T
         ways *= np.sqrt(unknown)[:, None]
         others = np.zeros((ways.shape[1], ways.shape[1]))
-        others[np.ix_(~alone.is_tissue, ~alone.is_tissue)] = self.prior.noise * alone.others
+        others[np.ix_(~alone.wanted, ~alone.wanted)] = self.prior.noise * alone.others
         halves = slice(len(others) // 2), slice(len(others) // 2, None)
         return np.stack([ways[:, half].T @ ways[:, half] + others[half, half] for half in halves])
 
@@ -145,7 +143,7 @@ class Tracker:
         """All unknowns (n, 2 m) of frames from their modes and, where `known` (n,), their equations."""
         tissue = times_each(modes, self.modes.T)
         found = np.zeros_like(equations)
-        found[:, self.alone.is_tissue] = tissue
+        found[:, self.alone.wanted] = tissue
         found[known] = self.alone.all_unknowns(equations[known] - self.prior.common, tissue[known])
         return found
 
