@@ -121,7 +121,7 @@ class Reduced:
         return equations[:, self.wanted] - others
 
     def all_unknowns(self, equations: np.ndarray, found: np.ndarray) -> np.ndarray:
-        """All unknowns (n, 2 m): those `found` (n, k) and, given them and the equations (n, 2 m), the others."""
+        """All unknowns (n, 2 m): those `found` (n, k) and, given them and equations (n, 2 m), the others."""
         unknowns = np.empty_like(equations)
         left = equations[:, ~self.wanted] - times_each(found, self.across.T)
         unknowns[:, self.wanted], unknowns[:, ~self.wanted] = found, times_each(left, self.others.T)

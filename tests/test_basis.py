@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from moco_dl.basis import Basis
+from moco_dl.basis import PATH, ROWS, Basis, correlation
+from moco_dl.network import STRIDE
 
 GRIDS = pytest.mark.parametrize("grid", [(16, 16), (12, 33)])
 
@@ -45,3 +46,14 @@ def test_paths_are_straight_and_bent_lines_down_the_frame(grid):
             shift, rows, tissue = basis.displacement(basis.kinds()[f"{name}_{letter}"].astype(float))
             np.testing.assert_allclose(rows[component], path, atol=1e-6)
             assert not rows[1 - component].any() and not shift.any() and not tissue.any()
+
+
+def test_waves_are_rows_that_are_correlated_twice_as_far():
+    basis = Basis((64, 30))
+    functions, kinds = basis.y[:, basis.rows].double().numpy()[:, len(PATH) :], basis.kinds()
+    for letter in "yx":
+        waves = basis.waves()[f"waves_{letter}"]
+        assert not waves[~kinds[f"rows_{letter}"]].any()
+        covariance = functions @ np.diag(waves[kinds[f"rows_{letter}"]]) @ functions.T
+        middle = np.s_[16:48, 16:48]
+        np.testing.assert_allclose(covariance[middle], correlation(64, 2 * ROWS / STRIDE)[middle], atol=0.1)

@@ -65,6 +65,30 @@ def test_a_path_of_its_own_in_each_frame_is_not_tissue_that_moves_fast(refiner):
     np.testing.assert_allclose(prior.motion_between(lags), gaussian(5, 6.0)[0, lags], atol=0.15)
 
 
+def test_rows_are_expected_to_move_though_shifts_have_been_taken_out(refiner):
+    """Which are the most probable ones, had nothing else moved."""
+    seen, matrix, shift = (
+        draw(refiner, 200, rows=0.2)[1],
+        refiner.matrix.numpy(),
+        refiner.basis.kinds()["shift"],
+    )
+    shifts = np.linalg.solve(matrix[np.ix_(shift, shift)], seen[:, shift].T).T
+    prior = prior_of(refiner, seen - shifts @ matrix[shift], np.repeat(np.arange(20), RUN))
+    assert sizes_of(prior, refiner, "rows_x") == pytest.approx([0.2], rel=0.15)
+    assert sizes_of(prior, refiner, "rows_y")[0] < 0.05
+
+
+def test_rows_may_move_smoothly(refiner):
+    basis, rng = refiner.basis, np.random.default_rng(0)
+    variances = 0.3**2 * basis.waves()["waves_x"]
+    errors = rng.standard_normal((400, len(variances))) @ root(refiner.matrix.numpy()).T
+    seen = (np.sqrt(variances) * rng.standard_normal((400, len(variances)))) @ refiner.matrix.numpy() + errors
+    prior = prior_of(refiner, seen, np.repeat(np.arange(40), RUN))
+    kinds = basis.kinds()
+    found = prior.other[kinds["rows_x"][~kinds["tissue"]]]
+    np.testing.assert_allclose(found, variances[kinds["rows_x"]], rtol=0.5, atol=0.01)
+
+
 @pytest.mark.parametrize(
     "drawn", [{"tissue": 0.3, "lasting": 2.0}, {"rows": 0.02}, {"noise": 1.5}, {"activity": 0.5}]
 )
