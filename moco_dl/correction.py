@@ -12,7 +12,7 @@ from moco_dl import checkpoint
 from moco_dl.batch import Batch, Motion
 from moco_dl.device import LARGEST_BATCH, choose_device, own_stream, together
 from moco_dl.errors import NrcorrectError
-from moco_dl.fields import FLOW_DTYPE, Fields
+from moco_dl.fields import FLOW_DTYPE, ROWS, Fields
 from moco_dl.infer import move
 from moco_dl.movie import ArrayMovie, Movie
 from moco_dl.network import STRIDE
@@ -148,7 +148,7 @@ def metadata(corrector: Corrector, plan: Plan, **more: object) -> dict:
     options = {name: str(v) if isinstance(v, Path) else v for name, v in vars(corrector.options).items()}
     about = {"version": __version__, "options": options, "weights_sha256": corrector.weights_sha256}
     pattern = 0.0 if plan.pattern is None else float(plan.pattern.std())
-    measured = {"row_offset_px": plan.row_offset, "detector_pattern_rms": pattern}
+    measured = {ROWS: plan.row_offset, "detector_pattern_rms": pattern}
     return about | {"smoothing_sigma_frames": plan.width} | measured | more
 
 

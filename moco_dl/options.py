@@ -1,6 +1,7 @@
 """How to correct."""
 
 from dataclasses import dataclass
+from numbers import Integral
 from pathlib import Path
 
 from moco_dl.errors import NrcorrectError
@@ -41,5 +42,7 @@ class CorrectOptions:
         for name in ("max_shift", "smooth"):
             if getattr(self, name) is not None and not getattr(self, name) >= 0:
                 raise NrcorrectError(f"{name}: got {getattr(self, name)}; wanted 0 or more")
+        if self.row_offset is not None and not isinstance(self.row_offset, Integral):
+            raise NrcorrectError(f"row_offset: got {self.row_offset!r}; wanted a whole number of pixels")
         if self.dtype is not None and self.dtype not in DTYPES:
             raise NrcorrectError(f"dtype: got {self.dtype!r}; wanted one of {', '.join(DTYPES)}")

@@ -70,7 +70,7 @@ def measure_prior(
     """
     kinds, matrix = refiner.basis.kinds() | refiner.basis.waves(), refiner.matrix.numpy()
     # Shifts have been taken out, and with them what else moves the whole frame.
-    beside = Reduced(matrix, ~kinds["shift"], np.zeros(2))
+    beside = Reduced(matrix, ~kinds["shift"], np.full(2, BLIND * matrix.diagonal().max() + 1e-30))
     some = {name: kind[beside.wanted] for name, kind in kinds.items() if name != "shift"}
     left = beside.equations(equations.left)
     squares = np.square(left[trusted]).mean(axis=0)
@@ -170,10 +170,9 @@ def _gain(
 ) -> float:
     """Log-likelihood of a frame that some kinds of unknowns bring to a `fit`, see `_sizes`, of all."""
     less = {name: kind for name, kind in kinds.items() if name not in names}
-    both = (
-        _expected(matrix, some, found) for some, found in ((kinds, fit), (less, _sizes(matrix, less, squares)))
-    )
-    return float(np.subtract(*((-np.log(expected) - squares / expected).sum() for expected in both)) / 2)
+    fits = (kinds, fit), (less, _sizes(matrix, less, squares))
+    whole, rest = (_expected(matrix, some, found) for some, found in fits)
+    return float((np.log(rest / whole) + squares / rest - squares / whole).sum() / 2)
 
 
 def _expected(

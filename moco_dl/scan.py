@@ -23,7 +23,8 @@ COHERENT = 0.99  # coherence of rows that is not told from 1
 def straightened(frames: np.ndarray, offset: int, left: np.ndarray | None = None) -> np.ndarray:
     """Frames (n, H, W) whose second, fourth, ... rows are taken `offset` px to the left.
 
-    What that leaves open at the end of a row repeats the row above. Frames `left` `left` (n,) stay as they are.
+    What that leaves open at the end of a row repeats the row above. Frames that are `left` (n,) stay as they
+    are.
     """
     if offset == 0:
         return frames

@@ -88,6 +88,8 @@ def test_an_offset_may_be_given(known_movie):
     np.testing.assert_array_equal(forced.corrected, measured.corrected)
     with pytest.raises(NrcorrectError, match="row_offset: got -112; wanted less than 112 px"):
         moco_dl.correct(frames, row_offset=-112)
+    with pytest.raises(NrcorrectError, match=r"row_offset: got 1\.5; wanted a whole number of pixels"):
+        moco_dl.correct(frames, row_offset=1.5)
 
 
 def test_in_the_shell(tmp_path):
