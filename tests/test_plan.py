@@ -8,6 +8,7 @@ import pytest
 import torch
 from truth import end_point_error
 
+import moco_dl
 from moco_dl.correction import Corrector
 from moco_dl.equations import linearise
 from moco_dl.movie import ArrayMovie
@@ -48,6 +49,14 @@ def test_paths_go_on_from_frame_to_frame():
         errors.append(end_point_error(found - np.median(found - truth, axis=0), truth))
     assert errors[0] < 0.93 * errors[1]
     assert plan.expected_error.mean() == pytest.approx(errors[0], rel=0.2)
+
+
+@pytest.mark.parametrize("size", [96, 128])
+def test_errors_are_known_where_rows_follow_a_path(size):
+    movie = SyntheticMovie(1, movie_options(frames=120, size=size, running=3.0))
+    frames, truth = (np.stack(x) for x in zip(*movie, strict=True))
+    fields = moco_dl.correct(frames).fields
+    assert fields.expected_error.mean() == pytest.approx(end_point_error(fields[:], truth), rel=0.2)
 
 
 def test_the_network_sees_no_frames_close_to_samples(known_movie, monkeypatch):
