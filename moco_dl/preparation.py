@@ -114,7 +114,6 @@ class Preparation:
             means = means + np.einsum("mn,nchw->mchw", shares[:, which], batch.motion.flow)
             little = replace(batch.motion, flow=batch.motion.flow.mean(axis=3, keepdims=True))  # to save memory
             found.append(replace(batch, motion=little))
-        paths = last.tracker.prior.paths
         errors = last.tracker.errors(last.refiner, last.tracking.excess(told))
         middle, rest = means.astype(np.float32)
         nowhere = np.zeros((1, 2), np.float32)
@@ -124,6 +123,7 @@ class Preparation:
         if self.smooth is not None:
             return plan
         moved = joined(batch.motion for batch in found)
+        paths = last.tracker.prior.paths
         trajectory = measure_trajectory(errors.path, moved, samples.numbers) if paths else None
         if trajectory is not None:
             found, errors = filtered(found, trajectory), errors.with_path(trajectory.errors)

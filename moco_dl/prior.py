@@ -81,8 +81,8 @@ def measure_prior(
         anew = (left[pairs + 1] - left[pairs]) / np.sqrt(2)
         _, new = _sizes(beside.matrix, some, np.square(anew).mean(axis=0))
         sizes |= {name: min(sizes[name], new[name]) for name in ROWS}
-    anew = _beside_neighbours(beside.equations(equations.seen), runs, trusted)
-    sizes |= _of_paths(beside.matrix, some, anew) | {"shift": SHIFT**2}
+    fast = _beside_neighbours(beside.equations(equations.seen), runs, trusted)
+    sizes |= _of_paths(beside.matrix, some, fast) | {"shift": SHIFT**2}
     alone = Reduced(matrix, kinds["tissue"], noise / _of_others(kinds, sizes))
     visible, modes = np.linalg.eigh(alone.matrix)
     shown = visible > BLIND * visible[-1]
