@@ -11,7 +11,7 @@ from moco_dl.evaluation.pair import Pair, paired, seen
 from moco_dl.evaluation.summary import as_json
 from moco_dl.evaluation.truth import Truth, load_truth, score
 from moco_dl.fields import load_fields
-from moco_dl.movie import Progress, describe, open_movie
+from moco_dl.movie import WHOLE, Part, Progress, describe, open_movie
 from moco_dl.output import refuse_existing, staged
 from moco_dl.reference import load_image
 
@@ -25,7 +25,7 @@ class Comparison:
     fields: Path | None = None
     reference: Path | None = None
     truth: Path | None = None
-    datasets: tuple[str | None, str | None] = (None, None)  # of HDF5 movies
+    parts: tuple[Part, Part] = (WHOLE, WHOLE)  # of the files that are the movies
     page: Path | None = None
     picture: Path | None = None
     summary: Path | None = None  # JSON
@@ -83,14 +83,15 @@ def _write(comparison: Comparison, evaluation: Evaluation, part: dict[Path, Path
 def _open(comparison: Comparison, files: ExitStack) -> tuple[Pair, Truth | None]:
     paths = (comparison.raw, comparison.corrected)
     movies = tuple(
-        files.enter_context(closing(open_movie(path, key)))
-        for path, key in zip(paths, comparison.datasets, strict=True)
+        files.enter_context(closing(open_movie(path, part)))
+        for path, part in zip(paths, comparison.parts, strict=True)
     )
     fields = None if comparison.fields is None else load_fields(comparison.fields)
     truth = None if comparison.truth is None else load_truth(comparison.truth, movies[0].shape)
     image = None if comparison.reference is None else load_image(comparison.reference)
     raw, corrected = (
-        path if key is None else f"{path}: {key}" for path, key in zip(paths, comparison.datasets, strict=True)
+        path if part.dataset is None else f"{path}: {part.dataset}"
+        for path, part in zip(paths, comparison.parts, strict=True)
     )
     names = (corrected, raw, comparison.fields)
     return paired(movies, fields, image, names), truth
@@ -99,7 +100,9 @@ def _open(comparison: Comparison, files: ExitStack) -> tuple[Pair, Truth | None]
 def _provenance(comparison: Comparison, pair: Pair, truth: Truth | None) -> dict:
     from moco_dl import __version__
 
-    movies = ((comparison.raw, pair.raw), (comparison.corrected, pair.corrected))
+    movies = zip(
+        (comparison.raw, comparison.corrected), (pair.raw, pair.corrected), comparison.parts, strict=True
+    )
     about = {"version": __version__, "inputs": [describe(*movie) for movie in movies]}
     for name in ("fields", "reference", "truth"):
         path = getattr(comparison, name)

@@ -15,7 +15,7 @@ from moco_dl.evaluation.evaluator import Evaluator
 from moco_dl.evaluation.motion_table import write_motion_table
 from moco_dl.evaluation.watch import Watch
 from moco_dl.fields import create_fields, load_fields
-from moco_dl.movie import Movie, Progress, describe, open_movie
+from moco_dl.movie import WHOLE, Movie, Part, Progress, describe, open_movie
 from moco_dl.network import STRIDE
 from moco_dl.output import create_movie, movie_format, refuse_existing, staged
 from moco_dl.plan import Plan
@@ -31,7 +31,7 @@ class Job:
     table: Path | None = None  # what happened to each frame, see `motion_table.py`
     page: Path | None = None  # the evaluation, to look at
     picture: Path | None = None  # the page's main figure
-    dataset: str | None = None  # HDF5 dataset of the movie
+    part: Part = WHOLE  # of the file that is the movie
     overwrite: bool = False
 
     @property
@@ -94,9 +94,9 @@ def correct_file(
     Raises NrcorrectError and leaves no output behind if anything is wrong with the movie or the disk.
     """
     refuse_existing(job.outputs, overwrite=job.overwrite)
-    with closing(open_movie(job.movie, job.dataset)) as movie:
+    with closing(open_movie(job.movie, job.part)) as movie:
         found = corrector.prepare(movie, reference)
-        about = metadata(corrector, found, input=describe(job.movie, movie), **provenance)
+        about = metadata(corrector, found, input=describe(job.movie, movie, job.part), **provenance)
         watch = _watch(job, movie, found)
         look = None if watch is None else watch.look
         with staged(job.outputs) as parts:
@@ -176,7 +176,7 @@ def apply_file(job: Job, fields_path: Path, progress: Progress, **options: str |
     """
     refuse_existing(job.outputs, overwrite=job.overwrite)
     fields = load_fields(fields_path)
-    with closing(open_movie(job.movie, job.dataset)) as movie:
+    with closing(open_movie(job.movie, job.part)) as movie:
         dtype = np.dtype(options.get("dtype") or fields.metadata["options"].get("dtype") or movie.dtype)
         batches = apply_batches(movie, fields, interpolation=options.get("interpolation"), dtype=dtype.name)
         kind = movie_format(job.corrected, movie.format)

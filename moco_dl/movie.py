@@ -2,12 +2,14 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 
 from moco_dl.errors import NrcorrectError
+from moco_dl.turns import Turn
 
 SMALLEST = 16  # px, shortest side the network can see anything in
 DTYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "float16", "float32", "float64")
@@ -33,8 +35,24 @@ class Movie(Closable, Protocol):
         ...
 
 
-def open_movie(path: Path, dataset: str | None = None) -> Movie:
-    """Open a TIFF or HDF5 movie by its content, not its name; `dataset` names an HDF5 dataset.
+@dataclass(frozen=True)
+class Part:
+    """What of a file is the movie; None: that is not in question."""
+
+    dataset: str | None = None  # of an HDF5 file
+    channel: Turn | None = None  # of a TIFF, as is
+    plane: Turn | None = None
+
+    def described(self) -> dict:
+        """What is known, by name."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
+
+
+WHOLE = Part()
+
+
+def open_movie(path: Path, part: Part = WHOLE) -> Movie:
+    """Open `part` of a TIFF or HDF5 file, told apart by their content, not by name.
 
     Raises NrcorrectError if there is no such file, it is neither format, it is damaged, or what it holds is
     not one movie of real numbers.
@@ -52,11 +70,14 @@ def open_movie(path: Path, dataset: str | None = None) -> Movie:
     if not magic:
         raise NrcorrectError(f"{path}: the file is empty; wanted a TIFF or HDF5 movie")
     if magic == b"\x89HDF\r\n\x1a\n":
-        return Hdf5Movie(path, dataset)
+        for name in ("channel", "plane"):
+            if getattr(part, name) is not None:
+                raise NrcorrectError(f"{path}: --{name} is for TIFF; this is HDF5: choose a dataset, --dataset")
+        return Hdf5Movie(path, part.dataset)
     if magic[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
-        if dataset is not None:
-            raise NrcorrectError(f"{path}: --dataset {dataset} is for HDF5; this is a TIFF: leave it out")
-        return TiffMovie(path)
+        if part.dataset is not None:
+            raise NrcorrectError(f"{path}: --dataset {part.dataset} is for HDF5; this is a TIFF: leave it out")
+        return TiffMovie(path, {"channel": part.channel, "plane": part.plane})
     raise NrcorrectError(f"{path}: neither TIFF nor HDF5; convert the movie to one of them")
 
 
@@ -92,8 +113,8 @@ class ArrayMovie:
         pass
 
 
-def describe(path: Path, movie: Movie) -> dict:
-    """What identifies an input file: name, shape, dtype, size in bytes, time of last change."""
+def describe(path: Path, movie: Movie, part: Part = WHOLE) -> dict:
+    """What identifies an input: name and part of the file, shape, dtype, size in bytes, time of last change."""
     stat = path.stat()
     return {
         "name": path.name,
@@ -101,7 +122,7 @@ def describe(path: Path, movie: Movie) -> dict:
         "dtype": movie.dtype.name,
         "bytes": stat.st_size,
         "mtime": stat.st_mtime,
-    }
+    } | part.described()
 
 
 @contextmanager

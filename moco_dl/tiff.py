@@ -11,35 +11,39 @@ import tifffile
 
 from moco_dl.errors import NrcorrectError
 from moco_dl.movie import check_movie, closed_on_error
+from moco_dl.turns import Turns, along_axes, in_turn
 
 DECODERS = 4  # threads that decode compressed frames
+NONE: Turns = {"channel": None, "plane": None}
 
 
 class TiffMovie:
-    """A TIFF movie: the frames of the first series, and of all further series that look the same."""
+    """A TIFF movie: the frames of the first series, and of all further series that look the same.
+
+    Of these, `turns` may choose one channel or plane of several.
+    """
 
     format, frames_apart = "tiff", True
 
-    def __init__(self, path: Path):
+    def __init__(self, path: Path, turns: Turns = NONE):
         self.path = path
         with _damage_reported(path):
             self._file = tifffile.TiffFile(path)
         self._file.filehandle.set_lock(True)
         self._decoders = ThreadPoolExecutor(DECODERS)
         with closed_on_error(self._file):
-            self._inspect()
+            self._inspect(turns)
 
-    def _inspect(self) -> None:
+    def _inspect(self, turns: Turns) -> None:
         with _damage_reported(self.path):
             alike = [s for s in self._file.series if _looks_like(s, self._file.series[0])]
         first = alike[0]
         self._refuse_other_images(first)
-        height, width = first.shape[-2:]
-        # One entry a frame: (series, index in it).
-        self._frames = [(s, i) for s in alike for i in range(s.size // (height * width))]
-        self.shape = (len(self._frames), height, width)
+        self._frames = self._chosen(alike, turns)
+        self.shape = (len(self._frames), *first.shape[-2:])
         self.dtype = first.dtype.newbyteorder("=")
         if len(alike) == 1 and len(first.shape) == 2:
+            height, width = first.shape
             raise NrcorrectError(f"{self.path}: holds one image {height}x{width}; wanted a movie of frames")
         check_movie(str(self.path), self.shape, self.dtype)
         self._refuse_truncated(alike)
@@ -51,11 +55,22 @@ class TiffMovie:
                 f"{self.path}: holds colour (RGB) images {series.axes} {series.shape}; wanted one grey value"
                 " a pixel: save one channel, or a 3-frame movie as greyscale"
             )
-        if series.axes[-2:] != "YX" or sum(size > 1 for size in series.shape[:-2]) > 1:
+        if series.axes[-2:] != "YX":
             raise NrcorrectError(
-                f"{self.path}: has axes {series.axes} {series.shape}; wanted frames of one plane and channel:"
-                " split the file"
+                f"{self.path}: has axes {series.axes} {series.shape}; wanted height and width last: convert it"
             )
+
+    def _chosen(
+        self, alike: list[tifffile.TiffPageSeries], turns: Turns
+    ) -> list[tuple[tifffile.TiffPageSeries, int]]:
+        """One entry a frame: (series, index in it)."""
+        first = alike[0]
+        try:
+            chosen = [(series, along_axes(series.axes[:-2], series.shape[:-2], turns)) for series in alike]
+            frames = [(series, int(number)) for series, (numbers, _) in chosen for number in numbers]
+            return frames[in_turn(len(frames), chosen[0][1][1])]
+        except ValueError as error:
+            raise NrcorrectError(f"{self.path}: axes {first.axes} {first.shape}: {error}") from error
 
     def _refuse_truncated(self, alike: list[tifffile.TiffPageSeries]) -> None:
         size = self.path.stat().st_size

@@ -6,7 +6,7 @@ import pytest
 import tifffile
 
 from moco_dl.errors import NrcorrectError
-from moco_dl.movie import open_movie
+from moco_dl.movie import Part, open_movie
 
 DTYPES = ["uint8", "int16", "uint16", "int32", "uint32", "float32", "float64"]
 
@@ -79,7 +79,7 @@ def test_hdf5(tmp_path, dtype):
 
 
 def shape_of(path, dataset=None):
-    with closing(open_movie(path, dataset)) as movie:
+    with closing(open_movie(path, Part(dataset))) as movie:
         return movie.shape
 
 
@@ -153,7 +153,7 @@ BAD = {
     "rgb": (lambda path: tifffile.imwrite(path, np.zeros((20, 24, 3), "u1"), photometric="rgb"), "RGB"),
     "two channels": (
         lambda path: write_tiff(path, frames(shape=(4, 2, 20, 24)), ome=True, metadata={"axes": "TCYX"}),
-        "axes TCYX .* split the file",
+        r"axes TCYX \(4, 2, 20, 24\): has 2 channels; .* choose it, --channel 1 to 2",
     ),
     "one image": (lambda path: write_tiff(path, frames()[0]), "one image 20x24; wanted a movie"),
     "small": (lambda path: write_tiff(path, frames(shape=(7, 12, 24))), "12x24; wanted at least 16x16"),
@@ -181,12 +181,12 @@ def test_bad_input_is_named_with_a_way_out(tmp_path, kind):
 def test_wrong_key_lists_what_there_is(tmp_path):
     hdf5(a=frames(), b=frames()[0])(tmp_path / "m.h5")
     with pytest.raises(NrcorrectError, match=r"no dataset 'c'; found a \(7, 20, 24\), b \(20, 24\); choose"):
-        open_movie(tmp_path / "m.h5", "c")
+        open_movie(tmp_path / "m.h5", Part("c"))
     with pytest.raises(NrcorrectError, match="wanted a movie"):
-        open_movie(tmp_path / "m.h5", "b")
+        open_movie(tmp_path / "m.h5", Part("b"))
     write_tiff(tmp_path / "m.tif", frames())
     with pytest.raises(NrcorrectError, match="--dataset a is for HDF5"):
-        open_movie(tmp_path / "m.tif", "a")
+        open_movie(tmp_path / "m.tif", Part("a"))
 
 
 @pytest.mark.parametrize(("chunks", "apart"), [(None, True), ((1, 20, 24), True), ((4, 10, 24), False)])

@@ -22,6 +22,8 @@ def folder(tmp_path_factory, known_movie):
     frames = known_movie[0][:8]
     for name in ("movie", "second", "channel_2"):
         tifffile.imwrite(folder / f"{name}.tif", frames, photometric="minisblack")
+    both = frames[:, None].repeat(2, axis=1)
+    tifffile.imwrite(folder / "both.tif", both, imagej=True, metadata={"axes": "TCYX"})
     tifffile.imwrite(folder / "day1.tif", frames.mean(0).astype("float32"))
     with h5py.File(folder / "stack.h5", "w") as file:
         file["raw/stack"] = frames

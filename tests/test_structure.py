@@ -10,8 +10,9 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 # What a module may import of this project; a dot before a name: of the same room (subpackage).
 CORE = {
     "errors": set(),
-    "movie": {"errors", "tiff", "hdf5"},
-    "tiff": {"errors", "movie"},
+    "turns": set(),
+    "movie": {"errors", "tiff", "hdf5", "turns"},
+    "tiff": {"errors", "movie", "turns"},
     "hdf5": {"errors", "movie"},
     "output": {"errors"},
     "samples": {"batch", "errors"},

@@ -3,15 +3,21 @@
 import ctypes
 import gc
 import os
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from moco_dl.errors import NrcorrectError
+
+if TYPE_CHECKING:
+    from moco_dl.movie import Part
+    from moco_dl.turns import Turn
 
 PATH = click.Path(path_type=Path)
 
@@ -22,6 +28,49 @@ MALLOC = {
     -1: 64 * 2**20,  # free bytes that are kept
 }
 TIDIED = 2.0  # s, after which free memory between used blocks is given back
+
+
+class OneOf(click.ParamType):
+    """K or K/N: number K, from 1, of those that a file says it has, or of N that take turns."""
+
+    name = "K|K/N"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> "Turn":
+        from moco_dl.turns import Turn
+
+        found = re.fullmatch(r"([1-9][0-9]*)(?:/([1-9][0-9]*))?", value)
+        number, of = (count and int(count) for count in (found.groups() if found else (None, None)))
+        if number is None or number > (of or number):
+            self.fail(
+                f"got {value!r}; wanted a number from 1, such as 2, or 2/3: the second of three", param, ctx
+            )
+        return Turn(number, of)
+
+
+def which_movie(command: Callable) -> Callable:
+    """Options that say which movie of a file is meant, see `part`."""
+    for option in (
+        click.option("--plane", type=OneOf(), help="The same of planes."),
+        click.option(
+            "--channel",
+            type=OneOf(),
+            help="Which channel of a TIFF of several, from 1; 1/2: the first of two that take turns, if the"
+            " file does not say so.",
+        ),
+        click.option(
+            "--dataset", metavar="KEY", help="Dataset of an HDF5 movie [mov, data, or the largest 3-D one]."
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def part(options: dict) -> "Part":
+    """What of a file is the movie; takes the options that say so out of `options`."""
+    from moco_dl.movie import Part
+
+    return Part(*(options.pop(name) for name in ("dataset", "channel", "plane")))
+
 
 device = click.option("--device", default="auto", type=click.Choice(["auto", "cpu", "cuda", "mps"]))
 overwrite = click.option("--overwrite", is_flag=True, help="Replace outputs that exist.")

@@ -14,9 +14,11 @@ from moco_dl.cli.common import (
     imports,
     leave_threads_to_workers,
     overwrite,
+    part,
     quiet,
     reported,
     tidying,
+    which_movie,
 )
 from moco_dl.errors import NrcorrectError
 
@@ -34,9 +36,6 @@ class Measured(click.ParamType):
             self.fail(f"got {value!r}; wanted auto, or {self.wanted}", param, ctx)
 
 
-dataset = click.option(
-    "--dataset", metavar="KEY", help="Dataset of an HDF5 movie [mov, data, or the largest 3-D one]."
-)
 output = click.option("-o", "--output", "out", type=PATH, help="Name of the corrected movie (one movie only).")
 outdir = click.option("--outdir", type=PATH, help="Directory for the outputs [beside each movie].")
 
@@ -57,7 +56,7 @@ outdir = click.option("--outdir", type=PATH, help="Directory for the outputs [be
     help="Frames sampled to measure motion, and to make the reference [200 to 400, and 100 of these; fewer if"
     " large].",
 )
-@dataset
+@which_movie
 @click.option("--weights", type=PATH, help="Weights from nrcorrect train [the shipped ones].")
 @device
 @click.option(
@@ -127,10 +126,10 @@ def correct(
     jobs = _plan(movies, out, outdir, options, kinds=_kinds(options))
     shared = None if ref in ("median", "mean") else Path(ref)
     with reported(usage=True):
-        choices = CorrectOptions(**options, ref="median" if shared else ref)
+        chosen = CorrectOptions(**options, ref="median" if shared else ref)
     with reported():
         reference = None if shared is None else load_image(shared)
-        corrector = Corrector(choices)
+        corrector = Corrector(chosen)
 
     def run(job: "Job", progress: Callable[[int, int], None]) -> str:  # noqa: F821 (imported lazily)
         done = correct_file(job, corrector, reference, progress, command=shlex.join(sys.argv))
@@ -148,7 +147,7 @@ def correct(
 @click.argument("fields", type=PATH)
 @output
 @outdir
-@dataset
+@which_movie
 @click.option("--interpolation", type=click.Choice(["bilinear", "bicubic"]), help="[as the fields were made]")
 @click.option("--dtype", help="Pixel type of the result [as the fields were made, or that of the input].")
 @overwrite
@@ -195,7 +194,7 @@ def _plan(
     if outdir is not None and not outdir.is_dir():
         raise click.UsageError(f"--outdir {outdir}: no such directory; make it first")
     with reported(usage=True):
-        more = {name: options.pop(name) for name in ("dataset", "overwrite")}
+        more = {"part": part(options), "overwrite": options.pop("overwrite")}
         return plan(movies, out, outdir, kinds=kinds, **more)
 
 

@@ -7,13 +7,24 @@ from typing import TYPE_CHECKING
 
 import click
 
-from moco_dl.cli.common import PATH, bar, imports, leave_threads_to_workers, overwrite, quiet, reported
+from moco_dl.cli.common import (
+    PATH,
+    bar,
+    imports,
+    leave_threads_to_workers,
+    overwrite,
+    part,
+    quiet,
+    reported,
+    which_movie,
+)
 
 if TYPE_CHECKING:
     from moco_dl.evaluation import Evaluation
 
-dataset = click.option("--dataset", metavar="KEY", help="Dataset of RAW in an HDF5 file.")
-corrected_dataset = click.option("--corrected-dataset", metavar="KEY", help="The same of CORRECTED.")
+corrected_dataset = click.option(
+    "--corrected-dataset", metavar="KEY", help="The same as --dataset, of CORRECTED; the others are of RAW."
+)
 
 
 @click.command()
@@ -32,7 +43,7 @@ corrected_dataset = click.option("--corrected-dataset", metavar="KEY", help="The
 @click.option("--png", is_flag=True, help="Also the page's main figure, REPORT.png; needs -o and matplotlib.")
 @click.option("--json", "summary", type=PATH, metavar="OUT.json", help="Write the figures for programs.")
 @click.option("--csv", "table", type=PATH, metavar="OUT.csv", help="Write the values of each frame.")
-@dataset
+@which_movie
 @corrected_dataset
 @click.option("--threads", type=click.IntRange(1), help="Frames looked at at a time [one for each processor].")
 @overwrite
@@ -47,13 +58,14 @@ def evaluate(raw: Path, corrected: Path, page: Path | None, png: bool, quiet: bo
     with imports():
         from moco_dl import figures
         from moco_dl.comparison import Comparison, compare_files
+        from moco_dl.movie import Part
 
     if png and page is None:
         raise click.UsageError("--png puts the figure beside the page; name the page with -o REPORT.html")
-    threads, keys = options.pop("threads"), [options.pop(name) for name in ("dataset", "corrected_dataset")]
+    threads, parts = options.pop("threads"), (part(options), Part(options.pop("corrected_dataset")))
     picture = page.with_suffix(".png") if png else None
     with reported(usage=True):
-        wanted = Comparison(raw, corrected, page=page, picture=picture, datasets=tuple(keys), **options)
+        wanted = Comparison(raw, corrected, page=page, picture=picture, parts=parts, **options)
     with reported(), bar(corrected.name, quiet) as progress:
         if png:
             figures.require()

@@ -1,0 +1,142 @@
+"""Files that hold several channels or planes."""
+
+from contextlib import closing
+
+import h5py
+import numpy as np
+import pytest
+import tifffile
+from commands import run
+
+from moco_dl.errors import NrcorrectError
+from moco_dl.fields import load_fields
+from moco_dl.movie import Part, open_movie
+from moco_dl.turns import Turn
+
+T, Z, C = 4, 3, 2
+FRAMES = np.random.default_rng(0).integers(0, 60000, (T, Z, C, 20, 24), np.uint16)  # in ImageJ's order
+SECOND, THIRD = Part(channel=Turn(2)), Part(plane=Turn(3))
+
+
+def read(path, part):
+    with closing(open_movie(path, part)) as movie:
+        return movie.read(range(movie.shape[0]))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"imagej": True},
+        {"imagej": True, "truncate": True},  # one page for all frames
+        {"ome": True, "photometric": "minisblack"},
+        {"ome": True, "photometric": "minisblack", "compression": "zlib"},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize(
+    ("axes", "frames", "part", "expected"),
+    [
+        ("TCYX", FRAMES[:, 0], SECOND, FRAMES[:, 0, 1]),
+        ("TZYX", FRAMES[:, :, 0], THIRD, FRAMES[:, 2, 0]),
+        ("TZCYX", FRAMES, Part(channel=Turn(2), plane=Turn(3, 3)), FRAMES[:, 2, 1]),
+    ],
+)
+def test_axes_of_the_file(tmp_path, options, axes, frames, part, expected):
+    tifffile.imwrite(tmp_path / "m.tif", frames, metadata={"axes": axes}, **options)
+    np.testing.assert_array_equal(read(tmp_path / "m.tif", part), expected)
+
+
+def test_channels_one_after_another(tmp_path):
+    """Axes in another order: all frames of a channel before those of the next."""
+    frames = FRAMES[:, 0].swapaxes(0, 1)
+    tifffile.imwrite(tmp_path / "m.tif", frames, ome=True, photometric="minisblack", metadata={"axes": "CTYX"})
+    np.testing.assert_array_equal(read(tmp_path / "m.tif", SECOND), frames[1])
+
+
+@pytest.mark.parametrize("metadata", [None, {}], ids=["one series", "one series a frame"])
+def test_frames_in_turn(tmp_path, metadata):
+    """Channels take turns fastest, then planes, where the file does not say so."""
+    with tifffile.TiffWriter(tmp_path / "m.tif") as writer:
+        for frame in FRAMES.reshape(-1, 20, 24):
+            writer.write(frame, photometric="minisblack", contiguous=False, metadata=metadata)
+    part = Part(channel=Turn(2, C), plane=Turn(1, Z))
+    np.testing.assert_array_equal(read(tmp_path / "m.tif", part), FRAMES[:, 0, 1])
+
+
+def test_an_axis_in_the_file_and_another_in_turn(tmp_path):
+    frames = FRAMES.reshape(T * Z, C, 20, 24)
+    tifffile.imwrite(tmp_path / "m.tif", frames, imagej=True, metadata={"axes": "TCYX"})
+    part = Part(channel=Turn(1), plane=Turn(2, Z))
+    np.testing.assert_array_equal(read(tmp_path / "m.tif", part), FRAMES[:, 1, 0])
+
+
+@pytest.mark.parametrize(
+    ("axes", "frames", "part", "message"),
+    [
+        ("TZYX", FRAMES[:, :, 0], Part(), "has 3 planes; wanted one: choose it, --plane 1 to 3"),
+        ("TZCYX", FRAMES, SECOND, "has 3 planes"),
+        ("TCYX", FRAMES[:, 0], Part(channel=Turn(3)), "has 2 channels, not 3: choose --channel 1 to 2"),
+        ("TCYX", FRAMES[:, 0], Part(channel=Turn(1, 4)), "has 2 channels, not 4: leave out /4"),
+        ("TYX", FRAMES[:, 0, 0], SECOND, "does not say how many channels it has: say it, --channel 2/2"),
+        (
+            "TYX",
+            FRAMES[:, 0, 0],
+            Part(plane=Turn(1, 3)),
+            "holds 4 frames, which 3 that take turns do not divide",
+        ),
+    ],
+)
+def test_what_is_not_there_is_told(tmp_path, axes, frames, part, message):
+    path = tmp_path / "m.tif"
+    tifffile.imwrite(path, frames, imagej=True, metadata={"axes": axes})
+    with pytest.raises(NrcorrectError, match=message) as caught:
+        open_movie(path, part)
+    assert str(caught.value).startswith(f"{path}: axes {axes}")
+
+
+def test_channels_are_of_tiff(tmp_path):
+    with h5py.File(tmp_path / "m.h5", "w") as file:
+        file["mov"] = FRAMES[:, 0, 0]
+    with pytest.raises(NrcorrectError, match=r"--plane is for TIFF; .* choose a dataset"):
+        open_movie(tmp_path / "m.h5", THIRD)
+
+
+@pytest.mark.parametrize("value", ["0", "3/2", "red", "1/", "1/0", "-1/2"])
+def test_wrong_numbers(value):
+    assert "wanted a number" in run("correct", "movie.tif", "--channel", value, code=2).stderr
+
+
+def test_a_recording_of_two_channels(tmp_path, known_movie):
+    """What is done with a channel of a file is what is done with one in a file of its own."""
+    frames, _ = known_movie
+    dim = (frames // 2).astype(frames.dtype)
+    tifffile.imwrite(tmp_path / "one.tif", frames, photometric="minisblack")
+    tifffile.imwrite(tmp_path / "two.tif", dim, photometric="minisblack")
+    both = np.stack((dim, frames), axis=1)
+    tifffile.imwrite(tmp_path / "both.tif", both, imagej=True, metadata={"axes": "TCYX"})
+    run("correct", tmp_path / "one.tif")
+    run("correct", tmp_path / "both.tif", "--channel", 2)
+    run("apply", tmp_path / "two.tif", tmp_path / "one_fields.h5")
+    run(
+        "apply",
+        tmp_path / "both.tif",
+        tmp_path / "both_fields.h5",
+        "--channel",
+        "1/2",
+        "-o",
+        tmp_path / "c1.tif",
+    )
+    for expected, found in (("one_corrected.tif", "both_corrected.tif"), ("two_corrected.tif", "c1.tif")):
+        assert (tmp_path / expected).read_bytes() == (tmp_path / found).read_bytes()
+    input_ = load_fields(tmp_path / "both_fields.h5").metadata["input"]
+    assert input_["channel"] == {"number": 2, "of": None} and "plane" not in input_
+    table = run(
+        "evaluate",
+        tmp_path / "both.tif",
+        tmp_path / "both_corrected.tif",
+        "--channel",
+        2,
+        "--fields",
+        tmp_path / "both_fields.h5",
+    )
+    assert table.stdout.startswith("better\t")
