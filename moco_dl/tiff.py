@@ -11,6 +11,7 @@ import tifffile
 
 from moco_dl.errors import NrcorrectError
 from moco_dl.movie import check_movie, closed_on_error
+from moco_dl.scanimage import axes_of
 from moco_dl.turns import Turns, along_axes, in_turn
 
 DECODERS = 4  # threads that decode compressed frames
@@ -28,7 +29,8 @@ class TiffMovie:
     def __init__(self, path: Path, turns: Turns = NONE):
         self.path = path
         with _damage_reported(path):
-            self._file = tifffile.TiffFile(path)
+            # What it makes of ScanImage's files may lack the last frames, or have more than there are.
+            self._file = tifffile.TiffFile(path, is_scanimage=False)
         self._file.filehandle.set_lock(True)
         self._decoders = ThreadPoolExecutor(DECODERS)
         with closed_on_error(self._file):
@@ -64,13 +66,20 @@ class TiffMovie:
         self, alike: list[tifffile.TiffPageSeries], turns: Turns
     ) -> list[tuple[tifffile.TiffPageSeries, int]]:
         """One entry a frame: (series, index in it)."""
-        first = alike[0]
+        axes, shape = self._axes(alike[0])
         try:
-            chosen = [(series, along_axes(series.axes[:-2], series.shape[:-2], turns)) for series in alike]
+            chosen = [(series, along_axes(*self._axes(series), turns)) for series in alike]
             frames = [(series, int(number)) for series, (numbers, _) in chosen for number in numbers]
             return frames[in_turn(len(frames), chosen[0][1][1])]
         except ValueError as error:
-            raise NrcorrectError(f"{self.path}: axes {first.axes} {first.shape}: {error}") from error
+            full = (*shape, *alike[0].shape[-2:])
+            raise NrcorrectError(f"{self.path}: axes {axes}YX {full}: {error}") from error
+
+    def _axes(self, series: tifffile.TiffPageSeries) -> tuple[str, tuple[int, ...]]:
+        """Those of a series, and their sizes, without height and width."""
+        if self._file.pages.first.is_scanimage:
+            return axes_of(self._file.filehandle, len(series.pages))
+        return series.axes[:-2], series.shape[:-2]
 
     def _refuse_truncated(self, alike: list[tifffile.TiffPageSeries]) -> None:
         size = self.path.stat().st_size

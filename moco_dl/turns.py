@@ -30,21 +30,18 @@ AXES = {"channel": "C", "plane": "Z"}
 def along_axes(axes: str, shape: Sequence[int], turns: Turns) -> tuple[np.ndarray, Turns]:
     """Numbers of the frames that are wanted of images with `axes` and `shape`, without height and width.
 
-    And what is left of `turns`, as there is no axis for it. Axes are named as in OME: a file that has but one
-    of them is a movie, whatever its name. Raises ValueError, with what is wrong and the way out, if a channel
-    or plane is to be chosen and is not, or does not exist.
+    And what is left of `turns`, as there is no axis for it. Axes are named as in OME; where only one is left,
+    it is that of the movie, whatever its name. Raises ValueError, with what is wrong and the way out, if a
+    channel or plane is to be chosen and is not, or does not exist.
     """
     numbers, left = np.arange(math.prod(shape)).reshape(shape), dict(turns)
-    if _several(numbers):
-        for kind, name in AXES.items():
-            axis = axes.find(name)
-            if axis < 0 or shape[axis] == 1:
-                continue
-            if turns[kind] is None:
-                raise ValueError(
-                    f"has {shape[axis]} {kind}s; wanted one: choose it, --{kind} 1 to {shape[axis]}"
-                )
-            numbers, left[kind] = numbers.take([turns[kind].among(kind, shape[axis])], axis), None
+    for kind, name in AXES.items():
+        axis = axes.find(name)
+        if axis < 0 or shape[axis] == 1 or not _several(numbers):
+            continue
+        if turns[kind] is None:
+            raise ValueError(f"has {shape[axis]} {kind}s; wanted one: choose it, --{kind} 1 to {shape[axis]}")
+        numbers, left[kind] = numbers.take([turns[kind].among(kind, shape[axis])], axis), None
     if _several(numbers):
         raise ValueError("wanted one axis of frames: split the file")
     return numbers.ravel(), left
