@@ -11,9 +11,9 @@ from moco_dl.evaluation.pair import Pair, paired, seen
 from moco_dl.evaluation.summary import as_json
 from moco_dl.evaluation.truth import Truth, load_truth, score
 from moco_dl.fields import load_fields
+from moco_dl.image import load_image
 from moco_dl.movie import WHOLE, Part, Progress, describe, open_movie
 from moco_dl.output import refuse_existing, staged
-from moco_dl.reference import load_image
 
 
 @dataclass(frozen=True)

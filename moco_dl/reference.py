@@ -6,34 +6,15 @@ Built from frames sampled evenly over the movie: seeded by the frames that agree
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
-import tifffile
 
-from moco_dl.errors import NrcorrectError
 from moco_dl.samples import TOGETHER, Move, Samples, chunks
 
 OUTLIER = 4.0  # scaled deviations below the median correlation at which a sample is left out
 
 # (n samples, reference (H, W)) -> their motion (n, 2, h, w) float32 px; h, w may be 1 for a rigid shift.
 Estimate = Callable[[Samples, np.ndarray], np.ndarray]
-
-
-def load_image(path: Path) -> np.ndarray:
-    """A reference image (H, W) from a TIFF or NPY file.
-
-    Raises NrcorrectError if the file is missing, is neither, or holds something else than one grey image.
-    """
-    try:
-        image = np.load(path, allow_pickle=False) if path.suffix.lower() == ".npy" else tifffile.imread(path)
-    except OSError as error:
-        raise NrcorrectError(f"{path}: cannot read the image: {error.strerror or error}") from error
-    except Exception as error:  # decoders raise whatever the bytes provoke
-        raise NrcorrectError(f"{path}: not a TIFF or NPY image ({error}); wanted one grey image") from error
-    if not isinstance(image, np.ndarray) or image.squeeze().ndim != 2:
-        raise NrcorrectError(f"{path}: has shape {np.shape(image)}; wanted one grey image (height, width)")
-    return image.squeeze()
 
 
 def build_reference(

@@ -1,10 +1,8 @@
 import numpy as np
 import pytest
-import tifffile
 
-from moco_dl.errors import NrcorrectError
 from moco_dl.infer import move_known
-from moco_dl.reference import _median, build_reference, centred, load_image, seed
+from moco_dl.reference import _median, build_reference, centred, seed
 from moco_dl.samples import draw_samples, sample_runs
 
 
@@ -95,20 +93,3 @@ def test_seed_comes_from_frames_that_agree():
     scene, other = rng.uniform(0, 100, (2, 32, 32))
     frames = np.stack([scene + rng.normal(0, 1, scene.shape) for _ in range(30)] + [other] * 5)
     assert np.corrcoef(seed(samples_of(frames)).ravel(), scene.ravel())[0, 1] > 0.99
-
-
-def test_reference_files(tmp_path):
-    image = np.random.default_rng(0).random((20, 24)).astype(np.float32)
-    np.save(tmp_path / "r.npy", image)
-    tifffile.imwrite(tmp_path / "r.tif", image)
-    np.testing.assert_array_equal(load_image(tmp_path / "r.npy"), image)
-    np.testing.assert_array_equal(load_image(tmp_path / "r.tif"), image)
-    np.save(tmp_path / "stack.npy", np.stack([image, image]))
-    (tmp_path / "text.tif").write_text("no")
-    for name, message in {
-        "stack.npy": "has shape .*; wanted one grey image",
-        "text.tif": "not a TIFF or NPY image .*; wanted one grey image",
-        "none.npy": "cannot read the image: No such file",
-    }.items():
-        with pytest.raises(NrcorrectError, match=message):
-            load_image(tmp_path / name)

@@ -48,7 +48,7 @@ outdir = click.option("--outdir", type=PATH, help="Directory for the outputs [be
     "--ref",
     default="median",
     metavar="median|mean|FILE",
-    help="Reference: made from the movie, or an image (TIFF, NPY).",
+    help="Reference: made from the movie, or an image (TIFF, NPY, or that of NAME_fields.h5).",
 )
 @click.option(
     "--ref-frames",
@@ -118,9 +118,9 @@ def correct(
     leave_threads_to_workers()
     with imports():
         from moco_dl.correction import Corrector
+        from moco_dl.image import load_image
         from moco_dl.job import correct_file
         from moco_dl.options import CorrectOptions
-        from moco_dl.reference import load_image
         from moco_dl.walk import LOST
 
     jobs = _plan(movies, out, outdir, options, kinds=_kinds(options))
