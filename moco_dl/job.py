@@ -15,10 +15,11 @@ from moco_dl.evaluation.evaluator import Evaluator
 from moco_dl.evaluation.motion_table import write_motion_table
 from moco_dl.evaluation.watch import Watch
 from moco_dl.fields import create_fields, load_fields
-from moco_dl.movie import WHOLE, Movie, Part, Progress, describe, open_movie
+from moco_dl.movie import WHOLE, Movie, Part, Progress
 from moco_dl.network import STRIDE
 from moco_dl.output import create_movie, movie_format, refuse_existing, staged
 from moco_dl.plan import Plan
+from moco_dl.recording import open_recording
 
 
 @dataclass(frozen=True)
@@ -31,8 +32,13 @@ class Job:
     table: Path | None = None  # what happened to each frame, see `motion_table.py`
     page: Path | None = None  # the evaluation, to look at
     picture: Path | None = None  # the page's main figure
-    part: Part = WHOLE  # of the file that is the movie
+    more: tuple[Path, ...] = ()  # files in which it goes on
+    part: Part = WHOLE  # of each file that is the movie
     overwrite: bool = False
+
+    @property
+    def name(self) -> str:
+        return f"{self.movie} and {len(self.more)} more" if self.more else str(self.movie)
 
     @property
     def outputs(self) -> list[Path]:
@@ -44,20 +50,27 @@ NAMES = {"fields": "fields.h5", "table": "motion.csv", "page": "report.html", "p
 
 
 def plan(
-    movies: Sequence[Path], out: Path | None, outdir: Path | None, *, kinds: Sequence[str], **more: object
+    movies: Sequence[Path],
+    out: Path | None,
+    outdir: Path | None,
+    *,
+    kinds: Sequence[str],
+    join: bool = False,
+    **options: object,
 ) -> list[Job]:
     """Jobs for `movies`: NAME_corrected.EXT and `kinds` beside each, in `outdir`, or named after `out`.
 
-    `kinds` are keys of NAMES. Raises NrcorrectError if two movies would have the same output, or an output is
-    one of the movies.
+    `kinds` are keys of NAMES. With `join`, the movies are files of one recording, and there is one job, named
+    after the first of them. Raises NrcorrectError if two movies would have the same output, or an output is one
+    of the movies.
     """
-    jobs = []
-    for movie in movies:
+    jobs, more = [], tuple(movies[1:]) if join else ()
+    for movie in movies[:1] if join else movies:
         folder = outdir or movie.parent
         corrected = out or folder / f"{movie.stem}_corrected{movie.suffix}"
         stem = corrected.stem if out else movie.stem
         beside = {kind: corrected.parent / f"{stem}_{NAMES[kind]}" for kind in kinds}
-        jobs.append(Job(movie, corrected, **beside, **more))
+        jobs.append(Job(movie, corrected, **beside, more=more, **options))
     _refuse_clashes(jobs, {movie.resolve() for movie in movies})
     return jobs
 
@@ -94,9 +107,9 @@ def correct_file(
     Raises NrcorrectError and leaves no output behind if anything is wrong with the movie or the disk.
     """
     refuse_existing(job.outputs, overwrite=job.overwrite)
-    with closing(open_movie(job.movie, job.part)) as movie:
+    with open_recording((job.movie, *job.more), job.part) as (movie, described):
         found = corrector.prepare(movie, reference)
-        about = metadata(corrector, found, input=describe(job.movie, movie, job.part), **provenance)
+        about = metadata(corrector, found, input=described, **provenance)
         watch = _watch(job, movie, found)
         look = None if watch is None else watch.look
         with staged(job.outputs) as parts:
@@ -176,7 +189,7 @@ def apply_file(job: Job, fields_path: Path, progress: Progress, **options: str |
     """
     refuse_existing(job.outputs, overwrite=job.overwrite)
     fields = load_fields(fields_path)
-    with closing(open_movie(job.movie, job.part)) as movie:
+    with open_recording((job.movie, *job.more), job.part) as (movie, _):
         dtype = np.dtype(options.get("dtype") or fields.metadata["options"].get("dtype") or movie.dtype)
         batches = apply_batches(movie, fields, interpolation=options.get("interpolation"), dtype=dtype.name)
         kind = movie_format(job.corrected, movie.format)

@@ -20,7 +20,7 @@ REST = [(kind, text) for kind, text in BLOCKS if text not in SET_UP]
 def folder(tmp_path_factory, known_movie):
     folder = tmp_path_factory.mktemp("readme")
     frames = known_movie[0][:8]
-    for name in ("movie", "second", "channel_2"):
+    for name in ("movie", "second", "channel_2", "part_1", "part_2"):
         tifffile.imwrite(folder / f"{name}.tif", frames, photometric="minisblack")
     both = frames[:, None].repeat(2, axis=1)
     tifffile.imwrite(folder / "both.tif", both, imagej=True, metadata={"axes": "TCYX"})

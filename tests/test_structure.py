@@ -11,6 +11,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 CORE = {
     "errors": set(),
     "turns": set(),
+    "recording": {"errors", "movie"},
     "movie": {"errors", "tiff", "hdf5", "turns"},
     "scanimage": set(),
     "tiff": {"errors", "movie", "scanimage", "turns"},

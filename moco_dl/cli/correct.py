@@ -2,7 +2,7 @@
 
 import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import click
@@ -57,6 +57,7 @@ outdir = click.option("--outdir", type=PATH, help="Directory for the outputs [be
     " large].",
 )
 @which_movie
+@click.option("--join", is_flag=True, help="MOVIES are files of one recording, in this order: one result.")
 @click.option("--weights", type=PATH, help="Weights from nrcorrect train [the shipped ones].")
 @device
 @click.option(
@@ -123,7 +124,7 @@ def correct(
         from moco_dl.options import CorrectOptions
         from moco_dl.walk import LOST
 
-    jobs = _plan(movies, out, outdir, options, kinds=_kinds(options))
+    jobs = _plan(movies, out, outdir, options, kinds=_kinds(options), join=options.pop("join"))
     shared = None if ref in ("median", "mean") else Path(ref)
     with reported(usage=True):
         chosen = CorrectOptions(**options, ref="median" if shared else ref)
@@ -143,7 +144,7 @@ def correct(
 
 
 @click.command()
-@click.argument("movie", type=PATH)
+@click.argument("movies", nargs=-1, required=True, type=PATH)
 @click.argument("fields", type=PATH)
 @output
 @outdir
@@ -153,16 +154,24 @@ def correct(
 @overwrite
 @quiet
 def apply(
-    movie: Path, fields: Path, out: Path | None, outdir: Path | None, quiet: bool, **options: object
+    movies: tuple[Path, ...],
+    fields: Path,
+    out: Path | None,
+    outdir: Path | None,
+    quiet: bool,
+    **options: object,
 ) -> None:
-    """Apply the FIELDS of one movie to another MOVIE of the same size and length, such as a second channel."""
+    """Apply the FIELDS of one movie to another of the same size and length, such as a second channel.
+
+    Several MOVIES are files of one recording, in this order.
+    """
     with imports():
         from moco_dl.job import apply_file
         from moco_dl.movie import DTYPES
 
     if options["dtype"] not in (None, *DTYPES):
         raise click.UsageError(f"--dtype: got {options['dtype']!r}; wanted one of {', '.join(DTYPES)}")
-    jobs = _plan((movie,), out, outdir, options, kinds=())
+    jobs = _plan(movies, out, outdir, options, kinds=(), join=True)
     _run_all(
         jobs, lambda job, progress: apply_file(job, fields, progress, **options) or "fields applied", quiet
     )
@@ -184,18 +193,26 @@ def _kinds(options: dict) -> list[str]:
 
 
 def _plan(
-    movies: tuple[Path, ...], out: Path | None, outdir: Path | None, options: dict, *, kinds: list[str]
+    movies: tuple[Path, ...],
+    out: Path | None,
+    outdir: Path | None,
+    options: dict,
+    *,
+    kinds: Sequence[str],
+    join: bool,
 ) -> list:
     """Jobs of a command; takes the options that concern files out of `options`."""
     from moco_dl.job import plan
 
-    if out is not None and (len(movies) > 1 or outdir is not None):
-        raise click.UsageError("-o names the output of one movie; use --outdir for many, and not both")
+    if out is not None and ((len(movies) > 1 and not join) or outdir is not None):
+        raise click.UsageError(
+            "-o names the output of one movie; use --outdir for many, --join for one in several files"
+        )
     if outdir is not None and not outdir.is_dir():
         raise click.UsageError(f"--outdir {outdir}: no such directory; make it first")
     with reported(usage=True):
         more = {"part": part(options), "overwrite": options.pop("overwrite")}
-        return plan(movies, out, outdir, kinds=kinds, **more)
+        return plan(movies, out, outdir, kinds=kinds, join=join, **more)
 
 
 def _run_all(jobs: list, run: Callable, quiet: bool) -> None:
@@ -208,14 +225,13 @@ def _run_all(jobs: list, run: Callable, quiet: bool) -> None:
             with bar(job.movie.name, quiet) as progress, workers_first():
                 summary = run(job, tidying(progress))
         except NrcorrectError as error:
-            failed.append(job.movie)
+            failed.append(job.name)
             click.echo(f"nrcorrect: {error}", err=True)
             continue
         click.echo("\t".join(str(path) for path in job.outputs))
         if not quiet:
-            click.echo(f"{job.movie}: {summary}", err=True)
+            click.echo(f"{job.name}: {summary}", err=True)
     if failed and len(jobs) > 1:
-        names = ", ".join(str(movie) for movie in failed)
-        click.echo(f"nrcorrect: {len(failed)} of {len(jobs)} movies failed: {names}", err=True)
+        click.echo(f"nrcorrect: {len(failed)} of {len(jobs)} movies failed: {', '.join(failed)}", err=True)
     if failed:
         sys.exit(1)

@@ -1,0 +1,74 @@
+"""A recording in several files."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from commands import run
+
+from moco_dl.errors import NrcorrectError
+from moco_dl.fields import load_fields
+from moco_dl.movie import WHOLE
+from moco_dl.recording import open_recording
+
+FRAMES = np.random.default_rng(0).integers(0, 60000, (11, 20, 24), np.uint16)
+
+
+def write(folder, frames, ends):
+    paths = [folder / f"part_{number}.tif" for number in range(8, 8 + len(ends))]
+    for path, part in zip(paths, np.split(frames, ends[:-1]), strict=True):
+        tifffile.imwrite(path, part, photometric="minisblack")
+    return paths
+
+
+def test_frames_of_all_files(tmp_path):
+    paths = write(tmp_path, FRAMES, (4, 5, 11))
+    with open_recording(paths, WHOLE) as (movie, about):
+        assert movie.shape == FRAMES.shape and movie.dtype == FRAMES.dtype
+        for wanted in (range(11), [10, 3, 4, 4, 0], [7]):
+            np.testing.assert_array_equal(movie.read(wanted), FRAMES[list(wanted)])
+    assert about["shape"] == [11, 20, 24]
+    assert [(file["name"], file["shape"][0]) for file in about["files"]] == [
+        ("part_8.tif", 4), ("part_9.tif", 1), ("part_10.tif", 6),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda paths: paths.reverse(), "part_10.tif comes before .*part_9.tif; name the files .* ls -v"),
+        (lambda paths: paths[1].unlink(), "part_9.tif: cannot read: No such file"),
+        (lambda paths: tifffile.imwrite(paths[2], FRAMES[:, 1:]), "frames are 19x24 uint16, in .* 20x24"),
+        (lambda paths: tifffile.imwrite(paths[1], FRAMES.astype("i4")), "frames are 20x24 int32, in .* uint16"),
+    ],
+)  # fmt: skip
+def test_files_that_do_not_belong_together(tmp_path, spoil, message):
+    paths = write(tmp_path, FRAMES, (4, 5, 11))
+    spoil(paths)
+    with pytest.raises(NrcorrectError, match=message), open_recording(paths, WHOLE):
+        pass
+
+
+def test_one_result(tmp_path, known_movie, monkeypatch):
+    """The same as that of all frames in one file."""
+    monkeypatch.chdir(tmp_path)
+    frames = known_movie[0]
+    paths = write(Path(), frames, (7, 30, 40))
+    tifffile.imwrite("whole.tif", frames, photometric="minisblack")
+    run("correct", "whole.tif", "--no-csv")
+    done = run("correct", *paths, "--join", "--no-csv")
+    assert done.stdout == "part_8_corrected.tif\tpart_8_fields.h5\n"
+    assert "part_8.tif and 2 more: 40 frames" in done.stderr
+    whole = Path("whole_corrected.tif").read_bytes()
+    assert Path("part_8_corrected.tif").read_bytes() == whole
+    fields = load_fields("part_8_fields.h5")
+    np.testing.assert_array_equal(fields[:], load_fields("whole_fields.h5")[:])
+    assert len(fields.metadata["input"]["files"]) == 3
+    run("apply", *paths, "part_8_fields.h5", "-o", "again.tif")
+    assert Path("again.tif").read_bytes() == whole
+
+
+def test_an_output_that_is_a_later_file(tmp_path):
+    paths = write(tmp_path, FRAMES, (4, 5, 11))
+    assert "is an input" in run("correct", *paths, "--join", "-o", paths[2], "--overwrite", code=2).stderr
