@@ -18,7 +18,7 @@ class Hdf5Movie:
     format = "hdf5"
 
     def __init__(self, path: Path, dataset: str | None = None):
-        self.path = path
+        self.path, self.files = path, {path.resolve()}
         try:
             self._file = h5py.File(path, "r", locking="best-effort", rdcc_nbytes=2**26)
         except OSError as error:

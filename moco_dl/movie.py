@@ -29,6 +29,7 @@ class Movie(Closable, Protocol):
     dtype: np.dtype
     format: str  # "tiff", "hdf5" or "array"
     frames_apart: bool  # reading a frame does not take reading others
+    files: set[Path]  # that frames are in
 
     def read(self, indices: Sequence[int]) -> np.ndarray:
         """Frames `indices` as one array (n, H, W), native byte order."""
@@ -104,6 +105,7 @@ class ArrayMovie:
 
     def __init__(self, frames: np.ndarray):
         check_movie("frames", frames.shape, frames.dtype)
+        self.files: set[Path] = set()
         self.frames, self.shape, self.dtype = frames, frames.shape, frames.dtype
 
     def read(self, indices: Sequence[int]) -> np.ndarray:

@@ -38,8 +38,10 @@ class Joined:
 
     def __init__(self, paths: Sequence[Path], movies: Sequence[Movie]):
         _refuse_disorder(paths)
-        first = movies[0]
+        first, known = movies[0], {path.resolve() for path in paths}
         for path, movie in zip(paths, movies, strict=True):
+            if len(movie.files & known) > 1:
+                raise NrcorrectError(f"{path}: holds the frames of the others, too; name this file only")
             if movie.shape[1:] != first.shape[1:] or movie.dtype != first.dtype:
                 raise NrcorrectError(
                     f"{path}: frames are {_kind(movie)}, in {paths[0]} {_kind(first)}; wanted one recording"
@@ -47,6 +49,7 @@ class Joined:
         self.movies, self._starts = movies, np.cumsum([0, *(movie.shape[0] for movie in movies)])
         self.shape, self.dtype = (int(self._starts[-1]), *first.shape[1:]), first.dtype
         self.format, self.frames_apart = first.format, all(movie.frames_apart for movie in movies)
+        self.files = set().union(*(movie.files for movie in movies))
 
     def read(self, indices: Sequence[int]) -> np.ndarray:
         indices = np.asarray(indices, int)

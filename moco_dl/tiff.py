@@ -42,6 +42,7 @@ class TiffMovie:
         first = alike[0]
         self._refuse_other_images(first)
         self._frames = self._chosen(alike, turns)
+        self.files = self._other_files() | {self.path.resolve()}
         self.shape = (len(self._frames), *first.shape[-2:])
         self.dtype = first.dtype.newbyteorder("=")
         if len(alike) == 1 and len(first.shape) == 2:
@@ -75,6 +76,17 @@ class TiffMovie:
             full = (*shape, *alike[0].shape[-2:])
             raise NrcorrectError(f"{self.path}: axes {axes}YX {full}: {error}") from error
 
+    def _other_files(self) -> set[Path]:
+        """Those of an OME recording in many files, which it says itself."""
+        pages = [series.pages[place] for series, place in self._frames if series.is_multifile]
+        lost = [number for number, page in enumerate(pages) if page is None]
+        if lost:
+            raise NrcorrectError(
+                f"{self.path}: {len(lost)} of its {len(pages)} frames, from number {lost[0]}, are in files that"
+                " are not there; put all files of the recording into one folder"
+            )
+        return {Path(page.parent.filehandle.path).resolve() for page in pages}
+
     def _axes(self, series: tifffile.TiffPageSeries) -> tuple[str, tuple[int, ...]]:
         """Those of a series, and their sizes, without height and width."""
         if self._file.pages.first.is_scanimage:
@@ -92,16 +104,21 @@ class TiffMovie:
 
     def read(self, indices: Sequence[int]) -> np.ndarray:
         frames = np.empty((len(indices), *self.shape[1:]), self.dtype)
-        pages = []  # of compressed frames: (where the frame belongs, page)
+        pages, elsewhere = [], []  # (where the frame belongs, page): compressed or not, here or in other files
         with _damage_reported(self.path):
             for frame, (series, place) in zip(frames, (self._frames[i] for i in indices), strict=True):
                 if series.dataoffset is None:
-                    pages.append((frame, series.pages[place]))
+                    page = series.pages[place]
+                    (pages if page.parent is self._file else elsewhere).append((frame, page))
                 else:
                     frame[...] = self._frame(series, place)
             # Finding pages is not for more than one thread.
             for _ in self._decoders.map(_decode, pages):
                 pass
+            # Thousands of files cannot all be open, and threads would close them on one another.
+            for item in elsewhere:
+                with _open(item[1].parent.filehandle):
+                    _decode(item)
         return frames
 
     def _frame(self, series: tifffile.TiffPageSeries, index: int) -> np.ndarray:
@@ -118,9 +135,18 @@ class TiffMovie:
         self._file.close()
 
 
-def _decode(compressed: tuple[np.ndarray, tifffile.TiffPage]) -> None:
-    frame, page = compressed
+def _decode(item: tuple[np.ndarray, tifffile.TiffPage]) -> None:
+    frame, page = item
     frame[...] = page.asarray()
+
+
+@contextmanager
+def _open(file: tifffile.FileHandle) -> Iterator[None]:
+    file.open()
+    try:
+        yield
+    finally:
+        file.close()
 
 
 def _looks_like(series: tifffile.TiffPageSeries, first: tifffile.TiffPageSeries) -> bool:
