@@ -15,6 +15,7 @@ TISSUE = 30.0  # px, shortest length over which the tissue's displacement is cor
 ROWS = 10.0  # px, the same for what differs from row to row
 PATH = ("slope", "bend")  # degrees of the polynomial that tissue follows while a frame is taken
 LOST = 2**-16  # share of the variance of smooth functions, for each place, that their basis does not hold
+MOST = 40  # smooth functions along an axis: from 1300 px on, the shortest waves are longer
 SPECTRUM = 6  # steps in which the tissue's displacement may fall off from long waves to short ones
 
 
@@ -26,7 +27,7 @@ class Basis:
 
     def __init__(self, grid: tuple[int, int]):
         self.grid = grid
-        smooth = [smooth_functions(n, TISSUE / STRIDE) for n in self.grid]
+        smooth = [smooth_functions(n, TISSUE / STRIDE)[:, :MOST] for n in self.grid]
         path = np.polynomial.legendre.legvander(np.linspace(-1, 1, self.grid[0]), len(PATH))[:, 1:]
         rows = torch.cat((torch.from_numpy(path).float(), smooth_functions(self.grid[0], ROWS / STRIDE)), dim=1)
         one = [torch.ones(n, 1) for n in self.grid]

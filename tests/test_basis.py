@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from moco_dl.basis import PATH, ROWS, Basis, correlation
+from moco_dl.basis import MOST, PATH, ROWS, TISSUE, Basis, correlation, smooth_functions
 from moco_dl.network import STRIDE
 
 GRIDS = pytest.mark.parametrize("grid", [(16, 16), (12, 33)])
@@ -57,3 +57,12 @@ def test_waves_are_rows_that_are_correlated_twice_as_far():
         covariance = functions @ np.diag(waves[kinds[f"rows_{letter}"]]) @ functions.T
         middle = np.s_[16:48, 16:48]
         np.testing.assert_allclose(covariance[middle], correlation(64, 2 * ROWS / STRIDE)[middle], atol=0.1)
+
+
+def test_large_frames_have_no_more_functions():
+    """The time to solve for all of them grows with the third power of their number."""
+    basis = Basis((100, 400))
+    along_x, along_y = basis.x.shape[1] - 1, basis.y.shape[1] - basis.rows.stop
+    assert along_x == MOST < smooth_functions(400, TISSUE / STRIDE).shape[1]
+    assert along_y == smooth_functions(100, TISSUE / STRIDE).shape[1] < MOST
+    assert len(basis.pairs[0]) == basis.rows.stop + along_x * along_y
