@@ -52,8 +52,10 @@ class Part:
 WHOLE = Part()
 
 
-def open_movie(path: Path, part: Part = WHOLE) -> Movie:
+def open_movie(path: Path, part: Part = WHOLE, *, image: bool = False) -> Movie:
     """Open `part` of a TIFF or HDF5 file, told apart by their content, not by name.
+
+    A TIFF of one `image` is a movie only if that is said.
 
     Raises NrcorrectError if there is no such file, it is neither format, it is damaged, or what it holds is
     not one movie of real numbers.
@@ -78,7 +80,7 @@ def open_movie(path: Path, part: Part = WHOLE) -> Movie:
     if magic[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
         if part.dataset is not None:
             raise NrcorrectError(f"{path}: --dataset {part.dataset} is for HDF5; this is a TIFF: leave it out")
-        return TiffMovie(path, {"channel": part.channel, "plane": part.plane})
+        return TiffMovie(path, {"channel": part.channel, "plane": part.plane}, image=image)
     raise NrcorrectError(f"{path}: neither TIFF nor HDF5; convert the movie to one of them")
 
 

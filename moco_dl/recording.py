@@ -2,15 +2,16 @@
 
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import closing, contextmanager
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 
 from moco_dl.errors import NrcorrectError
-from moco_dl.movie import Movie, Part, describe, open_movie
+from moco_dl.movie import Movie, Part, closed_on_error, describe, open_movie
 
+OPEN = 16  # files; a system allows some hundred
 NUMBER = re.compile(r"[0-9]+")
 
 
@@ -20,36 +21,47 @@ def open_recording(paths: Sequence[Path], part: Part) -> Iterator[tuple[Movie, d
 
     Raises NrcorrectError if one of them cannot be read, or they do not belong together.
     """
-    with ExitStack() as files:
-        movies = []
-        for path in paths:
-            movies.append(open_movie(path, part))
-            files.callback(movies[-1].close)
-        if len(movies) == 1:
-            yield movies[0], describe(paths[0], movies[0], part)
-            return
-        movie = Joined(paths, movies)
-        each = [describe(*file, part) for file in zip(paths, movies, strict=True)]
-        yield movie, each[0] | {"shape": list(movie.shape), "files": each}
+    first = paths[0]
+    with closing(open_movie(first, part) if len(paths) == 1 else Joined(paths, part)) as movie:
+        more = {} if len(paths) == 1 else {"files": len(paths), "last": paths[-1].name}
+        yield movie, describe(first, movie, part) | more
 
 
 class Joined:
-    """Movies one after another."""
+    """Movies one after another, of which few are open at a time. A file may be a single image."""
 
-    def __init__(self, paths: Sequence[Path], movies: Sequence[Movie]):
+    def __init__(self, paths: Sequence[Path], part: Part):
         _refuse_disorder(paths)
-        first, known = movies[0], {path.resolve() for path in paths}
-        for path, movie in zip(paths, movies, strict=True):
-            if len(movie.files & known) > 1:
-                raise NrcorrectError(f"{path}: holds the frames of the others, too; name this file only")
-            if movie.shape[1:] != first.shape[1:] or movie.dtype != first.dtype:
-                raise NrcorrectError(
-                    f"{path}: frames are {_kind(movie)}, in {paths[0]} {_kind(first)}; wanted one recording"
-                )
-        self.movies, self._starts = movies, np.cumsum([0, *(movie.shape[0] for movie in movies)])
-        self.shape, self.dtype = (int(self._starts[-1]), *first.shape[1:]), first.dtype
-        self.format, self.frames_apart = first.format, all(movie.frames_apart for movie in movies)
-        self.files = set().union(*(movie.files for movie in movies))
+        self._paths, self._part, self._known = paths, part, {path.resolve() for path in paths}
+        self._open: dict[int, Movie] = {}  # by number of the file; those used last are last
+        lengths = []
+        with closed_on_error(self):
+            first = self._movie(0)
+            self.dtype, self.format, self.frames_apart = first.dtype, first.format, True
+            for number, path in enumerate(paths):
+                movie = self._movie(number)
+                if movie.shape[1:] != first.shape[1:] or movie.dtype != first.dtype:
+                    raise NrcorrectError(
+                        f"{path}: frames are {_kind(movie)}, in {paths[0]} {_kind(first)}; wanted one recording"
+                    )
+                lengths.append(movie.shape[0])
+                self.frames_apart &= movie.frames_apart
+        self._starts = np.cumsum([0, *lengths])
+        self.shape = (int(self._starts[-1]), *first.shape[1:])
+
+    def _movie(self, number: int) -> Movie:
+        path = self._paths[number]
+        movie = self._open.pop(number, None) or open_movie(path, self._part, image=True)
+        self._open[number] = movie
+        if len(movie.files & self._known) > 1:
+            raise NrcorrectError(f"{path}: holds the frames of the others, too; name this file only")
+        if len(self._open) > OPEN:
+            self._open.pop(next(iter(self._open))).close()
+        return movie
+
+    @property
+    def files(self) -> set[Path]:
+        return self._known
 
     def read(self, indices: Sequence[int]) -> np.ndarray:
         indices = np.asarray(indices, int)
@@ -57,12 +69,17 @@ class Joined:
         files = np.searchsorted(self._starts, indices, side="right") - 1
         for file in np.unique(files):
             here = files == file
-            frames[here] = self.movies[file].read((indices[here] - self._starts[file]).tolist())
+            movie, start = self._movie(file), self._starts[file]
+            if movie.shape[0] != self._starts[file + 1] - start:
+                raise NrcorrectError(
+                    f"{self._paths[file]}: has changed while it was read; wait until it is complete"
+                )
+            frames[here] = movie.read((indices[here] - start).tolist())
         return frames
 
     def close(self) -> None:
-        for movie in self.movies:
-            movie.close()
+        while self._open:
+            self._open.popitem()[1].close()
 
 
 def _kind(movie: Movie) -> str:

@@ -21,12 +21,12 @@ NONE: Turns = {"channel": None, "plane": None}
 class TiffMovie:
     """A TIFF movie: the frames of the first series, and of all further series that look the same.
 
-    Of these, `turns` may choose one channel or plane of several.
+    Of these, `turns` may choose one channel or plane of several. One `image` is a movie if that is said.
     """
 
     format, frames_apart = "tiff", True
 
-    def __init__(self, path: Path, turns: Turns = NONE):
+    def __init__(self, path: Path, turns: Turns = NONE, *, image: bool = False):
         self.path = path
         with _damage_reported(path):
             # What it makes of ScanImage's files may lack the last frames, or have more than there are.
@@ -34,9 +34,9 @@ class TiffMovie:
         self._file.filehandle.set_lock(True)
         self._decoders = ThreadPoolExecutor(DECODERS)
         with closed_on_error(self._file):
-            self._inspect(turns)
+            self._inspect(turns, image)
 
-    def _inspect(self, turns: Turns) -> None:
+    def _inspect(self, turns: Turns, image: bool) -> None:
         with _damage_reported(self.path):
             alike = [s for s in self._file.series if _looks_like(s, self._file.series[0])]
         first = alike[0]
@@ -45,9 +45,12 @@ class TiffMovie:
         self.files = self._other_files() | {self.path.resolve()}
         self.shape = (len(self._frames), *first.shape[-2:])
         self.dtype = first.dtype.newbyteorder("=")
-        if len(alike) == 1 and len(first.shape) == 2:
+        if len(alike) == 1 and len(first.shape) == 2 and not image:
             height, width = first.shape
-            raise NrcorrectError(f"{self.path}: holds one image {height}x{width}; wanted a movie of frames")
+            raise NrcorrectError(
+                f"{self.path}: holds one image {height}x{width}; wanted a movie: if each file holds a frame, name all"
+                " of them with --join"
+            )
         check_movie(str(self.path), self.shape, self.dtype)
         self._refuse_truncated(alike)
 

@@ -10,7 +10,7 @@ from commands import run
 from moco_dl.errors import NrcorrectError
 from moco_dl.fields import load_fields
 from moco_dl.movie import WHOLE
-from moco_dl.recording import open_recording
+from moco_dl.recording import OPEN, open_recording
 
 FRAMES = np.random.default_rng(0).integers(0, 60000, (11, 20, 24), np.uint16)
 
@@ -22,6 +22,12 @@ def write(folder, frames, ends):
     return paths
 
 
+def open_files():
+    """How many this process has open, where the system tells."""
+    files = Path("/proc/self/fd")
+    return len(list(files.iterdir())) if files.exists() else 0
+
+
 def test_frames_of_all_files(tmp_path):
     paths = write(tmp_path, FRAMES, (4, 5, 11))
     with open_recording(paths, WHOLE) as (movie, about):
@@ -29,9 +35,27 @@ def test_frames_of_all_files(tmp_path):
         for wanted in (range(11), [10, 3, 4, 4, 0], [7]):
             np.testing.assert_array_equal(movie.read(wanted), FRAMES[list(wanted)])
     assert about["shape"] == [11, 20, 24]
-    assert [(file["name"], file["shape"][0]) for file in about["files"]] == [
-        ("part_8.tif", 4), ("part_9.tif", 1), ("part_10.tif", 6),
-    ]  # fmt: skip
+    assert (about["name"], about["files"], about["last"]) == ("part_8.tif", 3, "part_10.tif")
+
+
+def test_a_file_a_frame(tmp_path):
+    """More of them than can be open at a time."""
+    paths = write(tmp_path, np.concatenate([FRAMES] * 3), range(1, 34))
+    before = open_files()
+    with open_recording(paths, WHOLE) as (movie, _):
+        assert movie.shape == (33, 20, 24)
+        for wanted in (range(33), range(32, -1, -1), [5, 30, 5]):
+            np.testing.assert_array_equal(movie.read(wanted), FRAMES[np.array(wanted) % 11])
+            assert open_files() <= before + OPEN
+    assert open_files() <= before
+
+
+def test_a_file_that_grows(tmp_path):
+    paths = write(tmp_path, np.concatenate([FRAMES] * 3), range(1, 34))
+    with open_recording(paths, WHOLE) as (movie, _):
+        tifffile.imwrite(paths[2], FRAMES, photometric="minisblack")
+        with pytest.raises(NrcorrectError, match=r"part_10\.tif: has changed while it was read"):
+            movie.read(range(33))
 
 
 @pytest.mark.parametrize(
@@ -64,7 +88,7 @@ def test_one_result(tmp_path, known_movie, monkeypatch):
     assert Path("part_8_corrected.tif").read_bytes() == whole
     fields = load_fields("part_8_fields.h5")
     np.testing.assert_array_equal(fields[:], load_fields("whole_fields.h5")[:])
-    assert len(fields.metadata["input"]["files"]) == 3
+    assert fields.metadata["input"]["files"] == 3
     run("apply", *paths, "part_8_fields.h5", "-o", "again.tif")
     assert Path("again.tif").read_bytes() == whole
 
