@@ -48,8 +48,8 @@ class TiffMovie:
         if len(alike) == 1 and len(first.shape) == 2 and not image:
             height, width = first.shape
             raise NrcorrectError(
-                f"{self.path}: holds one image {height}x{width}; wanted a movie: if each file holds a frame, name all"
-                " of them with --join"
+                f"{self.path}: holds one image {height}x{width}; wanted a movie: if each holds a frame, name"
+                " all of them with --join"
             )
         check_movie(str(self.path), self.shape, self.dtype)
         self._refuse_truncated(alike)
