@@ -63,6 +63,7 @@ class Corrector:
             apart=1 if self.options.quality == "best" else APART,
             pattern=samples.pattern,
             row_offset=found.row_offset,
+            kinds=found.kinds,
         )
         del found
         if self.network is None:

@@ -96,6 +96,7 @@ class Done:
     rigid: np.ndarray  # (T, 2) px
     verdict: Verdict | None  # None: no page was wanted
     row_offset: int = 0  # px by which every other row lay to the right
+    kinds: int = 1  # of frames that take turns: they are no movie
     off: float = 0.0  # px by which fields may be off, as frames do not show where they are
 
 
@@ -119,7 +120,7 @@ def correct_file(
                 batches = corrector.batches(movie, found, look)
                 rigid = _drain(batches, write, watch, movie.shape[0], progress)
             verdict = None if watch is None else _conclude(job, part, watch, about)
-    return Done(rigid, verdict, found.row_offset, found.off)
+    return Done(rigid, verdict, found.row_offset, found.kinds, found.off)
 
 
 def _watch(job: Job, movie: Movie, found: Plan) -> Watch | Evaluator | None:

@@ -63,6 +63,7 @@ class Plan:
     width: float = 0.0  # frames, sigma of the smoothing of the network's fields in time
     pattern: np.ndarray | None = None  # (H, W) float32 that adds to all frames, see `pattern.py`
     row_offset: int = 0  # px by which every other row of frames lies to the right, see `scan.py`
+    kinds: int = 1  # of frames that take turns, which are no movie; see `mixture.py`
     # px (2, h, w), taken off all flows: what they have in common, or where tissue in bouts rests; and how a
     # given reference is bent beside it.
     constant: np.ndarray | float = 0.0

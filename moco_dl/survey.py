@@ -9,6 +9,7 @@ import torch
 
 from moco_dl.device import full_device
 from moco_dl.infer import Estimator, binned, enlarged, move_known
+from moco_dl.mixture import taking_turns
 from moco_dl.movie import Movie
 from moco_dl.network import STRIDE, PyramidFlowNet
 from moco_dl.options import CorrectOptions
@@ -39,6 +40,7 @@ class Found:
     samples: Samples
     small: Samples  # averaged over `Survey.factor` pixels a side; with their motion, if there is a network
     row_offset: int  # px by which every other row lay to the right before; see `scan.py`
+    kinds: int  # of frames that take turns; see `mixture.py`
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,8 @@ class Survey:
         if self.network and given is not None:
             some = self._enough(samples)
             image, _ = self._made(samples.only(some), [lambda *_: motion[some]], first=given)
-        return Found(image, estimator, walk, samples, replace(small, motion=motion), row_offset)
+        kinds = taking_turns(small)
+        return Found(image, estimator, walk, samples, replace(small, motion=motion), row_offset, kinds)
 
     def _looked_at(
         self, samples: Samples, small: Samples, given: np.ndarray | None

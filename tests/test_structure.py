@@ -19,6 +19,7 @@ CORE = {
     "output": {"errors"},
     "samples": {"batch", "errors"},
     "scan": {"errors", "samples"},
+    "mixture": {"batch", "samples"},
     "reference": {"samples"},
     "image": {"errors", "fields"},
     "shifts": set(),

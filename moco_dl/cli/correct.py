@@ -137,6 +137,10 @@ def correct(
         verdict = "" if done.verdict is None else f"; {done.verdict.kind}: {done.verdict.sentence}"
         if done.off > LOST:
             verdict += f"; too dim, may be off by about {done.off:.1f} px: average neighbouring frames first"
+        if done.kinds > 1:
+            verdict += (
+                f"; frames of {done.kinds} kinds take turns: choose a channel, such as --channel 1/{done.kinds}"
+            )
         rows = f", every other row {done.row_offset:+d} px" if done.row_offset else ""
         return f"{len(done.rigid)} frames, rigid shifts up to {abs(done.rigid).max():.1f} px{rows}{verdict}"
 
