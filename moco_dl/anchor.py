@@ -1,38 +1,67 @@
-"""How a reference that is given is displaced from what the movie itself shows where it lies."""
+"""How a reference that is given is displaced from what the movie itself shows."""
 
 from dataclasses import replace
 
 import numpy as np
 
 from moco_dl.batch import Motion
+from moco_dl.bend import bent, inverse
+from moco_dl.device import sent
 from moco_dl.equations import linearise
+from moco_dl.infer import Estimator, move_known
 from moco_dl.refine import Refiner
 
-STEPS = 3  # Gauss-Newton steps
+LOOKS = 4  # of the network, at most
+BETTER = 0.97  # of the misfit
+STEPS = 5  # Gauss-Newton steps
 SIZE = 0.3  # px, expected displacement: what the network leaves
 LEAST_NOISE = 0.01  # of the variance of the movie's frames
 
 
-def displacement(given: np.ndarray, image: np.ndarray, refiner: Refiner) -> tuple[np.ndarray, np.ndarray]:
-    """Mean (2,) and rest (2, h, w), px, of what brings a reference `given` (H, W) onto the refiner's `image`.
+def anchored(
+    given: np.ndarray, image: np.ndarray, refiner: Refiner, estimator: Estimator, begun: np.ndarray
+) -> np.ndarray:
+    """What brings a reference `given` (H, W) onto the refiner's `image`: (2, h, w) px; roughly it is `begun`.
+
+    The network, in an `estimator` of motion from what is given, looks again from where that has led to, as long
+    as it then fits better: it sees no farther at once than tissue moves within a movie.
+    """
+    found, misfit = displacement(given, image, refiner, begun)
+    for _ in range(LOOKS):
+        there = inverse(found)
+        moved = move_known(image[None], there[None], device=estimator.device)
+        more = estimator(np.where(np.isfinite(moved), moved, image.mean())).total()
+        farther, other = displacement(given, image, refiner, inverse((more + bent(there[None], more[0]))[0]))
+        if other > BETTER * misfit:
+            break
+        found, misfit = farther, other
+    return found
+
+
+def displacement(
+    given: np.ndarray, image: np.ndarray, refiner: Refiner, begun: np.ndarray
+) -> tuple[np.ndarray, float]:
+    """The same by steps from `begun`; and how badly they then fit, over the expected variance.
 
     It is looked at as if it were a frame of the movie, in the contrast of `image`. So gradients are those of an
     image that is nearly free of noise, whatever the reference is like, and cells that it shows in another
     brightness count little.
     """
-    seen = np.isfinite(given)
-    slope, offset = np.polyfit(given[seen].astype(np.float64), image[seen].astype(np.float64), 1)
+    (moved,) = move_known(given[None], begun[None], device=refiner.device)
+    seen = np.isfinite(moved)
+    slope, offset = np.polyfit(moved[seen].astype(np.float64), image[seen].astype(np.float64), 1)
     frame = (slope * given + offset).astype(np.float32)[None]
     kinds, matrix = refiner.basis.kinds(), refiner.matrix.numpy()
     sizes = np.where(kinds["shift"] | kinds["tissue"], SIZE**2, 0.0)
-    nothing = np.zeros((1, 2, *refiner.grid), np.float32)
-    motion = Motion(np.zeros((1, 2), np.float32), nothing, flagged=np.zeros(1, bool))
+    shift = begun.mean(axis=(1, 2))
+    rest = refiner.basis.smoothed(begun - shift[:, None, None])
+    known = refiner.effect(sent(rest, refiner.device)).numpy()
+    motion = Motion(shift[None], rest[None], flagged=np.zeros(1, bool))
     for _ in range(STEPS):
         equations = linearise(frame, motion, refiner)
         noise = max(float(equations.misfit[0]), LEAST_NOISE)
-        unknowns = sizes * np.linalg.solve(matrix * sizes + noise * np.eye(len(matrix)), equations.seen[0])
+        told = equations.seen[0] - known
+        unknowns = sizes * np.linalg.solve(matrix * sizes + noise * np.eye(len(matrix)), told)
         shift, _, tissue = refiner.basis.displacement(unknowns[None])
-        motion = replace(motion, rigid=motion.rigid + shift, flow=tissue)
-    (shift,), (rest,) = motion.rigid, motion.flow
-    mean = rest.mean(axis=(1, 2))
-    return shift + mean, rest - mean[:, None, None]
+        motion = replace(motion, rigid=motion.rigid + shift, flow=rest + tissue)
+    return motion.total()[0], float(linearise(frame, motion, refiner).misfit[0])

@@ -128,6 +128,11 @@ class Basis:
         tissue = y[:, first:] @ sizes @ x[:, 1:].T
         return values[..., 0], values[..., self.rows] @ y[:, self.rows].T, tissue
 
+    def smoothed(self, displacement: np.ndarray) -> np.ndarray:
+        """What a tissue's displacement can be of one (..., h, w): least squares."""
+        _, y, x = self._parts()
+        return (y @ np.linalg.pinv(y) @ displacement @ (x @ np.linalg.pinv(x)).T).astype(np.float32)
+
 
 def _squares(functions: np.ndarray) -> np.ndarray:
     """Products of functions (n, k) with one another: (n, k k)."""

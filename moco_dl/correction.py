@@ -64,6 +64,7 @@ class Corrector:
             pattern=samples.pattern,
             row_offset=found.row_offset,
             kinds=found.kinds,
+            to_given=found.to_given,
         )
         del found
         if self.network is None:

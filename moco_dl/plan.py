@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from moco_dl.batch import Arrays, Batch, Equations, Filter, Given, Motion, chosen, filtered, joined, late
+from moco_dl.bend import bent, rebased
 from moco_dl.device import full_device
 from moco_dl.equations import linearise
 from moco_dl.infer import Estimator
@@ -64,11 +65,11 @@ class Plan:
     pattern: np.ndarray | None = None  # (H, W) float32 that adds to all frames, see `pattern.py`
     row_offset: int = 0  # px by which every other row of frames lies to the right, see `scan.py`
     kinds: int = 1  # of frames that take turns, which are no movie; see `mixture.py`
-    # px (2, h, w), taken off all flows: what they have in common, or where tissue in bouts rests; and how a
-    # given reference is bent beside it.
+    # px (2, h, w), taken off all flows: what they have in common, or where tissue in bouts rests.
     constant: np.ndarray | float = 0.0
-    # px (2,), taken off all shifts: how far a given reference is from the movie's.
-    offset: np.ndarray | float = 0.0
+    # Bends (2, h, w), if a reference is given: to it from the movie's own, as the network sees it, and back.
+    to_given: np.ndarray | None = None
+    from_given: np.ndarray | None = None
     errors: Errors | None = None  # of the last step's fields
     trajectory: Trajectory | None = None  # of frames' paths; None: they stay as they are found
     steadiness: Steadiness = field(default_factory=Steadiness)  # of the whole frame's shift
@@ -89,6 +90,7 @@ class Plan:
         if self.errors is None:
             return np.full(self.estimator.coarse, np.nan, np.float32)
         found = self.errors.length(self.steadiness.removed) / self.told
+        found = found if self.from_given is None else bent(found[None, None], self.from_given)[0, 0]
         return np.hypot(found, np.float32(self.off))
 
     @property
@@ -116,10 +118,8 @@ class Plan:
         batches = mapping(lambda item: self._shown(filtering(*item)), late(items, filtering))
         if self.trajectory is not None:
             batches = filtered(batches, self.trajectory, mapping)
-        for batch in steadied(batches, self.steadiness):
-            judged = ~batch.motion.flagged[:, None]
-            rigid = np.where(judged, batch.motion.rigid - self.offset, 0)
-            yield replace(batch, motion=replace(batch.motion, rigid=rigid))
+        batches = steadied(batches, self.steadiness)
+        yield from batches if self.from_given is None else mapping(self._onto_given, batches)
 
     def _located(self, batch: Batch) -> tuple[Batch, Given]:
         """`batch`, and what its frames show of where they are; samples have shown that before."""
@@ -139,6 +139,8 @@ class Plan:
         shifts = None if self.walk is None else begun.rigid
         motion = self.estimator(self._cleared(batch.frames[new]), ~begun.flagged, seen, shifts)
         motion = replace(motion, unseen=~seen)
+        if self.to_given is not None:
+            motion = rebased(motion, self.to_given)
         if self.seen is not None:
             motion = _completed(motion, self.seen, places)
         return replace(batch, motion=motion)
@@ -159,9 +161,17 @@ class Plan:
 
     def _shown(self, batch: Batch) -> Batch:
         """`batch` without what all flows have in common."""
-        judged = ~batch.motion.flagged[:, None, None, None]
-        flow = np.where(judged, batch.motion.flow - self.constant, 0)
-        return replace(batch, motion=replace(batch.motion, flow=flow))
+        judged = ~batch.motion.flagged[:, None]
+        flow = np.where(judged[..., None, None], batch.motion.flow - self.constant, 0)
+        rigid = np.where(judged, batch.motion.rigid, 0)
+        return replace(batch, motion=replace(batch.motion, rigid=rigid, flow=flow))
+
+    def _onto_given(self, batch: Batch) -> Batch:
+        """`batch` with motion from the reference that was given."""
+        motion = rebased(batch.motion, self.from_given)
+        mean = motion.flow.mean(axis=(2, 3))
+        motion = replace(motion, rigid=motion.rigid + mean, flow=motion.flow - mean[:, :, None, None])
+        return replace(batch, motion=motion)
 
     def _cleared(self, frames: np.ndarray) -> np.ndarray:
         """Frames (n, H, W) as recorded, as they are looked at: without what scanner and detector have done."""

@@ -6,8 +6,9 @@ from functools import partial
 
 import numpy as np
 
-from moco_dl.anchor import displacement
+from moco_dl.anchor import anchored
 from moco_dl.batch import DOUBTFUL, Batch, Equations, Motion, chosen, filtered, joined, run_slices
+from moco_dl.bend import inverse
 from moco_dl.covariance import learned
 from moco_dl.equations import linearise, response
 from moco_dl.infer import binned, move, move_known
@@ -81,8 +82,10 @@ class Preparation:
         template = self._template(samples, placed.total(), trusted, reference=plan.reference, move=move)
         fine, parts = Refiner(template, device=plan.computing), _parts(samples, trusted)
         if self.given is not None:
-            shift, rest = displacement(self.given, template.image, fine)
-            plan = replace(plan, reference=self.given, offset=shift, constant=rest - placed.flow.mean(axis=0))
+            there = anchored(self.given, template.image, fine, plan.estimator, plan.to_given)
+            plan = replace(
+                plan, reference=self.given, from_given=inverse(there), constant=-placed.flow.mean(axis=0)
+            )
         del template  # to save memory
         equations = self._equations(fine, samples, motion, parts)
         weights = rest_weights(plan.steps[-1], samples, trusted)

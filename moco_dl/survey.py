@@ -7,6 +7,7 @@ from functools import partial
 import numpy as np
 import torch
 
+from moco_dl.bend import bent, inverse
 from moco_dl.device import full_device
 from moco_dl.infer import Estimator, binned, enlarged, move_known
 from moco_dl.mixture import taking_turns
@@ -34,13 +35,14 @@ RIGID_PASSES = 2  # the reference is estimated this often from rigidly registere
 class Found:
     """What samples of a movie show."""
 
-    reference: np.ndarray  # (H, W), or what the movie shows where a given one lies
+    reference: np.ndarray  # (H, W), made from the movie if there is a network
     estimator: Estimator  # of motion from it
     walk: Walk | None  # how dim frames shift, each in the light of those around it; None: each for itself
     samples: Samples
     small: Samples  # averaged over `Survey.factor` pixels a side; with their motion, if there is a network
     row_offset: int  # px by which every other row lay to the right before; see `scan.py`
     kinds: int  # of frames that take turns; see `mixture.py`
+    to_given: np.ndarray | None  # bend from it to a given one, which the estimator is for; see `bend.py`
 
 
 @dataclass(frozen=True)
@@ -84,11 +86,16 @@ class Survey:
         if walk is not None:
             rigid = self._rigid(binned(reference[None], self.factor)[0])
             walk = replace(walk, look=lambda frames: rigid.correlations(binned(frames, self.factor)))
+        to_given = None
         if self.network and given is not None:
             some = self._enough(samples)
-            image, _ = self._made(samples.only(some), [lambda *_: motion[some]], first=given)
-        kinds = taking_turns(small)
-        return Found(image, estimator, walk, samples, replace(small, motion=motion), row_offset, kinds)
+            to_given = inverse(motion[some].mean(axis=0))
+            for which in chunks(np.arange(len(motion))):
+                motion[which] = to_given + bent(motion[which], to_given)
+            first = self._move(given[None], to_given[None])[0]
+            image, _ = self._made(samples.only(some), [lambda *_: motion[some]], first=first)
+        small, kinds = replace(small, motion=motion), taking_turns(small)
+        return Found(image, estimator, walk, samples, small, row_offset, kinds, to_given)
 
     def _looked_at(
         self, samples: Samples, small: Samples, given: np.ndarray | None

@@ -16,17 +16,23 @@ from moco_dl.warp import upsample, warp
 SIZE = 96, 112
 
 
+def pulled(images, bend):
+    """Images (n, c, H, W) at the places that a bend (2, H, W) leads to."""
+    images, bend = (torch.from_numpy(np.asarray(values, np.float32)) for values in (images, bend))
+    return warp(images, bend.expand(len(images), -1, -1, -1), mode="bicubic").numpy()
+
+
 def test_the_displacement_of_a_given_reference_is_found():
     scene = 40 * draw_scene(SIZE, np.random.default_rng(0))[0].astype(np.float32)
     refiner = Refiner(Template(scene, np.full(SIZE, scene.mean(), np.float32)))
     y, x = np.mgrid[: SIZE[0], : SIZE[1]].astype(np.float32)
     true = np.stack((0.4 + 0.2 * np.sin(y / 30), -0.3 + 0.2 * np.cos(x / 25)))
-    given = warp(torch.from_numpy(scene)[None, None], -torch.from_numpy(true)[None], mode="bicubic")[
-        0, 0
-    ].numpy()
-    shift, rest = displacement(3 * given + 100, scene, refiner)
-    found = shift[:, None, None] + upsample(torch.from_numpy(rest)[None], STRIDE, SIZE)[0].numpy()
+    given = pulled(scene[None, None], -true)[0, 0]
+    nothing = np.zeros((2, *refiner.grid), np.float32)
+    found, misfit = displacement(3 * given + 100, scene, refiner, nothing)
+    found = upsample(torch.from_numpy(found)[None], STRIDE, SIZE)[0].numpy()
     assert np.hypot(*(found - true)[INTERIOR]).mean() < 0.05
+    assert misfit < displacement(3 * given + 100, scene, refiner, nothing + 3)[1]
 
 
 @pytest.mark.parametrize("frames_of_it", [3, 40])
@@ -42,3 +48,17 @@ def test_motion_is_as_good_as_without_a_given_reference(known_movie, movie, fram
     assert end_point_error(found - constant, truth) < 1.1 * end_point_error(own, truth)
     assert np.hypot(*constant[INTERIOR]).mean() < 0.3
     np.testing.assert_allclose(fields.reference, given, rtol=1e-6)
+
+
+@pytest.mark.parametrize("size", [4.0, 10.0])
+def test_a_reference_that_is_bent(known_movie, movie, size):
+    """As of another day: farther than the network sees at once. Fields lead from the reference as it is."""
+    frames, truth = known_movie
+    y, x = np.mgrid[: SIZE[0], : SIZE[1]].astype(np.float32)
+    bend = size * np.stack((0.5 + 0.4 * np.sin(y / 20 + 1), 0.4 * np.cos(x / 22)))
+    aligned = moco_dl.apply(frames, movie[1]).mean(axis=0).astype(np.float32)
+    given = pulled(aligned[None, None], bend)[0, 0]
+    found = moco_dl.correct(frames, given).fields[:]
+    inner = np.s_[..., 20:-20, 20:-20]
+    expected = bend + pulled(truth, bend)
+    assert np.hypot(*(found - expected).swapaxes(0, 1))[inner].mean() < 0.35

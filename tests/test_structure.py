@@ -36,7 +36,8 @@ CORE = {
     "steady": {"batch"},
     "template": {"samples"},
     "pattern": {"network", "samples", "warp"},
-    "anchor": {"batch", "equations", "refine"},
+    "anchor": {"batch", "bend", "device", "equations", "infer", "refine"},
+    "bend": {"batch", "network", "warp"},
     "device": {"errors", "parallel"},
     "parallel": set(),
     "basis": {"network"},
@@ -122,6 +123,7 @@ LISTED = CORE | {
 ENTER_ROOMS = {"job", "comparison"}  # modules of the core that use rooms: files in, files out
 KNOW_TORCH = {
     "basis",
+    "bend",
     "device",
     "parallel",
     "difference",

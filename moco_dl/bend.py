@@ -1,0 +1,36 @@
+"""Motion from another image: a reference that is given may be displaced and bent beside what the movie shows.
+
+A bend (2, h, w), px on the coarse grid, leads from an image to another: `image[y] = other[y + bend(y)]`.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from moco_dl.batch import Motion
+from moco_dl.network import STRIDE
+from moco_dl.warp import invert, warp
+
+
+def inverse(bend: np.ndarray) -> np.ndarray:
+    """The bend (2, h, w) that leads back."""
+    return STRIDE * invert(torch.from_numpy(bend[None] / STRIDE))[0].numpy()
+
+
+def bent(values: np.ndarray, bend: np.ndarray) -> np.ndarray:
+    """Values (n, c, h, w) of places in the other image, at those of the image."""
+    places = torch.from_numpy(bend / np.float32(STRIDE)).expand(len(values), -1, -1, -1)
+    return warp(torch.from_numpy(values), places).numpy()
+
+
+def rebased(motion: Motion, bend: np.ndarray) -> Motion:
+    """Motion of frames from an image, given that from the other one.
+
+    What is not known yet, or not judged, stays zero.
+    """
+    rigid = motion.rigid + bend.mean(axis=(1, 2))
+    flow = bend + bent(motion.total().astype(np.float32), bend) - rigid[:, :, None, None]
+    rigid[motion.flagged] = 0
+    flow[motion.flagged if motion.unseen is None else motion.flagged | motion.unseen] = 0
+    return replace(motion, rigid=rigid, flow=flow, rows=None)
