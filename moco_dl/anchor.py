@@ -12,7 +12,7 @@ from moco_dl.infer import Estimator, move_known
 from moco_dl.refine import Refiner
 
 LOOKS = 4  # of the network, at most
-BETTER = 0.97  # of the misfit
+BETTER = 0.975  # of the misfit: else noise
 STEPS = 5  # Gauss-Newton steps
 SIZE = 0.3  # px, expected displacement: what the network leaves
 LEAST_NOISE = 0.01  # of the variance of the movie's frames
@@ -24,7 +24,8 @@ def anchored(
     """What brings a reference `given` (H, W) onto the refiner's `image`: (2, h, w) px; roughly it is `begun`.
 
     The network, in an `estimator` of motion from what is given, looks again from where that has led to, as long
-    as it then fits better: it sees no farther at once than tissue moves within a movie.
+    as it then fits better: it sees no farther at once than tissue moves within a movie. If all that fits hardly
+    better than what is displaced as a whole, and bent by steps alone, then that is more likely.
     """
     found, misfit = displacement(given, image, refiner, begun)
     for _ in range(LOOKS):
@@ -35,7 +36,9 @@ def anchored(
         if other > BETTER * misfit:
             break
         found, misfit = farther, other
-    return found
+    whole = np.broadcast_to(begun.mean(axis=(1, 2), keepdims=True), begun.shape).copy()
+    straight, other = displacement(given, image, refiner, whole)
+    return found if misfit < BETTER * other else straight
 
 
 def displacement(
