@@ -30,7 +30,7 @@ def anchored(
     found, misfit = displacement(given, image, refiner, begun)
     for _ in range(LOOKS):
         there = inverse(found)
-        moved = move_known(image[None], there[None], device=estimator.device)
+        moved = move_known(image[None], there[None], device=refiner.device)
         more = estimator(np.where(np.isfinite(moved), moved, image.mean())).total()
         farther, other = displacement(given, image, refiner, inverse((more + bent(there[None], more[0]))[0]))
         if other > BETTER * misfit:

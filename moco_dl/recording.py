@@ -93,7 +93,7 @@ def _refuse_disorder(paths: Sequence[Path]) -> None:
         if same_but_numbers and _numbers(before) > _numbers(after):
             raise NrcorrectError(
                 f"{before} comes before {after}; name the files of a recording in the order of their numbers,"
-                " as ls -v lists them"
+                " as sort -V puts them"
             )
 
 

@@ -61,7 +61,7 @@ def test_a_file_that_grows(tmp_path):
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (lambda paths: paths.reverse(), "part_10.tif comes before .*part_9.tif; name the files .* ls -v"),
+        (lambda paths: paths.reverse(), "part_10.tif comes before .*part_9.tif; name the files .* sort -V"),
         (lambda paths: paths[1].unlink(), "part_9.tif: cannot read: No such file"),
         (lambda paths: tifffile.imwrite(paths[2], FRAMES[:, 1:]), "frames are 19x24 uint16, in .* 20x24"),
         (lambda paths: tifffile.imwrite(paths[1], FRAMES.astype("i4")), "frames are 20x24 int32, in .* uint16"),
