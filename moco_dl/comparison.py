@@ -1,6 +1,6 @@
 """Two movie files, before and after; whoever corrected them: open, check, stream, write what was found."""
 
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,8 +12,9 @@ from moco_dl.evaluation.summary import as_json
 from moco_dl.evaluation.truth import Truth, load_truth, score
 from moco_dl.fields import load_fields
 from moco_dl.image import load_image
-from moco_dl.movie import WHOLE, Part, Progress, describe, open_movie
+from moco_dl.movie import WHOLE, Part, Progress
 from moco_dl.output import refuse_existing, staged
+from moco_dl.recording import open_recording
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,7 @@ class Comparison:
     fields: Path | None = None
     reference: Path | None = None
     truth: Path | None = None
+    more: tuple[Path, ...] = ()  # files in which the raw movie goes on
     parts: tuple[Part, Part] = (WHOLE, WHOLE)  # of the files that are the movies
     page: Path | None = None
     picture: Path | None = None
@@ -35,7 +37,7 @@ class Comparison:
     def __post_init__(self) -> None:
         if self.truth is not None and self.fields is None:
             raise NrcorrectError("--truth is compared with fields; name them with --fields")
-        inputs = [self.raw, self.corrected, self.fields, self.reference, self.truth]
+        inputs = [self.raw, *self.more, self.corrected, self.fields, self.reference, self.truth]
         known = {path.resolve() for path in inputs if path is not None}
         for path in self.outputs:
             if path.resolve() in known:
@@ -59,9 +61,9 @@ def compare_files(
     """
     refuse_existing(comparison.outputs, overwrite=comparison.overwrite)
     with ExitStack() as files:
-        pair, truth = _open(comparison, files)
+        pair, truth, inputs = _open(comparison, files)
         evaluator = seen(pair, progress, threads)
-        about = _provenance(comparison, pair, truth) | provenance
+        about = {"inputs": inputs} | _provenance(comparison, pair, truth) | provenance
         more = (lambda: score(pair.fields.__getitem__, truth)) if truth else list
         evaluation = evaluator.finish(about, more)
     with staged(comparison.outputs) as parts:
@@ -80,12 +82,11 @@ def _write(comparison: Comparison, evaluation: Evaluation, part: dict[Path, Path
         write_motion_table(part[comparison.table], evaluation.traces)
 
 
-def _open(comparison: Comparison, files: ExitStack) -> tuple[Pair, Truth | None]:
+def _open(comparison: Comparison, files: ExitStack) -> tuple[Pair, Truth | None, list[dict]]:
+    """What is compared, and what identifies the movies."""
     paths = (comparison.raw, comparison.corrected)
-    movies = tuple(
-        files.enter_context(closing(open_movie(path, part)))
-        for path, part in zip(paths, comparison.parts, strict=True)
-    )
+    recordings = zip(((paths[0], *comparison.more), paths[1:]), comparison.parts, strict=True)
+    movies, inputs = zip(*(files.enter_context(open_recording(*each)) for each in recordings), strict=True)
     fields = None if comparison.fields is None else load_fields(comparison.fields)
     truth = None if comparison.truth is None else load_truth(comparison.truth, movies[0].shape)
     image = None if comparison.reference is None else load_image(comparison.reference)
@@ -94,16 +95,13 @@ def _open(comparison: Comparison, files: ExitStack) -> tuple[Pair, Truth | None]
         for path, part in zip(paths, comparison.parts, strict=True)
     )
     names = (corrected, raw, comparison.fields)
-    return paired(movies, fields, image, names), truth
+    return paired(movies, fields, image, names), truth, list(inputs)
 
 
 def _provenance(comparison: Comparison, pair: Pair, truth: Truth | None) -> dict:
     from moco_dl import __version__
 
-    movies = zip(
-        (comparison.raw, comparison.corrected), (pair.raw, pair.corrected), comparison.parts, strict=True
-    )
-    about = {"version": __version__, "inputs": [describe(*movie) for movie in movies]}
+    about = {"version": __version__}
     for name in ("fields", "reference", "truth"):
         path = getattr(comparison, name)
         if path is not None:

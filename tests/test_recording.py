@@ -89,6 +89,8 @@ def test_one_result(tmp_path, known_movie, monkeypatch):
     fields = load_fields("part_8_fields.h5")
     np.testing.assert_array_equal(fields[:], load_fields("whole_fields.h5")[:])
     assert fields.metadata["input"]["files"] == 3
+    found = run("evaluate", *paths, "part_8_corrected.tif", "--fields", "part_8_fields.h5").stdout
+    assert found == run("evaluate", "whole.tif", "whole_corrected.tif", "--fields", "whole_fields.h5").stdout
     run("apply", *paths, "part_8_fields.h5", "-o", "again.tif")
     assert Path("again.tif").read_bytes() == whole
 

@@ -28,7 +28,7 @@ corrected_dataset = click.option(
 
 
 @click.command()
-@click.argument("raw", type=PATH)
+@click.argument("raw", nargs=-1, required=True, type=PATH)
 @click.argument("corrected", type=PATH)
 @click.option("--fields", type=PATH, help="What was applied: the NAME_fields.h5 of nrcorrect correct.")
 @click.option(
@@ -48,8 +48,12 @@ corrected_dataset = click.option(
 @click.option("--threads", type=click.IntRange(1), help="Frames looked at at a time [one for each processor].")
 @overwrite
 @quiet
-def evaluate(raw: Path, corrected: Path, page: Path | None, png: bool, quiet: bool, **options: object) -> None:
+def evaluate(
+    raw: tuple[Path, ...], corrected: Path, page: Path | None, png: bool, quiet: bool, **options: object
+) -> None:
     """Tell how good a correction is: RAW and CORRECTED movie, whichever tool corrected it.
+
+    Several RAW are files of one recording, in this order.
 
     Prints a verdict (better, no motion, doubtful or worse; tab; a sentence) and a table (key, before, after,
     unit). The exit status is 0 whatever the verdict, 1 if the movies cannot be compared, 2 for wrong usage.
@@ -65,7 +69,7 @@ def evaluate(raw: Path, corrected: Path, page: Path | None, png: bool, quiet: bo
     threads, parts = options.pop("threads"), (part(options), Part(options.pop("corrected_dataset")))
     picture = page.with_suffix(".png") if png else None
     with reported(usage=True):
-        wanted = Comparison(raw, corrected, page=page, picture=picture, parts=parts, **options)
+        wanted = Comparison(raw[0], corrected, more=raw[1:], page=page, picture=picture, parts=parts, **options)
     with reported(), bar(corrected.name, quiet) as progress:
         if png:
             figures.require()
