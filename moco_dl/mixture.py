@@ -7,6 +7,7 @@ from moco_dl.samples import Samples
 
 MOST = 3  # that are looked for
 GLANCED = 64  # samples
+ENOUGH = 100  # pixels along the shorter side
 FEW = 16  # frames, from fewer of which nothing is concluded
 CLOSER = 0.95  # squared distance of a frame from the next of its own kind, over that from those between
 NEARLY_ALL = 0.9  # of the frames
@@ -21,7 +22,9 @@ def taking_turns(samples: Samples) -> int:
     some = samples.only(samples.some(GLANCED))
     closer = {kinds: [] for kinds in range(2, MOST + 1)}
     for run in run_slices(some.numbers - np.arange(len(some))):
-        frames = some[run].astype(np.float32)
+        frames = some[run]
+        step = max(min(frames.shape[1:]) // ENOUGH, 1)
+        frames = frames[:, ::step, ::step].astype(np.float32)
         apart = [
             np.square(frames[n:] - frames[:-n]).mean(axis=(1, 2)) for n in range(1, min(MOST + 1, len(frames)))
         ]
