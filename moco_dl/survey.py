@@ -74,12 +74,13 @@ class Survey:
                 walk is not None and walk.off > LOST
             ):  # frames are not where they are taken to be, and explain little
                 break
-            pattern = fixed_pattern(replace(samples, motion=motion), reference, self.mapping)
+            seen = reference if given is None else self._shown(samples, motion, given)  # in the movie's unit
+            pattern = fixed_pattern(replace(samples, motion=motion), seen, self.mapping)
             if pattern is None:
                 break
             before, samples = samples.pattern, replace(samples, pattern=pattern)
             small = replace(small, pattern=binned(pattern[None], self.factor)[0])
-            if before is not None and (pattern - before).std() < SETTLED * reference.std():
+            if before is not None and (pattern - before).std() < SETTLED * seen.std():
                 break
             reference, motion, walk = self._looked_at(samples, small, given)
         estimator, image = self._estimator(reference, self.binning), reference
@@ -89,11 +90,10 @@ class Survey:
         to_given = None
         if self.network and given is not None:
             some = self._enough(samples)
-            to_given = inverse(motion[some].mean(axis=0))
+            to_given = inverse((motion[some] - centred(motion[some]))[0])
             for which in chunks(np.arange(len(motion))):
                 motion[which] = to_given + bent(motion[which], to_given)
-            first = self._move(given[None], to_given[None])[0]
-            image, _ = self._made(samples.only(some), [lambda *_: motion[some]], first=first)
+            image = self._shown(samples, motion, self._move(given[None], to_given[None])[0])
         small, kinds = replace(small, motion=motion), taking_turns(small)
         return Found(image, estimator, walk, samples, small, row_offset, kinds, to_given)
 
@@ -159,6 +159,11 @@ class Survey:
             reference, used = self._made(few, [lambda *_: centred(motion[some])], first=reference)
         # Less what those that were used have in common.
         return reference, motion + (used - motion[some])[0], walk
+
+    def _shown(self, samples: Samples, motion: np.ndarray, first: np.ndarray) -> np.ndarray:
+        """What samples show (H, W), moved by their `motion` (n, 2, h, w); a reference is about as `first`."""
+        some = self._enough(samples)
+        return self._made(samples.only(some), [lambda *_: motion[some]], first=first)[0]
 
     def _centred_shifts(self, samples: Samples, reference: np.ndarray) -> np.ndarray:
         return centred(whole_shifts(samples, self._rigid(reference), self.mapping))

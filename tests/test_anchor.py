@@ -7,7 +7,10 @@ from truth import INTERIOR, end_point_error
 
 import moco_dl
 from moco_dl.anchor import displacement
+from moco_dl.correction import Corrector
+from moco_dl.movie import ArrayMovie
 from moco_dl.network import STRIDE
+from moco_dl.options import CorrectOptions
 from moco_dl.refine import Refiner
 from moco_dl.scenes import draw_scene
 from moco_dl.template import Template
@@ -62,3 +65,10 @@ def test_a_reference_that_is_bent(known_movie, movie, size):
     inner = np.s_[..., 20:-20, 20:-20]
     expected = bend + pulled(truth, bend)
     assert np.hypot(*(found - expected).swapaxes(0, 1))[inner].mean() < 0.35
+
+
+@pytest.mark.parametrize("unit", [0.05, 20.0])
+def test_a_reference_in_another_unit_is_no_pattern_of_the_detector(known_movie, movie, unit):
+    frames = known_movie[0]
+    given = (unit * moco_dl.apply(frames, movie[1]).mean(axis=0)).astype(np.float32)
+    assert Corrector(CorrectOptions()).prepare(ArrayMovie(frames), given).pattern is None
