@@ -23,9 +23,9 @@ def axes_of(file: BinaryIO, count: int) -> tuple[str, tuple[int, ...]]:
         told = tifffile.read_scanimage_metadata(file)[0]
     except ValueError:
         told = {}
-    channels = max(np.size(told.get(CHANNELS, 1)), 1)
+    channels = np.size(told.get(CHANNELS, 1))
     planes = 1
     if any(told.get(key) for key in STACKS) and told.get(AT_ONCE) == 1:
-        planes = next((int(told[key]) for key in VOLUME if key in told), 1)
-    times = count // (planes * channels)
-    return ("TZC", (times, planes, channels)) if times else ("T", (count,))
+        planes = next((told[key] for key in VOLUME if isinstance(told.get(key), int)), 1)
+    kinds = planes * channels
+    return ("TZC", (count // kinds, planes, channels)) if 1 <= kinds <= count else ("T", (count,))

@@ -40,7 +40,9 @@ def along_axes(axes: str, shape: Sequence[int], turns: Turns) -> tuple[np.ndarra
         if axis < 0 or shape[axis] == 1 or not _several(numbers):
             continue
         if turns[kind] is None:
-            raise ValueError(f"has {shape[axis]} {kind}s; wanted one: choose it, --{kind} 1 to {shape[axis]}")
+            raise ValueError(
+                f"has {shape[axis]} {kind}s; wanted one: choose it (--{kind} 1 to {shape[axis]}), or split it"
+            )
         numbers, left[kind] = numbers.take([turns[kind].among(kind, shape[axis])], axis), None
     if _several(numbers):
         raise ValueError("wanted one axis of frames: split the file")

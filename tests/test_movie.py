@@ -153,7 +153,7 @@ BAD = {
     "rgb": (lambda path: tifffile.imwrite(path, np.zeros((20, 24, 3), "u1"), photometric="rgb"), "RGB"),
     "two channels": (
         lambda path: write_tiff(path, frames(shape=(4, 2, 20, 24)), ome=True, metadata={"axes": "TCYX"}),
-        r"axes TCYX \(4, 2, 20, 24\): has 2 channels; .* choose it, --channel 1 to 2",
+        r"axes TCYX \(4, 2, 20, 24\): has 2 channels; .* choose it \(--channel 1 to 2\)",
     ),
     "one image": (lambda path: write_tiff(path, frames()[0]), "one image 20x24; wanted a movie"),
     "small": (lambda path: write_tiff(path, frames(shape=(7, 12, 24))), "12x24; wanted at least 16x16"),

@@ -73,6 +73,12 @@ def test_planes_of_volumes(tmp_path, planes):
         open_movie(tmp_path / "m.tif", FIRST)
 
 
+@pytest.mark.parametrize("odd", ["Inf", "[]", "0", "[3 3]", "1000"])
+def test_odd_numbers_are_not_believed(tmp_path, odd):
+    write(tmp_path / "m.tif", FRAMES, FAST | {"hStackManager.numFramesPerVolumeWithFlyback": odd})
+    np.testing.assert_array_equal(read(tmp_path / "m.tif", Part()), FRAMES)
+
+
 def test_planes_that_are_not_scanned(tmp_path):
     """A number that was left from another recording."""
     told = {"hStackManager.enable": "false", "hStackManager.numFramesPerVolumeWithFlyback": 3}

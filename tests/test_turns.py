@@ -73,7 +73,7 @@ def test_an_axis_in_the_file_and_another_in_turn(tmp_path):
 @pytest.mark.parametrize(
     ("axes", "frames", "part", "message"),
     [
-        ("TZYX", FRAMES[:, :, 0], Part(), "has 3 planes; wanted one: choose it, --plane 1 to 3"),
+        ("TZYX", FRAMES[:, :, 0], Part(), r"has 3 planes; wanted one: choose it \(--plane 1 to 3\), or split"),
         ("TZCYX", FRAMES, SECOND, "has 3 planes"),
         ("TCYX", FRAMES[:, 0], Part(channel=Turn(3)), "has 2 channels, not 3: choose --channel 1 to 2"),
         ("TCYX", FRAMES[:, 0], Part(channel=Turn(1, 4)), "has 2 channels, not 4: leave out /4"),
