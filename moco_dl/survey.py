@@ -70,9 +70,7 @@ class Survey:
         samples, small, row_offset = self._straight()
         reference, motion, walk = self._looked_at(samples, small, given)
         for _ in range(PATTERN_PASSES if self.network else 0):
-            if (
-                walk is not None and walk.off > LOST
-            ):  # frames are not where they are taken to be, and explain little
+            if _lost(walk):  # what frames show elsewhere is not explained
                 break
             seen = reference if given is None else self._shown(samples, motion, given)  # in the movie's unit
             pattern = fixed_pattern(replace(samples, motion=motion), seen, self.mapping)
@@ -89,8 +87,8 @@ class Survey:
             walk = replace(walk, look=lambda frames: rigid.correlations(binned(frames, self.factor)))
         to_given = None
         if self.network and given is not None:
-            some = self._enough(samples)
-            to_given = inverse((motion[some] - centred(motion[some]))[0])
+            some = motion[self._enough(samples)]
+            to_given = inverse((some - centred(some))[0] * np.float32(not _lost(walk)))
             for which in chunks(np.arange(len(motion))):
                 motion[which] = to_given + bent(motion[which], to_given)
             image = self._shown(samples, motion, self._move(given[None], to_given[None])[0])
@@ -204,6 +202,11 @@ class Survey:
             return estimator(samples[some], shifts=None if shifts is None else shifts[some]).total()
 
         return np.concatenate(list(self.mapping(found, chunks(np.arange(len(samples))))))
+
+
+def _lost(walk: Walk | None) -> bool:
+    """Whether many frames are not where they are taken to be."""
+    return walk is not None and walk.off > LOST
 
 
 def frames_in(size: int, movie: Movie, least: int, most: int) -> int:
