@@ -86,11 +86,15 @@ def _kind(movie: Movie) -> str:
     return f"{movie.shape[1]}x{movie.shape[2]} {movie.dtype.name}"
 
 
+def numbered(paths: Sequence[Path]) -> bool:
+    """Whether names differ by numbers only."""
+    return len({NUMBER.sub("", str(path)) for path in paths}) == 1
+
+
 def _refuse_disorder(paths: Sequence[Path]) -> None:
     """A shell lists part_10 before part_2."""
     for before, after in pairwise(paths):
-        same_but_numbers = NUMBER.sub("", str(before)) == NUMBER.sub("", str(after))
-        if same_but_numbers and _numbers(before) > _numbers(after):
+        if numbered((before, after)) and _numbers(before) > _numbers(after):
             raise NrcorrectError(
                 f"{before} comes before {after}; name the files of a recording in the order of their numbers,"
                 " as sort -V puts them"

@@ -98,3 +98,18 @@ def test_one_result(tmp_path, known_movie, monkeypatch):
 def test_an_output_that_is_a_later_file(tmp_path):
     paths = write(tmp_path, FRAMES, (4, 5, 11))
     assert "is an input" in run("correct", *paths, "--join", "-o", paths[2], "--overwrite", code=2).stderr
+
+
+def test_files_that_look_like_one_recording(tmp_path, known_movie):
+    """Each for itself, images would jump from file to file: that is said."""
+    hint, paths = "if they are files of one recording: --join", write(tmp_path, known_movie[0][:20], (10, 20))
+    first, second = (
+        path.rename(tmp_path / name) for path, name in zip(paths, ("a1.tif", "a2.tif"), strict=True)
+    )
+    assert hint in run("correct", first, second, "--rigid-only").stderr
+    other = second.rename(tmp_path / "b2.tif")
+    assert hint not in run("correct", first, other, "--rigid-only", "--overwrite").stderr
+    shared = ("--ref", tmp_path / "a1_fields.h5")
+    assert (
+        hint not in run("correct", first, other.rename(second), "--rigid-only", *shared, "--overwrite").stderr
+    )

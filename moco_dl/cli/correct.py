@@ -122,6 +122,7 @@ def correct(
         from moco_dl.image import load_image
         from moco_dl.job import correct_file
         from moco_dl.options import CorrectOptions
+        from moco_dl.recording import numbered
         from moco_dl.walk import LOST
 
     jobs = _plan(movies, out, outdir, options, kinds=_kinds(options), join=options.pop("join"))
@@ -144,6 +145,8 @@ def correct(
         rows = f", every other row {done.row_offset:+d} px" if done.row_offset else ""
         return f"{len(done.rigid)} frames, rigid shifts up to {abs(done.rigid).max():.1f} px{rows}{verdict}"
 
+    if shared is None and len(jobs) > 1 and numbered(movies) and not quiet:
+        click.echo("each movie gets its own reference; if they are files of one recording: --join", err=True)
     _run_all(jobs, run, quiet)
 
 
