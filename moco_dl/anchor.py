@@ -15,6 +15,7 @@ LOOKS = 4  # of the network, at most
 BETTER = 0.975  # of the misfit: else noise
 STEPS = 5  # Gauss-Newton steps
 SIZE = 0.3  # px, expected displacement: what the network leaves
+SLIGHT = 0.15  # px, the same of a reference that is hardly bent
 LEAST_NOISE = 0.01  # of the variance of the movie's frames
 
 
@@ -37,14 +38,15 @@ def anchored(
             break
         found, misfit = farther, other
     whole = np.broadcast_to(begun.mean(axis=(1, 2), keepdims=True), begun.shape).copy()
-    straight, other = displacement(given, image, refiner, whole)
+    straight, other = displacement(given, image, refiner, whole, SLIGHT)
     return found if misfit < BETTER * other else straight
 
 
 def displacement(
-    given: np.ndarray, image: np.ndarray, refiner: Refiner, begun: np.ndarray
+    given: np.ndarray, image: np.ndarray, refiner: Refiner, begun: np.ndarray, size: float = SIZE
 ) -> tuple[np.ndarray, float]:
-    """The same by steps from `begun`; and how badly they then fit, over the expected variance.
+    """The same by steps from `begun`, from where `size` px are expected; and how badly they then fit, over the
+    expected variance.
 
     It is looked at as if it were a frame of the movie, in the contrast of `image`. So gradients are those of an
     image that is nearly free of noise, whatever the reference is like, and cells that it shows in another
@@ -55,7 +57,7 @@ def displacement(
     slope, offset = np.polyfit(moved[seen].astype(np.float64), image[seen].astype(np.float64), 1)
     frame = (slope * given + offset).astype(np.float32)[None]
     kinds, matrix = refiner.basis.kinds(), refiner.matrix.numpy()
-    sizes = np.where(kinds["shift"] | kinds["tissue"], SIZE**2, 0.0)
+    sizes = np.where(kinds["shift"] | kinds["tissue"], size**2, 0.0)
     shift = begun.mean(axis=(1, 2))
     rest = refiner.basis.smoothed(begun - shift[:, None, None])
     known = refiner.effect(sent(rest, refiner.device)).numpy()
