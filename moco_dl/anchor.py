@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from moco_dl.batch import Motion
-from moco_dl.bend import bent, inverse
+from moco_dl.bend import composed, inverse
 from moco_dl.device import sent
 from moco_dl.equations import linearise
 from moco_dl.infer import Estimator, move_known
@@ -32,8 +32,8 @@ def anchored(
     for _ in range(LOOKS):
         there = inverse(found)
         moved = move_known(image[None], there[None], device=refiner.device)
-        more = estimator(np.where(np.isfinite(moved), moved, image.mean())).total()
-        farther, other = displacement(given, image, refiner, inverse((more + bent(there[None], more[0]))[0]))
+        (more,) = estimator(moved).total()
+        farther, other = displacement(given, image, refiner, inverse(composed(there[None], more)[0]))
         if other > BETTER * misfit:
             break
         found, misfit = farther, other

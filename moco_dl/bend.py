@@ -24,13 +24,15 @@ def bent(values: np.ndarray, bend: np.ndarray) -> np.ndarray:
     return warp(torch.from_numpy(values), places).numpy()
 
 
-def rebased(motion: Motion, bend: np.ndarray) -> Motion:
-    """Motion of frames from an image, given that from the other one.
+def composed(displacement: np.ndarray, bend: np.ndarray) -> np.ndarray:
+    """Displacements (n, 2, h, w) px from an image, given those from the other one."""
+    return bend + bent(displacement, bend)
 
-    What is not known yet, or not judged, stays zero.
-    """
+
+def rebased(motion: Motion, bend: np.ndarray) -> Motion:
+    """The same of motion. What is not known yet, or not judged, stays zero."""
     rigid = motion.rigid + bend.mean(axis=(1, 2))
-    flow = bend + bent(motion.total().astype(np.float32), bend) - rigid[:, :, None, None]
+    flow = composed(motion.total().astype(np.float32), bend) - rigid[:, :, None, None]
     rigid[motion.flagged] = 0
     flow[motion.flagged if motion.unseen is None else motion.flagged | motion.unseen] = 0
     return replace(motion, rigid=rigid, flow=flow, rows=None)

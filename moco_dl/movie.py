@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 
 from moco_dl.errors import NrcorrectError
-from moco_dl.turns import Turn
+from moco_dl.turns import Turn, Turns
 
 SMALLEST = 16  # px, shortest side the network can see anything in
 DTYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "float16", "float32", "float64")
@@ -44,6 +44,10 @@ class Part:
     channel: Turn | None = None  # of a TIFF, as is
     plane: Turn | None = None
 
+    @property
+    def turns(self) -> Turns:
+        return {"channel": self.channel, "plane": self.plane}
+
     def described(self) -> dict:
         """What is known, by name."""
         return {name: value for name, value in asdict(self).items() if value is not None}
@@ -73,14 +77,14 @@ def open_movie(path: Path, part: Part = WHOLE, *, image: bool = False) -> Movie:
     if not magic:
         raise NrcorrectError(f"{path}: the file is empty; wanted a TIFF or HDF5 movie")
     if magic == b"\x89HDF\r\n\x1a\n":
-        for name in ("channel", "plane"):
-            if getattr(part, name) is not None:
+        for name, turn in part.turns.items():
+            if turn is not None:
                 raise NrcorrectError(f"{path}: --{name} is for TIFF; this is HDF5: choose a dataset, --dataset")
         return Hdf5Movie(path, part.dataset)
     if magic[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
         if part.dataset is not None:
             raise NrcorrectError(f"{path}: --dataset {part.dataset} is for HDF5; this is a TIFF: leave it out")
-        return TiffMovie(path, {"channel": part.channel, "plane": part.plane}, image=image)
+        return TiffMovie(path, part.turns, image=image)
     raise NrcorrectError(f"{path}: neither TIFF nor HDF5; convert the movie to one of them")
 
 

@@ -7,7 +7,7 @@ from functools import partial
 import numpy as np
 import torch
 
-from moco_dl.bend import bent, inverse
+from moco_dl.bend import composed, inverse
 from moco_dl.device import full_device
 from moco_dl.infer import Estimator, binned, enlarged, move_known
 from moco_dl.mixture import taking_turns
@@ -88,9 +88,10 @@ class Survey:
         to_given = None
         if self.network and given is not None:
             some = motion[self._enough(samples)]
-            to_given = inverse((some - centred(some))[0] * np.float32(not _lost(walk)))
+            middle = (some - centred(some))[0]
+            to_given = inverse(np.zeros_like(middle) if _lost(walk) else middle)
             for which in chunks(np.arange(len(motion))):
-                motion[which] = to_given + bent(motion[which], to_given)
+                motion[which] = composed(motion[which], to_given)
             image = self._shown(samples, motion, self._move(given[None], to_given[None])[0])
         small, kinds = replace(small, motion=motion), taking_turns(small)
         return Found(image, estimator, walk, samples, small, row_offset, kinds, to_given)

@@ -15,7 +15,6 @@ from moco_dl.scanimage import axes_of
 from moco_dl.turns import Turns, along_axes, in_turn
 
 DECODERS = 4  # threads that decode compressed frames
-NONE: Turns = {"channel": None, "plane": None}
 
 
 class TiffMovie:
@@ -26,7 +25,7 @@ class TiffMovie:
 
     format, frames_apart = "tiff", True
 
-    def __init__(self, path: Path, turns: Turns = NONE, *, image: bool = False):
+    def __init__(self, path: Path, turns: Turns, *, image: bool = False):
         self.path = path
         with _damage_reported(path):
             # What it makes of ScanImage's files may lack the last frames, or have more than there are.
