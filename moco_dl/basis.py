@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from moco_dl.device import CPU
 from moco_dl.network import STRIDE
 
 TISSUE = 30.0  # px, shortest length over which the tissue's displacement is correlated
@@ -16,6 +17,7 @@ ROWS = 10.0  # px, the same for what differs from row to row
 PATH = ("slope", "bend")  # degrees of the polynomial that tissue follows while a frame is taken
 LOST = 2**-16  # share of the variance of smooth functions, for each place, that their basis does not hold
 MOST = 40  # smooth functions along an axis: from 1300 px on, the shortest waves are longer
+LARGE = 500  # rows of a matrix that is worth sending to a GPU
 SPECTRUM = 6  # steps in which the tissue's displacement may fall off from long waves to short ones
 
 
@@ -164,9 +166,20 @@ def smooth_functions(size: int, length: float) -> Tensor:
     return torch.from_numpy(functions[:, :count] * np.sqrt(values[:count])).float()
 
 
-def root(covariance: np.ndarray) -> np.ndarray:
+def eigen(matrix: np.ndarray, device: torch.device = CPU) -> tuple[np.ndarray, np.ndarray]:
+    """Eigenvalues (k,) of a symmetric matrix (k, k), ascending, and eigenvectors: its columns.
+
+    If it is large, a CUDA device finds them faster.
+    """
+    if device.type != "cuda" or len(matrix) < LARGE:
+        return np.linalg.eigh(matrix)
+    values, vectors = torch.linalg.eigh(torch.from_numpy(matrix).to(device))
+    return values.cpu().numpy(), vectors.cpu().numpy()
+
+
+def root(covariance: np.ndarray, device: torch.device = CPU) -> np.ndarray:
     """A matrix whose product with its transpose is `covariance`, which need not be of full rank."""
-    values, vectors = np.linalg.eigh(covariance)
+    values, vectors = eigen(covariance, device)
     return vectors * np.sqrt(values.clip(0))
 
 

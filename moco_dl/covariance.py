@@ -11,8 +11,9 @@ until what is learned from one half of what is known no longer explains the othe
 from dataclasses import dataclass, replace
 
 import numpy as np
+import torch
 
-from moco_dl.basis import both, of_combined, root
+from moco_dl.basis import both, eigen, of_combined, root
 from moco_dl.batch import Equations, run_slices
 from moco_dl.prior import Prior, Reduced
 from moco_dl.refine import Refiner
@@ -42,7 +43,7 @@ def learned(
     if prior.activity.sum() > ACTIVE:
         return prior
     alone = Reduced(refiner.matrix.numpy(), refiner.basis.kinds()["tissue"], prior.noise / prior.other)
-    functions = _shown(root(prior.tissue), alone.matrix / prior.noise)
+    functions = _shown(root(prior.tissue, refiner.device), alone.matrix / prior.noise, refiner.device)
     if not functions.size:
         return prior
     told = both(functions.T, alone.equations(equations.seen - prior.common).T).T / prior.noise
@@ -57,13 +58,13 @@ def learned(
     return replace(prior, tissue=tissue)
 
 
-def _shown(expected: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+def _shown(expected: np.ndarray, matrix: np.ndarray, device: torch.device) -> np.ndarray:
     """Combinations (k, r) of one component's unknowns that frames show best, of unit variance and independent.
 
     `expected` (k, k) is a root of the prior's covariance, `matrix` (2 k, 2 k) that of the normal equations.
     """
     k = len(expected)
-    shown, axes = np.linalg.eigh(expected.T @ (matrix[:k, :k] + matrix[k:, k:]) @ expected / 2)
+    shown, axes = eigen(expected.T @ (matrix[:k, :k] + matrix[k:, k:]) @ expected / 2, device)
     return expected @ axes[:, shown > SHOWN][:, -MOST:]
 
 

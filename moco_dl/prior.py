@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from moco_dl.basis import PATH, times_each
+from moco_dl.basis import PATH, eigen, times_each
 from moco_dl.batch import Equations
 from moco_dl.durations import ANEW, correlations, measure_durations, pieces
 from moco_dl.refine import Refiner
@@ -84,7 +84,7 @@ def measure_prior(
     fast = _beside_neighbours(beside.equations(equations.seen), runs, trusted)
     sizes |= _of_paths(beside.matrix, some, fast) | {"shift": SHIFT**2}
     alone = Reduced(matrix, kinds["tissue"], noise / _of_others(kinds, sizes))
-    visible, modes = np.linalg.eigh(alone.matrix)
+    visible, modes = eigen(alone.matrix, refiner.device)
     shown = visible > BLIND * visible[-1]
     visible, modes = visible[shown], modes[:, shown]
     mean = np.average(equations.seen[trusted], axis=0, weights=None if weights is None else weights[trusted])

@@ -12,7 +12,7 @@ from threading import Lock
 
 import numpy as np
 
-from moco_dl.basis import both, of_combined, root, times_each
+from moco_dl.basis import both, eigen, of_combined, root, times_each
 from moco_dl.batch import DOUBTFUL, Batch, Equations, Given, Motion, surroundings
 from moco_dl.device import sent
 from moco_dl.prior import Prior, Reduced
@@ -35,8 +35,8 @@ class Tracker:
         """`usual` is the misfit that frames usually have; `uneven`: they are as noisy as they misfit."""
         self.prior, self.usual, self.uneven = prior, usual, uneven
         self.alone = Reduced(refiner.matrix.numpy(), refiner.basis.kinds()["tissue"], prior.noise / prior.other)
-        factor = root(prior.tissue)
-        visible, axes = np.linalg.eigh(of_combined(factor, self.alone.matrix) / prior.noise)
+        factor = root(prior.tissue, refiner.device)
+        visible, axes = eigen(of_combined(factor, self.alone.matrix) / prior.noise, refiner.device)
         self.visible, self.modes = visible.clip(0), both(factor, axes)
         self._turn = Lock()
         self.follow(None)

@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
+import torch
 
-from moco_dl.basis import MOST, PATH, ROWS, TISSUE, Basis, correlation, smooth_functions
+from moco_dl.basis import LARGE, MOST, PATH, ROWS, TISSUE, Basis, correlation, eigen, root, smooth_functions
 from moco_dl.network import STRIDE
 
 GRIDS = pytest.mark.parametrize("grid", [(16, 16), (12, 33)])
@@ -66,3 +67,15 @@ def test_large_frames_have_no_more_functions():
     assert along_x == MOST < smooth_functions(400, TISSUE / STRIDE).shape[1]
     assert along_y == smooth_functions(100, TISSUE / STRIDE).shape[1] < MOST
     assert len(basis.pairs[0]) == basis.rows.stop + along_x * along_y
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+def test_a_gpu_takes_large_matrices_apart():
+    matrix = np.random.default_rng(0).normal(size=(LARGE, LARGE))
+    matrix @= matrix.T.copy()
+    device = torch.device("cuda")
+    values, vectors = eigen(matrix, device)
+    np.testing.assert_allclose(values, eigen(matrix)[0], atol=1e-9 * values[-1])
+    np.testing.assert_allclose(vectors * values @ vectors.T, matrix, atol=1e-9 * values[-1])
+    factor = root(matrix, device)
+    np.testing.assert_allclose(factor @ factor.T, matrix, atol=1e-9 * values[-1])
