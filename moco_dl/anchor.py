@@ -1,6 +1,6 @@
 """How a reference that is given is displaced from what the movie itself shows."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -9,6 +9,7 @@ from moco_dl.bend import composed, inverse
 from moco_dl.device import sent
 from moco_dl.equations import linearise
 from moco_dl.infer import Estimator, move_known
+from moco_dl.nearer import Given
 from moco_dl.refine import Refiner
 
 LOOKS = 4  # of the network, at most
@@ -19,34 +20,49 @@ SLIGHT = 0.15  # px, the same of a reference that is hardly bent
 LEAST_NOISE = 0.01  # of the variance of the movie's frames
 
 
+@dataclass(frozen=True)
+class Anchor:
+    """Where a reference that is given lies beside the movie's own."""
+
+    bend: np.ndarray  # (2, h, w) px, what brings it there
+    error: np.ndarray  # (h, w) float32 px that are expected of it
+    misfit: float  # of both images then, over the variance expected of a frame
+
+
 def anchored(
-    given: np.ndarray, image: np.ndarray, refiner: Refiner, estimator: Estimator, begun: np.ndarray
-) -> np.ndarray:
-    """What brings a reference `given` (H, W) onto the refiner's `image`: (2, h, w) px; roughly it is `begun`.
+    given: Given, image: np.ndarray, refiner: Refiner, estimator: Estimator, begun: np.ndarray
+) -> Anchor:
+    """What brings a reference that is `given` onto the refiner's `image` (H, W).
+
+    Roughly it is `begun` (2, h, w) px, from where that was brought near.
 
     The network, in an `estimator` of motion from what is given, looks again from where that has led to, as long
     as it then fits better: it sees no farther at once than tissue moves within a movie. If all that fits hardly
     better than what is displaced as a whole, and bent by steps alone, then that is more likely.
     """
-    found, misfit = displacement(given, image, refiner, begun)
+    near = given.nearer
+    found = displacement(near, image, refiner, begun)
     for _ in range(LOOKS):
-        there = inverse(found)
+        there = inverse(found.bend)
         moved = move_known(image[None], there[None], device=refiner.device)
         (more,) = estimator(moved).total()
-        farther, other = displacement(given, image, refiner, inverse(composed(there[None], more)[0]))
-        if other > BETTER * misfit:
+        farther = displacement(near, image, refiner, inverse(composed(there[None], more)[0]))
+        if farther.misfit > BETTER * found.misfit:
             break
-        found, misfit = farther, other
+        found = farther
     whole = np.broadcast_to(begun.mean(axis=(1, 2), keepdims=True), begun.shape).copy()
-    straight, other = displacement(given, image, refiner, whole, SLIGHT)
-    return found if misfit < BETTER * other else straight
+    straight = displacement(near, image, refiner, whole, SLIGHT)
+    if found.misfit > BETTER * straight.misfit:
+        found = straight
+    if given.bend is None:
+        return found
+    return displacement(given.image, image, refiner, composed(given.bend[None], found.bend)[0])
 
 
 def displacement(
     given: np.ndarray, image: np.ndarray, refiner: Refiner, begun: np.ndarray, size: float = SIZE
-) -> tuple[np.ndarray, float]:
-    """The same by steps from `begun`, from where `size` px are expected; and how badly they then fit, over the
-    expected variance.
+) -> Anchor:
+    """The same by steps from `begun`, from where `size` px are expected.
 
     It is looked at as if it were a frame of the movie, in the contrast of `image`. So gradients are those of an
     image that is nearly free of noise, whatever the reference is like, and cells that it shows in another
@@ -58,15 +74,29 @@ def displacement(
     frame = (slope * given + offset).astype(np.float32)[None]
     kinds, matrix = refiner.basis.kinds(), refiner.matrix.numpy()
     sizes = np.where(kinds["shift"] | kinds["tissue"], size**2, 0.0)
-    shift = begun.mean(axis=(1, 2))
-    rest = refiner.basis.smoothed(begun - shift[:, None, None])
+    turn = affine(begun)
+    rest = turn + refiner.basis.smoothed(begun - turn)
+    shift = rest.mean(axis=(1, 2))
+    rest -= shift[:, None, None]
     known = refiner.effect(sent(rest, refiner.device)).numpy()
     motion = Motion(shift[None], rest[None], flagged=np.zeros(1, bool))
     for _ in range(STEPS):
         equations = linearise(frame, motion, refiner)
         noise = max(float(equations.misfit[0]), LEAST_NOISE)
         told = equations.seen[0] - known
-        unknowns = sizes * np.linalg.solve(matrix * sizes + noise * np.eye(len(matrix)), told)
+        left = sizes[:, None] * np.linalg.inv(matrix * sizes + noise * np.eye(len(matrix)))
+        unknowns = left @ told
         shift, _, tissue = refiner.basis.displacement(unknowns[None])
         motion = replace(motion, rigid=motion.rigid + shift, flow=rest + tissue)
-    return motion.total()[0], float(linearise(frame, motion, refiner).misfit[0])
+    m = len(matrix) // 2
+    variances = [refiner.basis.variance(noise * left[part, part]) for part in (np.s_[:m], np.s_[m:])]
+    error = np.sqrt(np.pi / 2 * np.mean(variances, axis=0).clip(0)).astype(np.float32)
+    return Anchor(motion.total()[0], error, float(linearise(frame, motion, refiner).misfit[0]))
+
+
+def affine(bend: np.ndarray) -> np.ndarray:
+    """The shift, turn, stretch and shear (2, h, w) float32 that is most like a bend (2, h, w)."""
+    y, x = (np.linspace(-1, 1, n) for n in bend.shape[1:])
+    functions = np.stack(np.broadcast_arrays(1.0, y[:, None], x), axis=-1)
+    factors = np.linalg.lstsq(functions.reshape(-1, 3), bend.reshape(2, -1).T)[0]
+    return np.moveaxis(functions @ factors, -1, 0).astype(np.float32)

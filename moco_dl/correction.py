@@ -66,10 +66,10 @@ class Corrector:
             kinds=found.kinds,
             to_given=found.to_given,
         )
-        del found
         if self.network is None:
             return plan
-        preparation = Preparation(self.options.smooth, given, self.workers.map)
+        preparation = Preparation(self.options.smooth, found.given, self.workers.map)
+        del found
         plan, motion, trusted = preparation.first_steps(plan, small)
         del small  # the last step takes most memory
         return preparation.last_step(plan, samples, motion, trusted)

@@ -8,13 +8,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from moco_dl.batch import Equations, Motion
+from moco_dl.batch import Equations, Motion, chosen, run_slices
 from moco_dl.device import halved, sent
 from moco_dl.infer import sent_binned
 from moco_dl.refine import Refiner
+from moco_dl.samples import Samples
 from moco_dl.template import NO_PART
 from moco_dl.warp import blank_outside, places_coarse, sample
 
+CALIBRATING = 2  # runs of samples, from which it is seen how much frames tell of a displacement
+LEAST_TOLD = 0.25  # that an expected error is corrected for
 STEP = 0.2  # px of the compared images, by which they are displaced to see what they tell of it
 
 
@@ -60,6 +63,14 @@ def response(frames: np.ndarray, motion: Motion, refiner: Refiner, parts: np.nda
             told -= sign * float((torch.from_numpy(ways[together]) * sums.cpu().sum((2, 3))).sum())
             expected += step * float(seen)
     return np.array([told, expected])
+
+
+def share_told(refiner: Refiner, samples: Samples, motion: Motion, parts: np.ndarray) -> float:
+    """Share of a small displacement that samples, at their motion so far, tell of; see `response`."""
+    some = run_slices(samples.runs)
+    some = some[:: max(len(some) // CALIBRATING, 1)]
+    told, expected = sum(response(samples[run], chosen(motion, run), refiner, parts[run]) for run in some)
+    return float(np.clip(told / expected, LEAST_TOLD, 1.0)) if expected > 0 else 1.0
 
 
 def _compared(

@@ -1,5 +1,6 @@
 """How the motion of one movie is found, frame after frame."""
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
@@ -12,6 +13,7 @@ from moco_dl.bend import bent, rebased
 from moco_dl.device import full_device
 from moco_dl.equations import linearise
 from moco_dl.infer import Estimator
+from moco_dl.prior import SHIFT
 from moco_dl.refine import Refiner
 from moco_dl.risk import Errors
 from moco_dl.samples import usable, without
@@ -70,6 +72,7 @@ class Plan:
     # Bends (2, h, w), if a reference is given: to it from the movie's own, as the network sees it, and back.
     to_given: np.ndarray | None = None
     from_given: np.ndarray | None = None
+    anchored: np.ndarray | float = 0.0  # (h, w) px, expected error of the first, constant in time
     errors: Errors | None = None  # of the last step's fields
     trajectory: Trajectory | None = None  # of frames' paths; None: they stay as they are found
     steadiness: Steadiness = field(default_factory=Steadiness)  # of the whole frame's shift
@@ -89,9 +92,21 @@ class Plan:
         """
         if self.errors is None:
             return np.full(self.estimator.coarse, np.nan, np.float32)
-        found = self.errors.length(self.steadiness.removed) / self.told
+        found = np.hypot(self.errors.length(self.steadiness.removed) / self.told, np.float32(self.anchored))
         found = found if self.from_given is None else bent(found[None, None], self.from_given)[0, 0]
-        return np.hypot(found, np.float32(self.off))
+        return np.hypot(found, np.float32(self._unsettled))
+
+    @property
+    def _unsettled(self) -> float:
+        """px by which whole frames of dim movies are off beyond what the last step expects of them.
+
+        It takes off the share of a shift that frames tell of.
+        """
+        if self.walk is None:
+            return 0.0
+        more = (self.walk.scale * self.walk.unsure) ** 2 - 2 * SHIFT**2
+        left = min(float(self.errors.mean.mean()) / SHIFT**2, 1.0)
+        return left * math.sqrt(math.pi / 4 * max(more, 0.0))
 
     @property
     def off(self) -> float:

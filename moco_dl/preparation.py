@@ -7,11 +7,12 @@ from functools import partial
 import numpy as np
 
 from moco_dl.anchor import anchored
-from moco_dl.batch import DOUBTFUL, Batch, Equations, Motion, chosen, filtered, joined, run_slices
+from moco_dl.batch import DOUBTFUL, Batch, Equations, Motion, chosen, filtered, joined
 from moco_dl.bend import inverse
 from moco_dl.covariance import learned
-from moco_dl.equations import linearise, response
+from moco_dl.equations import linearise, share_told
 from moco_dl.infer import binned, move, move_known
+from moco_dl.nearer import Given
 from moco_dl.network import STRIDE
 from moco_dl.plan import Plan, Step
 from moco_dl.prior import measure_prior
@@ -29,9 +30,7 @@ UNSURE = 1.5, 4.0  # times its expected error, between which motion may be false
 FAR = 0.7  # px, mean length of a first step that is taken again from where it led to: details are not wider
 FASTEST = 0.9  # quantile of the samples, by the motion of their rows, that is looked at
 SHEARED = 0.5  # px root mean square there: more, and the first step is taken again, and the network sees all
-CALIBRATING = 2  # runs of samples, from which it is seen how much frames tell of a displacement
 LASTS = 2.0  # frames over which the network's fields are smoothed, from which on it need not see all
-LEAST_TOLD = 0.25  # that an expected error is corrected for
 UNEVEN = 0.3  # standard deviation of the logarithm of misfits, from which on frames are not alike in noise
 LEAST_MISFIT = 0.01  # of the expected variance; frames that are all alike leave next to nothing
 
@@ -41,7 +40,7 @@ class Preparation:
     """Measures on samples, whose motion is known roughly, what follows the network."""
 
     smooth: float | None  # frames over which motion is taken to be correlated; None: measured, too
-    given: np.ndarray | None  # reference (H, W) onto which frames are brought; None: what the samples show
+    given: Given | None  # reference onto which frames are brought; None: what the samples show
     mapping: Callable  # `map`, or what does the same with several threads
 
     def first_steps(self, plan: Plan, samples: Samples) -> tuple[Plan, Motion, np.ndarray]:
@@ -84,13 +83,17 @@ class Preparation:
         if self.given is not None:
             there = anchored(self.given, template.image, fine, plan.estimator, plan.to_given)
             plan = replace(
-                plan, reference=self.given, from_given=inverse(there), constant=-placed.flow.mean(axis=0)
+                plan,
+                reference=self.given.image,
+                from_given=inverse(there.bend),
+                anchored=there.error,
+                constant=-placed.flow.mean(axis=0),
             )
         del template  # to save memory
         equations = self._equations(fine, samples, motion, parts)
         weights = rest_weights(plan.steps[-1], samples, trusted)
         both = (  # neither needs the other
-            partial(_share_told, fine, samples, motion, parts),
+            partial(share_told, fine, samples, motion, parts),
             partial(self._step, fine, samples, motion, equations, trusted, weights),
         )
         told, last = self.mapping(lambda find: find(), both)
@@ -211,14 +214,6 @@ class Preparation:
     def _moved(self, step: Step, samples: Samples) -> Motion:
         """Motion of samples after a step."""
         return joined(batch.motion for batch in self._after(step, self._told(step, samples)))
-
-
-def _share_told(refiner: Refiner, samples: Samples, motion: Motion, parts: np.ndarray) -> float:
-    """Share of a small displacement that samples tell of, see `response`."""
-    some = run_slices(samples.runs)
-    some = some[:: max(len(some) // CALIBRATING, 1)]
-    told, expected = sum(response(samples[run], chosen(motion, run), refiner, parts[run]) for run in some)
-    return float(np.clip(told / expected, LEAST_TOLD, 1.0)) if expected > 0 else 1.0
 
 
 def _length(motion: Motion, other: Motion | None = None) -> float:

@@ -12,6 +12,7 @@ from moco_dl.device import full_device
 from moco_dl.infer import Estimator, binned, enlarged, move_known
 from moco_dl.mixture import taking_turns
 from moco_dl.movie import Movie
+from moco_dl.nearer import Given, bend_to, sizes
 from moco_dl.network import STRIDE, PyramidFlowNet
 from moco_dl.options import CorrectOptions
 from moco_dl.pattern import fixed_pattern
@@ -42,7 +43,8 @@ class Found:
     small: Samples  # averaged over `Survey.factor` pixels a side; with their motion, if there is a network
     row_offset: int  # px by which every other row lay to the right before; see `scan.py`
     kinds: int  # of frames that take turns; see `mixture.py`
-    to_given: np.ndarray | None  # bend from it to a given one, which the estimator is for; see `bend.py`
+    given: Given | None  # what the estimator is for, if a reference is given
+    to_given: np.ndarray | None  # bend to it from what the movie shows; see `bend.py`
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,8 @@ class Survey:
     def found(self, given: np.ndarray | None = None) -> Found:
         """What the samples show; if a reference is `given`, of their motion from that."""
         samples, small, row_offset = self._straight()
+        whole = None if given is None else self._given(small, given)
+        given = whole and whole.nearer
         reference, motion, walk = self._looked_at(samples, small, given)
         for _ in range(PATTERN_PASSES if self.network else 0):
             if _lost(walk):  # what frames show elsewhere is not explained
@@ -94,7 +98,29 @@ class Survey:
                 motion[which] = composed(motion[which], to_given)
             image = self._shown(samples, motion, self._move(given[None], to_given[None])[0])
         small, kinds = replace(small, motion=motion), taking_turns(small)
-        return Found(image, estimator, walk, samples, small, row_offset, kinds, to_given)
+        return Found(image, estimator, walk, samples, small, row_offset, kinds, whole, to_given)
+
+    def _given(self, small: Samples, image: np.ndarray) -> Given:
+        """What is given, brought near what samples show if it is far; see `bend_to`.
+
+        Not if they are dim: each would have to show by itself where it is.
+        """
+        first = binned(image[None], self.factor)[0]
+        rigid, as_it_is = self._rigid(first), Given(image, image)
+        if self.network is None or not clear(small, rigid, self.mapping):
+            return as_it_is
+        some = small.only(self._enough(small))
+        shown, _ = self._made(some, [lambda *_: whole_shifts(some, rigid, self.mapping)], first=first)
+        bend = bend_to(first, shown, [self._estimator(first, size) for size in sizes(first.shape)])
+        if bend is None:
+            return as_it_is
+        (bend,) = self._enlarged(bend[None])
+        return Given(image, self._move(image[None], bend[None])[0], bend)
+
+    def _enlarged(self, motion: np.ndarray) -> np.ndarray:
+        """Motion (n, 2, h, w) of smaller samples -> that of the samples."""
+        size = tuple(-(-n // STRIDE) for n in self.movie.shape[1:])
+        return enlarged(torch.from_numpy(motion), self.factor, size).numpy()
 
     def _looked_at(
         self, samples: Samples, small: Samples, given: np.ndarray | None
@@ -147,8 +173,7 @@ class Survey:
         if self.network is None:
             return reference, None, walk
         few = samples.only(some)
-        motion = torch.from_numpy(self._motion(small, self._estimator(reference), shifts))
-        motion = enlarged(motion, factor, tuple(-(-n // STRIDE) for n in size)).numpy()
+        motion = self._enlarged(self._motion(small, self._estimator(reference), shifts))
         reference = reference.repeat(factor, 0).repeat(factor, 1)[: size[0], : size[1]]
         reference, used = self._made(few, [lambda *_: centred(motion[some])], first=reference)
         if factor > 1 and self.options.quality == "best":

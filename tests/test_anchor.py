@@ -6,7 +6,7 @@ import torch
 from truth import INTERIOR, end_point_error
 
 import moco_dl
-from moco_dl.anchor import displacement
+from moco_dl.anchor import affine, displacement
 from moco_dl.correction import Corrector
 from moco_dl.movie import ArrayMovie
 from moco_dl.network import STRIDE
@@ -32,10 +32,35 @@ def test_the_displacement_of_a_given_reference_is_found():
     true = np.stack((0.4 + 0.2 * np.sin(y / 30), -0.3 + 0.2 * np.cos(x / 25)))
     given = pulled(scene[None, None], -true)[0, 0]
     nothing = np.zeros((2, *refiner.grid), np.float32)
-    found, misfit = displacement(3 * given + 100, scene, refiner, nothing)
-    found = upsample(torch.from_numpy(found)[None], STRIDE, SIZE)[0].numpy()
+    there = displacement(3 * given + 100, scene, refiner, nothing)
+    found = upsample(torch.from_numpy(there.bend)[None], STRIDE, SIZE)[0].numpy()
     assert np.hypot(*(found - true)[INTERIOR]).mean() < 0.05
-    assert misfit < displacement(3 * given + 100, scene, refiner, nothing + 3)[1]
+    assert there.misfit < displacement(3 * given + 100, scene, refiner, nothing + 3).misfit
+
+
+@pytest.mark.parametrize("noise", [2.0, 8.0])
+def test_the_error_that_is_expected_of_it(noise):
+    scene, rng = 40 * draw_scene(SIZE, np.random.default_rng(0))[0].astype(np.float32), np.random.default_rng(1)
+    refiner = Refiner(Template(scene, np.full(SIZE, scene.mean(), np.float32)))
+    nothing = np.zeros((2, *refiner.grid), np.float32)
+    given = [scene + noise * rng.standard_normal(SIZE).astype(np.float32) for _ in range(10)]
+    found = [displacement(image, scene, refiner, nothing) for image in given]
+    off, expected = (
+        np.mean([f(there) for there in found]) for f in (_length, lambda there: there.error.mean())
+    )
+    assert off == pytest.approx(expected, rel=0.4)
+
+
+def _length(there):
+    return np.hypot(*there.bend).mean()
+
+
+def test_what_is_turned_and_stretched_as_a_whole():
+    y, x = np.mgrid[:20, :30].astype(np.float32)
+    turned = np.stack((3 + 0.1 * y - 0.2 * x, 0.15 * y + 0.1 * x - 1))
+    np.testing.assert_allclose(affine(turned), turned, atol=1e-4)
+    waves = np.stack((np.sin(y), np.cos(x)))
+    np.testing.assert_allclose(affine(turned + waves), turned + affine(waves), atol=1e-4)
 
 
 @pytest.mark.parametrize("frames_of_it", [3, 40])
@@ -65,6 +90,23 @@ def test_a_reference_that_is_bent(known_movie, movie, size):
     inner = np.s_[..., 20:-20, 20:-20]
     expected = bend + pulled(truth, bend)
     assert np.hypot(*(found - expected).swapaxes(0, 1))[inner].mean() < 0.35
+
+
+@pytest.mark.parametrize(("degrees", "scale"), [(8, 1.0), (-5, 1.05)])
+def test_a_reference_that_is_turned(known_movie, movie, degrees, scale):
+    """Farther at the corners than tissue ever moves; what comes in there is not in the reference."""
+    frames, truth = known_movie
+    places = np.mgrid[: SIZE[0], : SIZE[1]].astype(np.float32)
+    centred = places - np.reshape(SIZE, (2, 1, 1)) / 2
+    sine, cosine = scale * np.sin(np.deg2rad(degrees)), scale * np.cos(np.deg2rad(degrees))
+    bend = np.einsum("ij,jhw->ihw", [[cosine, sine], [-sine, cosine]], centred) - centred
+    aligned = moco_dl.apply(frames, movie[1]).mean(axis=0).astype(np.float32)
+    given = pulled(aligned[None, None], bend)[0, 0]
+    fields = moco_dl.correct(frames, given).fields
+    inner = np.s_[..., 20:-20, 20:-20]
+    error = np.hypot(*(fields[:] - bend - pulled(truth, bend)).swapaxes(0, 1))[inner]
+    assert error.mean() < 0.35
+    np.testing.assert_array_equal(fields.reference, given)
 
 
 @pytest.mark.parametrize("unit", [0.05, 20.0])

@@ -1,0 +1,54 @@
+"""A reference that is given may be turned, stretched or bent much farther than tissue moves within a movie."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from moco_dl.bend import composed, inverse
+from moco_dl.infer import Estimator, binned, move_known
+
+FAR = 4.0  # px of an image that the network is shown: displaced by less, it is seen well at once
+LESS = 0.8  # of what does not fit: else what is seen is taken for chance
+SMALLEST = 60  # px, shorter side of an image that shows enough
+
+
+@dataclass(frozen=True)
+class Given:
+    """A reference (H, W) that is given."""
+
+    image: np.ndarray  # as it is
+    nearer: np.ndarray  # as motion is looked for from it
+    bend: np.ndarray | None = None  # (2, h, w) px, that has brought it there; None: it is as it was
+
+
+def sizes(shape: tuple[int, int]) -> list[int]:
+    """Pixels a side over which images of `shape` are averaged to be looked at, from coarse to fine."""
+    found = [1]
+    while min(shape) >= 2 * SMALLEST * found[-1]:
+        found.append(2 * found[-1])
+    return found[::-1]
+
+
+def bend_to(given: np.ndarray, image: np.ndarray, looks: Sequence[Estimator]) -> np.ndarray | None:
+    """Bend (2, h, w) px from `image` (H, W), what a movie shows, to one that is `given` (H, W), roughly.
+
+    From coarse to fine, by estimators of motion from what is given: what is far in a large image is near in a
+    small one. None if it is near already but for a shift, or if it is not seen for sure.
+    """
+    found = np.zeros((2, *looks[0].coarse), np.float32)
+    for look in looks:
+        (more,) = look(move_known(image[None], found[None])).total()
+        found = composed(found[None], more)[0]
+    shift = np.broadcast_to(found.mean(axis=(1, 2), keepdims=True), found.shape)
+    if np.hypot(*(found - shift)).max() < FAR:
+        return None
+    bent, shifted = (_misfit(given, image, bend, looks[0].binning) for bend in (found, shift))
+    return inverse(found) if bent < LESS * shifted else None
+
+
+def _misfit(given: np.ndarray, image: np.ndarray, bend: np.ndarray, binning: int) -> float:
+    """Share of the variance of one image that the other, moved, does not explain; averaged images of both."""
+    images = binned(np.stack((given, move_known(image[None], bend[None])[0])), binning)
+    one, other = images[:, np.isfinite(images).all(axis=0)]
+    return 1 - np.corrcoef(one, other)[0, 1] ** 2
