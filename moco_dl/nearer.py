@@ -9,6 +9,7 @@ from moco_dl.bend import composed, inverse
 from moco_dl.infer import Estimator, binned, move_known
 
 FAR = 4.0  # px of an image that the network is shown: displaced by less, it is seen well at once
+LOOKS = 2  # at each size
 LESS = 0.8  # of what does not fit: else what is seen is taken for chance
 SMALLEST = 60  # px, shorter side of an image that shows enough
 
@@ -37,7 +38,7 @@ def bend_to(given: np.ndarray, image: np.ndarray, looks: Sequence[Estimator]) ->
     small one. None if it is near already but for a shift, or if it is not seen for sure.
     """
     found = np.zeros((2, *looks[0].coarse), np.float32)
-    for look in looks:
+    for look in np.repeat(looks, LOOKS):
         (more,) = look(move_known(image[None], found[None])).total()
         found = composed(found[None], more)[0]
     shift = np.broadcast_to(found.mean(axis=(1, 2), keepdims=True), found.shape)
