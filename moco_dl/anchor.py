@@ -53,7 +53,7 @@ def anchored(
     whole = np.broadcast_to(begun.mean(axis=(1, 2), keepdims=True), begun.shape).copy()
     straight = displacement(near, image, refiner, whole, SLIGHT)
     if found.misfit > BETTER * straight.misfit:
-        found = straight
+        found = replace(straight, error=found.error)  # that it is hardly bent is not sure
     if given.bend is None:
         return found
     return displacement(given.image, image, refiner, composed(given.bend[None], found.bend)[0])
