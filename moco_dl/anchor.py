@@ -17,6 +17,7 @@ BETTER = 0.975  # of the misfit: else noise
 STEPS = 5  # Gauss-Newton steps
 SIZE = 0.3  # px, expected displacement: what the network leaves
 SLIGHT = 0.15  # px, the same of a reference that is hardly bent
+STRONG, MORE = 0.6, 15  # px, and steps, for one that had to be brought near
 LEAST_NOISE = 0.01  # of the variance of the movie's frames
 
 
@@ -56,13 +57,19 @@ def anchored(
         found = replace(straight, error=found.error)  # that it is hardly bent is not sure
     if given.bend is None:
         return found
-    return displacement(given.image, image, refiner, composed(given.bend[None], found.bend)[0])
+    (bend,) = composed(given.bend[None], found.bend)
+    return displacement(given.image, image, refiner, bend, STRONG, MORE)
 
 
 def displacement(
-    given: np.ndarray, image: np.ndarray, refiner: Refiner, begun: np.ndarray, size: float = SIZE
+    given: np.ndarray,
+    image: np.ndarray,
+    refiner: Refiner,
+    begun: np.ndarray,
+    size: float = SIZE,
+    steps: int = STEPS,
 ) -> Anchor:
-    """The same by steps from `begun`, from where `size` px are expected.
+    """The same by `steps` from `begun`, from where `size` px are expected.
 
     It is looked at as if it were a frame of the movie, in the contrast of `image`. So gradients are those of an
     image that is nearly free of noise, whatever the reference is like, and cells that it shows in another
@@ -80,16 +87,16 @@ def displacement(
     rest -= shift[:, None, None]
     known = refiner.effect(sent(rest, refiner.device)).numpy()
     motion = Motion(shift[None], rest[None], flagged=np.zeros(1, bool))
-    for _ in range(STEPS):
+    for _ in range(steps):
         equations = linearise(frame, motion, refiner)
         noise = max(float(equations.misfit[0]), LEAST_NOISE)
         told = equations.seen[0] - known
-        left = sizes[:, None] * np.linalg.inv(matrix * sizes + noise * np.eye(len(matrix)))
-        unknowns = left @ told
+        unknowns = sizes * np.linalg.solve(matrix * sizes + noise * np.eye(len(matrix)), told)
         shift, _, tissue = refiner.basis.displacement(unknowns[None])
         motion = replace(motion, rigid=motion.rigid + shift, flow=rest + tissue)
     m = len(matrix) // 2
-    variances = [refiner.basis.variance(noise * left[part, part]) for part in (np.s_[:m], np.s_[m:])]
+    left = noise * sizes[:, None] * np.linalg.inv(matrix * sizes + noise * np.eye(len(matrix)))
+    variances = [refiner.basis.variance(left[part, part]) for part in (np.s_[:m], np.s_[m:])]
     error = np.sqrt(np.pi / 2 * np.mean(variances, axis=0).clip(0)).astype(np.float32)
     return Anchor(motion.total()[0], error, float(linearise(frame, motion, refiner).misfit[0]))
 

@@ -34,6 +34,13 @@ def correlations(samples: Samples, estimator: Estimator, mapping: Callable = map
     return np.concatenate(list(mapping(estimator.correlations, samples.chunks())))
 
 
+def walk_from(samples: Samples, estimator: Estimator, mapping: Callable = map, scale: int = 1) -> Walk | None:
+    """How samples walk about the estimator's reference, if they are dim; for `scale` see `Walk`."""
+    if clear(samples, estimator, mapping):
+        return None
+    return measure_walk(correlations(samples, estimator, mapping), samples.numbers, mapping, scale=scale)
+
+
 def walk_among_others(
     samples: Samples,
     register: Callable[[np.ndarray], Estimator],

@@ -17,10 +17,10 @@ from moco_dl.network import STRIDE, PyramidFlowNet
 from moco_dl.options import CorrectOptions
 from moco_dl.pattern import fixed_pattern
 from moco_dl.reference import Estimate, build_reference, centred, seed
-from moco_dl.rough import clear, correlations, walk_among_others, whole_shifts
+from moco_dl.rough import clear, walk_among_others, walk_from, whole_shifts
 from moco_dl.samples import Move, Samples, chunks, draw_samples, sample_runs
 from moco_dl.scan import checked_offset, measure_row_offset, straightened
-from moco_dl.walk import LOST, Walk, measure_walk
+from moco_dl.walk import LOST, Walk
 
 SAMPLED = 50 * 2**20  # bytes of frames that are sampled of any movie: 60 to 200 frames
 LONG = 2  # times as many: how long a movie is from which on more of it are sampled
@@ -101,16 +101,18 @@ class Survey:
         return Found(image, estimator, walk, samples, small, row_offset, kinds, whole, to_given)
 
     def _given(self, small: Samples, image: np.ndarray) -> Given:
-        """What is given, brought near what samples show if it is far; see `bend_to`.
-
-        Not if they are dim: each would have to show by itself where it is.
-        """
+        """What is given, brought near what samples show if it is far; see `bend_to`."""
         first = binned(image[None], self.factor)[0]
         rigid, as_it_is = self._rigid(first), Given(image, image)
-        if self.network is None or not clear(small, rigid, self.mapping):
+        if self.network is None:
             return as_it_is
-        some = small.only(self._enough(small))
-        shown, _ = self._made(some, [lambda *_: whole_shifts(some, rigid, self.mapping)], first=first)
+        walk = walk_from(small, rigid, self.mapping, scale=self.factor)
+        if walk is None:
+            some = small.only(self._enough(small))
+            shifts = whole_shifts(some, rigid, self.mapping)
+        else:
+            some, shifts = small, walk.found[:, :, None, None]
+        shown, _ = self._made(some, [lambda *_: shifts], first=first)
         bend = bend_to(first, shown, [self._estimator(first, size) for size in sizes(first.shape)])
         if bend is None:
             return as_it_is
@@ -128,11 +130,9 @@ class Survey:
         """Reference; motion of the samples from it if there is a network; how `small` ones walk, if dim."""
         if given is None:
             return self._reference(samples, small)
-        rigid, walk, shifts = self._rigid(binned(given[None], self.factor)[0]), None, None
-        if not clear(small, rigid, self.mapping):
-            seen = correlations(small, rigid, self.mapping)
-            walk = measure_walk(seen, small.numbers, self.mapping, scale=self.factor)
-            shifts = self.factor * walk.found
+        rigid = self._rigid(binned(given[None], self.factor)[0])
+        walk = walk_from(small, rigid, self.mapping, scale=self.factor)
+        shifts = None if walk is None else self.factor * walk.found
         motion = self.network and self._motion(samples, self._estimator(given, self.binning), shifts)
         return given, motion, walk
 
