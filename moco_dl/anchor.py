@@ -4,12 +4,14 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from moco_dl.basis import correlation
 from moco_dl.batch import Motion
 from moco_dl.bend import composed, inverse
 from moco_dl.device import sent
 from moco_dl.equations import linearise
-from moco_dl.infer import Estimator, move_known
+from moco_dl.infer import Estimator, binned, move_known
 from moco_dl.nearer import Given
+from moco_dl.network import STRIDE
 from moco_dl.refine import Refiner
 
 LOOKS = 4  # of the network, at most
@@ -18,6 +20,7 @@ STEPS = 5  # Gauss-Newton steps
 SIZE = 0.3  # px, expected displacement: what the network leaves
 SLIGHT = 0.15  # px, the same of a reference that is hardly bent
 STRONG, MORE = 0.6, 15  # px, and steps, for one that had to be brought near
+AROUND = 10.0  # px, sigma of the surroundings that images are compared with
 LEAST_NOISE = 0.01  # of the variance of the movie's frames
 
 
@@ -28,6 +31,21 @@ class Anchor:
     bend: np.ndarray  # (2, h, w) px, what brings it there
     error: np.ndarray  # (h, w) float32 px that are expected of it
     misfit: float  # of both images then, over the variance expected of a frame
+
+
+def likeness(one: np.ndarray, other: np.ndarray) -> float:
+    """Correlation of two images (H, W), without what is finer than cells or smoother than AROUND.
+
+    It is nearly 1 for the same field of view, also in dim movies, and hardly above 0 for another.
+    """
+    cells = binned(np.stack((one, other)), STRIDE)
+    known = np.isfinite(cells).all(axis=0)
+    near_y, near_x = (correlation(size, AROUND / STRIDE) for size in known.shape)
+    left = np.where(known, cells, 0)
+    left -= near_y @ left @ near_x / np.maximum(near_y @ known @ near_x, 1e-12)
+    first, second = left[:, known] - left[:, known].mean(axis=1, keepdims=True)
+    size = np.linalg.norm(first) * np.linalg.norm(second)
+    return float(first @ second / size) if size > 0 else 0.0
 
 
 def anchored(

@@ -151,6 +151,8 @@ def metadata(corrector: Corrector, plan: Plan, **more: object) -> dict:
     about = {"version": __version__, "options": options, "weights_sha256": corrector.weights_sha256}
     pattern = 0.0 if plan.pattern is None else float(plan.pattern.std())
     measured = {ROWS: plan.row_offset, "detector_pattern_rms": pattern}
+    if plan.likeness is not None:
+        measured["given_reference_correlation"] = plan.likeness
     return about | {"smoothing_sigma_frames": plan.width} | measured | more
 
 

@@ -73,6 +73,7 @@ class Plan:
     to_given: np.ndarray | None = None
     from_given: np.ndarray | None = None
     anchored: np.ndarray | float = 0.0  # (h, w) px, expected error of the first, constant in time
+    likeness: float | None = None  # correlation of a given reference with what the movie shows
     errors: Errors | None = None  # of the last step's fields
     trajectory: Trajectory | None = None  # of frames' paths; None: they stay as they are found
     steadiness: Steadiness = field(default_factory=Steadiness)  # of the whole frame's shift

@@ -6,7 +6,7 @@ from functools import partial
 
 import numpy as np
 
-from moco_dl.anchor import anchored
+from moco_dl.anchor import anchored, likeness
 from moco_dl.batch import DOUBTFUL, Batch, Equations, Motion, chosen, filtered, joined
 from moco_dl.bend import inverse
 from moco_dl.covariance import learned
@@ -87,6 +87,7 @@ class Preparation:
                 reference=self.given.image,
                 from_given=inverse(there.bend),
                 anchored=there.error,
+                likeness=likeness(move_known(self.given.image[None], there.bend[None])[0], template.image),
                 constant=-placed.flow.mean(axis=0),
             )
         del template  # to save memory

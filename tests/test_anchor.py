@@ -6,7 +6,7 @@ import torch
 from truth import INTERIOR, end_point_error
 
 import moco_dl
-from moco_dl.anchor import affine, displacement
+from moco_dl.anchor import affine, displacement, likeness
 from moco_dl.correction import Corrector
 from moco_dl.movie import ArrayMovie
 from moco_dl.network import STRIDE
@@ -53,6 +53,19 @@ def test_the_error_that_is_expected_of_it(noise):
 
 def _length(there):
     return np.hypot(*there.bend).mean()
+
+
+def test_how_alike_images_are():
+    rng = np.random.default_rng(0)
+    scene, other = (40 * draw_scene(SIZE, np.random.default_rng(seed))[0].astype(np.float32) for seed in (0, 1))
+    light = np.linspace(0, 500, SIZE[1], dtype=np.float32)
+    dim = rng.poisson(scene).astype(np.float32)
+    dim[:30] = np.nan
+    assert likeness(scene, scene) == pytest.approx(1)
+    assert likeness(3 * scene + light, dim) > 0.8
+    assert abs(likeness(scene + light, other + light)) < 0.3
+    assert abs(likeness(scene, scene[::-1])) < 0.3
+    assert likeness(scene, light + 0 * scene) == pytest.approx(0, abs=0.3)
 
 
 def test_what_is_turned_and_stretched_as_a_whole():

@@ -37,7 +37,7 @@ CORE = {
     "template": {"samples"},
     "pattern": {"network", "samples", "warp"},
     "nearer": {"bend", "infer"},
-    "anchor": {"batch", "bend", "device", "equations", "infer", "nearer", "refine"},
+    "anchor": {"basis", "batch", "bend", "device", "equations", "infer", "nearer", "network", "refine"},
     "bend": {"batch", "network", "warp"},
     "device": {"errors", "parallel"},
     "parallel": set(),

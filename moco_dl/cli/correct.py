@@ -118,12 +118,12 @@ def correct(
     """
     leave_threads_to_workers()
     with imports():
+        from moco_dl.cli.summary import summary
         from moco_dl.correction import Corrector
         from moco_dl.image import load_image
         from moco_dl.job import correct_file
         from moco_dl.options import CorrectOptions
         from moco_dl.recording import numbered
-        from moco_dl.walk import LOST
 
     jobs = _plan(movies, out, outdir, options, kinds=_kinds(options), join=options.pop("join"))
     shared = None if ref in ("median", "mean") else Path(ref)
@@ -134,16 +134,7 @@ def correct(
         corrector = Corrector(chosen)
 
     def run(job: "Job", progress: Callable[[int, int], None]) -> str:  # noqa: F821 (imported lazily)
-        done = correct_file(job, corrector, reference, progress, command=shlex.join(sys.argv))
-        verdict = "" if done.verdict is None else f"; {done.verdict.kind}: {done.verdict.sentence}"
-        if done.off > LOST:
-            verdict += f"; too dim, may be off by about {done.off:.1f} px: average neighbouring frames first"
-        if done.kinds > 1:
-            verdict += (
-                f"; frames of {done.kinds} kinds take turns: choose a channel, such as --channel 1/{done.kinds}"
-            )
-        rows = f", every other row {done.row_offset:+d} px" if done.row_offset else ""
-        return f"{len(done.rigid)} frames, rigid shifts up to {abs(done.rigid).max():.1f} px{rows}{verdict}"
+        return summary(correct_file(job, corrector, reference, progress, command=shlex.join(sys.argv)))
 
     if shared is None and len(jobs) > 1 and numbered(movies) and not quiet:
         click.echo("each movie gets its own reference; if they are files of one recording: --join", err=True)

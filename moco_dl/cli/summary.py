@@ -1,0 +1,27 @@
+"""What is told of a corrected movie, in a line."""
+
+from moco_dl.job import Done
+from moco_dl.walk import LOST
+
+UNLIKE = 0.3  # correlation of a given reference with the movie: less, and it may be of another field of view
+
+
+def summary(done: Done) -> str:
+    """How far frames moved, and what the user should know or do."""
+    parts = [f"{len(done.rigid)} frames, rigid shifts up to {abs(done.rigid).max():.1f} px"]
+    if done.row_offset:
+        parts[0] += f", every other row {done.row_offset:+d} px"
+    if done.verdict is not None:
+        parts.append(f"{done.verdict.kind}: {done.verdict.sentence}")
+    if done.likeness is not None and done.likeness < UNLIKE:
+        parts.append(
+            f"the reference is hardly like the movie (correlation {done.likeness:.2f}):"
+            " is it of this field of view, and the same way up?"
+        )
+    elif done.off > LOST:
+        parts.append(f"too dim, may be off by about {done.off:.1f} px: average neighbouring frames first")
+    if done.kinds > 1:
+        parts.append(
+            f"frames of {done.kinds} kinds take turns: choose a channel, such as --channel 1/{done.kinds}"
+        )
+    return "; ".join(parts)
