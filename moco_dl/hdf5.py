@@ -15,7 +15,7 @@ PREFERRED_KEYS = ("mov", "data")
 class Hdf5Movie:
     """One 3-D dataset of an HDF5 file."""
 
-    format = "hdf5"
+    format, pixel = "hdf5", None
 
     def __init__(self, path: Path, dataset: str | None = None):
         self.path, self.files = path, {path.resolve()}

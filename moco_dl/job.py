@@ -169,7 +169,7 @@ def _writers(
     movie, dtype = source
     with ExitStack() as streams:
         kind = movie_format(job.corrected, movie.format)
-        stream = create_movie(part[job.corrected], kind, movie.shape, dtype)
+        stream = create_movie(part[job.corrected], kind, movie.shape, dtype, movie.pixel)
         corrected = streams.enter_context(closing(stream))
         fields = None
         if job.fields is not None:
@@ -196,7 +196,7 @@ def apply_file(job: Job, fields_path: Path, progress: Progress, **options: str |
         batches = apply_batches(movie, fields, interpolation=options.get("interpolation"), dtype=dtype.name)
         kind = movie_format(job.corrected, movie.format)
         with staged(job.outputs) as parts:
-            with closing(create_movie(parts[0], kind, movie.shape, dtype)) as corrected:
+            with closing(create_movie(parts[0], kind, movie.shape, dtype, movie.pixel)) as corrected:
                 for start, frames in batches:
                     corrected.write(start, mov=frames)
                     progress(len(frames), movie.shape[0])

@@ -30,6 +30,7 @@ class Movie(Closable, Protocol):
     format: str  # "tiff", "hdf5" or "array"
     frames_apart: bool  # reading a frame does not take reading others
     files: set[Path]  # that frames are in
+    pixel: tuple[float, float] | None  # micrometres (y, x), where that is known
 
     def read(self, indices: Sequence[int]) -> np.ndarray:
         """Frames `indices` as one array (n, H, W), native byte order."""
@@ -107,7 +108,7 @@ def check_movie(name: str, shape: Sequence[int], dtype: np.dtype) -> None:
 class ArrayMovie:
     """A movie that is already in memory."""
 
-    format, frames_apart = "array", True
+    format, frames_apart, pixel = "array", True, None
 
     def __init__(self, frames: np.ndarray):
         check_movie("frames", frames.shape, frames.dtype)

@@ -105,10 +105,21 @@ def _reserve(file: BinaryIO, size: int) -> None:
         os.posix_fallocate(file.fileno(), 0, size)
 
 
-def create_tiff(path: Path, shape: tuple[int, int, int], dtype: np.dtype) -> Stream:
-    """A greyscale TIFF of `shape` (T, H, W), BigTIFF if it needs to be; the stream's array is `mov`."""
+def create_tiff(
+    path: Path, shape: tuple[int, int, int], dtype: np.dtype, pixel: tuple[float, float] | None = None
+) -> Stream:
+    """A greyscale TIFF of `shape` (T, H, W), BigTIFF if it needs to be; the stream's array is `mov`.
+
+    `pixel` is the size of one, micrometres (y, x), if it is known.
+    """
     # minisblack: movies of 3 or 4 frames become RGB otherwise.
-    tifffile.imwrite(path, shape=shape, dtype=dtype, photometric="minisblack", metadata={"axes": "TYX"})
+    scale = (
+        {}
+        if pixel is None
+        else {"resolution": (1e4 / pixel[1], 1e4 / pixel[0]), "resolutionunit": "CENTIMETER"}
+    )
+    options = {"photometric": "minisblack", "metadata": {"axes": "TYX"}, **scale}
+    tifffile.imwrite(path, shape=shape, dtype=dtype, **options)
     with tifffile.TiffFile(path) as tiff:
         offset = tiff.series[0].dataoffset
     return Stream(path, {"mov": Place(offset, shape, np.dtype(dtype))})
@@ -136,11 +147,17 @@ def create_hdf5(path: Path, arrays: dict[str, tuple[tuple[int, ...], np.dtype]],
     return Stream(path, places)
 
 
-def create_movie(path: Path, kind: str, shape: tuple[int, int, int], dtype: np.dtype) -> Stream:
-    """A movie file, `kind` "tiff" or "hdf5"; the stream's array is `mov` (T, H, W)."""
+def create_movie(
+    path: Path,
+    kind: str,
+    shape: tuple[int, int, int],
+    dtype: np.dtype,
+    pixel: tuple[float, float] | None = None,
+) -> Stream:
+    """A movie file, `kind` "tiff" or "hdf5"; the stream's array is `mov` (T, H, W). For `pixel`, see TIFFs."""
     if kind == "hdf5":
         return create_hdf5(path, {"mov": (shape, dtype)}, {})
-    return create_tiff(path, shape, dtype)
+    return create_tiff(path, shape, dtype, pixel)
 
 
 SUFFIXES = {".tif": "tiff", ".tiff": "tiff", ".btf": "tiff", ".h5": "hdf5", ".hdf5": "hdf5"}

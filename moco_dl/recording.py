@@ -37,7 +37,8 @@ class Joined:
         lengths = []
         with closed_on_error(self):
             first = self._movie(0)
-            self.dtype, self.format, self.frames_apart = first.dtype, first.format, True
+            self.dtype, self.format, self.pixel = first.dtype, first.format, first.pixel
+            self.frames_apart = True
             for number, path in enumerate(paths):
                 movie = self._movie(number)
                 if movie.shape[1:] != first.shape[1:] or movie.dtype != first.dtype:

@@ -11,6 +11,7 @@ import tifffile
 
 from moco_dl.errors import NrcorrectError
 from moco_dl.movie import check_movie, closed_on_error
+from moco_dl.pixelsize import pixel_size
 from moco_dl.scanimage import axes_of
 from moco_dl.turns import Turns, along_axes, in_turn
 
@@ -43,7 +44,7 @@ class TiffMovie:
         self._frames = self._chosen(alike, turns)
         self.files = self._other_files() | {self.path.resolve()}
         self.shape = (len(self._frames), *first.shape[-2:])
-        self.dtype = first.dtype.newbyteorder("=")
+        self.dtype, self.pixel = first.dtype.newbyteorder("="), pixel_size(self._file)
         if len(alike) == 1 and len(first.shape) == 2 and not image:
             height, width = first.shape
             raise NrcorrectError(
