@@ -14,7 +14,7 @@ from moco_dl.device import LARGEST_BATCH, choose_device, own_stream, together
 from moco_dl.errors import NrcorrectError
 from moco_dl.fields import FLOW_DTYPE, ROWS, Fields
 from moco_dl.infer import move
-from moco_dl.movie import ArrayMovie, Movie
+from moco_dl.movie import SMALLEST, ArrayMovie, Movie
 from moco_dl.network import STRIDE
 from moco_dl.options import CorrectOptions
 from moco_dl.parallel import Workers, workers_first
@@ -104,7 +104,8 @@ def read_batches(movie: Movie, size: int) -> Iterator[tuple[int, np.ndarray]]:
 
 
 def checked_reference(reference: np.ndarray, movie: Movie) -> np.ndarray:
-    """`reference` as float32; raises NrcorrectError unless it is an image of the movie's frame size."""
+    """`reference` as float32, see `without_strips`; raises NrcorrectError unless it is an image of the movie's
+    frame size."""
     if reference.shape != movie.shape[1:]:
         raise NrcorrectError(
             f"reference has shape {reference.shape}; wanted {movie.shape[1:]}, the size of the movie's frames"
@@ -114,7 +115,24 @@ def checked_reference(reference: np.ndarray, movie: Movie) -> np.ndarray:
     finite = reference[np.isfinite(reference)]
     if finite.size == 0 or finite.min() == finite.max():
         raise NrcorrectError("reference is empty or constant; wanted an image of the field of view")
-    return reference.astype(np.float32)
+    found = without_strips(reference.astype(np.float32))
+    if (known := np.isfinite(found).sum()) < SMALLEST**2 / 2:
+        raise NrcorrectError(
+            f"reference has {known} pixels within its empty edges; wanted an image of the field of view"
+        )
+    return found
+
+
+def without_strips(image: np.ndarray) -> np.ndarray:
+    """Image (H, W) of floats with NaN in strips along its edges that have one value: other tools fill so."""
+    image = image.copy()
+    for view in (image, image[::-1], image.T, image.T[::-1]):  # each with another edge first
+        for line in view:
+            known = line[np.isfinite(line)]
+            if (known != known[:1]).any():
+                break
+            line[:] = np.nan
+    return image
 
 
 def correct(frames: np.ndarray, reference: np.ndarray | None = None, **options: object) -> Correction:

@@ -7,7 +7,7 @@ from truth import INTERIOR, end_point_error
 
 import moco_dl
 from moco_dl.anchor import affine, displacement, likeness
-from moco_dl.correction import Corrector
+from moco_dl.correction import Corrector, without_strips
 from moco_dl.movie import ArrayMovie
 from moco_dl.network import STRIDE
 from moco_dl.options import CorrectOptions
@@ -120,6 +120,21 @@ def test_a_reference_that_is_turned(known_movie, movie, degrees, scale):
     error = np.hypot(*(fields[:] - bend - pulled(truth, bend)).swapaxes(0, 1))[inner]
     assert error.mean() < 0.35
     np.testing.assert_array_equal(fields.reference, given)
+
+
+def test_strips_that_another_tool_has_filled(known_movie, movie):
+    frames = known_movie[0]
+    whole = moco_dl.apply(frames, movie[1]).mean(axis=0).astype(np.float32)
+    filled, unknown = whole.copy(), whole.copy()
+    for image, value in ((filled, 0.0), (unknown, np.nan)):
+        image[:9] = image[:, -7:] = value
+    filled[-1] = 5.0
+    unknown[-1] = np.nan
+    np.testing.assert_array_equal(without_strips(filled), unknown)
+    np.testing.assert_array_equal(without_strips(whole), whole)
+    found, expected = (moco_dl.correct(frames, image).fields for image in (filled, unknown))
+    np.testing.assert_array_equal(found[:], expected[:])
+    assert np.abs(found[:] - moco_dl.correct(frames, whole).fields[:]).mean() < 0.05
 
 
 @pytest.mark.parametrize("unit", [0.05, 20.0])

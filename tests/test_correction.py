@@ -188,6 +188,11 @@ def test_bad_options(known_movie, options, message):
         (np.zeros((0, 20, 20)), None, "no frames"),
         (np.ones((4, 20, 20)), np.ones((20, 21)), r"shape \(20, 21\); wanted \(20, 20\)"),
         (np.ones((4, 20, 20)), np.ones((20, 20)), "reference is empty or constant"),
+        (
+            np.ones((4, 20, 20)),
+            np.where(np.eye(20), np.arange(20.0), np.nan),
+            "reference has 0 pixels within its empty edges",
+        ),
     ],
 )
 def test_bad_arrays(frames, reference, message):
