@@ -11,6 +11,7 @@ import torch
 from moco_dl import checkpoint
 from moco_dl.batch import Batch, Motion
 from moco_dl.device import LARGEST_BATCH, choose_device, own_stream, together
+from moco_dl.edges import blanked
 from moco_dl.errors import NrcorrectError
 from moco_dl.fields import FLOW_DTYPE, ROWS, Fields
 from moco_dl.infer import move
@@ -20,8 +21,9 @@ from moco_dl.options import CorrectOptions
 from moco_dl.parallel import Workers, workers_first
 from moco_dl.plan import APART, Plan
 from moco_dl.preparation import Preparation
+from moco_dl.room import frames_in
 from moco_dl.scan import straightened
-from moco_dl.survey import Survey, frames_in
+from moco_dl.survey import Survey
 
 BATCH = 4 * 2**20  # bytes of frames that are computed at a time by a thread: 4 to 32 frames
 
@@ -63,6 +65,7 @@ class Corrector:
             apart=1 if self.options.quality == "best" else APART,
             pattern=samples.pattern,
             row_offset=found.row_offset,
+            filled=found.filled,
             kinds=found.kinds,
             to_given=found.to_given,
         )
@@ -104,7 +107,7 @@ def read_batches(movie: Movie, size: int) -> Iterator[tuple[int, np.ndarray]]:
 
 
 def checked_reference(reference: np.ndarray, movie: Movie) -> np.ndarray:
-    """`reference` as float32, see `without_strips`; raises NrcorrectError unless it is an image of the movie's
+    """`reference` as float32, see `blanked`; raises NrcorrectError unless it is an image of the movie's
     frame size."""
     if reference.shape != movie.shape[1:]:
         raise NrcorrectError(
@@ -115,24 +118,10 @@ def checked_reference(reference: np.ndarray, movie: Movie) -> np.ndarray:
     finite = reference[np.isfinite(reference)]
     if finite.size == 0 or finite.min() == finite.max():
         raise NrcorrectError("reference is empty or constant; wanted an image of the field of view")
-    found = without_strips(reference.astype(np.float32))
+    (found,) = blanked(reference[None].astype(np.float32))
     if (known := np.isfinite(found).sum()) < SMALLEST**2 / 2:
-        raise NrcorrectError(
-            f"reference has {known} pixels within its empty edges; wanted an image of the field of view"
-        )
+        raise NrcorrectError(f"reference shows {known} pixels; wanted an image of the field of view")
     return found
-
-
-def without_strips(image: np.ndarray) -> np.ndarray:
-    """Image (H, W) of floats with NaN in strips along its edges that have one value: other tools fill so."""
-    image = image.copy()
-    for view in (image, image[::-1], image.T, image.T[::-1]):  # each with another edge first
-        for line in view:
-            known = line[np.isfinite(line)]
-            if (known != known[:1]).any():
-                break
-            line[:] = np.nan
-    return image
 
 
 def correct(frames: np.ndarray, reference: np.ndarray | None = None, **options: object) -> Correction:

@@ -9,6 +9,7 @@ import torch
 
 from moco_dl.bend import composed, inverse
 from moco_dl.device import full_device
+from moco_dl.edges import blanked, edges_filled
 from moco_dl.infer import Estimator, binned, enlarged, move_known
 from moco_dl.mixture import taking_turns
 from moco_dl.movie import Movie
@@ -17,13 +18,12 @@ from moco_dl.network import STRIDE, PyramidFlowNet
 from moco_dl.options import CorrectOptions
 from moco_dl.pattern import fixed_pattern
 from moco_dl.reference import Estimate, build_reference, centred, seed
+from moco_dl.room import frames_in, frames_sampled
 from moco_dl.rough import clear, walk_among_others, walk_from, whole_shifts
 from moco_dl.samples import Move, Samples, chunks, draw_samples, sample_runs
 from moco_dl.scan import checked_offset, measure_row_offset, straightened
 from moco_dl.walk import LOST, Walk
 
-SAMPLED = 50 * 2**20  # bytes of frames that are sampled of any movie: 60 to 200 frames
-LONG = 2  # times as many: how long a movie is from which on more of it are sampled
 KEPT = 25 * 2**20  # bytes of sampled frames that are kept in memory; all, if others would be read with each
 ENOUGH = 32 * 2**20  # bytes of those that the reference is made of: 40 to 100 frames
 BINNED = 240  # px, shorter side from which on binned frames show enough
@@ -41,6 +41,7 @@ class Found:
     walk: Walk | None  # how dim frames shift, each in the light of those around it; None: each for itself
     samples: Samples
     small: Samples  # averaged over `Survey.factor` pixels a side; with their motion, if there is a network
+    filled: bool  # lines along the edges of frames show nothing, see `edges.py`
     row_offset: int  # px by which every other row lay to the right before; see `scan.py`
     kinds: int  # of frames that take turns; see `mixture.py`
     given: Given | None  # what the estimator is for, if a reference is given
@@ -69,7 +70,7 @@ class Survey:
 
     def found(self, given: np.ndarray | None = None) -> Found:
         """What the samples show; if a reference is `given`, of their motion from that."""
-        samples, small, row_offset = self._straight()
+        samples, small, filled, row_offset = self._straight()
         whole = None if given is None else self._given(small, given)
         given = whole and whole.nearer
         reference, motion, walk = self._looked_at(samples, small, given)
@@ -98,7 +99,7 @@ class Survey:
                 motion[which] = composed(motion[which], to_given)
             image = self._shown(samples, motion, self._move(given[None], to_given[None])[0])
         small, kinds = replace(small, motion=motion), taking_turns(small)
-        return Found(image, estimator, walk, samples, small, row_offset, kinds, whole, to_given)
+        return Found(image, estimator, walk, samples, small, filled, row_offset, kinds, whole, to_given)
 
     def _given(self, small: Samples, image: np.ndarray) -> Given:
         """What is given, brought near what samples show if it is far; see `bend_to`."""
@@ -136,19 +137,24 @@ class Survey:
         motion = self.network and self._motion(samples, self._estimator(given, self.binning), shifts)
         return given, motion, walk
 
-    def _straight(self) -> tuple[Samples, Samples, int]:
-        """Samples and smaller ones, see `Found`, with rows below one another; and how far off they were."""
-        given = self.options.row_offset
-        if given is not None:
-            return *self._sampled(checked_offset(given, self.movie.shape)), given
+    def _straight(self) -> tuple[Samples, Samples, bool, int]:
+        """Samples and smaller ones, `filled` and `row_offset`: see `Found`."""
         samples, small = self._sampled()
-        found = measure_row_offset(samples, self.mapping)
-        return (*self._sampled(found), found) if found else (samples, small, 0)
+        filled = edges_filled(samples)
+        if filled:
+            samples, small = self._sampled(filled)
+        found = self.options.row_offset
+        if found is None:
+            found = measure_row_offset(samples, self.mapping)
+        checked_offset(found, self.movie.shape)
+        if found:
+            samples, small = self._sampled(filled, found)
+        return samples, small, filled, found
 
-    def _sampled(self, row_offset: int = 0) -> tuple[Samples, Samples]:
+    def _sampled(self, filled: bool = False, row_offset: int = 0) -> tuple[Samples, Samples]:
         count = self.movie.shape[0]
         return draw_samples(
-            lambda numbers: straightened(self.movie.read(numbers), row_offset),
+            lambda numbers: straightened(blanked(self.movie.read(numbers), filled), row_offset),
             sample_runs(count, self.options.ref_frames or frames_sampled(self.movie)),
             kept=frames_in(KEPT, self.movie, 1, count) if self.movie.frames_apart else count,
             shrunk=None if self.factor == 1 else partial(binned, factor=self.factor),
@@ -233,18 +239,3 @@ class Survey:
 def _lost(walk: Walk | None) -> bool:
     """Whether many frames are not where they are taken to be."""
     return walk is not None and walk.off > LOST
-
-
-def frames_in(size: int, movie: Movie, least: int, most: int) -> int:
-    """How many frames of `movie` so many bytes hold, from `least` to `most`."""
-    frame = movie.shape[1] * movie.shape[2] * movie.dtype.itemsize
-    return min(most, max(least, size // frame))
-
-
-def frames_sampled(movie: Movie) -> int:
-    """How many frames stand for a movie: up to twice as many for long ones, which they delay less.
-
-    But not if all must be kept in memory.
-    """
-    count = frames_in(SAMPLED, movie, 60, 200)
-    return min(max(count, movie.shape[0] // LONG), 2 * count) if movie.frames_apart else count

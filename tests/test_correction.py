@@ -191,7 +191,7 @@ def test_bad_options(known_movie, options, message):
         (
             np.ones((4, 20, 20)),
             np.where(np.eye(20), np.arange(20.0), np.nan),
-            "reference has 0 pixels within its empty edges",
+            "reference shows 20 pixels",
         ),
     ],
 )

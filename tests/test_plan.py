@@ -15,7 +15,7 @@ from moco_dl.movie import ArrayMovie
 from moco_dl.network import STRIDE
 from moco_dl.options import CorrectOptions
 from moco_dl.plan import NEAR
-from moco_dl.survey import frames_sampled
+from moco_dl.room import frames_sampled
 from moco_dl.synth import SyntheticMovie, movie_options
 from moco_dl.warp import upsample
 

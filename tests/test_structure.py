@@ -19,6 +19,8 @@ CORE = {
     "hdf5": {"errors", "movie"},
     "output": {"errors"},
     "samples": {"batch", "errors"},
+    "edges": {"samples"},
+    "room": {"movie"},
     "scan": {"errors", "samples"},
     "mixture": {"batch", "samples"},
     "reference": {"samples"},

@@ -1,0 +1,21 @@
+"""How many frames there is room for in memory."""
+
+from moco_dl.movie import Movie
+
+SAMPLED = 50 * 2**20  # bytes of frames that are sampled of any movie: 60 to 200 frames
+LONG = 2  # times as many: how long a movie is from which on more of it are sampled
+
+
+def frames_in(size: int, movie: Movie, least: int, most: int) -> int:
+    """How many frames of `movie` so many bytes hold, from `least` to `most`."""
+    frame = movie.shape[1] * movie.shape[2] * movie.dtype.itemsize
+    return min(most, max(least, size // frame))
+
+
+def frames_sampled(movie: Movie) -> int:
+    """How many frames stand for a movie: up to twice as many for long ones, which they delay less.
+
+    But not if all must be kept in memory.
+    """
+    count = frames_in(SAMPLED, movie, 60, 200)
+    return min(max(count, movie.shape[0] // LONG), 2 * count) if movie.frames_apart else count

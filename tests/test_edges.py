@@ -1,0 +1,102 @@
+"""Edges of frames that show nothing."""
+
+import numpy as np
+import pytest
+from truth import end_point_error
+
+import moco_dl
+from moco_dl.correction import checked_reference
+from moco_dl.edges import blanked, edges_filled
+from moco_dl.movie import ArrayMovie
+from moco_dl.samples import draw_samples
+
+
+def is_filled(frames):
+    return edges_filled(
+        draw_samples(lambda numbers: frames[numbers], [range(len(frames))], kept=len(frames))[0]
+    )
+
+
+def filled(frames, top=0, bottom=0, left=0, right=0, value=0):
+    frames, (height, width) = frames.copy(), frames.shape[1:]
+    for lines in np.s_[:, :top], np.s_[:, height - bottom :], np.s_[:, :, :left], np.s_[:, :, width - right :]:
+        frames[lines] = value
+    return frames
+
+
+@pytest.fixture
+def frames():
+    return np.random.default_rng(0).poisson(5, (12, 40, 50)).astype(np.uint16)
+
+
+@pytest.mark.parametrize("edges", [(3, 0, 0, 0), (0, 2, 0, 0), (0, 0, 4, 1), (1, 2, 3, 4)])
+@pytest.mark.parametrize("value", [0, 700])
+def test_lines_of_one_value_are_seen(frames, edges, value):
+    found, (top, bottom, left, right) = filled(frames, *edges, value), edges
+    assert is_filled(found)
+    inside = np.s_[:, top : 40 - bottom, left : 50 - right]
+    known = blanked(found)
+    np.testing.assert_array_equal(known[inside], frames[inside])
+    assert np.isfinite(known).sum() == known[inside].size
+    (image,) = blanked(found.mean(axis=0)[None])
+    np.testing.assert_array_equal(np.isfinite(image), np.isfinite(known[0]))
+
+
+def test_what_is_no_edge_stays(frames):
+    inside, once = frames.copy(), frames.copy()
+    inside[:, 10:14] = 0  # not at the edge
+    once[3, :5] = 0  # in one frame only
+    for movie in (frames, inside, once, filled(frames, top=20)):  # the last shows too little without
+        assert not is_filled(movie)
+    for movie in (frames, inside, filled(frames, top=20), filled(frames, top=40)):
+        np.testing.assert_array_equal(blanked(movie), movie)
+    assert blanked(frames, filled=False) is frames
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "uint32", "float16", "float32", "float64"])
+def test_numbers_of_any_type(frames, dtype):
+    known = blanked(filled(frames.astype(dtype), left=4))
+    assert known.dtype.kind == "f" and np.isnan(known[:, :, :4]).all()
+    np.testing.assert_array_equal(known[:, :, 4:], frames[:, :, 4:])
+
+
+@pytest.mark.parametrize("row_offset", [None, 2])
+@pytest.mark.parametrize("value", [0, 400])
+def test_a_strip_that_stays_does_no_harm(known_movie, row_offset, value):
+    """It is as if there were no data."""
+    frames, truth = known_movie
+    missing = filled(frames.astype(np.float32), left=10, value=np.nan)
+    expected = moco_dl.correct(missing, row_offset=row_offset).fields
+    found = moco_dl.correct(filled(frames, left=10, value=value), row_offset=row_offset).fields
+    np.testing.assert_array_equal(found[:], expected[:])
+    np.testing.assert_array_equal(found.reference, expected.reference)
+    if row_offset is None:
+        whole = moco_dl.correct(frames).fields[:]
+        assert end_point_error(found[:], truth) < 1.2 * end_point_error(whole, truth)
+
+
+def test_a_movie_that_another_tool_has_shifted(known_movie):
+    """By whole pixels, and zeros have come in."""
+    frames, truth = known_movie
+    shifts = truth.mean(axis=(2, 3)).round().astype(int)
+    size = frames.shape[1:]
+    shifted = np.stack(
+        [
+            np.pad(frame, 9)[9 + y : 9 + y + size[0], 9 + x : 9 + x + size[1]]
+            for frame, (y, x) in zip(frames, shifts, strict=True)
+        ]
+    )
+    left = truth - shifts[:, :, None, None]
+    found, whole = moco_dl.correct(shifted).fields[:], moco_dl.correct(frames).fields[:]
+    inner = np.s_[..., 12:-12, 12:-12]
+    errors = [
+        end_point_error((field - np.median(field - true, axis=0))[inner], true[inner])
+        for field, true in ((found, left), (whole, truth))
+    ]
+    assert errors[0] < 1.2 * errors[1]
+
+
+def test_a_reference_too(frames):
+    movie, image = ArrayMovie(frames), frames.mean(axis=0)
+    found = checked_reference(filled(image[None], right=5, value=3.5)[0], movie)
+    assert np.isnan(found[:, -5:]).all() and np.isfinite(found[:, :-5]).all()
