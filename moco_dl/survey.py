@@ -152,11 +152,13 @@ class Survey:
         return samples, small, filled, found
 
     def _sampled(self, filled: bool = False, row_offset: int = 0) -> tuple[Samples, Samples]:
-        count = self.movie.shape[0]
+        count, size = self.movie.shape[0], KEPT
+        if filled:  # they become floats
+            size = size * self.movie.dtype.itemsize // 4
         return draw_samples(
             lambda numbers: straightened(blanked(self.movie.read(numbers), filled), row_offset),
             sample_runs(count, self.options.ref_frames or frames_sampled(self.movie)),
-            kept=frames_in(KEPT, self.movie, 1, count) if self.movie.frames_apart else count,
+            kept=frames_in(size, self.movie, 1, count) if self.movie.frames_apart else count,
             shrunk=None if self.factor == 1 else partial(binned, factor=self.factor),
             mapping=self.mapping,
         )
