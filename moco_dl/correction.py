@@ -11,7 +11,7 @@ import torch
 from moco_dl import checkpoint
 from moco_dl.batch import Batch, Motion
 from moco_dl.device import LARGEST_BATCH, choose_device, own_stream, together
-from moco_dl.edges import blanked
+from moco_dl.edges import blanked, filled_corners
 from moco_dl.errors import NrcorrectError
 from moco_dl.fields import FLOW_DTYPE, ROWS, Fields
 from moco_dl.infer import move
@@ -107,8 +107,10 @@ def read_batches(movie: Movie, size: int) -> Iterator[tuple[int, np.ndarray]]:
 
 
 def checked_reference(reference: np.ndarray, movie: Movie) -> np.ndarray:
-    """`reference` as float32, see `blanked`; raises NrcorrectError unless it is an image of the movie's
-    frame size."""
+    """`reference` as float32, NaN where its edges show nothing.
+
+    Raises NrcorrectError unless it is an image of the movie's frame size.
+    """
     if reference.shape != movie.shape[1:]:
         raise NrcorrectError(
             f"reference has shape {reference.shape}; wanted {movie.shape[1:]}, the size of the movie's frames"
@@ -119,6 +121,7 @@ def checked_reference(reference: np.ndarray, movie: Movie) -> np.ndarray:
     if finite.size == 0 or finite.min() == finite.max():
         raise NrcorrectError("reference is empty or constant; wanted an image of the field of view")
     (found,) = blanked(reference[None].astype(np.float32))
+    found[filled_corners(found)] = np.nan
     if (known := np.isfinite(found).sum()) < SMALLEST**2 / 2:
         raise NrcorrectError(f"reference shows {known} pixels; wanted an image of the field of view")
     return found

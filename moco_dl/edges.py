@@ -4,11 +4,13 @@ They have one value. As they are no tissue, they would hold any estimate of moti
 """
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 
 from moco_dl.samples import Samples
 
 GLANCED = 32  # samples
 FEW = 0.1  # of these: frames of dark scenes may have lines of one value by chance
+SIDE = 5  # px, of squares that have one value in what is filled, and in nothing else
 MOST = 1 / 3  # of a frame: with more, it is left as it is
 
 
@@ -44,3 +46,30 @@ def _varied(lines: np.ndarray) -> slice:
     """From the first of `lines` (n, m) to the last that has more than one value."""
     some = np.flatnonzero((lines != lines[:, :1]).any(axis=1))
     return slice(int(some[0]), int(some[-1]) + 1) if len(some) else slice(0, 0)
+
+
+def filled_corners(image: np.ndarray) -> np.ndarray:
+    """(H, W) bool: what lies at the border of an image, or next to such places, in squares of one value.
+
+    So corners look that came in when an image was turned.
+    """
+    row = _runs(image[:, 1:] == image[:, :-1], 1)
+    squares = sliding_window_view(row, SIDE, axis=0).all(axis=-1)
+    squares &= _runs(image[1:] == image[:-1], 0)[:, : squares.shape[1]]
+    height, width = squares.shape
+    flat, found = np.zeros((2, *image.shape), bool)
+    for y, x in np.ndindex(SIDE, SIDE):
+        flat[y : y + height, x : x + width] |= squares
+    found[[0, -1]], found[:, [0, -1]] = flat[[0, -1]], flat[:, [0, -1]]
+    count = 0
+    while count != (count := np.count_nonzero(found)):
+        for one, other in (found[1:], found[:-1]), (found[:, 1:], found[:, :-1]):
+            one |= other
+            other |= one
+        found &= flat
+    return found
+
+
+def _runs(equal: np.ndarray, axis: int) -> np.ndarray:
+    """Whether as many neighbours as a square has along an axis are `equal`."""
+    return sliding_window_view(equal, SIDE - 1, axis=axis).all(axis=-1)

@@ -6,7 +6,7 @@ from truth import end_point_error
 
 import moco_dl
 from moco_dl.correction import checked_reference
-from moco_dl.edges import blanked, edges_filled
+from moco_dl.edges import blanked, edges_filled, filled_corners
 from moco_dl.movie import ArrayMovie
 from moco_dl.samples import draw_samples
 
@@ -100,3 +100,17 @@ def test_a_reference_too(frames):
     movie, image = ArrayMovie(frames), frames.mean(axis=0)
     found = checked_reference(filled(image[None], right=5, value=3.5)[0], movie)
     assert np.isnan(found[:, -5:]).all() and np.isfinite(found[:, :-5]).all()
+
+
+@pytest.mark.parametrize("value", [0, 9.25])
+def test_corners_of_a_turned_image(frames, value):
+    image = frames.mean(axis=0)
+    y, x = np.mgrid[:40, :50]
+    corners = (y + x < 15) | (y - x > 25) | (x - y > 35)
+    image[corners] = value
+    image[20:26, 20:26] = value  # not at the border
+    found = filled_corners(image)
+    assert not (found & ~corners).any() and found.sum() > 0.75 * corners.sum()
+    assert np.isnan(checked_reference(image, ArrayMovie(frames))[found]).all()
+    assert not filled_corners(frames.mean(axis=0)).any()
+    assert filled_corners(np.full((16, 20), np.nan)).sum() == 0
