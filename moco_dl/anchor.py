@@ -1,10 +1,11 @@
 """How a reference that is given is displaced from what the movie itself shows."""
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
-from moco_dl.basis import correlation
+from moco_dl.basis import correlation, eigen
 from moco_dl.batch import Motion
 from moco_dl.bend import composed, inverse
 from moco_dl.device import sent
@@ -59,64 +60,72 @@ def anchored(
     as it then fits better: it sees no farther at once than tissue moves within a movie. If all that fits hardly
     better than what is displaced as a whole, and bent by steps alone, then that is more likely.
     """
-    near = given.nearer
-    found = displacement(near, image, refiner, begun)
+    registered, near = Registration(image, refiner), given.nearer
+    found = registered(near, begun)
     for _ in range(LOOKS):
         there = inverse(found.bend)
         moved = move_known(image[None], there[None], device=refiner.device)
         (more,) = estimator(moved).total()
-        farther = displacement(near, image, refiner, inverse(composed(there[None], more)[0]))
+        farther = registered(near, inverse(composed(there[None], more)[0]))
         if farther.misfit > BETTER * found.misfit:
             break
         found = farther
     whole = np.broadcast_to(begun.mean(axis=(1, 2), keepdims=True), begun.shape).copy()
-    straight = displacement(near, image, refiner, whole, SLIGHT)
+    straight = registered(near, whole, SLIGHT)
     if found.misfit > BETTER * straight.misfit:
         found = replace(straight, error=found.error)  # that it is hardly bent is not sure
     if given.bend is None:
         return found
     (bend,) = composed(given.bend[None], found.bend)
-    return displacement(given.image, image, refiner, bend, STRONG, MORE)
+    return registered(given.image, bend, STRONG, MORE)
 
 
-def displacement(
-    given: np.ndarray,
-    image: np.ndarray,
-    refiner: Refiner,
-    begun: np.ndarray,
-    size: float = SIZE,
-    steps: int = STEPS,
-) -> Anchor:
-    """The same by `steps` from `begun`, from where `size` px are expected.
+@dataclass(frozen=True)
+class Registration:
+    """Gauss-Newton steps that bring an image onto the refiner's own."""
 
-    It is looked at as if it were a frame of the movie, in the contrast of `image`. So gradients are those of an
-    image that is nearly free of noise, whatever the reference is like, and cells that it shows in another
-    brightness count little.
-    """
-    (moved,) = move_known(given[None], begun[None], device=refiner.device)
-    seen = np.isfinite(moved)
-    slope, offset = np.polyfit(moved[seen].astype(np.float64), image[seen].astype(np.float64), 1)
-    frame = (slope * given + offset).astype(np.float32)[None]
-    kinds, matrix = refiner.basis.kinds(), refiner.matrix.numpy()
-    sizes = np.where(kinds["shift"] | kinds["tissue"], size**2, 0.0)
-    turn = affine(begun)
-    rest = turn + refiner.basis.smoothed(begun - turn)
-    shift = rest.mean(axis=(1, 2))
-    rest -= shift[:, None, None]
-    known = refiner.effect(sent(rest, refiner.device)).numpy()
-    motion = Motion(shift[None], rest[None], flagged=np.zeros(1, bool))
-    for _ in range(steps):
-        equations = linearise(frame, motion, refiner)
-        noise = max(float(equations.misfit[0]), LEAST_NOISE)
-        told = equations.seen[0] - known
-        unknowns = sizes * np.linalg.solve(matrix * sizes + noise * np.eye(len(matrix)), told)
-        shift, _, tissue = refiner.basis.displacement(unknowns[None])
-        motion = replace(motion, rigid=motion.rigid + shift, flow=rest + tissue)
-    m = len(matrix) // 2
-    left = noise * sizes[:, None] * np.linalg.inv(matrix * sizes + noise * np.eye(len(matrix)))
-    variances = [refiner.basis.variance(left[part, part]) for part in (np.s_[:m], np.s_[m:])]
-    error = np.sqrt(np.pi / 2 * np.mean(variances, axis=0).clip(0)).astype(np.float32)
-    return Anchor(motion.total()[0], error, float(linearise(frame, motion, refiner).misfit[0]))
+    image: np.ndarray  # (H, W)
+    refiner: Refiner
+
+    @cached_property
+    def _modes(self) -> tuple[np.ndarray, np.ndarray]:
+        """How well modes of a displacement are seen (j,), and modes (2 m, j): all but motion of rows."""
+        kinds = self.refiner.basis.kinds()
+        wanted = kinds["shift"] | kinds["tissue"]
+        values, vectors = eigen(self.refiner.matrix.numpy()[np.ix_(wanted, wanted)], self.refiner.device)
+        modes = np.zeros((len(wanted), len(values)))
+        modes[wanted] = vectors
+        return values.clip(0), modes
+
+    def __call__(self, given: np.ndarray, begun: np.ndarray, size: float = SIZE, steps: int = STEPS) -> Anchor:
+        """Of an image `given` (H, W), by `steps` from `begun` (2, h, w), from where `size` px are expected.
+
+        It is looked at as if it were a frame of the movie, in the contrast of the refiner's image. So gradients
+        are those of an image that is nearly free of noise, whatever the other is like, and cells that are as
+        bright as on another day count little.
+        """
+        refiner, (visible, modes) = self.refiner, self._modes
+        (moved,) = move_known(given[None], begun[None], device=refiner.device)
+        seen = np.isfinite(moved)
+        slope, offset = np.polyfit(moved[seen].astype(np.float64), self.image[seen].astype(np.float64), 1)
+        frame = (slope * given + offset).astype(np.float32)[None]
+        turn = affine(begun)
+        rest = turn + refiner.basis.smoothed(begun - turn)
+        shift = rest.mean(axis=(1, 2))
+        rest -= shift[:, None, None]
+        known = refiner.effect(sent(rest, refiner.device)).numpy()
+        motion = Motion(shift[None], rest[None], flagged=np.zeros(1, bool))
+        for _ in range(steps):
+            equations = linearise(frame, motion, refiner)
+            noise = max(float(equations.misfit[0]), LEAST_NOISE)
+            told = (equations.seen[0] - known) @ modes
+            unknowns = modes @ (told / (visible + noise / size**2))
+            shift, _, tissue = refiner.basis.displacement(unknowns[None])
+            motion = replace(motion, rigid=motion.rigid + shift, flow=rest + tissue)
+        left = modes * np.sqrt(noise / (visible + noise / size**2))
+        variances = [refiner.basis.variance(part @ part.T) for part in np.split(left, 2)]
+        error = np.sqrt(np.pi / 2 * np.mean(variances, axis=0).clip(0)).astype(np.float32)
+        return Anchor(motion.total()[0], error, float(linearise(frame, motion, refiner).misfit[0]))
 
 
 def affine(bend: np.ndarray) -> np.ndarray:

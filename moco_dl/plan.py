@@ -74,7 +74,7 @@ class Plan:
     # Bends (2, h, w), if a reference is given: to it from the movie's own, as the network sees it, and back.
     to_given: np.ndarray | None = None
     from_given: np.ndarray | None = None
-    anchored: np.ndarray | float = 0.0  # (h, w) px, expected error of the first, constant in time
+    anchor_error: np.ndarray | float = 0.0  # (h, w) px, expected error of the first, constant in time
     likeness: float | None = None  # correlation of a given reference with what the movie shows
     errors: Errors | None = None  # of the last step's fields
     trajectory: Trajectory | None = None  # of frames' paths; None: they stay as they are found
@@ -95,7 +95,7 @@ class Plan:
         """
         if self.errors is None:
             return np.full(self.estimator.coarse, np.nan, np.float32)
-        found = np.hypot(self.errors.length(self.steadiness.removed) / self.told, np.float32(self.anchored))
+        found = np.hypot(self.errors.length(self.steadiness.removed) / self.told, np.float32(self.anchor_error))
         found = found if self.from_given is None else bent(found[None, None], self.from_given)[0, 0]
         return np.hypot(found, np.float32(self._unsettled))
 

@@ -86,7 +86,7 @@ class Preparation:
                 plan,
                 reference=self.given.image,
                 from_given=inverse(there.bend),
-                anchored=there.error,
+                anchor_error=there.error,
                 likeness=likeness(move_known(self.given.image[None], there.bend[None])[0], template.image),
                 constant=-placed.flow.mean(axis=0),
             )

@@ -6,7 +6,7 @@ import torch
 from truth import INTERIOR, end_point_error
 
 import moco_dl
-from moco_dl.anchor import affine, displacement, likeness
+from moco_dl.anchor import Registration, affine, likeness
 from moco_dl.correction import Corrector
 from moco_dl.movie import ArrayMovie
 from moco_dl.network import STRIDE
@@ -32,10 +32,10 @@ def test_the_displacement_of_a_given_reference_is_found():
     true = np.stack((0.4 + 0.2 * np.sin(y / 30), -0.3 + 0.2 * np.cos(x / 25)))
     given = pulled(scene[None, None], -true)[0, 0]
     nothing = np.zeros((2, *refiner.grid), np.float32)
-    there = displacement(3 * given + 100, scene, refiner, nothing)
+    there = Registration(scene, refiner)(3 * given + 100, nothing)
     found = upsample(torch.from_numpy(there.bend)[None], STRIDE, SIZE)[0].numpy()
     assert np.hypot(*(found - true)[INTERIOR]).mean() < 0.05
-    assert there.misfit < displacement(3 * given + 100, scene, refiner, nothing + 3).misfit
+    assert there.misfit < Registration(scene, refiner)(3 * given + 100, nothing + 3).misfit
 
 
 @pytest.mark.parametrize("noise", [2.0, 8.0])
@@ -44,7 +44,7 @@ def test_the_error_that_is_expected_of_it(noise):
     refiner = Refiner(Template(scene, np.full(SIZE, scene.mean(), np.float32)))
     nothing = np.zeros((2, *refiner.grid), np.float32)
     given = [scene + noise * rng.standard_normal(SIZE).astype(np.float32) for _ in range(10)]
-    found = [displacement(image, scene, refiner, nothing) for image in given]
+    found = [Registration(scene, refiner)(image, nothing) for image in given]
     off, expected = (
         np.mean([f(there) for there in found]) for f in (_length, lambda there: there.error.mean())
     )
