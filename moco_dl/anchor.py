@@ -101,8 +101,8 @@ class Registration:
         """Of an image `given` (H, W), by `steps` from `begun` (2, h, w), from where `size` px are expected.
 
         It is looked at as if it were a frame of the movie, in the contrast of the refiner's image. So gradients
-        are those of an image that is nearly free of noise, whatever the other is like, and cells that are as
-        bright as on another day count little.
+        are those of an image that is nearly free of noise, whatever the other is like, and cells count little
+        that it shows in another brightness.
         """
         refiner, (visible, modes) = self.refiner, self._modes
         (moved,) = move_known(given[None], begun[None], device=refiner.device)
