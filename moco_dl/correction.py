@@ -65,7 +65,7 @@ class Corrector:
             apart=1 if self.options.quality == "best" else APART,
             pattern=samples.pattern,
             row_offset=found.row_offset,
-            filled=found.filled,
+            edges=found.edges,
             kinds=found.kinds,
             to_given=found.to_given,
         )

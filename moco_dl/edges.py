@@ -1,45 +1,89 @@
-"""Edges of frames that show nothing: dead columns of a detector, or what another tool has filled.
+"""Edges of frames that show nothing: dead columns, what another tool has filled, what surrounds a round view.
 
 They have one value. As they are no tissue, they would hold any estimate of motion.
 """
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from moco_dl.samples import Samples
+from moco_dl.samples import Samples, chunks
 
 GLANCED = 32  # samples
 FEW = 0.1  # of these: frames of dark scenes may have lines of one value by chance
 SIDE = 5  # px, of squares that have one value in what is filled, and in nothing else
 MOST = 1 / 3  # of a frame: with more, it is left as it is
+HIDDEN = 0.45  # the same for what is hidden in all: frames are judged by what more than half of them shows
 
 
-def edges_filled(samples: Samples) -> bool:
-    """Whether lines along the edges of samples, as recorded, have one value."""
-    frames = samples.frames[samples.places[:: max(len(samples) // GLANCED, 1)]]
-    filled = [_inside(frame) != (slice(0, frame.shape[0]), slice(0, frame.shape[1])) for frame in frames]
-    return bool(np.mean(filled) > FEW)
+@dataclass(frozen=True)
+class Edges:
+    """What shows nothing in the frames of a movie."""
 
+    filled: bool  # lines along the edges, of one value each
+    hidden: np.ndarray | None = None  # (H, W) bool, always; None: there is nothing of this kind
 
-def blanked(frames: np.ndarray, filled: bool = True) -> np.ndarray:
-    """Frames (n, H, W) as floats with NaN in the lines along their edges that have one value; if not `filled`,
-    as they are."""
-    if not filled:
+    def __bool__(self) -> bool:
+        return self.filled or self.hidden is not None
+
+    def __call__(self, frames: np.ndarray) -> np.ndarray:
+        """Frames (n, H, W) as floats with NaN there; as they are, if there is nothing of either kind."""
+        if self.filled:
+            frames = blanked(frames)
+        elif self:
+            frames = _floats(frames)
+        if self.hidden is not None:
+            frames[:, self.hidden] = np.nan
         return frames
-    found = np.full(frames.shape, np.nan, np.float64 if frames.dtype.itemsize > 4 else np.float32)
+
+
+NONE = Edges(filled=False)
+
+
+def measure_edges(samples: Samples) -> Edges:
+    """Of samples as recorded."""
+    frames = samples.frames[samples.places[:: max(len(samples) // GLANCED, 1)]]
+    filled = [_inside(frame) != _everything(frame) for frame in frames]
+    return Edges(bool(np.mean(filled) > FEW), _hidden(samples, frames))
+
+
+def _hidden(samples: Samples, some: np.ndarray) -> np.ndarray | None:
+    """(H, W) bool: what has the same value in all samples, in squares that lie at the border, or next to such;
+    some frames (n, H, W) are looked at before all are."""
+    same = (some == some[0]).all(axis=0)
+    if len(samples) < 2 or not _at_border(_squares(same)).any():
+        return None
+    for which in chunks(samples.places):
+        same &= (samples.frames[which] == some[0]).all(axis=0)
+    hidden = _spread(_at_border(_squares(same)), same)  # along a round edge, squares do not fit
+    return hidden if 0 < hidden.mean() < HIDDEN else None
+
+
+def blanked(frames: np.ndarray) -> np.ndarray:
+    """Frames (n, H, W) as floats with NaN in the lines along their edges that have one value."""
+    found = np.full_like(_floats(frames[:0]), np.nan, shape=frames.shape)
     for frame, left in zip(frames, found, strict=True):
         inside = _inside(frame)
         left[inside] = frame[inside]
     return found
 
 
+def _floats(frames: np.ndarray) -> np.ndarray:
+    """A copy, in float32 or, of 64 bits, float64."""
+    return frames.astype(np.float64 if frames.dtype.itemsize > 4 else np.float32)
+
+
+def _everything(frame: np.ndarray) -> tuple[slice, slice]:
+    return tuple(slice(0, size) for size in frame.shape)
+
+
 def _inside(frame: np.ndarray) -> tuple[slice, slice]:
     """What of a frame (H, W) lies within lines of one value; all, if that is too little."""
-    everything = tuple(slice(0, size) for size in frame.shape)
     rows = _varied(frame)
     columns = _varied(frame[rows].T)
     shown = (rows.stop - rows.start) * (columns.stop - columns.start)
-    return (rows, columns) if shown >= (1 - MOST) * frame.size else everything
+    return (rows, columns) if shown >= (1 - MOST) * frame.size else _everything(frame)
 
 
 def _varied(lines: np.ndarray) -> slice:
@@ -56,20 +100,35 @@ def filled_corners(image: np.ndarray) -> np.ndarray:
     row = _runs(image[:, 1:] == image[:, :-1], 1)
     squares = sliding_window_view(row, SIDE, axis=0).all(axis=-1)
     squares &= _runs(image[1:] == image[:-1], 0)[:, : squares.shape[1]]
-    height, width = squares.shape
-    flat, found = np.zeros((2, *image.shape), bool)
-    for y, x in np.ndindex(SIDE, SIDE):
-        flat[y : y + height, x : x + width] |= squares
-    found[[0, -1]], found[:, [0, -1]] = flat[[0, -1]], flat[:, [0, -1]]
-    count = 0
-    while count != (count := np.count_nonzero(found)):
-        for one, other in (found[1:], found[:-1]), (found[:, 1:], found[:, :-1]):
-            one |= other
-            other |= one
-        found &= flat
-    return found
+    return _at_border(squares)
 
 
 def _runs(equal: np.ndarray, axis: int) -> np.ndarray:
     """Whether as many neighbours as a square has along an axis are `equal`."""
     return sliding_window_view(equal, SIDE - 1, axis=axis).all(axis=-1)
+
+
+def _squares(these: np.ndarray) -> np.ndarray:
+    """(H - SIDE + 1, W - SIDE + 1) bool: squares, by their first corners, all of `these` (H, W)."""
+    return sliding_window_view(these, (SIDE, SIDE)).all(axis=(-2, -1))
+
+
+def _at_border(squares: np.ndarray) -> np.ndarray:
+    """(H, W) bool: what lies in `squares`, at the border or next to such places."""
+    height, width = squares.shape
+    flat, found = np.zeros((2, height + SIDE - 1, width + SIDE - 1), bool)
+    for y, x in np.ndindex(SIDE, SIDE):
+        flat[y : y + height, x : x + width] |= squares
+    found[[0, -1]], found[:, [0, -1]] = flat[[0, -1]], flat[:, [0, -1]]
+    return _spread(found, flat)
+
+
+def _spread(found: np.ndarray, within: np.ndarray) -> np.ndarray:
+    """What of `within` (H, W) bool is `found`, or next to such places."""
+    count = -1
+    while count != (count := np.count_nonzero(found)):
+        for one, other in (found[1:], found[:-1]), (found[:, 1:], found[:, :-1]):
+            one |= other
+            other |= one
+        found &= within
+    return found

@@ -11,7 +11,7 @@ import torch
 from moco_dl.batch import Arrays, Batch, Equations, Filter, Given, Motion, chosen, filtered, joined, late
 from moco_dl.bend import bent, rebased
 from moco_dl.device import full_device
-from moco_dl.edges import blanked
+from moco_dl.edges import NONE, Edges
 from moco_dl.equations import linearise
 from moco_dl.infer import Estimator
 from moco_dl.prior import SHIFT
@@ -66,7 +66,7 @@ class Plan:
     apart: int = 1  # frames, of which the network sees one
     width: float = 0.0  # frames, sigma of the smoothing of the network's fields in time
     pattern: np.ndarray | None = None  # (H, W) float32 that adds to all frames, see `pattern.py`
-    filled: bool = False  # lines along the edges of frames show nothing, see `edges.py`
+    edges: Edges = NONE  # of frames, that show nothing
     row_offset: int = 0  # px by which every other row of frames lies to the right, see `scan.py`
     kinds: int = 1  # of frames that take turns, which are no movie; see `mixture.py`
     # px (2, h, w), taken off all flows: what they have in common, or where tissue in bouts rests.
@@ -193,7 +193,7 @@ class Plan:
 
     def _cleared(self, frames: np.ndarray) -> np.ndarray:
         """Frames (n, H, W) as recorded, as they are looked at: without what scanner and detector have done."""
-        return without(straightened(blanked(frames, self.filled), self.row_offset), self.pattern)
+        return without(straightened(self.edges(frames), self.row_offset), self.pattern)
 
     def _looked_at(self, numbers: np.ndarray) -> np.ndarray:
         """(n,) bool: which of these frames the network sees."""

@@ -9,7 +9,7 @@ import torch
 
 from moco_dl.bend import composed, inverse
 from moco_dl.device import full_device
-from moco_dl.edges import blanked, edges_filled
+from moco_dl.edges import NONE, Edges, measure_edges
 from moco_dl.infer import Estimator, binned, enlarged, move_known
 from moco_dl.mixture import taking_turns
 from moco_dl.movie import Movie
@@ -41,7 +41,7 @@ class Found:
     walk: Walk | None  # how dim frames shift, each in the light of those around it; None: each for itself
     samples: Samples
     small: Samples  # averaged over `Survey.factor` pixels a side; with their motion, if there is a network
-    filled: bool  # lines along the edges of frames show nothing, see `edges.py`
+    edges: Edges  # of frames, that show nothing
     row_offset: int  # px by which every other row lay to the right before; see `scan.py`
     kinds: int  # of frames that take turns; see `mixture.py`
     given: Given | None  # what the estimator is for, if a reference is given
@@ -70,7 +70,7 @@ class Survey:
 
     def found(self, given: np.ndarray | None = None) -> Found:
         """What the samples show; if a reference is `given`, of their motion from that."""
-        samples, small, filled, row_offset = self._straight()
+        samples, small, edges, row_offset = self._straight()
         whole = None if given is None else self._given(small, given)
         given = whole and whole.nearer
         reference, motion, walk = self._looked_at(samples, small, given)
@@ -99,7 +99,7 @@ class Survey:
                 motion[which] = composed(motion[which], to_given)
             image = self._shown(samples, motion, self._move(given[None], to_given[None])[0])
         small, kinds = replace(small, motion=motion), taking_turns(small)
-        return Found(image, estimator, walk, samples, small, filled, row_offset, kinds, whole, to_given)
+        return Found(image, estimator, walk, samples, small, edges, row_offset, kinds, whole, to_given)
 
     def _given(self, small: Samples, image: np.ndarray) -> Given:
         """What is given, brought near what samples show if it is far; see `bend_to`."""
@@ -137,26 +137,26 @@ class Survey:
         motion = self.network and self._motion(samples, self._estimator(given, self.binning), shifts)
         return given, motion, walk
 
-    def _straight(self) -> tuple[Samples, Samples, bool, int]:
-        """Samples and smaller ones, `filled` and `row_offset`: see `Found`."""
+    def _straight(self) -> tuple[Samples, Samples, Edges, int]:
+        """Samples and smaller ones, `edges` and `row_offset`: see `Found`."""
         samples, small = self._sampled()
-        filled = edges_filled(samples)
-        if filled:
-            samples, small = self._sampled(filled)
+        edges = measure_edges(samples)
+        if edges:
+            samples, small = self._sampled(edges)
         found = self.options.row_offset
         if found is None:
             found = measure_row_offset(samples, self.mapping)
         checked_offset(found, self.movie.shape)
         if found:
-            samples, small = self._sampled(filled, found)
-        return samples, small, filled, found
+            samples, small = self._sampled(edges, found)
+        return samples, small, edges, found
 
-    def _sampled(self, filled: bool = False, row_offset: int = 0) -> tuple[Samples, Samples]:
+    def _sampled(self, edges: Edges = NONE, row_offset: int = 0) -> tuple[Samples, Samples]:
         count, size = self.movie.shape[0], KEPT
-        if filled:  # they become floats
+        if edges:  # they become floats
             size = size * self.movie.dtype.itemsize // 4
         return draw_samples(
-            lambda numbers: straightened(blanked(self.movie.read(numbers), filled), row_offset),
+            lambda numbers: straightened(edges(self.movie.read(numbers)), row_offset),
             sample_runs(count, self.options.ref_frames or frames_sampled(self.movie)),
             kept=frames_in(size, self.movie, 1, count) if self.movie.frames_apart else count,
             shrunk=None if self.factor == 1 else partial(binned, factor=self.factor),

@@ -6,15 +6,14 @@ from truth import end_point_error
 
 import moco_dl
 from moco_dl.correction import checked_reference
-from moco_dl.edges import blanked, edges_filled, filled_corners
+from moco_dl.edges import NONE, blanked, filled_corners, measure_edges
 from moco_dl.movie import ArrayMovie
 from moco_dl.samples import draw_samples
 
 
-def is_filled(frames):
-    return edges_filled(
-        draw_samples(lambda numbers: frames[numbers], [range(len(frames))], kept=len(frames))[0]
-    )
+def edges_of(frames):
+    samples, _ = draw_samples(lambda numbers: frames[numbers], [range(len(frames))], kept=len(frames))
+    return measure_edges(samples)
 
 
 def filled(frames, top=0, bottom=0, left=0, right=0, value=0):
@@ -33,7 +32,7 @@ def frames():
 @pytest.mark.parametrize("value", [0, 700])
 def test_lines_of_one_value_are_seen(frames, edges, value):
     found, (top, bottom, left, right) = filled(frames, *edges, value), edges
-    assert is_filled(found)
+    assert edges_of(found).filled
     inside = np.s_[:, top : 40 - bottom, left : 50 - right]
     known = blanked(found)
     np.testing.assert_array_equal(known[inside], frames[inside])
@@ -47,10 +46,42 @@ def test_what_is_no_edge_stays(frames):
     inside[:, 10:14] = 0  # not at the edge
     once[3, :5] = 0  # in one frame only
     for movie in (frames, inside, once, filled(frames, top=20)):  # the last shows too little without
-        assert not is_filled(movie)
+        assert not edges_of(movie).filled
     for movie in (frames, inside, filled(frames, top=20), filled(frames, top=40)):
         np.testing.assert_array_equal(blanked(movie), movie)
-    assert blanked(frames, filled=False) is frames
+    assert NONE(frames) is frames and not edges_of(frames)
+
+
+def round_view(size):
+    y, x = np.mgrid[: size[0], : size[1]]
+    return np.hypot(y - size[0] / 2, x - size[1] / 2) > 0.48 * max(size)
+
+
+@pytest.mark.parametrize("value", [0, 40])
+def test_what_surrounds_a_round_view(frames, value):
+    outside, seen = round_view((40, 50)), frames.copy()
+    seen[:, outside] = value
+    seen[:, 18:24, 20:26] = value  # not at the border
+    edges = edges_of(seen)
+    np.testing.assert_array_equal(edges.hidden, outside)
+    known = edges(seen)
+    assert np.isnan(known[:, outside]).all()
+    np.testing.assert_array_equal(known[:, ~outside], seen[:, ~outside])
+    assert np.isfinite(seen.astype(float)).all()  # is not changed itself
+    seen[7, 0, 0] += 1  # where it is not always so, and beside that, it is not hidden
+    assert edges_of(seen).hidden.sum() < outside.sum()
+    seen[:, :, 25:] = value  # too much
+    assert edges_of(seen).hidden is None
+
+
+def test_a_view_that_is_round_does_no_harm(known_movie):
+    frames = known_movie[0]
+    outside, missing = round_view(frames.shape[1:]), frames.astype(np.float32)
+    missing[:, outside] = np.nan
+    dark = frames.copy()
+    dark[:, outside] = 0
+    found, expected = (moco_dl.correct(movie).fields[:] for movie in (dark, missing))
+    np.testing.assert_array_equal(found, expected)
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "int16", "uint32", "float16", "float32", "float64"])
