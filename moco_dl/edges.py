@@ -49,10 +49,13 @@ def measure_edges(samples: Samples) -> Edges:
 
 
 def _hidden(samples: Samples, some: np.ndarray) -> np.ndarray | None:
-    """(H, W) bool: what has the same value in all samples, in squares that lie at the border, or next to such;
-    some frames (n, H, W) are looked at before all are."""
+    """(H, W) bool: what has the same value in all samples, in squares that lie at the border, or next to such.
+
+    Some frames (n, H, W) are looked at before all are.
+    """
     same = (some == some[0]).all(axis=0)
-    if len(samples) < 2 or not _at_border(_squares(same)).any():
+    border = same[[0, -1]].any() or same[:, [0, -1]].any()
+    if len(samples) < 2 or not border or not _at_border(_squares(same)).any():
         return None
     for which in chunks(samples.places):
         same &= (samples.frames[which] == some[0]).all(axis=0)
@@ -97,20 +100,20 @@ def filled_corners(image: np.ndarray) -> np.ndarray:
 
     So corners look that came in when an image was turned.
     """
-    row = _runs(image[:, 1:] == image[:, :-1], 1)
-    squares = sliding_window_view(row, SIDE, axis=0).all(axis=-1)
-    squares &= _runs(image[1:] == image[:-1], 0)[:, : squares.shape[1]]
+    rows = _runs(image[:, 1:] == image[:, :-1], 1, SIDE - 1)
+    squares = _runs(rows, 0, SIDE)
+    squares &= _runs(image[1:] == image[:-1], 0, SIDE - 1)[:, : squares.shape[1]]
     return _at_border(squares)
 
 
-def _runs(equal: np.ndarray, axis: int) -> np.ndarray:
-    """Whether as many neighbours as a square has along an axis are `equal`."""
-    return sliding_window_view(equal, SIDE - 1, axis=axis).all(axis=-1)
+def _runs(these: np.ndarray, axis: int, length: int) -> np.ndarray:
+    """Whether so many along an axis are all of `these` (H, W) bool, by the first of them."""
+    return sliding_window_view(these, length, axis=axis).all(axis=-1)
 
 
 def _squares(these: np.ndarray) -> np.ndarray:
     """(H - SIDE + 1, W - SIDE + 1) bool: squares, by their first corners, all of `these` (H, W)."""
-    return sliding_window_view(these, (SIDE, SIDE)).all(axis=(-2, -1))
+    return _runs(_runs(these, 1, SIDE), 0, SIDE)
 
 
 def _at_border(squares: np.ndarray) -> np.ndarray:

@@ -113,12 +113,9 @@ def create_tiff(
     `pixel` is the size of one, micrometres (y, x), if it is known.
     """
     # minisblack: movies of 3 or 4 frames become RGB otherwise.
-    scale = (
-        {}
-        if pixel is None
-        else {"resolution": (1e4 / pixel[1], 1e4 / pixel[0]), "resolutionunit": "CENTIMETER"}
-    )
-    options = {"photometric": "minisblack", "metadata": {"axes": "TYX"}, **scale}
+    options = {"photometric": "minisblack", "metadata": {"axes": "TYX"}}
+    if pixel is not None:
+        options |= {"resolution": (1e4 / pixel[1], 1e4 / pixel[0]), "resolutionunit": "CENTIMETER"}
     tifffile.imwrite(path, shape=shape, dtype=dtype, **options)
     with tifffile.TiffFile(path) as tiff:
         offset = tiff.series[0].dataoffset
