@@ -11,7 +11,7 @@ from moco_dl.bend import composed, inverse
 from moco_dl.device import sent
 from moco_dl.equations import linearise
 from moco_dl.infer import Estimator, binned, move_known
-from moco_dl.nearer import Given
+from moco_dl.nearer import GivenReference
 from moco_dl.network import STRIDE
 from moco_dl.refine import Refiner
 
@@ -50,7 +50,7 @@ def likeness(one: np.ndarray, other: np.ndarray) -> float:
 
 
 def anchored(
-    given: Given, image: np.ndarray, refiner: Refiner, estimator: Estimator, begun: np.ndarray
+    given: GivenReference, image: np.ndarray, refiner: Refiner, estimator: Estimator, begun: np.ndarray
 ) -> Anchor:
     """What brings a reference that is `given` onto the refiner's `image` (H, W).
 

@@ -15,7 +15,7 @@ SMALLEST = 60  # px, shorter side of an image that shows enough
 
 
 @dataclass(frozen=True)
-class Given:
+class GivenReference:
     """A reference (H, W) that is given."""
 
     image: np.ndarray  # as it is

@@ -12,7 +12,7 @@ from moco_dl.bend import inverse
 from moco_dl.covariance import learned
 from moco_dl.equations import linearise, share_told
 from moco_dl.infer import binned, move, move_known
-from moco_dl.nearer import Given
+from moco_dl.nearer import GivenReference
 from moco_dl.network import STRIDE
 from moco_dl.plan import Plan, Step
 from moco_dl.prior import measure_prior
@@ -40,7 +40,7 @@ class Preparation:
     """Measures on samples, whose motion is known roughly, what follows the network."""
 
     smooth: float | None  # frames over which motion is taken to be correlated; None: measured, too
-    given: Given | None  # reference onto which frames are brought; None: what the samples show
+    given: GivenReference | None  # reference onto which frames are brought; None: what the samples show
     mapping: Callable  # `map`, or what does the same with several threads
 
     def first_steps(self, plan: Plan, samples: Samples) -> tuple[Plan, Motion, np.ndarray]:

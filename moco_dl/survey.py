@@ -13,7 +13,7 @@ from moco_dl.edges import NONE, Edges, measure_edges
 from moco_dl.infer import Estimator, binned, enlarged, move_known
 from moco_dl.mixture import taking_turns
 from moco_dl.movie import Movie
-from moco_dl.nearer import Given, bend_to, sizes
+from moco_dl.nearer import GivenReference, bend_to, sizes
 from moco_dl.network import STRIDE, PyramidFlowNet
 from moco_dl.options import CorrectOptions
 from moco_dl.pattern import fixed_pattern
@@ -44,7 +44,7 @@ class Found:
     edges: Edges  # of frames, that show nothing
     row_offset: int  # px by which every other row lay to the right before; see `scan.py`
     kinds: int  # of frames that take turns; see `mixture.py`
-    given: Given | None  # what the estimator is for, if a reference is given
+    given: GivenReference | None  # what the estimator is for, if a reference is given
     to_given: np.ndarray | None  # bend to it from what the movie shows; see `bend.py`
 
 
@@ -71,8 +71,8 @@ class Survey:
     def found(self, given: np.ndarray | None = None) -> Found:
         """What the samples show; if a reference is `given`, of their motion from that."""
         samples, small, edges, row_offset = self._straight()
-        whole = None if given is None else self._given(small, given)
-        given = whole and whole.nearer
+        brought = None if given is None else self._given(small, given)
+        given = brought and brought.nearer
         reference, motion, walk = self._looked_at(samples, small, given)
         for _ in range(PATTERN_PASSES if self.network else 0):
             if _lost(walk):  # what frames show elsewhere is not explained
@@ -99,12 +99,12 @@ class Survey:
                 motion[which] = composed(motion[which], to_given)
             image = self._shown(samples, motion, self._move(given[None], to_given[None])[0])
         small, kinds = replace(small, motion=motion), taking_turns(small)
-        return Found(image, estimator, walk, samples, small, edges, row_offset, kinds, whole, to_given)
+        return Found(image, estimator, walk, samples, small, edges, row_offset, kinds, brought, to_given)
 
-    def _given(self, small: Samples, image: np.ndarray) -> Given:
+    def _given(self, small: Samples, image: np.ndarray) -> GivenReference:
         """What is given, brought near what samples show if it is far; see `bend_to`."""
         first = binned(image[None], self.factor)[0]
-        rigid, as_it_is = self._rigid(first), Given(image, image)
+        rigid, as_it_is = self._rigid(first), GivenReference(image, image)
         if self.network is None:
             return as_it_is
         walk = walk_from(small, rigid, self.mapping, scale=self.factor)
@@ -118,7 +118,7 @@ class Survey:
         if bend is None:
             return as_it_is
         (bend,) = self._enlarged(bend[None])
-        return Given(image, self._move(image[None], bend[None])[0], bend)
+        return GivenReference(image, self._move(image[None], bend[None])[0], bend)
 
     def _enlarged(self, motion: np.ndarray) -> np.ndarray:
         """Motion (n, 2, h, w) of smaller samples -> that of the samples."""
@@ -139,17 +139,17 @@ class Survey:
 
     def _straight(self) -> tuple[Samples, Samples, Edges, int]:
         """Samples and smaller ones, `edges` and `row_offset`: see `Found`."""
+        given = self.options.row_offset
+        offset = None if given is None else checked_offset(given, self.movie.shape)
         samples, small = self._sampled()
         edges = measure_edges(samples)
         if edges:
             samples, small = self._sampled(edges)
-        found = self.options.row_offset
-        if found is None:
-            found = measure_row_offset(samples, self.mapping)
-        checked_offset(found, self.movie.shape)
-        if found:
-            samples, small = self._sampled(edges, found)
-        return samples, small, edges, found
+        if offset is None:
+            offset = measure_row_offset(samples, self.mapping)
+        if offset:
+            samples, small = self._sampled(edges, offset)
+        return samples, small, edges, offset
 
     def _sampled(self, edges: Edges = NONE, row_offset: int = 0) -> tuple[Samples, Samples]:
         count, size = self.movie.shape[0], KEPT
