@@ -11,12 +11,12 @@ from moco_dl.bend import composed, inverse
 from moco_dl.device import sent
 from moco_dl.equations import linearise
 from moco_dl.infer import Estimator, binned, move_known
-from moco_dl.nearer import GivenReference
+from moco_dl.nearer import GivenReference, continued
 from moco_dl.network import STRIDE
 from moco_dl.refine import Refiner
 
 LOOKS = 4  # of the network, at most
-BETTER = 0.975  # of the misfit: else noise
+BETTER = 0.975  # of what is unlike: else noise
 STEPS = 5  # Gauss-Newton steps
 SIZE = 0.3  # px, expected displacement: what the network leaves
 SLIGHT = 0.15  # px, the same of a reference that is hardly bent
@@ -31,7 +31,7 @@ class Anchor:
 
     bend: np.ndarray  # (2, h, w) px, what brings it there
     error: np.ndarray  # (h, w) float32 px that are expected of it
-    misfit: float  # of both images then, over the variance expected of a frame
+    unlike: float  # what both images lack of a `likeness` of one then
 
 
 def likeness(one: np.ndarray, other: np.ndarray) -> float:
@@ -52,7 +52,7 @@ def likeness(one: np.ndarray, other: np.ndarray) -> float:
 def anchored(
     given: GivenReference, image: np.ndarray, refiner: Refiner, estimator: Estimator, begun: np.ndarray
 ) -> Anchor:
-    """What brings a reference that is `given` onto the refiner's `image` (H, W).
+    """What brings a reference that is `given` onto the refiner's `image` (H, W), NaN where it shows nothing.
 
     Roughly it is `begun` (2, h, w) px, from where that was brought near.
 
@@ -66,13 +66,14 @@ def anchored(
         there = inverse(found.bend)
         moved = move_known(image[None], there[None], device=refiner.device)
         (more,) = estimator(moved).total()
+        more = continued(more, moved[0], near)
         farther = registered(near, inverse(composed(there[None], more)[0]))
-        if farther.misfit > BETTER * found.misfit:
+        if farther.unlike > BETTER * found.unlike:
             break
         found = farther
     whole = np.broadcast_to(begun.mean(axis=(1, 2), keepdims=True), begun.shape).copy()
     straight = registered(near, whole, SLIGHT)
-    if found.misfit > BETTER * straight.misfit:
+    if found.unlike > BETTER * straight.unlike:
         found = replace(straight, error=found.error)  # that it is hardly bent is not sure
     if given.bend is None:
         return found
@@ -106,7 +107,7 @@ class Registration:
         """
         refiner, (visible, modes) = self.refiner, self._modes
         (moved,) = move_known(given[None], begun[None], device=refiner.device)
-        seen = np.isfinite(moved)
+        seen = np.isfinite(moved) & np.isfinite(self.image)
         slope, offset = np.polyfit(moved[seen].astype(np.float64), self.image[seen].astype(np.float64), 1)
         frame = (slope * given + offset).astype(np.float32)[None]
         turn = affine(begun)
@@ -125,7 +126,9 @@ class Registration:
         left = modes * np.sqrt(noise / (visible + noise / size**2))
         variances = [refiner.basis.variance(part @ part.T) for part in np.split(left, 2)]
         error = np.sqrt(np.pi / 2 * np.mean(variances, axis=0).clip(0)).astype(np.float32)
-        return Anchor(motion.total()[0], error, float(linearise(frame, motion, refiner).misfit[0]))
+        (bend,) = motion.total().astype(np.float32)
+        (moved,) = move_known(given[None], bend[None], device=refiner.device)
+        return Anchor(bend, error, 1 - likeness(moved, self.image))
 
 
 def affine(bend: np.ndarray) -> np.ndarray:

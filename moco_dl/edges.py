@@ -3,7 +3,7 @@
 They have one value. As they are no tissue, they would hold any estimate of motion.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -14,7 +14,7 @@ GLANCED = 32  # samples
 FEW = 0.1  # of these: frames of dark scenes may have lines of one value by chance
 SIDE = 5  # px, of squares that have one value in what is filled, and in nothing else
 MOST = 1 / 3  # of a frame: with more, it is left as it is
-HIDDEN = 0.45  # the same for what is hidden in all: frames are judged by what more than half of them shows
+HIDDEN = 0.7  # the same for what is hidden in all: a small round view is mostly surround
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,10 @@ class Edges:
         if self.hidden is not None:
             frames[:, self.hidden] = np.nan
         return frames
+
+    def hiding(self, more: np.ndarray) -> "Edges":
+        """These, and `more` (H, W) bool that is hidden."""
+        return replace(self, hidden=more if self.hidden is None else self.hidden | more)
 
 
 NONE = Edges(filled=False)
@@ -59,7 +63,7 @@ def _hidden(samples: Samples, some: np.ndarray) -> np.ndarray | None:
         return None
     for which in chunks(samples.places):
         same &= (samples.frames[which] == some[0]).all(axis=0)
-    hidden = _spread(_at_border(_squares(same)), same)  # along a round edge, squares do not fit
+    hidden = spread(_at_border(_squares(same)), same)  # along a round edge, squares do not fit
     return hidden if 0 < hidden.mean() < HIDDEN else None
 
 
@@ -123,10 +127,10 @@ def _at_border(squares: np.ndarray) -> np.ndarray:
     for y, x in np.ndindex(SIDE, SIDE):
         flat[y : y + height, x : x + width] |= squares
     found[[0, -1]], found[:, [0, -1]] = flat[[0, -1]], flat[:, [0, -1]]
-    return _spread(found, flat)
+    return spread(found, flat)
 
 
-def _spread(found: np.ndarray, within: np.ndarray) -> np.ndarray:
+def spread(found: np.ndarray, within: np.ndarray) -> np.ndarray:
     """What of `within` (H, W) bool is `found`, or next to such places."""
     count = -1
     while count != (count := np.count_nonzero(found)):

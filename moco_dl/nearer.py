@@ -5,12 +5,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from moco_dl.basis import correlation
 from moco_dl.bend import composed, inverse
 from moco_dl.infer import Estimator, binned, move_known
+from moco_dl.network import STRIDE
 
 FAR = 4.0  # px of an image that the network is shown: displaced by less, it is seen well at once
 LOOKS = 2  # at each size
 LESS = 0.8  # of what does not fit: else what is seen is taken for chance
+REACH = 1 / 8  # of a side, sigma of the Gaussian over which a bend is continued to where nothing is seen
 SMALLEST = 60  # px, shorter side of an image that shows enough
 
 
@@ -39,13 +42,25 @@ def bend_to(given: np.ndarray, image: np.ndarray, looks: Sequence[Estimator]) ->
     """
     found = np.zeros((2, *looks[0].coarse), np.float32)
     for look in np.repeat(looks, LOOKS):
-        (more,) = look(move_known(image[None], found[None])).total()
-        found = composed(found[None], more)[0]
+        moved = move_known(image[None], found[None])
+        (more,) = look(moved).total()
+        found = composed(found[None], continued(more, moved[0], given))[0]
     shift = np.broadcast_to(found.mean(axis=(1, 2), keepdims=True), found.shape)
     if np.hypot(*(found - shift)).max() < FAR:
         return None
-    bent, shifted = (_misfit(given, image, bend, looks[0].binning) for bend in (found, shift))
-    return inverse(found) if bent < LESS * shifted else None
+    bends = found, shift, np.zeros_like(found)
+    bent, *others = (_misfit(given, image, bend, looks[0].binning) for bend in bends)
+    return inverse(found) if bent < LESS * min(others) else None
+
+
+def continued(bend: np.ndarray, *images: np.ndarray) -> np.ndarray:
+    """A bend (2, h, w) that was found from `images` (H, W), continued to where one of them shows nothing."""
+    seen = np.isfinite(binned(np.stack(images), STRIDE)).all(axis=0)
+    if seen.all() or not seen.any():
+        return bend
+    near_y, near_x = (correlation(size, REACH * size) for size in seen.shape)
+    around = near_y @ (bend * seen) @ near_x / (near_y @ seen @ near_x)
+    return np.where(seen, bend, around).astype(np.float32)
 
 
 def _misfit(given: np.ndarray, image: np.ndarray, bend: np.ndarray, binning: int) -> float:

@@ -81,13 +81,14 @@ class Preparation:
         template = self._template(samples, placed.total(), trusted, reference=plan.reference, move=move)
         fine, parts = Refiner(template, device=plan.computing), _parts(samples, trusted)
         if self.given is not None:
-            there = anchored(self.given, template.image, fine, plan.estimator, plan.to_given)
+            shown = np.where(np.isfinite(template.noise), template.image, np.nan)
+            there = anchored(self.given, shown, fine, plan.estimator, plan.to_given)
             plan = replace(
                 plan,
                 reference=self.given.image,
                 from_given=inverse(there.bend),
                 anchor_error=there.error,
-                likeness=likeness(move_known(self.given.image[None], there.bend[None])[0], template.image),
+                likeness=likeness(move_known(self.given.image[None], there.bend[None])[0], shown),
                 constant=-placed.flow.mean(axis=0),
             )
         del template  # to save memory

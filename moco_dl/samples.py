@@ -142,27 +142,30 @@ def draw_samples(
     kept: int,
     shrunk: Callable[[np.ndarray], np.ndarray] | None = None,
     mapping: Callable = map,
+    cleared: Callable[[np.ndarray], np.ndarray] | None = None,
 ) -> tuple[Samples, Samples]:
     """The frames of `runs` that are usable, about `kept` of them in memory; and `shrunk`, all in memory.
 
-    `shrunk` makes of frames (n, H, W) as many others, None: the same. `mapping` is `map`, or does the same with
-    several threads. Raises NrcorrectError if no frame is usable, or if values are too small or too large.
+    `cleared` makes of frames (n, H, W), once they are found usable, what is looked at of them, `shrunk` of
+    these as many others; None: the same. `mapping` is `map`, or does the same with several threads. Raises
+    NrcorrectError if no frame is usable, or if values are too small or too large.
     """
     numbers, which = np.concatenate(runs), np.repeat(np.arange(len(runs)), [len(run) for run in runs])
-    large = small = None
+    large, small, cleared = None, None, cleared or (lambda frames: frames)
 
     def parts() -> Iterator[tuple[np.ndarray, np.ndarray]]:
         nonlocal large, small
         for places in chunks(np.arange(len(numbers))):
             frames = read(numbers[places].tolist())
             if large is None:
-                large = _room(min(-(-kept // CHUNK) * CHUNK, len(numbers)), frames)
-                small = shrunk and _room(len(numbers), shrunk(frames[:1]))
+                first = cleared(frames[:1])
+                large = _room(min(-(-kept // CHUNK) * CHUNK, len(numbers)), first)
+                small = shrunk and _room(len(numbers), shrunk(first))
             yield places, frames
 
     def look(part: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
         places, frames = part
-        good = usable(frames)
+        good, frames = usable(frames), cleared(frames)
         _refuse_extremes(frames[good])
         if places[0] < len(large):
             large[places] = frames
@@ -175,7 +178,7 @@ def draw_samples(
         raise NrcorrectError("no usable frame to build a reference from: all are empty, constant or saturated")
     if not good.all():
         large, small = large[good[: len(large)]], small if small is None else small[good]
-    frames = Frames(large, numbers[good], read)
+    frames = Frames(large, numbers[good], lambda numbers: cleared(read(numbers)))
     samples = Samples(frames, np.arange(good.sum()), which[good], numbers[good])
     return samples, samples if small is None else replace(samples, frames=small)
 

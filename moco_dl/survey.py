@@ -9,7 +9,7 @@ import torch
 
 from moco_dl.bend import composed, inverse
 from moco_dl.device import full_device
-from moco_dl.edges import NONE, Edges, measure_edges
+from moco_dl.edges import Edges
 from moco_dl.infer import Estimator, binned, enlarged, move_known
 from moco_dl.mixture import taking_turns
 from moco_dl.movie import Movie
@@ -18,13 +18,13 @@ from moco_dl.network import STRIDE, PyramidFlowNet
 from moco_dl.options import CorrectOptions
 from moco_dl.pattern import fixed_pattern
 from moco_dl.reference import Estimate, build_reference, centred, seed
-from moco_dl.room import frames_in, frames_sampled
+from moco_dl.room import frames_in
 from moco_dl.rough import clear, walk_among_others, walk_from, whole_shifts
-from moco_dl.samples import Move, Samples, chunks, draw_samples, sample_runs
-from moco_dl.scan import checked_offset, measure_row_offset, straightened
+from moco_dl.samples import Move, Samples, chunks
+from moco_dl.sampling import Rigidly, Sampling
+from moco_dl.surround import without_surround
 from moco_dl.walk import LOST, Walk
 
-KEPT = 25 * 2**20  # bytes of sampled frames that are kept in memory; all, if others would be read with each
 ENOUGH = 32 * 2**20  # bytes of those that the reference is made of: 40 to 100 frames
 BINNED = 240  # px, shorter side from which on binned frames show enough
 PATTERN_PASSES = 2  # a detector's pattern is estimated this often, each time with better motion
@@ -70,7 +70,10 @@ class Survey:
 
     def found(self, given: np.ndarray | None = None) -> Found:
         """What the samples show; if a reference is `given`, of their motion from that."""
-        samples, small, edges, row_offset = self._straight()
+        sampling = Sampling(self.movie, self.options, self.factor, self.mapping)
+        samples, small, edges, surrounded, row_offset = sampling.drawn(self._rigidly)
+        if given is not None and surrounded:
+            given = without_surround(given, binned(given[None], self.factor)[0], self.factor)
         brought = None if given is None else self._given(small, given)
         given = brought and brought.nearer
         reference, motion, walk = self._looked_at(samples, small, given)
@@ -137,32 +140,6 @@ class Survey:
         motion = self.network and self._motion(samples, self._estimator(given, self.binning), shifts)
         return given, motion, walk
 
-    def _straight(self) -> tuple[Samples, Samples, Edges, int]:
-        """Samples and smaller ones, `edges` and `row_offset`: see `Found`."""
-        given = self.options.row_offset
-        offset = None if given is None else checked_offset(given, self.movie.shape)
-        samples, small = self._sampled()
-        edges = measure_edges(samples)
-        if edges:
-            samples, small = self._sampled(edges)
-        if offset is None:
-            offset = measure_row_offset(samples, self.mapping)
-        if offset:
-            samples, small = self._sampled(edges, offset)
-        return samples, small, edges, offset
-
-    def _sampled(self, edges: Edges = NONE, row_offset: int = 0) -> tuple[Samples, Samples]:
-        count, size = self.movie.shape[0], KEPT
-        if edges:  # they become floats
-            size = size * self.movie.dtype.itemsize // 4
-        return draw_samples(
-            lambda numbers: straightened(edges(self.movie.read(numbers)), row_offset),
-            sample_runs(count, self.options.ref_frames or frames_sampled(self.movie)),
-            kept=frames_in(size, self.movie, 1, count) if self.movie.frames_apart else count,
-            shrunk=None if self.factor == 1 else partial(binned, factor=self.factor),
-            mapping=self.mapping,
-        )
-
     def _reference(self, samples: Samples, small: Samples) -> tuple[np.ndarray, np.ndarray | None, Walk | None]:
         """Reference (H, W), made of some samples; the motion of all if there is a network; see `_looked_at`.
 
@@ -170,14 +147,8 @@ class Survey:
         than details.
         """
         size, factor = self.movie.shape[1:], self.factor
-        some, shifts, walk = self._enough(samples), None, None
-        first = seed(small.only(some))
-        if clear(small.only(some), self._rigid(first), self.mapping):
-            estimates = [self._centred_shifts] * RIGID_PASSES
-        else:
-            whole, walk = walk_among_others(small, self._rigid, self._move, self.mapping, scale=factor)
-            some, shifts, estimates = np.ones(len(small), bool), whole[:, :, 0, 0], [lambda *_: whole]
-        reference, _ = self._made(small.only(some), estimates, first=first)
+        reference, some, whole, walk = self._rigidly(small)
+        shifts = None if walk is None else whole
         if self.network is None:
             return reference, None, walk
         few = samples.only(some)
@@ -191,6 +162,18 @@ class Survey:
             reference, used = self._made(few, [lambda *_: centred(motion[some])], first=reference)
         # Less what those that were used have in common.
         return reference, motion + (used - motion[some])[0], walk
+
+    def _rigidly(self, samples: Samples) -> Rigidly:
+        """Samples that make the reference, registered."""
+        some, walk = self._enough(samples), None
+        first = seed(samples.only(some))
+        if clear(samples.only(some), self._rigid(first), self.mapping):
+            estimates = [self._centred_shifts] * RIGID_PASSES
+        else:
+            whole, walk = walk_among_others(samples, self._rigid, self._move, self.mapping, scale=self.factor)
+            some, estimates = np.ones(len(samples), bool), [lambda *_: whole]
+        reference, shifts = self._made(samples.only(some), estimates, first=first)
+        return Rigidly(reference, some, shifts[:, :, 0, 0], walk)
 
     def _shown(self, samples: Samples, motion: np.ndarray, first: np.ndarray) -> np.ndarray:
         """What samples show (H, W), moved by their `motion` (n, 2, h, w); a reference is about as `first`."""

@@ -70,7 +70,7 @@ def build_template(
         noise[sliding_window_view(np.pad(unknown, 2), (5, 5)).any(axis=(2, 3))] = np.inf
     total, count = sums["total"], sums["count"]
     mean = _divided(total.sum(axis=0), count.sum(axis=0))
-    if (count > 0).all(axis=0).mean() > 0.5:
+    if (count > 0).all(axis=0).mean() > 0.5 * (count > 0).any(axis=0).mean():
         halves = np.where(count > 0, _divided(total, count), mean)
         gain = shared_signal(*(reference + half for half in halves)).gain(reference.shape)
         total, count = total.sum(axis=0), count.sum(axis=0)

@@ -35,7 +35,7 @@ def test_the_displacement_of_a_given_reference_is_found():
     there = Registration(scene, refiner)(3 * given + 100, nothing)
     found = upsample(torch.from_numpy(there.bend)[None], STRIDE, SIZE)[0].numpy()
     assert np.hypot(*(found - true)[INTERIOR]).mean() < 0.05
-    assert there.misfit < Registration(scene, refiner)(3 * given + 100, nothing + 3).misfit
+    assert there.unlike < Registration(scene, refiner)(3 * given + 100, nothing + 3).unlike
 
 
 @pytest.mark.parametrize("noise", [2.0, 8.0])

@@ -71,7 +71,7 @@ def test_what_surrounds_a_round_view(frames, value):
     np.testing.assert_array_equal(known[:, ~outside], seen[:, ~outside])
     seen[7, 0, 0] += 1  # where it is not always so, and beside that, it is not hidden
     assert edges_of(seen).hidden.sum() < outside.sum()
-    seen[:, :, 25:] = value  # too much
+    seen[:, :, 15:] = value  # too much
     assert edges_of(seen).hidden is None
 
 

@@ -119,7 +119,7 @@ def test_samples_are_kept_where_reading_one_takes_reading_others(known_movie, mo
             return super().read(indices)
 
     reads = []
-    monkeypatch.setattr("moco_dl.survey.KEPT", 0)
+    monkeypatch.setattr("moco_dl.sampling.KEPT", 0)
     Corrector(CorrectOptions()).prepare(Counted(known_movie[0]))
     assert (sorted(reads) == list(range(len(known_movie[0])))) == (not apart)
 

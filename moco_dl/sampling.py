@@ -1,0 +1,84 @@
+"""Which frames of a movie are looked at, and what of them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+
+from moco_dl.edges import NONE, Edges, measure_edges
+from moco_dl.infer import binned
+from moco_dl.movie import Movie
+from moco_dl.options import CorrectOptions
+from moco_dl.room import frames_in, frames_sampled
+from moco_dl.samples import Samples, draw_samples, sample_runs
+from moco_dl.scan import checked_offset, measure_row_offset, straightened
+from moco_dl.surround import dark_surround, mean_of
+from moco_dl.walk import Walk
+
+KEPT = 25 * 2**20  # bytes of sampled frames that are kept in memory; all, if others would be read with each
+
+
+class Drawn(NamedTuple):
+    """Samples of a movie, and what is known of its frames."""
+
+    samples: Samples
+    small: Samples  # averaged over `Sampling.factor` pixels a side
+    edges: Edges  # that show nothing
+    surrounded: bool  # they are dark, and stay in place
+    row_offset: int  # px by which every other row lay to the right; see `scan.py`
+
+
+class Rigidly(NamedTuple):
+    """Samples that are registered by whole-frame shifts."""
+
+    reference: np.ndarray  # (h, w) float32, made of them
+    some: np.ndarray  # (n,) bool: which are
+    shifts: np.ndarray  # (k, 2) px, of these
+    walk: Walk | None  # how they walk, if they are dim
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How samples of a movie are drawn."""
+
+    movie: Movie
+    options: CorrectOptions
+    factor: int  # pixels a side over which the smaller ones are averaged
+    mapping: Callable  # `map`, or what does the same with several threads
+
+    def drawn(self, rigidly: Callable[[Samples], Rigidly]) -> Drawn:
+        """Samples of what shows something, their rows below one another; `rigidly` registers smaller ones."""
+        given = self.options.row_offset
+        offset = None if given is None else checked_offset(given, self.movie.shape)
+        samples, small = self._with()
+        edges = measure_edges(samples)
+        if edges:
+            samples, small = self._with(edges)
+        surround = dark_surround(mean_of(small), self.factor)
+        if surround is not None:
+            size = self.movie.shape[1:]
+            rigid = rigidly(self._with(edges.hiding(surround.hidden(size)))[1])
+            surround = surround.staying(small.only(rigid.some), rigid.shifts)
+            if surround is not None:
+                edges = edges.hiding(surround.hidden(size))
+                samples, small = self._with(edges)
+        if offset is None:
+            offset = measure_row_offset(samples, self.mapping)
+        if offset:
+            samples, small = self._with(edges, offset)
+        return Drawn(samples, small, edges, surround is not None, offset)
+
+    def _with(self, edges: Edges = NONE, row_offset: int = 0) -> tuple[Samples, Samples]:
+        count, size = self.movie.shape[0], KEPT
+        if edges:  # they become floats
+            size = size * self.movie.dtype.itemsize // 4
+        return draw_samples(
+            self.movie.read,
+            sample_runs(count, self.options.ref_frames or frames_sampled(self.movie)),
+            kept=frames_in(size, self.movie, 1, count) if self.movie.frames_apart else count,
+            shrunk=None if self.factor == 1 else partial(binned, factor=self.factor),
+            mapping=self.mapping,
+            cleared=lambda frames: straightened(edges(frames), row_offset),
+        )

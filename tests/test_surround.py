@@ -1,0 +1,136 @@
+"""The dark surround of what a lens shows."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy.ndimage import distance_transform_edt
+
+import moco_dl
+from moco_dl.motion import MotionOptions
+from moco_dl.samples import draw_samples
+from moco_dl.scenes import draw_scene
+from moco_dl.surround import _steps, dark_surround, mean_of, without_surround
+from moco_dl.synth import MovieOptions, SyntheticMovie
+
+SIZE, FRAMES = 144, 40
+
+
+def light(middle=(0.0, 0.0), radius=64.0, rim=6.0):
+    """(SIZE, SIZE): 1 in a round view, 0 around it."""
+    y, x = np.mgrid[:SIZE, :SIZE] + 0.5 - SIZE / 2
+    return np.clip((radius - np.hypot(y - middle[0], x - middle[1])) / rim + 0.5, 0, 1)
+
+
+@pytest.fixture(scope="module")
+def tissue():
+    """Photons (FRAMES, SIZE, SIZE) of a scene that is displaced by whole pixels, and shifts (FRAMES, 2)."""
+    rng = np.random.default_rng(2)
+    shifts = rng.integers(-3, 4, (FRAMES, 2))
+    scene = 20 * draw_scene((SIZE, SIZE), rng)[0]
+    return np.stack([np.roll(scene, shift, axis=(0, 1)) for shift in shifts]), shifts.astype(np.float32)
+
+
+def samples_of(photons):
+    frames = (100 + 5 * np.random.default_rng(3).poisson(photons)).astype(np.uint16)
+    return draw_samples(lambda numbers: frames[numbers], [range(len(frames))], kept=len(frames))[0]
+
+
+def test_what_stays_in_place_is_found_with_its_rim(tissue):
+    photons, shifts = tissue
+    samples = samples_of(photons * light())
+    surround = dark_surround(mean_of(samples)).staying(samples, shifts)
+    hidden = surround.hidden((SIZE, SIZE))
+    assert hidden[light() < 0.7].all()
+    assert hidden[light(radius=56) == 1].mean() < 0.05
+    larger = replace(surround, factor=2).hidden((2 * SIZE - 1, 2 * SIZE))
+    np.testing.assert_array_equal(larger[::2, ::2], hidden)
+    assert larger.shape == (2 * SIZE - 1, 2 * SIZE)
+
+
+def test_light_behind_the_scene_makes_the_rim_stronger(tissue):
+    photons, shifts = tissue
+    hidden = []
+    for behind in (0, 400):
+        samples = samples_of((photons + behind) * light(rim=24.0))
+        hidden.append(dark_surround(mean_of(samples)).staying(samples, shifts).hidden((SIZE, SIZE)).mean())
+    assert hidden[1] > 1.05 * hidden[0]
+
+
+def test_what_moves_with_the_tissue_stays_in(tissue):
+    photons, shifts = tissue
+    moving = np.stack([light(shift) for shift in shifts])
+    samples = samples_of(photons * moving)
+    assert dark_surround(mean_of(samples)).staying(samples, shifts) is None
+
+
+def test_of_what_is_still_nothing_is_said(tissue):
+    photons, _ = tissue
+    samples = samples_of(np.repeat(photons[:1], FRAMES, axis=0) * light())
+    assert dark_surround(mean_of(samples)).staying(samples, np.zeros((FRAMES, 2), np.float32)) is None
+
+
+def test_other_movies_have_none(tissue):
+    photons, _ = tissue
+    for shade in (1.0, light(radius=75, rim=140.0), 1 - light(radius=20), light(radius=30)):
+        assert dark_surround(mean_of(samples_of(photons * shade))) is None
+    nothing = np.full((SIZE, SIZE), np.nan, np.float32)
+    nothing[:40] = photons[0, :40]
+    for image in (nothing, np.ones((16, 16), np.float32)):
+        assert dark_surround(image) is None
+
+
+def test_edges_without_data_are_dark(tissue):
+    mean = 100 + (tissue[0] * light()).mean(axis=0)
+    expected = dark_surround(mean).hidden(mean.shape)
+    mean[light(radius=72) == 0] = np.nan
+    np.testing.assert_array_equal(np.isnan(without_surround(mean, mean, 1)), expected)
+    mean[expected] = np.nan  # what is known already is not made larger
+    np.testing.assert_array_equal(np.isnan(without_surround(mean, mean, 1)), expected)
+    whole = tissue[0][0]
+    assert without_surround(whole, whole, 1) is whole
+
+
+def test_steps_are_distances():
+    these = np.zeros((60, 70), bool)
+    these[20:24, 30] = these[50, 5] = True
+    expected = distance_transform_edt(~these)
+    found = _steps(these, 30)
+    near = expected < 26
+    np.testing.assert_allclose(found[near], expected[near], rtol=0.1, atol=0.5)
+    assert (found[expected > 34] == 31).all() and not found[these].any()
+
+
+@pytest.fixture(scope="module")
+def round_movie():
+    """Frames under a light that stays, what is well within it, and true fields."""
+    motion = MotionOptions(spread=(20.0, 40.0), amplitude=2.0, rigid=4.0, rows=0.0)
+    options = MovieOptions(shape=(FRAMES, SIZE, SIZE), photons=10.0, motion=motion)
+    frames, truth = (np.stack(each) for each in zip(*SyntheticMovie(6, options), strict=True))
+    dark = np.quantile(frames, 0.01)
+    return (dark + (frames - dark).clip(0) * light()).astype(np.float32), light(radius=54) == 1, truth
+
+
+def error_within(fields, truth, where):
+    apart = fields - truth
+    apart -= np.median(apart, axis=(0, 2, 3), keepdims=True)
+    return np.hypot(*apart.swapaxes(0, 1))[:, where].mean()
+
+
+@pytest.mark.parametrize("options", [{}, {"rigid_only": True}])
+def test_a_rim_that_stays_does_no_harm(round_movie, options):
+    frames, inside, truth = round_movie
+    missing = np.where(light() < 0.9, np.nan, frames).astype(np.float32)
+    found, expected = (moco_dl.correct(movie, **options).fields[:] for movie in (frames, missing))
+    assert error_within(found, truth, inside) < 1.15 * error_within(expected, truth, inside)
+
+
+def test_a_given_reference_has_a_surround_of_its_own(round_movie):
+    frames, inside, _ = round_movie
+    reference = moco_dl.correct(frames).reference
+    expected = moco_dl.correct(frames, np.where(light() < 0.9, np.nan, reference)).fields[:]
+    shade = light(middle=(2.0, -3.0))  # recorded on another day
+    dark = np.nanmin(reference)
+    found = moco_dl.correct(frames, dark + (np.nan_to_num(reference, nan=dark) - dark) * shade).fields[:]
+    apart = np.hypot(*(found - expected).swapaxes(0, 1))[:, inside]
+    assert apart.mean() < 0.1
