@@ -37,6 +37,11 @@ class Edges:
             frames[:, self.hidden] = np.nan
         return frames
 
+    @property
+    def share(self) -> float:
+        """Of frames that is hidden."""
+        return 0.0 if self.hidden is None else float(self.hidden.mean())
+
     def hiding(self, more: np.ndarray) -> "Edges":
         """These, and `more` (H, W) bool that is hidden."""
         return replace(self, hidden=more if self.hidden is None else self.hidden | more)

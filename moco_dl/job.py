@@ -99,6 +99,7 @@ class Done:
     kinds: int = 1  # of frames that take turns: they are no movie
     off: float = 0.0  # px by which fields may be off, as frames do not show where they are
     likeness: float | None = None  # correlation of a given reference with what the movie shows
+    left_out: float = 0.0  # share of the frame, as it shows no tissue in any
 
 
 def correct_file(
@@ -121,7 +122,7 @@ def correct_file(
                 batches = corrector.batches(movie, found, look)
                 rigid = _drain(batches, write, watch, movie.shape[0], progress)
             verdict = None if watch is None else _conclude(job, part, watch, about)
-    return Done(rigid, verdict, found.row_offset, found.kinds, found.off, found.likeness)
+    return Done(rigid, verdict, found.row_offset, found.kinds, found.off, found.likeness, found.edges.share)
 
 
 def _watch(job: Job, movie: Movie, found: Plan) -> Watch | Evaluator | None:

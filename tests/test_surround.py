@@ -121,8 +121,9 @@ def error_within(fields, truth, where):
 def test_a_rim_that_stays_does_no_harm(round_movie, options):
     frames, inside, truth = round_movie
     missing = np.where(light() < 0.9, np.nan, frames).astype(np.float32)
-    found, expected = (moco_dl.correct(movie, **options).fields[:] for movie in (frames, missing))
-    assert error_within(found, truth, inside) < 1.15 * error_within(expected, truth, inside)
+    found, expected = (moco_dl.correct(movie, **options).fields for movie in (frames, missing))
+    assert error_within(found[:], truth, inside) < 1.15 * error_within(expected[:], truth, inside)
+    assert found.metadata["share_left_out"] == pytest.approx(1 - np.pi * 60**2 / SIZE**2, abs=0.05)
 
 
 def test_a_given_reference_has_a_surround_of_its_own(round_movie):

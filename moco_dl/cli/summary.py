@@ -11,6 +11,8 @@ def summary(done: Done) -> str:
     parts = [f"{len(done.rigid)} frames, rigid shifts up to {abs(done.rigid).max():.1f} px"]
     if done.row_offset:
         parts[0] += f", every other row {done.row_offset:+d} px"
+    if done.left_out:
+        parts[0] += f", {done.left_out:.0%} of the frame left out (it stays in place: mask, dark surround)"
     if done.verdict is not None:
         parts.append(f"{done.verdict.kind}: {done.verdict.sentence}")
     if done.likeness is not None and done.likeness < UNLIKE:
