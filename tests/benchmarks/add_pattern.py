@@ -2,9 +2,11 @@
 
     python add_pattern.py DIR NEW_DIR --kind columns --strength 0.2
     python add_pattern.py DIR NEW_DIR --kind rows --strength 2
+    python add_pattern.py DIR NEW_DIR --kind round --strength 10 --behind 20
 
 Both folders hold movie.tif and the truth. Every frame gets the same pattern; or its second, fourth, ... rows
-are moved to the right, as if a scanner that takes rows forth and back were off.
+are moved to the right, as if a scanner that takes rows forth and back were off; or photons are lost around a
+round view that stays in place, as behind a lens, where a miniscope sees much light from behind the scene.
 """
 
 import argparse
@@ -14,9 +16,10 @@ from pathlib import Path
 
 import numpy as np
 import tifffile
-from compare_tools import TRUTHS
+from compare_tools import TRUTHS, truth_of
 
 HOT = 12  # pixels
+VIEW = 0.47  # of the shorter side, radius of a round view
 
 
 def pattern(kind: str, size: tuple[int, int], seed: int) -> np.ndarray:
@@ -36,20 +39,40 @@ def displaced(frames: np.ndarray, pixels: int) -> np.ndarray:
     return moved
 
 
+def round_view(size: tuple[int, int], rim: float) -> np.ndarray:
+    """(H, W) share of the photons that come through: 1 in the view, 0 around it, linear over a `rim` of px."""
+    y, x = (np.arange(n) - n / 2 for n in size)
+    return np.clip((VIEW * min(size) - np.hypot(y[:, None], x)) / rim, 0, 1)
+
+
+def shaded(frames: np.ndarray, light: np.ndarray, behind: float, options: argparse.Namespace) -> np.ndarray:
+    """Frames (T, H, W) with `behind` photons a pixel more, of which `light` (H, W) lets through a share."""
+    rng = np.random.default_rng(options.seed)
+    photons = np.rint((frames - options.offset) / options.counts).clip(0)
+    read_noise = frames - options.counts * photons
+    photons = rng.binomial((photons + rng.poisson(behind, frames.shape)).astype(int), light)
+    return read_noise + options.counts * photons
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("source", type=Path, metavar="DIR")
     parser.add_argument("target", type=Path, metavar="NEW_DIR")
-    parser.add_argument("--kind", choices=("hot", "columns", "pixels", "rows"), default="pixels")
+    parser.add_argument("--kind", choices=("hot", "columns", "pixels", "rows", "round"), default="pixels")
     parser.add_argument(
-        "--strength", type=float, default=0.2, help="over the mean brightness; of rows: px [0.2]"
+        "--strength", type=float, default=0.2, help="over the mean brightness; of rows and rims: px [0.2]"
     )
     parser.add_argument("--offset", type=float, default=400.0, help="counts in the dark [400]")
+    parser.add_argument("--counts", type=float, default=40.0, help="of a photon [40]")
+    parser.add_argument("--behind", type=float, default=0.0, help="photons a pixel, of a round view [0]")
     parser.add_argument("--seed", type=int, default=3)
     options = parser.parse_args(arguments)
     frames = tifffile.imread(options.source / "movie.tif")
     if options.kind == "rows":
         added = displaced(frames, round(options.strength))
+    elif options.kind == "round":
+        light = round_view(frames.shape[1:], options.strength)
+        added = shaded(frames, light, options.behind, options)
     else:
         strength = options.strength * (frames.mean() - options.offset)
         added = frames + strength * pattern(options.kind, frames.shape[1:], options.seed)
@@ -60,6 +83,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for name in TRUTHS:
         if (options.source / name).exists():
             shutil.copy(options.source / name, options.target / name)
+    if options.kind == "round":
+        truth = truth_of(options.source)
+        truth[..., light < 1] = np.nan
+        np.save(options.target / TRUTHS[0], truth)
 
 
 if __name__ == "__main__":

@@ -42,11 +42,12 @@ def end_point_errors(fields: np.ndarray, truth: np.ndarray) -> Errors:
     """Mean end-point error of fields (T, 2, H, W) inside the border, px; then without a field constant in time.
 
     A reference may lie anywhere: one vector, the median difference, is removed from the whole movie first. The
-    constant field is the warp of the reference itself.
+    constant field is the warp of the reference itself. Where the truth is NaN, nothing is compared.
     """
     inside = (..., slice(BORDER, -BORDER), slice(BORDER, -BORDER))
-    difference = fields[inside] - truth[inside]
-    difference -= np.median(difference, axis=(0, 2, 3), keepdims=True)
+    known = np.isfinite(truth[inside]).all(axis=(0, 1))
+    difference = fields[inside][..., known] - truth[inside][..., known]
+    difference -= np.median(difference, axis=(0, 2), keepdims=True)
     still = np.median(difference, axis=0, keepdims=True)
     return _mean_length(difference), _mean_length(difference - still)
 
@@ -81,7 +82,7 @@ def results(
     movie: Path, truth: np.ndarray, scratch: Path, options: argparse.Namespace
 ) -> Iterator[tuple[str, Cost | None, Errors | None]]:
     """Yield tool, cost and errors as the tools finish; both None if one failed."""
-    shifts = np.broadcast_to(truth.mean(axis=(2, 3), keepdims=True), truth.shape)
+    shifts = np.broadcast_to(np.nanmean(truth, axis=(2, 3), keepdims=True), truth.shape)
     yield "(nothing)", None, end_point_errors(np.zeros_like(truth), truth)
     yield "(true mean shift of each frame)", None, end_point_errors(shifts, truth)
     for tool in options.tools:
