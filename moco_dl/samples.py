@@ -15,6 +15,7 @@ LEAST_RUNS = 4  # for a median over runs
 PARTS = 10  # of the samples; what is made of all but one has nine tenths of their light
 TOGETHER = 2**19  # pixels of samples that are added at a time
 STRIPED = 5.0  # times the variance that columns of a pattern have by chance
+LEAST_FINITE = 0.3  # of a frame: a small round view may be all that is
 CHUNK = 16  # samples that a thread takes at a time
 SPREAD = (1e-4, 1e12)  # standard deviations within a frame that float32 can be trusted with
 
@@ -45,7 +46,7 @@ def why_unusable(frame: np.ndarray) -> str:
     """Why nothing can be told from a frame (H, W): "not finite", "saturated", "empty", "constant", or ""."""
     if frame.dtype.kind == "f":
         finite = frame[np.isfinite(frame)]
-        if finite.size <= frame.size / 2:
+        if finite.size <= LEAST_FINITE * frame.size:
             return "not finite"
         low, high, top = finite.min(), finite.max(), np.inf
     else:

@@ -102,11 +102,17 @@ def test_steps_are_distances():
 
 
 @pytest.fixture(scope="module")
-def round_movie():
-    """Frames under a light that stays, what is well within it, and true fields."""
+def movie():
+    """Frames and true fields."""
     motion = MotionOptions(spread=(20.0, 40.0), amplitude=2.0, rigid=4.0, rows=0.0)
     options = MovieOptions(shape=(FRAMES, SIZE, SIZE), photons=10.0, motion=motion)
-    frames, truth = (np.stack(each) for each in zip(*SyntheticMovie(6, options), strict=True))
+    return tuple(np.stack(each) for each in zip(*SyntheticMovie(6, options), strict=True))
+
+
+@pytest.fixture(scope="module")
+def round_movie(movie):
+    """Frames under a light that stays, what is well within it, and true fields."""
+    frames, truth = movie
     dark = np.quantile(frames, 0.01)
     return (dark + (frames - dark).clip(0) * light()).astype(np.float32), light(radius=54) == 1, truth
 
@@ -135,3 +141,15 @@ def test_a_given_reference_has_a_surround_of_its_own(round_movie):
     found = moco_dl.correct(frames, dark + (np.nan_to_num(reference, nan=dark) - dark) * shade).fields[:]
     apart = np.hypot(*(found - expected).swapaxes(0, 1))[:, inside]
     assert apart.mean() < 0.1
+
+
+@pytest.mark.parametrize("value", [0, np.nan])
+def test_a_view_may_be_small(movie, value):
+    frames, truth = movie
+    outside = light(radius=50, rim=0.1) < 1
+    assert outside.mean() > 0.6
+    seen = np.where(outside, value, frames).astype(np.float32)
+    found, expected = (moco_dl.correct(some).fields for some in (seen, frames))
+    inside = light(radius=42) == 1
+    assert error_within(found[:], truth, inside) < 2 * error_within(expected[:], truth, inside)
+    assert not found.flagged.any() and np.isfinite(found.reference[inside]).all()
