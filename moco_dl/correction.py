@@ -27,6 +27,8 @@ from moco_dl.survey import Survey
 
 BATCH = 4 * 2**20  # bytes of frames that are computed at a time by a thread: 4 to 32 frames
 
+LEFT_OUT = "share_left_out"  # of the frame, in the metadata
+
 
 @dataclass(frozen=True)
 class Correction:
@@ -160,7 +162,7 @@ def metadata(corrector: Corrector, plan: Plan, **more: object) -> dict:
     options = {name: str(v) if isinstance(v, Path) else v for name, v in vars(corrector.options).items()}
     about = {"version": __version__, "options": options, "weights_sha256": corrector.weights_sha256}
     pattern = 0.0 if plan.pattern is None else float(plan.pattern.std())
-    measured = {ROWS: plan.row_offset, "detector_pattern_rms": pattern, "share_left_out": plan.edges.share}
+    measured = {ROWS: plan.row_offset, "detector_pattern_rms": pattern, LEFT_OUT: plan.edges.share}
     if plan.likeness is not None:
         measured["given_reference_correlation"] = plan.likeness
     return about | {"smoothing_sigma_frames": plan.width} | measured | more

@@ -26,6 +26,7 @@ from moco_dl.trajectory import Trajectory
 from moco_dl.walk import Walk
 
 APART = 2  # frames, of which the network sees one where motion lasts: the steps find what it does not see
+REACH = 10  # px by which frames are taken to move if only whole ones are
 NEAR = 3  # frames: so close to samples, it sees none
 
 
@@ -85,6 +86,14 @@ class Plan:
     def computing(self) -> torch.device:
         """Where frames are compared with the reference, and moved."""
         return full_device(self.estimator.device)
+
+    @property
+    def reach(self) -> int:
+        """px by which samples move at most."""
+        if not self.steps:
+            return REACH
+        motion = self.steps[-1].motion
+        return math.ceil(np.abs(motion.rigid).max() + np.abs(motion.flow).max())
 
     @property
     def expected_error(self) -> np.ndarray:

@@ -4,6 +4,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import tifffile
+from commands import run
 from scipy.ndimage import distance_transform_edt
 
 import moco_dl
@@ -153,3 +155,16 @@ def test_a_view_may_be_small(movie, value):
     inside = light(radius=42) == 1
     assert error_within(found[:], truth, inside) < 2 * error_within(expected[:], truth, inside)
     assert not found.flagged.any() and np.isfinite(found.reference[inside]).all()
+
+
+def test_a_rim_is_no_motion_that_is_left(movie, tmp_path):
+    """Where it comes into view once frames are moved, they are not compared."""
+    frames, _ = movie
+    lit = 400 + (frames - np.quantile(frames, 0.01) + 3000).clip(0) * light()
+    tifffile.imwrite(tmp_path / "movie.tif", lit.astype(np.uint16))
+    result = run("correct", tmp_path / "movie.tif", "--report")
+    assert "of the frame left out" in result.stderr and "better" in result.stderr
+    raw, corrected = (tifffile.imread(tmp_path / f"{name}.tif") for name in ("movie", "movie_corrected"))
+    fields = moco_dl.load_fields(tmp_path / "movie_fields.h5")
+    assert moco_dl.evaluate(raw, corrected, fields).verdict.kind == "better"
+    assert moco_dl.evaluate(raw, corrected).verdict.kind != "better"

@@ -40,14 +40,16 @@ class Evaluator:
         stride: int | None,
         *,
         given: bool = True,
+        left_out: np.ndarray | None = None,
     ):
         """`reference` (H, W): what frames are compared with; `stride` px of the fields' grid, None without.
 
         `given` says that the reference is what frames were brought onto, or should have been; else it is only
-        one of the mean images.
+        one of the mean images. What is `left_out` (H, W) bool is not compared.
         """
         self.given = given
-        self.watch, self.moments = Watch(shape, reference, stride), choose_moments(shape)
+        self.watch, self.moments = Watch(shape, reference, stride, left_out), choose_moments(shape)
+        self.left_out = left_out
         self.places = lines_of_most_detail(self.watch.reference, inner(shape[1:]))
         self.tallies = tuple(Tally(shape, self.moments, self.places) for _ in range(2))
         self.fields: dict[int, np.ndarray] = {}
@@ -56,6 +58,7 @@ class Evaluator:
     def look(self, start: int, raw: np.ndarray, corrected: np.ndarray, motion: Motion | None = None) -> Seen:
         """Frames `start`... before and after, (n, H, W), and what was applied, if that is known."""
         look = self.watch.look(start, raw, corrected, motion)
+        raw, corrected = self._compared(raw), self._compared(corrected)
         small, fields = {}, {}
         for i, word in enumerate(look.reasons):
             if not word and self.moments.binned(start + i):
@@ -65,6 +68,10 @@ class Evaluator:
                 field = motion.flow[i].astype(np.float32) + motion.rigid[i][:, None, None]
                 fields[start + i] = block_means(field, (self.pool, self.pool))
         return Seen(look, (raw, corrected), small, fields)
+
+    def _compared(self, frames: np.ndarray) -> np.ndarray:
+        """Frames (n, H, W), NaN where they are left out."""
+        return frames if self.left_out is None else np.where(self.left_out, np.float32(np.nan), frames)
 
     def add(self, seen: Seen) -> None:
         """Add what was seen to the sums; batches come in order."""

@@ -1,15 +1,16 @@
 """Two movies of one scene, before and after, whoever corrected them: checked, then seen batch by batch."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 from moco_dl.batch import Motion
-from moco_dl.correction import checked_reference
+from moco_dl.correction import LEFT_OUT, checked_reference
 from moco_dl.errors import NrcorrectError
 from moco_dl.evaluation.evaluator import Evaluator
-from moco_dl.evaluation.metrics import sharpness
+from moco_dl.evaluation.metrics import seen_by_few, sharpness
 from moco_dl.evaluation.moments import evenly
 from moco_dl.evaluation.results import Evaluation
 from moco_dl.evaluation.tally import filled
@@ -50,11 +51,20 @@ def evaluate(
 def seen(pair: Pair, progress: Progress, threads: int | None = None) -> Evaluator:
     """An evaluator that has seen both movies; `threads` look at batches at a time, None: one a processor."""
     stride = pair.fields.stride if pair.fields else None
-    evaluator = Evaluator(pair.raw.shape, pair.reference, stride, given=pair.given)
+    evaluator = Evaluator(
+        pair.raw.shape, pair.reference, stride, given=pair.given, left_out=_left_out(pair.fields)
+    )
     for look in Workers(threads).map(lambda part: evaluator.look(*part), _batches(pair)):
         evaluator.add(look)
         progress(len(look.look.reasons), pair.raw.shape[0])
     return evaluator
+
+
+def _left_out(fields: Fields | None) -> np.ndarray | None:
+    """(H, W) bool: where the correction that made the fields has looked at nothing in some frames."""
+    if fields is None or not fields.metadata.get(LEFT_OUT):
+        return None
+    return seen_by_few(fields.reference, math.ceil(np.abs(fields.rigid).max()))
 
 
 def paired(

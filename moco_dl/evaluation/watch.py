@@ -29,9 +29,18 @@ class Watch:
     `look` changes nothing and may run in any thread; `add` takes what it returns.
     """
 
-    def __init__(self, shape: tuple[int, int, int], reference: np.ndarray, stride: int | None):
-        """`reference` (H, W); `stride` px of the fields' grid, None if no fields are known."""
+    def __init__(
+        self,
+        shape: tuple[int, int, int],
+        reference: np.ndarray,
+        stride: int | None,
+        left_out: np.ndarray | None = None,
+    ):
+        """`reference` (H, W), compared but where it is `left_out` (H, W); `stride` px of the fields' grid, None
+        if no fields are known."""
         self.shape, self.reference, self.stride = shape, reference.astype(np.float32), stride
+        if left_out is not None:
+            self.reference[left_out] = np.nan
         names = ("before", "after", *(OF_FIELDS if stride else ()))
         self.values = {name: np.full(shape[0], np.nan, np.float32) for name in names}
         self.reasons = [""] * shape[0]
