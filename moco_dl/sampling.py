@@ -59,7 +59,7 @@ class Sampling:
         surround = dark_surround(mean_of(small), self.factor)
         if surround is not None:
             size = self.movie.shape[1:]
-            rigid = rigidly(self._with(edges.hiding(surround.hidden(size)))[1])
+            rigid = rigidly(self._with(edges.hiding(surround.generous.hidden(size)))[1])
             surround = surround.staying(small.only(rigid.some), rigid.shifts)
             if surround is not None:
                 edges = edges.hiding(surround.hidden(size))

@@ -42,6 +42,12 @@ class Surround:
         covered = self.away <= self.ends
         return covered.repeat(self.factor, 0).repeat(self.factor, 1)[: size[0], : size[1]]
 
+    @property
+    def generous(self) -> "Surround":
+        """The same, but what lies beside its rim, too, unless that is much."""
+        more = replace(self, ends=self.ends + FARTHER // self.factor)
+        return more if (more.away <= more.ends).mean() < HIDDEN else self
+
     def staying(self, samples: Samples, shifts: np.ndarray) -> "Surround | None":
         """All that stays in place while the tissue in samples has `shifts` (n, 2) px; None: it moves, too.
 

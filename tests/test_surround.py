@@ -59,6 +59,22 @@ def test_light_behind_the_scene_makes_the_rim_stronger(tissue):
     assert hidden[1] > 1.05 * hidden[0]
 
 
+def test_a_ring_that_shines_beside_the_rim_is_a_part_of_it(tissue):
+    photons, shifts = tissue
+    y, x = np.mgrid[:SIZE, :SIZE] + 0.5 - SIZE / 2
+    ring = np.exp(-0.5 * np.square((np.hypot(y, x) - 54) / 3))
+    samples = samples_of(photons * light() + 150 * ring)
+    surround = dark_surround(mean_of(samples))
+    assert not surround.hidden((SIZE, SIZE))[ring > 0.9].all()
+    assert surround.staying(samples, shifts).hidden((SIZE, SIZE))[ring > 0.5].all()
+
+
+def test_what_lies_beside_the_rim_is_done_without_at_first(tissue):
+    surround = dark_surround(mean_of(samples_of(tissue[0] * light())))
+    assert replace(surround, factor=4).generous.ends == surround.ends + 5
+    assert surround.generous is surround  # too little would be left
+
+
 def test_what_moves_with_the_tissue_stays_in(tissue):
     photons, shifts = tissue
     moving = np.stack([light(shift) for shift in shifts])
