@@ -9,25 +9,19 @@ import numpy as np
 
 from moco_dl.edges import NONE, Edges, measure_edges
 from moco_dl.infer import binned
+from moco_dl.inplace import mean_of
 from moco_dl.movie import Movie
 from moco_dl.options import CorrectOptions
 from moco_dl.room import frames_in, frames_sampled
 from moco_dl.samples import Samples, draw_samples, sample_runs
 from moco_dl.scan import checked_offset, measure_row_offset, straightened
-from moco_dl.surround import dark_surround, mean_of
+from moco_dl.specks import fixed_specks
+from moco_dl.surround import dark_surround
 from moco_dl.walk import Walk
 
+GLANCED = 32  # samples, that show whether the view has a dark surround
+PASSES = 8  # in which specks are looked for: without the clearest ones, others are seen
 KEPT = 25 * 2**20  # bytes of sampled frames that are kept in memory; all, if others would be read with each
-
-
-class Drawn(NamedTuple):
-    """Samples of a movie, and what is known of its frames."""
-
-    samples: Samples
-    small: Samples  # averaged over `Sampling.factor` pixels a side
-    edges: Edges  # that show nothing
-    surrounded: bool  # they are dark, and stay in place
-    row_offset: int  # px by which every other row lay to the right; see `scan.py`
 
 
 class Rigidly(NamedTuple):
@@ -37,6 +31,17 @@ class Rigidly(NamedTuple):
     some: np.ndarray  # (n,) bool: which are
     shifts: np.ndarray  # (k, 2) px, of these
     walk: Walk | None  # how they walk, if they are dim
+
+
+class Drawn(NamedTuple):
+    """Samples of a movie, and what is known of its frames."""
+
+    samples: Samples
+    small: Samples  # averaged over `Sampling.factor` pixels a side
+    rigid: Rigidly  # these, registered
+    edges: Edges  # that show nothing
+    surrounded: bool  # they are dark, and stay in place
+    row_offset: int  # px by which every other row lay to the right; see `scan.py`
 
 
 @dataclass(frozen=True)
@@ -56,19 +61,36 @@ class Sampling:
         edges = measure_edges(samples)
         if edges:
             samples, small = self._with(edges)
-        surround = dark_surround(mean_of(small), self.factor)
-        if surround is not None:
-            size = self.movie.shape[1:]
-            rigid = rigidly(self._with(edges.hiding(surround.generous.hidden(size)))[1])
-            surround = surround.staying(small.only(rigid.some), rigid.shifts)
-            if surround is not None:
-                edges = edges.hiding(surround.hidden(size))
-                samples, small = self._with(edges)
         if offset is None:
             offset = measure_row_offset(samples, self.mapping)
         if offset:
             samples, small = self._with(edges, offset)
-        return Drawn(samples, small, edges, surround is not None, offset)
+        surround = dark_surround(mean_of(small, GLANCED), self.factor)
+        if surround is not None:
+            rigid = rigidly(self._with(self._hiding(edges, surround.generous.hidden), offset)[1])
+            surround = surround.staying(small.only(rigid.some), rigid.shifts)
+        if surround is not None:
+            edges = self._hiding(edges, surround.hidden)
+            samples, small = self._with(edges, offset)
+        rigid = rigidly(small)
+        for _ in range(PASSES):
+            specks = fixed_specks(small.only(rigid.some), rigid.shifts, rigid.reference, self.factor)
+            if specks is None:
+                break
+            edges = self._hiding(edges, specks)
+            samples, small = self._with(edges, offset)
+            rigid = rigidly(small)
+        return Drawn(samples, small, rigid, edges, surround is not None, offset)
+
+    def without_surround(self, image: np.ndarray) -> np.ndarray:
+        """Image (H, W) with NaN for its dark surround."""
+        found = dark_surround(binned(image[None], self.factor)[0], self.factor)
+        return image if found is None else np.where(self._hiding(NONE, found.hidden).hidden, np.nan, image)
+
+    def _hiding(self, edges: Edges, more: np.ndarray) -> Edges:
+        """`edges`, and `more` (h, w) bool of smaller samples that is hidden."""
+        height, width = self.movie.shape[1:]
+        return edges.hiding(more.repeat(self.factor, 0).repeat(self.factor, 1)[:height, :width])
 
     def _with(self, edges: Edges = NONE, row_offset: int = 0) -> tuple[Samples, Samples]:
         count, size = self.movie.shape[0], KEPT

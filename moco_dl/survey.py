@@ -22,7 +22,6 @@ from moco_dl.room import frames_in
 from moco_dl.rough import clear, walk_among_others, walk_from, whole_shifts
 from moco_dl.samples import Move, Samples, chunks
 from moco_dl.sampling import Rigidly, Sampling
-from moco_dl.surround import without_surround
 from moco_dl.walk import LOST, Walk
 
 ENOUGH = 32 * 2**20  # bytes of those that the reference is made of: 40 to 100 frames
@@ -71,12 +70,12 @@ class Survey:
     def found(self, given: np.ndarray | None = None) -> Found:
         """What the samples show; if a reference is `given`, of their motion from that."""
         sampling = Sampling(self.movie, self.options, self.factor, self.mapping)
-        samples, small, edges, surrounded, row_offset = sampling.drawn(self._rigidly)
+        samples, small, rigid, edges, surrounded, row_offset = sampling.drawn(self._rigidly)
         if given is not None and surrounded:
-            given = without_surround(given, binned(given[None], self.factor)[0], self.factor)
+            given = sampling.without_surround(given)
         brought = None if given is None else self._given(small, given)
         given = brought and brought.nearer
-        reference, motion, walk = self._looked_at(samples, small, given)
+        reference, motion, walk = self._looked_at(samples, small, given, rigid)
         for _ in range(PATTERN_PASSES if self.network else 0):
             if _lost(walk):  # what frames show elsewhere is not explained
                 break
@@ -129,25 +128,30 @@ class Survey:
         return enlarged(torch.from_numpy(motion), self.factor, size).numpy()
 
     def _looked_at(
-        self, samples: Samples, small: Samples, given: np.ndarray | None
+        self, samples: Samples, small: Samples, given: np.ndarray | None, rigid: Rigidly | None = None
     ) -> tuple[np.ndarray, np.ndarray | None, Walk | None]:
-        """Reference; motion of the samples from it if there is a network; how `small` ones walk, if dim."""
+        """Reference; motion of the samples from it if there is a network; how `small` ones walk, if dim.
+
+        How these are registered rigidly may be known.
+        """
         if given is None:
-            return self._reference(samples, small)
+            return self._reference(samples, small, rigid or self._rigidly(small))
         rigid = self._rigid(binned(given[None], self.factor)[0])
         walk = walk_from(small, rigid, self.mapping, scale=self.factor)
         shifts = None if walk is None else self.factor * walk.found
         motion = self.network and self._motion(samples, self._estimator(given, self.binning), shifts)
         return given, motion, walk
 
-    def _reference(self, samples: Samples, small: Samples) -> tuple[np.ndarray, np.ndarray | None, Walk | None]:
+    def _reference(
+        self, samples: Samples, small: Samples, rigid: Rigidly
+    ) -> tuple[np.ndarray, np.ndarray | None, Walk | None]:
         """Reference (H, W), made of some samples; the motion of all if there is a network; see `_looked_at`.
 
         Motion is found on `small` ones first. Not only because it is faster: in dim movies, averages show more
         than details.
         """
         size, factor = self.movie.shape[1:], self.factor
-        reference, some, whole, walk = self._rigidly(small)
+        reference, some, whole, walk = rigid
         shifts = None if walk is None else whole
         if self.network is None:
             return reference, None, walk

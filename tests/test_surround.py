@@ -9,10 +9,14 @@ from commands import run
 from scipy.ndimage import distance_transform_edt
 
 import moco_dl
+from moco_dl.inplace import mean_of, steps
 from moco_dl.motion import MotionOptions
+from moco_dl.movie import ArrayMovie
+from moco_dl.options import CorrectOptions
 from moco_dl.samples import draw_samples
+from moco_dl.sampling import Sampling
 from moco_dl.scenes import draw_scene
-from moco_dl.surround import _steps, dark_surround, mean_of, without_surround
+from moco_dl.surround import dark_surround
 from moco_dl.synth import MovieOptions, SyntheticMovie
 
 SIZE, FRAMES = 144, 40
@@ -41,13 +45,10 @@ def samples_of(photons):
 def test_what_stays_in_place_is_found_with_its_rim(tissue):
     photons, shifts = tissue
     samples = samples_of(photons * light())
-    surround = dark_surround(mean_of(samples)).staying(samples, shifts)
-    hidden = surround.hidden((SIZE, SIZE))
+    surround = dark_surround(mean_of(samples, 32)).staying(samples, shifts)
+    hidden = surround.hidden
     assert hidden[light() < 0.7].all()
     assert hidden[light(radius=56) == 1].mean() < 0.05
-    larger = replace(surround, factor=2).hidden((2 * SIZE - 1, 2 * SIZE))
-    np.testing.assert_array_equal(larger[::2, ::2], hidden)
-    assert larger.shape == (2 * SIZE - 1, 2 * SIZE)
 
 
 def test_light_behind_the_scene_makes_the_rim_stronger(tissue):
@@ -55,7 +56,7 @@ def test_light_behind_the_scene_makes_the_rim_stronger(tissue):
     hidden = []
     for behind in (0, 400):
         samples = samples_of((photons + behind) * light(rim=24.0))
-        hidden.append(dark_surround(mean_of(samples)).staying(samples, shifts).hidden((SIZE, SIZE)).mean())
+        hidden.append(dark_surround(mean_of(samples, 32)).staying(samples, shifts).hidden.mean())
     assert hidden[1] > 1.05 * hidden[0]
 
 
@@ -64,13 +65,13 @@ def test_a_ring_that_shines_beside_the_rim_is_a_part_of_it(tissue):
     y, x = np.mgrid[:SIZE, :SIZE] + 0.5 - SIZE / 2
     ring = np.exp(-0.5 * np.square((np.hypot(y, x) - 54) / 3))
     samples = samples_of(photons * light() + 150 * ring)
-    surround = dark_surround(mean_of(samples))
-    assert not surround.hidden((SIZE, SIZE))[ring > 0.9].all()
-    assert surround.staying(samples, shifts).hidden((SIZE, SIZE))[ring > 0.5].all()
+    surround = dark_surround(mean_of(samples, 32))
+    assert not surround.hidden[ring > 0.9].all()
+    assert surround.staying(samples, shifts).hidden[ring > 0.5].all()
 
 
 def test_what_lies_beside_the_rim_is_done_without_at_first(tissue):
-    surround = dark_surround(mean_of(samples_of(tissue[0] * light())))
+    surround = dark_surround(mean_of(samples_of(tissue[0] * light()), 32))
     assert replace(surround, factor=4).generous.ends == surround.ends + 5
     assert surround.generous is surround  # too little would be left
 
@@ -79,19 +80,19 @@ def test_what_moves_with_the_tissue_stays_in(tissue):
     photons, shifts = tissue
     moving = np.stack([light(shift) for shift in shifts])
     samples = samples_of(photons * moving)
-    assert dark_surround(mean_of(samples)).staying(samples, shifts) is None
+    assert dark_surround(mean_of(samples, 32)).staying(samples, shifts) is None
 
 
 def test_of_what_is_still_nothing_is_said(tissue):
     photons, _ = tissue
     samples = samples_of(np.repeat(photons[:1], FRAMES, axis=0) * light())
-    assert dark_surround(mean_of(samples)).staying(samples, np.zeros((FRAMES, 2), np.float32)) is None
+    assert dark_surround(mean_of(samples, 32)).staying(samples, np.zeros((FRAMES, 2), np.float32)) is None
 
 
 def test_other_movies_have_none(tissue):
     photons, _ = tissue
     for shade in (1.0, light(radius=75, rim=140.0), 1 - light(radius=20), light(radius=30)):
-        assert dark_surround(mean_of(samples_of(photons * shade))) is None
+        assert dark_surround(mean_of(samples_of(photons * shade), 32)) is None
     nothing = np.full((SIZE, SIZE), np.nan, np.float32)
     nothing[:40] = photons[0, :40]
     for image in (nothing, np.ones((16, 16), np.float32)):
@@ -100,20 +101,29 @@ def test_other_movies_have_none(tissue):
 
 def test_edges_without_data_are_dark(tissue):
     mean = 100 + (tissue[0] * light()).mean(axis=0)
-    expected = dark_surround(mean).hidden(mean.shape)
+    expected = dark_surround(mean).hidden
     mean[light(radius=72) == 0] = np.nan
-    np.testing.assert_array_equal(np.isnan(without_surround(mean, mean, 1)), expected)
-    mean[expected] = np.nan  # what is known already is not made larger
-    np.testing.assert_array_equal(np.isnan(without_surround(mean, mean, 1)), expected)
-    whole = tissue[0][0]
-    assert without_surround(whole, whole, 1) is whole
+    np.testing.assert_array_equal(dark_surround(mean).hidden, expected)
+    mean[expected] = np.nan
+    assert dark_surround(mean) is None  # what is known already is not made larger
+
+
+def test_an_image_without_its_surround(tissue):
+    image = (100 + (tissue[0] * light()).mean(axis=0)).astype(np.float32)
+    larger = image.repeat(2, 0).repeat(2, 1)[:-1]
+    for factor, whole in ((1, image), (2, larger)):
+        frames = ArrayMovie(np.zeros((2, *whole.shape), np.uint16))
+        found = Sampling(frames, CorrectOptions(), factor, map).without_surround(whole)
+        np.testing.assert_array_equal(np.isnan(found)[::factor, ::factor], dark_surround(image).hidden)
+        known = np.isfinite(found)
+        np.testing.assert_array_equal(found[known], whole[known])
 
 
 def test_steps_are_distances():
     these = np.zeros((60, 70), bool)
     these[20:24, 30] = these[50, 5] = True
     expected = distance_transform_edt(~these)
-    found = _steps(these, 30)
+    found = steps(these, 30)
     near = expected < 26
     np.testing.assert_allclose(found[near], expected[near], rtol=0.1, atol=0.5)
     assert (found[expected > 34] == 31).all() and not found[these].any()

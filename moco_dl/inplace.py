@@ -1,0 +1,82 @@
+"""What stays in place while the tissue moves: how that is told."""
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+
+from moco_dl.reference import divided
+from moco_dl.samples import Samples, chunks
+
+SMOOTH = 5  # px, side of the squares over which images are averaged
+SURE = 3.0  # standard errors
+
+
+class Changes:
+    """How samples change as the tissue moves.
+
+    Where an image moves with it, they change by its slopes times the shifts of the tissue.
+    """
+
+    def __init__(self, samples: Samples, shifts: np.ndarray, instead: np.ndarray | float):
+        """`shifts` (n, 2) px of the tissue in samples; what is not finite in these is taken to be `instead`."""
+        self._shifts = shifts - shifts.mean(axis=0)
+        self._seen = 0.0
+        for some in chunks(np.arange(len(samples))):
+            frames = samples[some]
+            known = np.where(np.isfinite(frames), frames, instead)
+            self._seen = self._seen - np.einsum("nc,nhw->chw", self._shifts[some], known, dtype=np.float64)
+
+    def moves(self, slopes: np.ndarray, block: int) -> float:
+        """How far what has these slopes (2, h, w) per px moves at most, over what the tissue does.
+
+        That is a regression; how sure it is follows from how blocks of so many pixels a side differ. Infinite
+        if nothing moves.
+        """
+        seen = _in_blocks((slopes * self._seen).sum(axis=0), block)
+        products = np.tensordot(self._shifts.T @ self._shifts, slopes, 1)
+        expected = _in_blocks((slopes * products).sum(axis=0), block)
+        if not expected.sum() > 0:
+            return np.inf
+        moves = seen.sum() / expected.sum()
+        error = np.sqrt(np.square(seen - moves * expected).sum()) / expected.sum()
+        return float(moves + SURE * error)
+
+
+def mean_of(samples: Samples, most: int) -> np.ndarray:
+    """Mean (h, w) of so many samples as they were recorded; NaN where none shows anything."""
+    total = count = 0
+    for place in range(0, len(samples), max(len(samples) // most, 1)):
+        (frame,) = samples[place : place + 1]
+        known = np.isfinite(frame)
+        total, count = total + np.where(known, frame, 0).astype(np.float32), count + known
+    return divided(total, count)
+
+
+def steps(these: np.ndarray, most: int) -> np.ndarray:
+    """(h, w) pixels from each place to the nearest of `these` (h, w) bool; `most` + 1 if there are more.
+
+    Every other step may go along a diagonal: that is as far as along a line, but for some hundredths.
+    """
+    found = np.where(these, 0, most + 1)
+    for step in range(1, most + 1):
+        tall = these.copy()
+        tall[1:] |= these[:-1]
+        tall[:-1] |= these[1:]
+        beside, these = (these, tall) if step % 2 else (tall.copy(), tall)
+        these[:, 1:] |= beside[:, :-1]
+        these[:, :-1] |= beside[:, 1:]
+        found[these] = np.minimum(found[these], step)
+    return found
+
+
+def averaged(image: np.ndarray) -> np.ndarray:
+    """Image (h, w) averaged over squares."""
+    for axis in (0, 1):
+        pad = [(SMOOTH // 2, SMOOTH // 2) if axis == other else (0, 0) for other in (0, 1)]
+        image = sliding_window_view(np.pad(image, pad, mode="edge"), SMOOTH, axis=axis).mean(axis=-1)
+    return image
+
+
+def _in_blocks(values: np.ndarray, side: int) -> np.ndarray:
+    """Sums of values (h, w) over squares (k,)."""
+    rows = np.add.reduceat(values, range(0, values.shape[0], side), axis=0)
+    return np.add.reduceat(rows, range(0, values.shape[1], side), axis=1).ravel()

@@ -1,0 +1,75 @@
+"""Specks of dust: they take light away where they are, while the tissue moves behind them.
+
+Where most of the light is from behind the scene, they would hold any estimate of motion.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from moco_dl.edges import spread
+from moco_dl.inplace import Changes, averaged, mean_of, steps
+from moco_dl.samples import Samples
+
+CLEAR, TRACE = 5.0, 2.0  # scaled deviations by which light is missing in a speck, and around it
+DEEP = 0.05  # of the light that is expected there
+MOST = 0.05  # of the frame: more is something else
+LEAST = 8  # pixels
+FAR = 30  # px of the movie, up to which a speck goes on
+BESIDE = 4, 2  # pixels around it that are looked at, and that are left out, too
+BORDER = 16  # px of the movie, within which none is looked for
+MOVES = 0.5  # times as far as tissue: a speck that moves less stays in place, if that is sure
+BLOCK = 4  # px, side of squares that err independently
+MARGIN = 16  # px of mirror image around the frame
+
+
+def fixed_specks(
+    samples: Samples, shifts: np.ndarray, reference: np.ndarray, factor: int = 1
+) -> np.ndarray | None:
+    """(h, w) bool: specks that stay in place while the tissue in samples has `shifts` (n, 2) px; None: none.
+
+    `reference` (h, w) is made of the samples, frames averaged over `factor` x `factor` pixels. Moved to where
+    each has seen it, it is their mean, but for what stays in place: that is sharp in one, blurred in the other.
+    """
+    mean = mean_of(samples, len(samples))
+    known = np.isfinite(mean) & np.isfinite(reference)
+    expected = _moved(np.where(known, reference, reference[known].mean()), shifts)
+    missing = averaged(np.where(known, expected - mean, 0))
+    scale = 1.4826 * np.median(np.abs(missing[known] - np.median(missing[known])))
+    inside = np.pad(known, 1)  # with what is beyond the edges
+    inside = (steps(~inside, BORDER // factor) > BORDER // factor)[1:-1, 1:-1]
+    clear = inside & (missing > np.maximum(CLEAR * scale, DEEP * (expected - expected[known].min())))
+    if not 0 < clear.mean() < MOST:
+        return None
+    changes, found = Changes(samples, shifts, np.where(known, mean, 0)), np.zeros_like(clear)
+    slopes = np.stack(np.gradient(averaged(np.where(known, mean, expected))))
+    for speck in _apart(clear):
+        around = steps(speck, BESIDE[0]) <= BESIDE[0]
+        bright = missing[around].max() < -missing[around].min()  # it is beside what shines in place
+        if speck.sum() >= LEAST and not bright and changes.moves(slopes * around, BLOCK) < MOVES:
+            near = steps(speck, FAR // factor) <= FAR // factor
+            found |= steps(spread(speck, near & (missing > TRACE * scale)), BESIDE[1]) <= BESIDE[1]
+    return found if found.any() else None
+
+
+def _moved(image: np.ndarray, shifts: np.ndarray) -> np.ndarray:
+    """Mean (h, w) of an image (h, w) that is moved as the tissue by each of the shifts (n, 2) px."""
+    padded = np.pad(image, MARGIN, mode="symmetric")
+    size = padded.shape
+    along_y, along_x = (
+        np.exp(-2j * np.pi * np.outer(frequency, shift))
+        for frequency, shift in zip((np.fft.fftfreq(size[0]), np.fft.rfftfreq(size[1])), shifts.T, strict=True)
+    )
+    blurred = np.fft.irfft2(np.fft.rfft2(padded) * (along_y @ along_x.T / len(shifts)), s=size)
+    return blurred[MARGIN:-MARGIN, MARGIN:-MARGIN]
+
+
+def _apart(these: np.ndarray) -> Iterator[np.ndarray]:
+    """Each of the places (h, w) bool that hang together in these."""
+    left = these.copy()
+    while left.any():
+        one = np.zeros_like(left)
+        one.flat[left.argmax()] = True
+        one = spread(one, left)
+        left &= ~one
+        yield one
