@@ -18,6 +18,8 @@ LEAST = 8  # pixels
 FAR = 30  # px of the movie, up to which a speck goes on
 BESIDE = 4, 2  # pixels around it that are looked at, and that are left out, too
 BORDER = 16  # px of the movie, within which none is looked for
+# Around what shines in place less than this, of its light, is missing so close by, as the reference is blurred.
+HALO, WITHIN = 0.7, 20
 MOVES = 0.5  # times as far as tissue: a speck that moves less stays in place, if that is sure
 BLOCK = 4  # px, side of squares that err independently
 MARGIN = 16  # px of mirror image around the frame
@@ -44,10 +46,10 @@ def fixed_specks(
     changes, found = Changes(samples, shifts, np.where(known, mean, 0)), np.zeros_like(clear)
     slopes = np.stack(np.gradient(averaged(np.where(known, mean, expected))))
     for speck in _apart(clear):
-        around = steps(speck, BESIDE[0]) <= BESIDE[0]
-        bright = missing[around].max() < -missing[around].min()  # it is beside what shines in place
-        if speck.sum() >= LEAST and not bright and changes.moves(slopes * around, BLOCK) < MOVES:
-            near = steps(speck, FAR // factor) <= FAR // factor
+        around, near = (steps(speck, px) <= px for px in (BESIDE[0], FAR // factor))
+        beside = missing[steps(speck, WITHIN // factor) <= WITHIN // factor]
+        shines = beside.max() < -HALO * beside.min()
+        if speck.sum() >= LEAST and not shines and changes.moves(slopes * around, BLOCK) < MOVES:
             found |= steps(spread(speck, near & (missing > TRACE * scale)), BESIDE[1]) <= BESIDE[1]
     return found if found.any() else None
 

@@ -20,7 +20,7 @@ RIGID = np.array([[0.0, 0.0], [1.0, -2.5]])
         ({"row_offset": -2}, "up to 2.5 px, every other row -2 px"),
         (
             {"left_out": 0.314},
-            "up to 2.5 px, 31% of the frame left out (it stays in place: mask, dark surround)",
+            "up to 2.5 px, 31% of the frame left out (it stays in place: a mask, ",
         ),
         ({"off": 0.9, "likeness": 0.9}, "too dim, may be off by about 0.9 px"),
         ({"off": 0.9, "likeness": 0.1}, "px; the reference is hardly like the movie (correlation 0.10): is it"),

@@ -6,7 +6,7 @@
 
 Both folders hold movie.tif and the truth. Every frame gets the same pattern; or its second, fourth, ... rows
 are moved to the right, as if a scanner that takes rows forth and back were off; or photons are lost around a
-round view that stays in place, as behind a lens, where a miniscope sees much light from behind the scene.
+round view, as behind a lens, or in specks of dust, where a miniscope sees much light from behind the scene.
 """
 
 import argparse
@@ -19,6 +19,7 @@ import tifffile
 from compare_tools import TRUTHS, truth_of
 
 HOT = 12  # pixels
+SPECKS = 8
 VIEW = 0.47  # of the shorter side, radius of a round view
 
 
@@ -45,6 +46,16 @@ def round_view(size: tuple[int, int], rim: float) -> np.ndarray:
     return np.clip((VIEW * min(size) - np.hypot(y[:, None], x)) / rim, 0, 1)
 
 
+def specks(size: tuple[int, int], deepest: float, seed: int) -> np.ndarray:
+    """(H, W) share of the photons that come through round specks that take up to `deepest` of them."""
+    rng, left = np.random.default_rng(seed), np.ones(size)
+    for _ in range(SPECKS):
+        sigma, depth = rng.uniform(3, 8), deepest * rng.uniform(0.5, 1)
+        y, x = (np.arange(n) - rng.uniform(20, n - 20) for n in size)
+        left *= 1 - depth * np.exp(-(np.square(y)[:, None] + np.square(x)) / (2 * sigma**2))
+    return left
+
+
 def shaded(frames: np.ndarray, light: np.ndarray, behind: float, options: argparse.Namespace) -> np.ndarray:
     """Frames (T, H, W) with `behind` photons a pixel more, of which `light` (H, W) lets through a share."""
     rng = np.random.default_rng(options.seed)
@@ -58,20 +69,31 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("source", type=Path, metavar="DIR")
     parser.add_argument("target", type=Path, metavar="NEW_DIR")
-    parser.add_argument("--kind", choices=("hot", "columns", "pixels", "rows", "round"), default="pixels")
     parser.add_argument(
-        "--strength", type=float, default=0.2, help="over the mean brightness; of rows and rims: px [0.2]"
+        "--kind", choices=("hot", "columns", "pixels", "rows", "round", "specks"), default="pixels"
+    )
+    parser.add_argument(
+        "--strength",
+        type=float,
+        default=0.2,
+        help="over the mean brightness; of specks: share of the light; of rows and rims: px [0.2]",
     )
     parser.add_argument("--offset", type=float, default=400.0, help="counts in the dark [400]")
     parser.add_argument("--counts", type=float, default=40.0, help="of a photon [40]")
-    parser.add_argument("--behind", type=float, default=0.0, help="photons a pixel, of a round view [0]")
+    parser.add_argument(
+        "--behind", type=float, default=0.0, help="photons a pixel, of a view with dust, or round [0]"
+    )
     parser.add_argument("--seed", type=int, default=3)
     options = parser.parse_args(arguments)
     frames = tifffile.imread(options.source / "movie.tif")
     if options.kind == "rows":
         added = displaced(frames, round(options.strength))
-    elif options.kind == "round":
-        light = round_view(frames.shape[1:], options.strength)
+    elif options.kind in ("round", "specks"):
+        size = frames.shape[1:]
+        if options.kind == "round":
+            light = round_view(size, options.strength)
+        else:
+            light = specks(size, options.strength, options.seed)
         added = shaded(frames, light, options.behind, options)
     else:
         strength = options.strength * (frames.mean() - options.offset)
