@@ -22,7 +22,7 @@ class Edges:
     """What shows nothing in the frames of a movie."""
 
     filled: bool  # lines along the edges, of one value each
-    hidden: np.ndarray | None = None  # (H, W) bool, always; None: there is nothing of this kind
+    hidden: np.ndarray | None = None  # (H, W) bool, what always shows nothing of the tissue; None: nothing
 
     def __bool__(self) -> bool:
         return self.filled or self.hidden is not None

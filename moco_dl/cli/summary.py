@@ -12,9 +12,8 @@ def summary(done: Done) -> str:
     if done.row_offset:
         parts[0] += f", every other row {done.row_offset:+d} px"
     if done.left_out:
-        parts[0] += (
-            f", {done.left_out:.0%} of the frame left out (it stays in place: a mask, what is dark around the view, specks)"
-        )
+        why = "it stays in place: a mask, what is dark around the view, specks"
+        parts[0] += f", {done.left_out:.0%} of the frame left out ({why})"
     if done.verdict is not None:
         parts.append(f"{done.verdict.kind}: {done.verdict.sentence}")
     if done.likeness is not None and done.likeness < UNLIKE:
