@@ -46,10 +46,11 @@ def fixed_specks(
     changes, found = Changes(samples, shifts, np.where(known, mean, 0)), np.zeros_like(clear)
     slopes = np.stack(np.gradient(averaged(np.where(known, mean, expected))))
     for speck in _apart(clear):
-        around, near = (steps(speck, px) <= px for px in (BESIDE[0], FAR // factor))
-        beside = missing[steps(speck, WITHIN // factor) <= WITHIN // factor]
-        shines = beside.max() < -HALO * beside.min()
-        if speck.sum() >= LEAST and not shines and changes.moves(slopes * around, BLOCK) < MOVES:
+        if speck.sum() < LEAST:
+            continue
+        around, close, near = (steps(speck, px) <= px for px in (BESIDE[0], WITHIN // factor, FAR // factor))
+        shines = missing[close].max() < -HALO * missing[close].min()
+        if not shines and changes.moves(slopes * around, BLOCK) < MOVES:
             found |= steps(spread(speck, near & (missing > TRACE * scale)), BESIDE[1]) <= BESIDE[1]
     return found if found.any() else None
 
