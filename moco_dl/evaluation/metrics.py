@@ -121,16 +121,12 @@ def _slopes(part: np.ndarray, step: float) -> list[np.ndarray]:
     return [np.gradient(part, step, axis=i) if part.shape[i] > 1 else np.zeros_like(part) for i in (-2, -1)]
 
 
-def seen_by_few(image: np.ndarray, reach: int) -> np.ndarray:
-    """(H, W) bool: where frames may show what is left out of them, always in one place, once they are moved.
-
-    `image` (H, W) is NaN where it is in all of them; they are moved by up to `reach` px.
-    """
-    unknown, margin = ~np.isfinite(image), 2 * reach
+def beside(these: np.ndarray, margin: int) -> np.ndarray:
+    """(H, W) bool: what is one of `these` (H, W), or within `margin` px of them along rows and columns."""
     for axis in (0, 1):
         pad = [(margin, margin) if axis == other else (0, 0) for other in (0, 1)]
-        unknown = sliding_window_view(np.pad(unknown, pad), 2 * margin + 1, axis=axis).any(axis=-1)
-    return unknown
+        these = sliding_window_view(np.pad(these, pad), 2 * margin + 1, axis=axis).any(axis=-1)
+    return these
 
 
 def has_data(field: np.ndarray, step: float, size: tuple[int, int]) -> np.ndarray:

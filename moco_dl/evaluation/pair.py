@@ -10,7 +10,7 @@ from moco_dl.batch import Motion
 from moco_dl.correction import LEFT_OUT, checked_reference
 from moco_dl.errors import NrcorrectError
 from moco_dl.evaluation.evaluator import Evaluator
-from moco_dl.evaluation.metrics import seen_by_few, sharpness
+from moco_dl.evaluation.metrics import beside, sharpness
 from moco_dl.evaluation.moments import evenly
 from moco_dl.evaluation.results import Evaluation
 from moco_dl.evaluation.tally import filled
@@ -61,10 +61,13 @@ def seen(pair: Pair, progress: Progress, threads: int | None = None) -> Evaluato
 
 
 def _left_out(fields: Fields | None) -> np.ndarray | None:
-    """(H, W) bool: where the correction that made the fields has looked at nothing in some frames."""
+    """(H, W) bool: where frames may show what the correction that made the fields has left out.
+
+    That is at one place in raw frames; the reference lacks what it hides in all of them.
+    """
     if fields is None or not fields.metadata.get(LEFT_OUT):
         return None
-    return seen_by_few(fields.reference, math.ceil(np.abs(fields.rigid).max()))
+    return beside(~np.isfinite(fields.reference), 2 * math.ceil(np.abs(fields.rigid).max()))
 
 
 def paired(
