@@ -19,6 +19,9 @@ BRIGHT = 0.8  # of the light a little farther in, where the rim ends
 FARTHER, WIDE = 20, 40  # px of the movie: so far; a wider rim is harmless shading
 INWARD = 6  # px, up to which the surround is darker still
 MOVES = 0.5  # times as far as tissue: a rim that moves less stays in place, if that is sure
+NARROW = (
+    12  # px of the movie: a wider rim does less harm, and is left out only if it is by so much the stronger
+)
 HARDLY = 0.2  # the same of what is farther in: it is far stronger than what tissue shows there
 BLOCK = 16  # px, side of squares that err independently
 
@@ -48,7 +51,8 @@ class Surround:
         """All that stays in place while the tissue in samples has `shifts` (n, 2) px; None: it moves, too."""
         changes = Changes(samples, shifts, self.black)
         first, ends = self.away.min(), self.ends
-        if self._moves(first, ends, changes) > MOVES:
+        narrow = min(NARROW / (ends * self.factor), 1.0)
+        if self._moves(first, ends, changes) > MOVES * narrow**2:
             return None
         near = FARTHER // 2 // self.factor
         while ends < self.away.max() - near and self._moves(ends, ends + near, changes) < HARDLY:
