@@ -93,7 +93,7 @@ class Plan:
         if not self.steps:
             return REACH
         motion = self.steps[-1].motion
-        return math.ceil(np.abs(motion.rigid).max() + np.abs(motion.flow).max())
+        return math.ceil(sum(max(part.max(), -part.min()) for part in (motion.rigid, motion.flow)))
 
     @property
     def expected_error(self) -> np.ndarray:
