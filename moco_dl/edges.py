@@ -64,11 +64,11 @@ def _hidden(samples: Samples, some: np.ndarray) -> np.ndarray | None:
     """
     same = (some == some[0]).all(axis=0)
     border = same[[0, -1]].any() or same[:, [0, -1]].any()
-    if len(samples) < 2 or not border or not _at_border(_squares(same)).any():
+    if len(samples) < 2 or not border or not at_border(_covered(_squares(same))).any():
         return None
     for which in chunks(samples.places):
         same &= (samples.frames[which] == some[0]).all(axis=0)
-    hidden = spread(_at_border(_squares(same)), same)  # along a round edge, squares do not fit
+    hidden = spread(at_border(_covered(_squares(same))), same)  # along a round edge, squares do not fit
     return hidden if 0 < hidden.mean() < HIDDEN else None
 
 
@@ -112,7 +112,7 @@ def filled_corners(image: np.ndarray) -> np.ndarray:
     rows = _runs(image[:, 1:] == image[:, :-1], 1, SIDE - 1)
     squares = _runs(rows, 0, SIDE)
     squares &= _runs(image[1:] == image[:-1], 0, SIDE - 1)[:, : squares.shape[1]]
-    return _at_border(squares)
+    return at_border(_covered(squares))
 
 
 def _runs(these: np.ndarray, axis: int, length: int) -> np.ndarray:
@@ -125,14 +125,20 @@ def _squares(these: np.ndarray) -> np.ndarray:
     return _runs(_runs(these, 1, SIDE), 0, SIDE)
 
 
-def _at_border(squares: np.ndarray) -> np.ndarray:
-    """(H, W) bool: what lies in `squares`, at the border or next to such places."""
+def _covered(squares: np.ndarray) -> np.ndarray:
+    """(H, W) bool: what lies in `squares`."""
     height, width = squares.shape
-    flat, found = np.zeros((2, height + SIDE - 1, width + SIDE - 1), bool)
+    flat = np.zeros((height + SIDE - 1, width + SIDE - 1), bool)
     for y, x in np.ndindex(SIDE, SIDE):
         flat[y : y + height, x : x + width] |= squares
-    found[[0, -1]], found[:, [0, -1]] = flat[[0, -1]], flat[:, [0, -1]]
-    return spread(found, flat)
+    return flat
+
+
+def at_border(these: np.ndarray) -> np.ndarray:
+    """What of `these` (H, W) bool lies at the border, or next to such places."""
+    found = np.zeros_like(these)
+    found[[0, -1]], found[:, [0, -1]] = these[[0, -1]], these[:, [0, -1]]
+    return spread(found, these)
 
 
 def spread(found: np.ndarray, within: np.ndarray) -> np.ndarray:

@@ -51,6 +51,16 @@ def mean_of(samples: Samples, most: int) -> np.ndarray:
     return divided(total, count)
 
 
+def blur(shifts: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """(H, W // 2 + 1) complex: what the spectrum of an image (H, W) is multiplied with, to become the mean of
+    the image moved as the tissue by each of the shifts (n, 2) px."""
+    along_y, along_x = (
+        np.exp(-2j * np.pi * np.outer(frequency, shift))
+        for frequency, shift in zip((np.fft.fftfreq(size[0]), np.fft.rfftfreq(size[1])), shifts.T, strict=True)
+    )
+    return along_y @ along_x.T / len(shifts)
+
+
 def steps(these: np.ndarray, most: int) -> np.ndarray:
     """(h, w) pixels from each place to the nearest of `these` (h, w) bool; `most` + 1 if there are more.
 
@@ -66,6 +76,11 @@ def steps(these: np.ndarray, most: int) -> np.ndarray:
         these[:, :-1] |= beside[:, 1:]
         found[these] = np.minimum(found[these], step)
     return found
+
+
+def within(these: np.ndarray, most: int) -> np.ndarray:
+    """(h, w) bool: what is no more than so many `steps` away from `these`."""
+    return steps(these, most) <= most
 
 
 def averaged(image: np.ndarray) -> np.ndarray:

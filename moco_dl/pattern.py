@@ -10,6 +10,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
+from moco_dl.inplace import blur
 from moco_dl.network import STRIDE
 from moco_dl.samples import TOGETHER, Samples, chunks
 from moco_dl.warp import blank_outside, invert, places_coarse, sample
@@ -44,8 +45,8 @@ def fixed_pattern(samples: Samples, reference: np.ndarray, mapping: Callable = m
 
 def _pattern(samples: Samples, reference: np.ndarray, mapping: Callable) -> np.ndarray | None:
     """The same from all of them."""
-    blur = _blur(samples.motion.mean(axis=(2, 3)), reference.shape)
-    if np.median(blur) > MOVING:
+    left = np.abs(blur(samples.motion.mean(axis=(2, 3)), reference.shape)) ** 2  # of each frequency's power
+    if np.median(left) > MOVING:
         return None
     found = mapping(lambda some: _unexplained(samples, some, reference), chunks(np.arange(len(samples))))
     sums, counts = (sum(parts) for parts in zip(*found, strict=True))
@@ -53,8 +54,8 @@ def _pattern(samples: Samples, reference: np.ndarray, mapping: Callable) -> np.n
     spikes = _spikes(means.mean(axis=0))
     halves = np.fft.rfft2(means - spikes)
     if samples.pattern is not None:  # which the reference no longer has in it
-        halves -= blur * np.fft.rfft2(samples.pattern)
-    halves = np.where(blur < BLURRED, halves / np.maximum(1 - blur, 1 - BLURRED), 0)
+        halves -= left * np.fft.rfft2(samples.pattern)
+    halves = np.where(left < BLURRED, halves / np.maximum(1 - left, 1 - BLURRED), 0)
     gain = _gain(halves, reference.shape)
     pattern = spikes + np.fft.irfft2(gain * halves.mean(axis=0), s=reference.shape)
     return pattern.astype(np.float32) if pattern.any() else None
@@ -69,15 +70,6 @@ def _spikes(image: np.ndarray) -> np.ndarray:
     spread, beyond = high - low, np.maximum(image - high, low - image)
     sticks_out = beyond > SPIKE * np.maximum(spread, np.median(spread))
     return np.where(sticks_out, image - np.mean(around, axis=0), 0.0)
-
-
-def _blur(shifts: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """(H, W // 2 + 1): power that a mean over shifts (n, 2), px, leaves of each spatial frequency."""
-    along_y, along_x = (
-        np.exp(2j * np.pi * np.outer(frequency, shift))
-        for frequency, shift in zip((np.fft.fftfreq(size[0]), np.fft.rfftfreq(size[1])), shifts.T, strict=True)
-    )
-    return np.abs(along_y @ along_x.T / len(shifts)) ** 2
 
 
 @torch.inference_mode()

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from moco_dl.edges import spread
-from moco_dl.inplace import Changes, averaged, mean_of, steps
+from moco_dl.inplace import Changes, averaged, blur, mean_of, within
 from moco_dl.samples import Samples
 
 CLEAR, TRACE = 5.0, 2.0  # scaled deviations by which light is missing in a speck, and around it
@@ -38,8 +38,8 @@ def fixed_specks(
     expected = _moved(np.where(known, reference, reference[known].mean()), shifts)
     missing = averaged(np.where(known, expected - mean, 0))
     scale = 1.4826 * np.median(np.abs(missing[known] - np.median(missing[known])))
-    inside = np.pad(known, 1)  # with what is beyond the edges
-    inside = (steps(~inside, BORDER // factor) > BORDER // factor)[1:-1, 1:-1]
+    unknown = np.pad(~known, 1, constant_values=True)  # with what is beyond the edges
+    inside = ~within(unknown, BORDER // factor)[1:-1, 1:-1]
     clear = inside & (missing > np.maximum(CLEAR * scale, DEEP * (expected - expected[known].min())))
     if not 0 < clear.mean() < MOST:
         return None
@@ -48,22 +48,17 @@ def fixed_specks(
     for speck in _apart(clear):
         if speck.sum() < LEAST:
             continue
-        around, close, near = (steps(speck, px) <= px for px in (BESIDE[0], WITHIN // factor, FAR // factor))
+        around, close, near = (within(speck, px) for px in (BESIDE[0], WITHIN // factor, FAR // factor))
         shines = missing[close].max() < -HALO * missing[close].min()
         if not shines and changes.moves(slopes * around, BLOCK) < MOVES:
-            found |= steps(spread(speck, near & (missing > TRACE * scale)), BESIDE[1]) <= BESIDE[1]
+            found |= within(spread(speck, near & (missing > TRACE * scale)), BESIDE[1])
     return found if found.any() else None
 
 
 def _moved(image: np.ndarray, shifts: np.ndarray) -> np.ndarray:
     """Mean (h, w) of an image (h, w) that is moved as the tissue by each of the shifts (n, 2) px."""
     padded = np.pad(image, MARGIN, mode="symmetric")
-    size = padded.shape
-    along_y, along_x = (
-        np.exp(-2j * np.pi * np.outer(frequency, shift))
-        for frequency, shift in zip((np.fft.fftfreq(size[0]), np.fft.rfftfreq(size[1])), shifts.T, strict=True)
-    )
-    blurred = np.fft.irfft2(np.fft.rfft2(padded) * (along_y @ along_x.T / len(shifts)), s=size)
+    blurred = np.fft.irfft2(np.fft.rfft2(padded) * blur(shifts, padded.shape), s=padded.shape)
     return blurred[MARGIN:-MARGIN, MARGIN:-MARGIN]
 
 

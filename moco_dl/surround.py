@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from moco_dl.edges import HIDDEN, spread
+from moco_dl.edges import HIDDEN, at_border
 from moco_dl.inplace import Changes, averaged, steps
 from moco_dl.samples import Samples
 
@@ -19,9 +19,7 @@ BRIGHT = 0.8  # of the light a little farther in, where the rim ends
 FARTHER, WIDE = 20, 40  # px of the movie: so far; a wider rim is harmless shading
 INWARD = 6  # px, up to which the surround is darker still
 MOVES = 0.5  # times as far as tissue: a rim that moves less stays in place, if that is sure
-NARROW = (
-    12  # px of the movie: a wider rim does less harm, and is left out only if it is by so much the stronger
-)
+NARROW = 12  # px of the movie: a wider rim does less harm, and must be the stronger to be left out
 HARDLY = 0.2  # the same of what is farther in: it is far stronger than what tissue shows there
 BLOCK = 16  # px, side of squares that err independently
 
@@ -76,7 +74,7 @@ def dark_surround(image: np.ndarray, factor: int = 1) -> Surround | None:
     middle = np.s_[height // 4 : -(height // 4), width // 4 : -(width // 4)]
     light = np.median(mean[middle][known[middle]]) - black if known[middle].any() else 0.0
     mean, sharp = (np.where(known, values, black) for values in (mean, image))
-    left_out, dark = _at_border(~known), _at_border(~known | (mean < black + DIM * light))
+    left_out, dark = at_border(~known), at_border(~known | (mean < black + DIM * light))
     if not LEAST < dark.mean() < HIDDEN or (mean[dark] < black + BLACK * light).mean() < MOSTLY:
         return None
     if left_out.mean() > LEAST and _rim(left_out, sharp, black, factor).ends == 1:
@@ -97,13 +95,6 @@ def _rim(dark: np.ndarray, light: np.ndarray, black: float, factor: int) -> Surr
         if len(farther) and farther[0] > BRIGHT * np.median(farther):
             ends = place
     return Surround(factor, away, np.interp(away, places, profile), ends, float(black))
-
-
-def _at_border(these: np.ndarray) -> np.ndarray:
-    """What of `these` (h, w) bool lies at the border, or next to such places."""
-    found = np.zeros_like(these)
-    found[[0, -1]], found[:, [0, -1]] = these[[0, -1]], these[:, [0, -1]]
-    return spread(found, these)
 
 
 def _slopes(light: np.ndarray, where: np.ndarray) -> np.ndarray:

@@ -7,7 +7,6 @@ images are compared: corrected frames have no data there.
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 
 BORDER = 16  # parts of the shorter side, one of which is left out at each edge
 
@@ -119,14 +118,6 @@ def jacobian(field: np.ndarray, step: float) -> np.ndarray:
 
 def _slopes(part: np.ndarray, step: float) -> list[np.ndarray]:
     return [np.gradient(part, step, axis=i) if part.shape[i] > 1 else np.zeros_like(part) for i in (-2, -1)]
-
-
-def beside(these: np.ndarray, margin: int) -> np.ndarray:
-    """(H, W) bool: what is one of `these` (H, W), or within `margin` px of them along rows and columns."""
-    for axis in (0, 1):
-        pad = [(margin, margin) if axis == other else (0, 0) for other in (0, 1)]
-        these = sliding_window_view(np.pad(these, pad), 2 * margin + 1, axis=axis).any(axis=-1)
-    return these
 
 
 def has_data(field: np.ndarray, step: float, size: tuple[int, int]) -> np.ndarray:

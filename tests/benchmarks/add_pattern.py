@@ -56,12 +56,12 @@ def specks(size: tuple[int, int], deepest: float, seed: int) -> np.ndarray:
     return left
 
 
-def shaded(frames: np.ndarray, light: np.ndarray, behind: float, options: argparse.Namespace) -> np.ndarray:
-    """Frames (T, H, W) with `behind` photons a pixel more, of which `light` (H, W) lets through a share."""
+def shaded(frames: np.ndarray, light: np.ndarray, options: argparse.Namespace) -> np.ndarray:
+    """Frames (T, H, W) with more photons from behind, of all of which `light` (H, W) lets through a share."""
     rng = np.random.default_rng(options.seed)
     photons = np.rint((frames - options.offset) / options.counts).clip(0)
     read_noise = frames - options.counts * photons
-    photons = rng.binomial((photons + rng.poisson(behind, frames.shape)).astype(int), light)
+    photons = rng.binomial((photons + rng.poisson(options.behind, frames.shape)).astype(int), light)
     return read_noise + options.counts * photons
 
 
@@ -94,7 +94,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             light = round_view(size, options.strength)
         else:
             light = specks(size, options.strength, options.seed)
-        added = shaded(frames, light, options.behind, options)
+        added = shaded(frames, light, options)
     else:
         strength = options.strength * (frames.mean() - options.offset)
         added = frames + strength * pattern(options.kind, frames.shape[1:], options.seed)
