@@ -202,6 +202,25 @@ def test_exit_status_of_a_process(tmp_path):
     os.close(writer)
 
 
+@pytest.mark.parametrize(
+    ("name", "encoding", "printed"),
+    [
+        (b"5 \xb5m.tif", "utf-8:strict", b"5 \xb5m.tif"),  # of a system that wrote Latin 1
+        ("5 \u00b5m.tif".encode(), "utf-8:strict", "5 \u00b5m.tif".encode()),
+        ("\u2192.tif".encode(), "cp1252", rb"\u2192.tif"),
+    ],
+)
+def test_any_name_is_printed(tmp_path, name, encoding, printed):
+    movie = os.fsencode(tmp_path) + b"/" + name
+    arguments = command("synth", "--movie", "--frames", "3", "--size", "32", "--quiet")
+    environment = os.environ | {"PYTHONIOENCODING": encoding}
+    done = subprocess.run([*arguments, movie], env=environment, capture_output=True)
+    if done.returncode == 1 and b"cannot write" in done.stderr:
+        pytest.skip("this file system takes UTF-8 only")
+    assert done.stderr == b"" and done.returncode == 0
+    assert done.stdout.split(b"\n")[0].rpartition(b"/")[2] == printed and Path(os.fsdecode(movie)).exists()
+
+
 def test_what_is_imported_is_left_out_of_garbage_collection():
     frozen = gc.get_freeze_count()
     with pytest.raises(ZeroDivisionError), imports():

@@ -1,9 +1,11 @@
 """The command line: the only folder that prints, exits, or knows click. Heavy imports live in the commands."""
 
+import codecs
 import os
 import signal
 import sys
 from contextlib import suppress
+from io import TextIOWrapper
 from threading import Timer
 
 import click
@@ -14,6 +16,7 @@ from moco_dl.cli.evaluate import evaluate
 from moco_dl.cli.learn import synth, train
 
 SOON = 0.01  # s
+ANY_NAME = "any name"  # how a stream writes what its encoding lacks
 
 
 class Stoppable(click.Group):
@@ -57,9 +60,20 @@ for command in (correct, apply, evaluate, synth, train):
     main.add_command(command)
 
 
+def _named(error: UnicodeError) -> tuple[str | bytes, int]:
+    """Names of files are printed as the bytes that they are; what cannot be, is escaped."""
+    try:
+        return codecs.lookup_error("surrogateescape")(error)
+    except UnicodeError:
+        return codecs.lookup_error("backslashreplace")(error)
+
+
 def process() -> None:
     """`main` as a process of its own, which ends at once: all is written, and an interpreter and its libraries
     take a tenth of a second to be taken apart."""
+    codecs.register_error(ANY_NAME, _named)
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors=ANY_NAME)
     try:
         main()
     except SystemExit as end:
