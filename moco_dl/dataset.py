@@ -18,7 +18,7 @@ from moco_dl.errors import NrcorrectError
 from moco_dl.fields import CONVENTION, ROWS, create_fields
 from moco_dl.image import load_image
 from moco_dl.movie import SMALLEST, Progress, open_movie
-from moco_dl.output import create_hdf5, create_movie, movie_format, refuse_existing, staged
+from moco_dl.output import create_hdf5, create_movie, movie_format, refuse_ending, refuse_existing, staged
 from moco_dl.pairs import PairOptions, Pairs, ScenePool, draw_pairs
 from moco_dl.samples import draw_samples, sample_runs
 from moco_dl.synth import SyntheticMovie
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 FORMAT = "nrcorrect-pairs-1"
 BATCH = 16
+HDF5 = [".h5", ".hdf5"]
 SAMPLED = 200  # frames of a movie whose mean is made a scene
 
 
@@ -48,6 +49,7 @@ def write_pairs(
     Datasets: `reference (N, H, W)`, `frame (N, H, W)` (photons, NaN where there is no data) and
     `flow (N, 2, H, W)` (pixels, backward, (dy, dx)), float32.
     """
+    refuse_ending(path, HDF5, otherwise="; for a movie, add --movie")
     refuse_existing([path], overwrite=overwrite)
     size = options.size
     shapes = {"reference": (size, size), "frame": (size, size), "flow": (2, size, size)}
@@ -83,7 +85,7 @@ def read_scene_image(path: Path) -> np.ndarray:
             known = np.isfinite(frames)
             image = np.where(known, frames, 0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
     except NrcorrectError as not_a_movie:
-        if path.suffix.lower() in (".h5", ".hdf5"):
+        if path.suffix.lower() in HDF5:
             raise
         try:
             image = load_image(path)
@@ -122,6 +124,7 @@ def write_movie(
 ) -> list[Path]:
     """Write a synthetic movie and, as a field file of stride 1, its truth NAME_truth.h5; returns both paths."""
     paths = [path, path.with_name(f"{path.stem}_truth.h5")]
+    refuse_ending(path)
     refuse_existing(paths, overwrite=overwrite)
     shape = movie.options.shape
     about = {"seed": movie.seed, "options": asdict(movie.options), "images": _described(movie.images)}

@@ -18,7 +18,7 @@ from moco_dl.fields import create_fields, load_fields
 from moco_dl.inplace import within
 from moco_dl.movie import WHOLE, Movie, Part, Progress
 from moco_dl.network import STRIDE
-from moco_dl.output import create_movie, movie_format, refuse_existing, staged
+from moco_dl.output import SUFFIXES, create_movie, movie_format, refuse_ending, refuse_existing, staged
 from moco_dl.plan import Plan
 from moco_dl.recording import open_recording
 
@@ -62,9 +62,11 @@ def plan(
     """Jobs for `movies`: NAME_corrected.EXT and `kinds` beside each, in `outdir`, or named after `out`.
 
     `kinds` are keys of NAMES. With `join`, the movies are files of one recording, and there is one job, named
-    after the first of them. Raises NrcorrectError if two movies would have the same output, or an output is one
-    of the movies.
+    after the first of them. Raises NrcorrectError if two movies would have the same output, an output is one of
+    the movies, or `out` ends like a file of another kind.
     """
+    if out is not None:
+        refuse_ending(out, [*SUFFIXES, *(movie.suffix.lower() for movie in movies)])
     jobs, more = [], tuple(movies[1:]) if join else ()
     for movie in movies[:1] if join else movies:
         folder = outdir or movie.parent

@@ -1,7 +1,7 @@
 """Writing movies: beside the final name first, there whole or not at all, never over what exists."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -158,6 +158,15 @@ def create_movie(
 
 
 SUFFIXES = {".tif": "tiff", ".tiff": "tiff", ".btf": "tiff", ".h5": "hdf5", ".hdf5": "hdf5"}
+
+
+def refuse_ending(path: Path, endings: Iterable[str] = SUFFIXES, *, otherwise: str = "") -> None:
+    """Raise NrcorrectError if the name is that of another kind of file than those with these `endings`.
+
+    What begins with a digit is no ending (`power_2.5mW`).
+    """
+    if path.suffix[1:2].isalpha() and path.suffix.lower() not in endings:
+        raise NrcorrectError(f"{path}: ends in {path.suffix!r}; wanted {', '.join(endings)}{otherwise}")
 
 
 def movie_format(path: Path, default: str) -> str:

@@ -167,6 +167,23 @@ def test_help_of_every_command(name):
     assert "Usage: " in run(name, "--help").output
 
 
+def test_name_of_another_kind_of_file(tmp_path, movie_file, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    before = {path.name for path in tmp_path.iterdir()}
+    for name in ("a.png", "a.AVI", "a.npy"):
+        assert "wanted .tif, .tiff, .btf, .h5, .hdf5" in run("correct", movie_file, "-o", name, code=2).stderr
+        assert f"{name}: ends in" in run("synth", name, "--movie", "--frames", 2, "--size", 32, code=1).stderr
+    assert "wanted .h5, .hdf5; for a movie, add --movie" in run("synth", "a.tif", "--pairs", 1, code=1).stderr
+    assert {path.name for path in tmp_path.iterdir()} == before
+
+
+@pytest.mark.parametrize("name", ["none", "light_2.5mW", "a.OME.TIF", "b.raw"])
+def test_name_without_an_ending_or_with_that_of_the_input(tmp_path, movie_file, name):
+    movie = movie_file.rename(tmp_path / "movie.raw")
+    run("correct", movie, "-o", tmp_path / name, "--no-fields", "--no-csv", "--rigid-only")
+    assert tifffile.imread(tmp_path / name).shape == tifffile.imread(movie).shape
+
+
 def test_help_and_version_do_not_import_torch():
     for option in ("--help", "--version"):
         code = f"import sys; from moco_dl.cli import main; main(['{option}'], standalone_mode=False)"
