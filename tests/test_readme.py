@@ -10,7 +10,14 @@ import h5py
 import pytest
 import tifffile
 
-README = Path(__file__).resolve().parents[1] / "README.md"
+ROOT = Path(__file__).resolve().parents[1]
+README = ROOT / "README.md"
+PAGES = [
+    README,
+    *sorted(ROOT.glob("docs/*.md")),
+    ROOT / "weights/README.md",
+    ROOT / "tests/benchmarks/README.md",
+]
 BLOCKS = re.findall(r"```(\w+)\n(.*?)```", README.read_text(), flags=re.DOTALL)
 SET_UP = [text for _, text in BLOCKS if "python3 -m venv" in text]
 REST = [(kind, text) for kind, text in BLOCKS if text not in SET_UP]
@@ -59,3 +66,21 @@ def test_every_option_is_listed():
         for o in options
         if o != "--output"
     )
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page):
+    for link in re.findall(r"\]\(([^)]+)\)", page.read_text()):
+        name, _, heading = link.partition("#")
+        target = page.parent / name if name else page
+        assert target.exists(), link
+        if heading:
+            headings = re.findall(r"^#+ (.*)$", target.read_text(), flags=re.MULTILINE)
+            assert heading in [re.sub(r"[^\w -]", "", text).lower().replace(" ", "-") for text in headings], (
+                link
+            )
+
+
+def test_the_method_names_modules_that_exist():
+    named = re.findall(r"`(\w+\.py)`", (ROOT / "docs/method.md").read_text())
+    assert len(named) > 20 and all((ROOT / "moco_dl" / name).exists() for name in named)
