@@ -41,6 +41,8 @@ def likeness(one: np.ndarray, other: np.ndarray) -> float:
     """
     cells = binned(np.stack((one, other)), STRIDE)
     known = np.isfinite(cells).all(axis=0)
+    if not known.any():
+        return 0.0
     near_y, near_x = (correlation(size, AROUND / STRIDE) for size in known.shape)
     left = np.where(known, cells, 0)
     left -= near_y @ left @ near_x / np.maximum(near_y @ known @ near_x, 1e-12)
@@ -108,7 +110,7 @@ class Registration:
         refiner, (visible, modes) = self.refiner, self._modes
         (moved,) = move_known(given[None], begun[None], device=refiner.device)
         seen = np.isfinite(moved) & np.isfinite(self.image)
-        slope, offset = np.polyfit(moved[seen].astype(np.float64), self.image[seen].astype(np.float64), 1)
+        slope, offset = _contrast(moved[seen], self.image[seen])
         frame = (slope * given + offset).astype(np.float32)[None]
         turn = affine(begun)
         rest = turn + refiner.basis.smoothed(begun - turn)
@@ -129,6 +131,14 @@ class Registration:
         (bend,) = motion.total().astype(np.float32)
         (moved,) = move_known(given[None], bend[None], device=refiner.device)
         return Anchor(bend, error, 1 - likeness(moved, self.image))
+
+
+def _contrast(one: np.ndarray, other: np.ndarray) -> tuple[float, float]:
+    """Slope and offset of the line on which values of `other` lie over those of `one`, both (n,)."""
+    if not (one != one[:1]).any():
+        return 1.0, 0.0
+    slope, offset = np.polyfit(one.astype(np.float64), other.astype(np.float64), 1)
+    return slope, offset
 
 
 def affine(bend: np.ndarray) -> np.ndarray:

@@ -22,6 +22,7 @@ from moco_dl.parallel import Workers, workers_first
 from moco_dl.plan import APART, Plan
 from moco_dl.preparation import Preparation
 from moco_dl.room import frames_in
+from moco_dl.samples import refuse_extremes, without_infinite
 from moco_dl.scan import straightened
 from moco_dl.survey import Survey
 
@@ -119,9 +120,11 @@ def checked_reference(reference: np.ndarray, movie: Movie) -> np.ndarray:
         )
     if reference.dtype.kind not in "iuf":
         raise NrcorrectError(f"reference has pixels of type {reference.dtype}; wanted real numbers")
+    reference = without_infinite(reference)
     finite = reference[np.isfinite(reference)]
     if finite.size == 0 or finite.min() == finite.max():
         raise NrcorrectError("reference is empty or constant; wanted an image of the field of view")
+    refuse_extremes(reference[None], "reference")
     (found,) = blanked(reference[None].astype(np.float32))
     found[filled_corners(found)] = np.nan
     if (known := np.isfinite(found).sum()) < SMALLEST**2 / 2:

@@ -178,6 +178,7 @@ class Difference:
             square -= _total(flash * (2 * sums[:, ACTIVE] - flash * pattern))
             sums.addcmul_((flash * share)[:, None], view.pattern, value=-1)
         misfit = (square / _total(pixels).clamp_min(1)).clamp_min(0)
+        misfit = torch.where(gain < DARK, misfit.clamp_min(1 / gain), misfit)  # so noisy it is at least
         doubt = misfit * torch.where(gain < DARK, 1.0, gain.clamp_max(1.0))
         return sums[:, 1:3] * self._trust(sums[:, 0])[:, None], misfit, doubt, share
 

@@ -13,6 +13,7 @@ LASTING = (1.0, 1.4, 2.0, 2.8, 4.0, 5.6, 8.0, 16.0)
 ANEW = 0.01  # frames: stands for motion that is new in each
 LONGEST = 10  # frames that are looked at together
 LASTS = 0.3  # share of the noise that is taken to last, to begin with
+LEAST = 1e-3  # size of motion, to begin with
 UPDATES = 30  # of the shares
 FASTER = 1.5  # power of an update: below 2 they still settle (Badeau, Bertin and Vincent, IEEE TNN 21, 2010)
 QUIET = 0.01  # of the noise that was expected: frames that are all alike show none
@@ -54,6 +55,9 @@ def measure_durations(effects: np.ndarray, pieces: np.ndarray, *, moves: bool = 
     too, but tells nothing: other things look like that as well. `moves`: it is known that there is motion.
     """
     count, length, modes = pieces.shape
+    if not modes:  # nothing is seen
+        times = LASTING if length > 1 else (ANEW,)
+        return Durations(times, np.full((len(effects), len(times)), LEAST), np.zeros(len(times)), moves)
     times = (*LASTING, ANEW) if length > 1 else (ANEW,)
     seen = np.moveaxis(pieces, 2, 0)
     seen = seen.mT @ seen / count  # (k, length, length)
@@ -76,7 +80,7 @@ def _most_likely(
     modes, length, _ = seen.shape
     apart = np.abs(np.subtract.outer(np.arange(length), np.arange(length)))
     between = np.moveaxis(correlations(apart, times), -1, 0).reshape(len(times), -1)
-    size = max((np.trace(seen, axis1=1, axis2=2) / length - 1).sum(), 1e-3) / (effects.sum() + 1e-30)
+    size = max((np.trace(seen, axis1=1, axis2=2) / length - 1).sum(), LEAST) / (effects.sum() + 1e-30)
     shares = np.full((len(effects), len(times)), size / len(times))
     noise = np.append(np.full(len(times) - 1, LASTS / len(times)), 1 - LASTS)
     noise[-2:-1] = 0  # what lasts longest is not activity

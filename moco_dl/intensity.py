@@ -34,11 +34,15 @@ def _standardised(values: Tensor, known: Tensor, count: Tensor) -> tuple[Tensor,
 
 
 def counts(values: Tensor, dtype: np.dtype) -> Tensor:
-    """`values` as they are stored as `dtype`, if that is one of integers: rounded and clipped, 0 for NaN.
+    """`values` as they are stored as `dtype`: clipped, and of integers rounded, 0 for NaN.
 
-    So they never wrap. 32-bit integers need float64 values: float32 cannot hold their limits.
+    So they never wrap, and none becomes infinite. 32-bit integers need float64 values: float32 cannot hold
+    their limits.
     """
     if dtype.kind == "f":
-        return values
+        most = float(np.finfo(dtype).max)
+        if most >= torch.finfo(values.dtype).max:
+            return values
+        return torch.where(torch.isfinite(values), values.clamp(-most, most), values)
     limits = np.iinfo(dtype)
     return values.nan_to_num(0.0).round_().clamp_(limits.min, limits.max)

@@ -69,7 +69,10 @@ def centred(motion: np.ndarray) -> np.ndarray:
 
 
 def seed(samples: Samples, *, count: int = 20) -> np.ndarray:
-    """Mean of the sample that agrees best with others and of the `count` it agrees with, (H, W) float32."""
+    """Mean of the sample that agrees best with others and of the `count` it agrees with, (H, W) float32.
+
+    NaN where none of these has data.
+    """
     small = np.concatenate([_thumbnails(frames) for frames in samples.chunks()]).reshape(len(samples), -1)
     small = small - small.mean(axis=1, keepdims=True)
     small /= np.maximum(np.linalg.norm(small, axis=1, keepdims=True), 1e-6)
@@ -77,7 +80,10 @@ def seed(samples: Samples, *, count: int = 20) -> np.ndarray:
     order = np.sort(likeness, axis=1)[:, ::-1]
     centre = order[:, : count + 1].mean(axis=1).argmax()
     best = np.sort(np.argsort(-likeness[centre], kind="stable")[: count + 1])
-    return np.nan_to_num(samples[best].astype(np.float32)).mean(axis=0)
+    chosen = samples[best].astype(np.float32)
+    known = np.isfinite(chosen)
+    total, count = np.where(known, chosen, 0).sum(axis=0), known.sum(axis=0)
+    return np.divide(total, count, where=count > 0, out=np.full_like(total, np.nan))
 
 
 def summed(samples: Samples, motion: np.ndarray, move: Move) -> tuple[np.ndarray, np.ndarray]:
@@ -91,13 +97,16 @@ def summed(samples: Samples, motion: np.ndarray, move: Move) -> tuple[np.ndarray
 
 
 def _thumbnails(frames: np.ndarray) -> np.ndarray:
-    """Frames averaged down to about 64 pixels a side, float32."""
+    """Frames averaged down to about 64 pixels a side, float32; what has no data is as bright as what has."""
     by, bx = (max(1, size // 64) for size in frames.shape[1:])
     height, width = frames.shape[1] // by, frames.shape[2] // bx
     small = np.empty((len(frames), height, width), np.float32)
     for image, frame in zip(small, frames, strict=True):
         cut = frame[: height * by, : width * bx].astype(np.float32)
-        image[...] = np.nan_to_num(cut, copy=False).reshape(height, by, width, bx).mean(axis=(1, 3))
+        known = np.isfinite(cut)
+        if not known.all():
+            cut = np.where(known, cut, cut[known].mean() if known.any() else 0)
+        image[...] = cut.reshape(height, by, width, bx).mean(axis=(1, 3))
     return small
 
 

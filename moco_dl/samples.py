@@ -152,22 +152,25 @@ def draw_samples(
     NrcorrectError if no frame is usable, or if values are too small or too large.
     """
     numbers, which = np.concatenate(runs), np.repeat(np.arange(len(runs)), [len(run) for run in runs])
-    large, small, cleared = None, None, cleared or (lambda frames: frames)
+    large, small = None, None
+
+    def known(frames: np.ndarray) -> np.ndarray:
+        return without_infinite(frames if cleared is None else cleared(frames))
 
     def parts() -> Iterator[tuple[np.ndarray, np.ndarray]]:
         nonlocal large, small
         for places in chunks(np.arange(len(numbers))):
             frames = read(numbers[places].tolist())
             if large is None:
-                first = cleared(frames[:1])
+                first = known(frames[:1])
                 large = _room(min(-(-kept // CHUNK) * CHUNK, len(numbers)), first)
                 small = shrunk and _room(len(numbers), shrunk(first))
             yield places, frames
 
     def look(part: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
         places, frames = part
-        good, frames = usable(frames), cleared(frames)
-        _refuse_extremes(frames[good])
+        good, frames = usable(frames), known(frames)
+        refuse_extremes(frames[good])
         if places[0] < len(large):
             large[places] = frames
         if small is not None:
@@ -179,9 +182,15 @@ def draw_samples(
         raise NrcorrectError("no usable frame to build a reference from: all are empty, constant or saturated")
     if not good.all():
         large, small = large[good[: len(large)]], small if small is None else small[good]
-    frames = Frames(large, numbers[good], lambda numbers: cleared(read(numbers)))
+    frames = Frames(large, numbers[good], lambda numbers: known(read(numbers)))
     samples = Samples(frames, np.arange(good.sum()), which[good], numbers[good])
     return samples, samples if small is None else replace(samples, frames=small)
+
+
+def without_infinite(frames: np.ndarray) -> np.ndarray:
+    """Frames with NaN for what is infinite."""
+    infinite = np.isinf(frames) if frames.dtype.kind == "f" else np.zeros(0, bool)
+    return np.where(infinite, np.nan, frames) if infinite.any() else frames
 
 
 def _room(count: int, like: np.ndarray) -> np.ndarray:
@@ -189,14 +198,17 @@ def _room(count: int, like: np.ndarray) -> np.ndarray:
     return np.empty((count, *like.shape[1:]), like.dtype)
 
 
-def _refuse_extremes(frames: np.ndarray) -> None:
-    if frames.dtype.kind != "f" or not len(frames):
+def refuse_extremes(frames: np.ndarray, what: str = "movie") -> None:
+    """Raise NrcorrectError if values of frames (n, H, W), of `what` is named, are too small or too large."""
+    if frames.dtype.kind != "f":
         return
-    spread = max(float(np.nanstd(frame.astype(np.float64), where=np.isfinite(frame))) for frame in frames)
+    finite = (frame[np.isfinite(frame)] for frame in frames)
+    with np.errstate(over="ignore"):
+        spread = max((float(values.std(dtype=np.float64)) for values in finite if len(values)), default=1.0)
     if not SPREAD[0] <= spread <= SPREAD[1]:
         raise NrcorrectError(
             f"pixel values vary by {spread:.0e}; wanted between {SPREAD[0]:.0e} and {SPREAD[1]:.0e}:"
-            " multiply the movie by a constant"
+            f" multiply the {what} by a constant"
         )
 
 

@@ -21,6 +21,7 @@ from moco_dl.walk import Walk
 
 GLANCED = 32  # samples, that show whether the view has a dark surround
 PASSES = 8  # in which specks are looked for: without the clearest ones, others are seen
+LEFT = 0.5  # of what is seen: specks that leave less are none
 KEPT = 25 * 2**20  # bytes of sampled frames that are kept in memory; all, if others would be read with each
 
 
@@ -75,9 +76,10 @@ class Sampling:
         rigid = rigidly(small)
         for _ in range(PASSES):
             specks = fixed_specks(small.only(rigid.some), rigid.shifts, rigid.reference, self.factor)
-            if specks is None:
+            without = edges if specks is None else self._hiding(edges, specks)
+            if without is edges or 1 - without.share < LEFT * (1 - edges.share):
                 break
-            edges = self._hiding(edges, specks)
+            edges = without
             samples, small = self._with(edges, offset)
             rigid = rigidly(small)
         return Drawn(samples, small, rigid, edges, surround is not None, offset)

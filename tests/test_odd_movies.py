@@ -1,0 +1,49 @@
+"""Movies that nobody wants to record, but that some tool writes."""
+
+import numpy as np
+import pytest
+
+import moco_dl
+from moco_dl.errors import NrcorrectError
+
+
+@pytest.fixture
+def frames(known_movie):
+    """(12, 96, 112) float32"""
+    return known_movie[0][:12].astype(np.float32)
+
+
+def without_some(frames, value=np.nan, share=0.5):
+    return np.where(np.random.default_rng(0).random(frames.shape) < share, np.float32(value), frames)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 12])
+@pytest.mark.parametrize("given", [False, True])
+def test_pixels_that_are_missing_here_and_there(frames, count, given):
+    result = moco_dl.correct(without_some(frames[:count]), frames[0] if given else None)
+    assert np.isfinite(result.fields[:]).all() and np.abs(result.fields[:]).max() < 15
+
+
+def test_infinite_pixels_are_missing_ones(frames):
+    missing, infinite = (without_some(frames, value, 0.01) for value in (np.nan, np.inf))
+    found = [moco_dl.correct(movie, movie[0]).fields[:] for movie in (missing, infinite)]
+    np.testing.assert_array_equal(*found)
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e30])
+def test_references_of_extreme_size_are_refused(frames, scale):
+    with pytest.raises(NrcorrectError, match="multiply the reference by a constant"):
+        moco_dl.correct(frames, frames[0] * np.float32(scale))
+
+
+def test_no_pixel_becomes_infinite(frames):
+    bright = np.minimum(frames * (2 * 65504 / frames.max()), 65504).astype(np.float16)
+    assert np.isfinite(moco_dl.correct(bright).corrected).all()
+
+
+def test_blank_frames_of_a_masked_view(frames):
+    y, x = np.ogrid[:96, :112]
+    frames[::4] = 2000
+    frames[:, np.hypot(y - 48, x - 56) > 44] = 7
+    result = moco_dl.correct(frames)
+    assert np.isfinite(result.fields[:]).all()
