@@ -164,6 +164,17 @@ def test_a_frame_of_little_light_is_not_doubtful_but_another_scene_is(scene):
     assert (doubt[:3] < 0.6 * DOUBTFUL * usual).all() and doubt[3] > DOUBTFUL * usual
 
 
+def test_frames_that_show_nothing_are_doubtful_even_if_few_pixels_are_known():
+    """What the others would have added to the misfit is not known then."""
+    rng = np.random.default_rng(5)
+    image = (10 + 70 * gaussian_filter(rng.standard_normal((32, 32)), 2)).astype(np.float32)
+    refiner = Refiner(Template(image, np.full(image.shape, 4, np.float32)))
+    known = torch.from_numpy((rng.random((500, *image.shape)) > 0.85).astype(np.float32))
+    frames = known * (10 + 0.1 * torch.from_numpy(rng.standard_normal(known.shape)).float())
+    _, _, doubt, _ = refiner.difference(frames, known)
+    assert (doubt > DOUBTFUL).all()
+
+
 def test_stripes_along_rows_are_not_motion(scene, refiner):
     stripes = torch.randn(len(scene), 1, generator=torch.Generator().manual_seed(0))
     assert size(solve(refiner, scene + stripes)) < 0.02
