@@ -13,9 +13,8 @@ from moco_dl.errors import NrcorrectError
 from moco_dl.evaluation import Verdict
 from moco_dl.evaluation.evaluator import Evaluator
 from moco_dl.evaluation.motion_table import write_motion_table
-from moco_dl.evaluation.watch import Watch
+from moco_dl.evaluation.watch import Watch, left_out
 from moco_dl.fields import create_fields, load_fields
-from moco_dl.inplace import within
 from moco_dl.movie import WHOLE, Movie, Part, Progress
 from moco_dl.network import STRIDE
 from moco_dl.output import SUFFIXES, create_movie, movie_format, refuse_ending, refuse_existing, staged
@@ -130,10 +129,10 @@ def correct_file(
 
 def _watch(job: Job, movie: Movie, found: Plan) -> Watch | Evaluator | None:
     about = movie.shape, found.reference, STRIDE
-    left_out = within(found.edges.hidden, found.reach) if found.edges.share else None
+    hidden = left_out(found.edges.hidden, found.reach) if found.edges.share else None
     if job.page is not None:
-        return Evaluator(*about, left_out=left_out)
-    return Watch(*about, left_out) if job.table is not None else None
+        return Evaluator(*about, left_out=hidden)
+    return Watch(*about, hidden) if job.table is not None else None
 
 
 def _conclude(job: Job, part: dict[Path, Path], watch: Watch | Evaluator, about: dict) -> Verdict | None:

@@ -152,24 +152,21 @@ def draw_samples(
     NrcorrectError if no frame is usable, or if values are too small or too large.
     """
     numbers, which = np.concatenate(runs), np.repeat(np.arange(len(runs)), [len(run) for run in runs])
-    large, small = None, None
-
-    def known(frames: np.ndarray) -> np.ndarray:
-        return without_infinite(frames if cleared is None else cleared(frames))
+    large, small, cleared = None, None, cleared or (lambda frames: frames)
 
     def parts() -> Iterator[tuple[np.ndarray, np.ndarray]]:
         nonlocal large, small
         for places in chunks(np.arange(len(numbers))):
             frames = read(numbers[places].tolist())
             if large is None:
-                first = known(frames[:1])
+                first = cleared(frames[:1])
                 large = _room(min(-(-kept // CHUNK) * CHUNK, len(numbers)), first)
                 small = shrunk and _room(len(numbers), shrunk(first))
             yield places, frames
 
     def look(part: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
         places, frames = part
-        good, frames = usable(frames), known(frames)
+        good, frames = usable(frames), cleared(frames)
         refuse_extremes(frames[good])
         if places[0] < len(large):
             large[places] = frames
@@ -182,7 +179,7 @@ def draw_samples(
         raise NrcorrectError("no usable frame to build a reference from: all are empty, constant or saturated")
     if not good.all():
         large, small = large[good[: len(large)]], small if small is None else small[good]
-    frames = Frames(large, numbers[good], lambda numbers: known(read(numbers)))
+    frames = Frames(large, numbers[good], lambda numbers: cleared(read(numbers)))
     samples = Samples(frames, np.arange(good.sum()), which[good], numbers[good])
     return samples, samples if small is None else replace(samples, frames=small)
 

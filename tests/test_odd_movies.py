@@ -5,6 +5,7 @@ import pytest
 
 import moco_dl
 from moco_dl.errors import NrcorrectError
+from moco_dl.evaluation.watch import left_out
 
 
 @pytest.fixture
@@ -47,3 +48,17 @@ def test_blank_frames_of_a_masked_view(frames):
     frames[:, np.hypot(y - 48, x - 56) > 44] = 7
     result = moco_dl.correct(frames)
     assert np.isfinite(result.fields[:]).all()
+
+
+def test_what_is_evaluated_of_frames_that_are_mostly_hidden():
+    hidden = np.ones((40, 50), bool)
+    hidden[10:30, 10:40] = False
+    assert left_out(hidden, 4).sum() == hidden.size - 12 * 22
+    assert left_out(hidden, 9) is None and left_out(~hidden & hidden, 9) is None  # then, all of it
+
+
+@pytest.mark.parametrize("seed", [215, 221, 292, 743])
+def test_an_image_that_nothing_holds_stays_where_it_is(seed):
+    """One frame tells nothing of noise, and a few bright pixels nothing of a field."""
+    frame = (255 * np.random.default_rng(seed).random((21, 17)) ** 40).astype(np.uint8)
+    assert np.abs(moco_dl.correct(frame[None], frame).fields[:]).max() < 2

@@ -31,7 +31,8 @@ def correlations(frames: np.ndarray, image: np.ndarray) -> np.ndarray:
     part = inner(image.shape)
     a, b = frames[(..., *part)].astype(np.float32), image[part].astype(np.float32)
     # Decided frame by frame: a frame's value must not depend on what others beside it lack.
-    finite = np.isfinite(a.sum(axis=(1, 2))) if frames.dtype.kind == "f" else np.ones(len(a), bool)
+    with np.errstate(invalid="ignore"):
+        finite = np.isfinite(a.sum(axis=(1, 2))) if frames.dtype.kind == "f" else np.ones(len(a), bool)
     whole = finite & np.isfinite(b.sum())
     found = np.full(len(a), np.nan)
     for i in np.flatnonzero(~whole):

@@ -8,9 +8,17 @@ from moco_dl.batch import DOUBTFUL, Motion
 from moco_dl.evaluation.flags import drops, jumps
 from moco_dl.evaluation.metrics import correlations, has_data, interpolated, jacobian, lengths
 from moco_dl.evaluation.results import Traces
+from moco_dl.inplace import within
 from moco_dl.samples import why_unusable
 
+LEAST_COMPARED = 0.1  # of a frame: if less shows tissue at any time, all of it is
 OF_FIELDS = ("dy", "dx", "nonrigid_mean", "nonrigid_max", "folded", "interpolated", "misfit")
+
+
+def left_out(hidden: np.ndarray, reach: int) -> np.ndarray | None:
+    """(H, W) bool: where frames, moved by up to `reach` px, may show what is `hidden`: it is not compared."""
+    found = within(hidden, reach)
+    return found if 0 < found.mean() <= 1 - LEAST_COMPARED else None
 
 
 @dataclass(frozen=True)
