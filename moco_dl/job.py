@@ -65,7 +65,7 @@ def plan(
     the movies, or `out` ends like a file of another kind.
     """
     if out is not None:
-        refuse_ending(out, [*SUFFIXES, *(movie.suffix.lower() for movie in movies)])
+        refuse_ending(out, dict.fromkeys([*SUFFIXES, *(movie.suffix.lower() for movie in movies)]))
     jobs, more = [], tuple(movies[1:]) if join else ()
     for movie in movies[:1] if join else movies:
         folder = outdir or movie.parent

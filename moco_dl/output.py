@@ -166,7 +166,9 @@ def refuse_ending(path: Path, endings: Iterable[str] = SUFFIXES, *, otherwise: s
     What begins with a digit is no ending (`power_2.5mW`).
     """
     if path.suffix[1:2].isalpha() and path.suffix.lower() not in endings:
-        raise NrcorrectError(f"{path}: ends in {path.suffix!r}; wanted {', '.join(endings)}{otherwise}")
+        raise NrcorrectError(
+            f"{path}: ends in {path.suffix!r}; wanted {', '.join(filter(None, endings))}{otherwise}"
+        )
 
 
 def movie_format(path: Path, default: str) -> str:

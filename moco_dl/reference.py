@@ -82,8 +82,8 @@ def seed(samples: Samples, *, count: int = 20) -> np.ndarray:
     best = np.sort(np.argsort(-likeness[centre], kind="stable")[: count + 1])
     chosen = samples[best].astype(np.float32)
     known = np.isfinite(chosen)
-    total, count = np.where(known, chosen, 0).sum(axis=0), known.sum(axis=0)
-    return np.divide(total, count, where=count > 0, out=np.full_like(total, np.nan))
+    total, times = np.where(known, chosen, 0).sum(axis=0), known.sum(axis=0)
+    return np.divide(total, times, where=times > 0, out=np.full_like(total, np.nan))
 
 
 def summed(samples: Samples, motion: np.ndarray, move: Move) -> tuple[np.ndarray, np.ndarray]:
