@@ -46,6 +46,7 @@ class Job:
         return [path for path in paths if path is not None]
 
 
+PLAIN = {".mat": ".h5", ".nwb": ".h5"}  # what is more than HDF5, and what is written instead
 NAMES = {"fields": "fields.h5", "table": "motion.csv", "page": "report.html", "picture": "report.png"}
 
 
@@ -60,16 +61,20 @@ def plan(
 ) -> list[Job]:
     """Jobs for `movies`: NAME_corrected.EXT and `kinds` beside each, in `outdir`, or named after `out`.
 
+    EXT is that of the movie, see PLAIN.
+
     `kinds` are keys of NAMES. With `join`, the movies are files of one recording, and there is one job, named
     after the first of them. Raises NrcorrectError if two movies would have the same output, an output is one of
     the movies, or `out` ends like a file of another kind.
     """
     if out is not None:
-        refuse_ending(out, dict.fromkeys([*SUFFIXES, *(movie.suffix.lower() for movie in movies)]))
+        alike = (movie.suffix.lower() for movie in movies)
+        refuse_ending(out, dict.fromkeys([*SUFFIXES, *(ending for ending in alike if ending not in PLAIN)]))
     jobs, more = [], tuple(movies[1:]) if join else ()
     for movie in movies[:1] if join else movies:
         folder = outdir or movie.parent
-        corrected = out or folder / f"{movie.stem}_corrected{movie.suffix}"
+        ending = PLAIN.get(movie.suffix.lower(), movie.suffix)
+        corrected = out or folder / f"{movie.stem}_corrected{ending}"
         stem = corrected.stem if out else movie.stem
         beside = {kind: corrected.parent / f"{stem}_{NAMES[kind]}" for kind in kinds}
         jobs.append(Job(movie, corrected, **beside, more=more, **options))

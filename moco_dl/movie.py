@@ -72,20 +72,20 @@ def open_movie(path: Path, part: Part = WHOLE, *, image: bool = False) -> Movie:
         raise NrcorrectError(f"{path}: is a directory; name the movies in it, e.g. {path}/*.tif") from error
     except OSError as error:
         raise NrcorrectError(f"{path}: cannot read: {error.strerror or error}") from error
-    from moco_dl.hdf5 import Hdf5Movie  # here, because the formats build on this file
+    from moco_dl.hdf5 import Hdf5Movie, is_hdf5  # here, because the formats build on this file
     from moco_dl.tiff import TiffMovie
 
     if not magic:
         raise NrcorrectError(f"{path}: the file is empty; wanted a TIFF or HDF5 movie")
-    if magic == b"\x89HDF\r\n\x1a\n":
-        for name, turn in part.turns.items():
-            if turn is not None:
-                raise NrcorrectError(f"{path}: --{name} is for TIFF; this is HDF5: choose a dataset, --dataset")
-        return Hdf5Movie(path, part.dataset)
     if magic[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
         if part.dataset is not None:
             raise NrcorrectError(f"{path}: --dataset {part.dataset} is for HDF5; this is a TIFF: leave it out")
         return TiffMovie(path, part.turns, image=image)
+    if is_hdf5(path, magic):
+        for name, turn in part.turns.items():
+            if turn is not None:
+                raise NrcorrectError(f"{path}: --{name} is for TIFF; this is HDF5: choose a dataset, --dataset")
+        return Hdf5Movie(path, part.dataset)
     raise NrcorrectError(f"{path}: neither TIFF nor HDF5; convert the movie to one of them")
 
 

@@ -184,6 +184,16 @@ def test_name_without_an_ending_or_with_that_of_the_input(tmp_path, movie_file, 
     assert tifffile.imread(tmp_path / name).shape == tifffile.imread(movie).shape
 
 
+def test_result_of_a_matlab_file_is_plain_hdf5(tmp_path, known_movie):
+    with h5py.File(tmp_path / "m.mat", "w", userblock_size=512) as file:
+        file["Y"] = known_movie[0][:9]
+    result = run("correct", tmp_path / "m.mat", "--rigid-only")
+    assert result.stdout.split("\t")[0] == str(tmp_path / "m_corrected.h5")
+    with h5py.File(tmp_path / "m_corrected.h5") as file:
+        assert file["mov"].shape == known_movie[0][:9].shape
+    assert "wanted .tif" in run("correct", tmp_path / "m.mat", "-o", tmp_path / "a.mat", code=2).stderr
+
+
 def test_help_and_version_do_not_import_torch():
     for option in ("--help", "--version"):
         code = f"import sys; from moco_dl.cli import main; main(['{option}'], standalone_mode=False)"

@@ -83,6 +83,15 @@ def shape_of(path, dataset=None):
         return movie.shape
 
 
+def test_hdf5_behind_something_else(tmp_path):
+    """As MATLAB writes it (MAT files 7.3)."""
+    with h5py.File(tmp_path / "m.mat", "w", userblock_size=512) as file:
+        file["Y"] = frames()
+    with (tmp_path / "m.mat").open("r+b") as file:
+        file.write(b"MATLAB 7.3 MAT-file, Platform: GLNXA64")
+    check(tmp_path / "m.mat", frames())
+
+
 def test_hdf5_dataset_by_name_then_by_size(tmp_path):
     path = tmp_path / "m.h5"
     with h5py.File(path, "w") as file:
