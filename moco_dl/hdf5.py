@@ -1,6 +1,7 @@
 """HDF5 movies."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import h5py
@@ -16,6 +17,17 @@ SIGNATURE = b"\x89HDF\r\n\x1a\n"
 def is_hdf5(path: Path, magic: bytes) -> bool:
     """Whether the file, which begins with `magic`, is HDF5; something else may come first, as in MATLAB's."""
     return magic == SIGNATURE or h5py.is_hdf5(path)
+
+
+def _missing_filters(dataset: h5py.Dataset) -> list[str]:
+    """What the dataset is compressed with that cannot be undone, even with hdf5plugin, if that is installed."""
+    plan = dataset.id.get_create_plist()
+    filters = [plan.get_filter(i) for i in range(plan.get_nfilters())]
+    if not all(h5py.h5z.filter_avail(number) for number, *_ in filters):
+        with suppress(ImportError):
+            import hdf5plugin  # noqa: F401 (it makes its filters known)
+    lacking = ((number, name) for number, *_, name in filters if not h5py.h5z.filter_avail(number))
+    return [name.decode(errors="replace").split(";")[0] or f"filter {number}" for number, name in lacking]
 
 
 class Hdf5Movie:
@@ -40,6 +52,11 @@ class Hdf5Movie:
                 f"{self.path}: no dataset {key!r}; found {self._listing()}; choose one with --dataset"
             )
         check_movie(f"{self.path}: {key}", found.shape, found.dtype)
+        if missing := _missing_filters(found):
+            raise NrcorrectError(
+                f"{self.path}: {key} is compressed with {', '.join(missing)}, which the HDF5 library lacks;"
+                " pip install hdf5plugin"
+            )
         self._data = found
         self.shape, self.dtype = found.shape, found.dtype.newbyteorder("=")
         self.frames_apart = found.chunks is None or found.chunks[0] == 1

@@ -1,3 +1,4 @@
+import sys
 from contextlib import closing
 
 import h5py
@@ -90,6 +91,34 @@ def test_hdf5_behind_something_else(tmp_path):
     with (tmp_path / "m.mat").open("r+b") as file:
         file.write(b"MATLAB 7.3 MAT-file, Platform: GLNXA64")
     check(tmp_path / "m.mat", frames())
+
+
+@pytest.fixture
+def compressed(tmp_path):
+    """A file with a filter that is private, so that no library has it."""
+    plan = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    plan.set_chunk((1, 20, 24))
+    plan.set_filter(32767, h5py.h5z.FLAG_OPTIONAL)
+    with h5py.File(tmp_path / "m.h5", "w") as file:
+        space = h5py.h5s.create_simple((7, 20, 24))
+        data = h5py.h5d.create(file.id, b"mov", h5py.h5t.NATIVE_UINT16, space, plan)
+        for t, frame in enumerate(frames()):
+            data.write_direct_chunk((t, 0, 0), frame.tobytes())
+    return tmp_path / "m.h5"
+
+
+def test_compression_that_the_library_lacks(compressed):
+    with pytest.raises(NrcorrectError, match=r"mov is compressed with filter 32767.*pip install hdf5plugin"):
+        open_movie(compressed)
+
+
+def test_compression_that_a_plugin_knows(compressed, monkeypatch):
+    monkeypatch.setattr(h5py.h5z, "filter_avail", lambda number: False)
+    knows_all = "import h5py\nh5py.h5z.filter_avail = lambda number: True\n"
+    (compressed.parent / "hdf5plugin.py").write_text(knows_all)
+    monkeypatch.syspath_prepend(compressed.parent)
+    monkeypatch.delitem(sys.modules, "hdf5plugin", raising=False)
+    open_movie(compressed).close()
 
 
 def test_hdf5_dataset_by_name_then_by_size(tmp_path):
