@@ -30,8 +30,14 @@ def _missing_filters(dataset: h5py.Dataset) -> list[str]:
     return [name.decode(errors="replace").split(";")[0] or f"filter {number}" for number, name in lacking]
 
 
+def _axes(dataset: h5py.Dataset) -> tuple[int, ...]:
+    """Which axes are those of a movie: of more than three, those longer than one."""
+    axes = tuple(range(dataset.ndim))
+    return axes if len(axes) <= 3 else tuple(axis for axis in axes if dataset.shape[axis] > 1)
+
+
 class Hdf5Movie:
-    """One 3-D dataset of an HDF5 file."""
+    """One 3-D dataset of an HDF5 file; it may have more axes, of length one."""
 
     format, pixel = "hdf5", None
 
@@ -51,15 +57,17 @@ class Hdf5Movie:
             raise NrcorrectError(
                 f"{self.path}: no dataset {key!r}; found {self._listing()}; choose one with --dataset"
             )
-        check_movie(f"{self.path}: {key}", found.shape, found.dtype)
+        axes = _axes(found)
+        shape = tuple(found.shape[axis] for axis in axes) if len(axes) == 3 else found.shape
+        check_movie(f"{self.path}: {key}", shape, found.dtype)
         if missing := _missing_filters(found):
             raise NrcorrectError(
                 f"{self.path}: {key} is compressed with {', '.join(missing)}, which the HDF5 library lacks;"
                 " pip install hdf5plugin"
             )
-        self._data = found
-        self.shape, self.dtype = found.shape, found.dtype.newbyteorder("=")
-        self.frames_apart = found.chunks is None or found.chunks[0] == 1
+        self._data, self._axes = found, axes
+        self.shape, self.dtype = shape, found.dtype.newbyteorder("=")
+        self.frames_apart = found.chunks is None or found.chunks[axes[0]] == 1
 
     def _datasets(self) -> dict[str, h5py.Dataset]:
         found: dict[str, h5py.Dataset] = {}
@@ -72,7 +80,7 @@ class Hdf5Movie:
         return found
 
     def _guess(self) -> str:
-        movies = {name: item for name, item in self._datasets().items() if item.ndim == 3}
+        movies = {name: item for name, item in self._datasets().items() if len(_axes(item)) == 3}
         if not movies:
             raise NrcorrectError(
                 f"{self.path}: no 3-D dataset; found {self._listing()}; wanted (frames, height, width)"
@@ -87,10 +95,15 @@ class Hdf5Movie:
         first, last = indices[0], indices[-1]
         try:
             if list(indices) == list(range(first, last + 1)):
-                return np.asarray(self._data[first : last + 1], self.dtype)
-            return np.stack([np.asarray(self._data[i], self.dtype) for i in indices])
+                return np.asarray(self._data[self._where(slice(first, last + 1))], self.dtype)
+            return np.stack([np.asarray(self._data[self._where(i)], self.dtype) for i in indices])
         except OSError as error:
             raise NrcorrectError(f"{self.path}: damaged HDF5 ({error}); copy it again") from error
+
+    def _where(self, frames: slice | int) -> tuple[slice | int, ...]:
+        """Index of these frames in the dataset."""
+        which = dict(zip(self._axes, (frames, slice(None), slice(None)), strict=True))
+        return tuple(which.get(axis, 0) for axis in range(self._data.ndim))
 
     def close(self) -> None:
         self._file.close()

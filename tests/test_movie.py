@@ -84,6 +84,15 @@ def shape_of(path, dataset=None):
         return movie.shape
 
 
+@pytest.mark.parametrize("more", [1, (0, 1), (2, 4), (3, 4)])
+def test_hdf5_with_axes_of_length_one(tmp_path, more):
+    """As sima writes it (time, plane, y, x, channel), or what denoises with channels."""
+    with h5py.File(tmp_path / "m.h5", "w") as file:
+        file["rois"] = np.zeros((30, 2, 40, 50))
+        file["imaging"] = np.expand_dims(frames(), more)
+    check(tmp_path / "m.h5", frames())
+
+
 def test_hdf5_behind_something_else(tmp_path):
     """As MATLAB writes it (MAT files 7.3)."""
     with h5py.File(tmp_path / "m.mat", "w", userblock_size=512) as file:
