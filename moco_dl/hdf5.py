@@ -80,7 +80,8 @@ class Hdf5Movie:
         return found
 
     def _guess(self) -> str:
-        movies = {name: item for name, item in self._datasets().items() if len(_axes(item)) == 3}
+        linked = {key: item for key in PREFERRED_KEYS if isinstance(item := self._file.get(key), h5py.Dataset)}
+        movies = {name: item for name, item in (linked | self._datasets()).items() if len(_axes(item)) == 3}
         if not movies:
             raise NrcorrectError(
                 f"{self.path}: no 3-D dataset; found {self._listing()}; wanted (frames, height, width)"

@@ -81,6 +81,12 @@ def test_many_movies_and_one_failure(movie_file, tmp_path):
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == names
 
 
+def test_failures_name_the_movie(movie_file, tmp_path):
+    tifffile.imwrite(tmp_path / "dark.tif", np.zeros((5, 32, 32), np.uint16), photometric="minisblack")
+    stderr = run("correct", tmp_path / "dark.tif", movie_file, code=1).stderr
+    assert f"nrcorrect: {tmp_path / 'dark.tif'}: no usable frame" in stderr and stderr.count("dark.tif") == 2
+
+
 def test_shared_reference(movie_file, tmp_path, known_movie):
     np.save(tmp_path / "ref.npy", known_movie[0].mean(0))
     run("correct", movie_file, "--ref", tmp_path / "ref.npy")

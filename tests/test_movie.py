@@ -93,6 +93,17 @@ def test_hdf5_with_axes_of_length_one(tmp_path, more):
     check(tmp_path / "m.h5", frames())
 
 
+def test_hdf5_link_to_another_file(tmp_path):
+    with h5py.File(tmp_path / "raw.h5", "w") as file:
+        file["x"] = frames()
+    for name, there in (("m", "raw"), ("n", "gone")):
+        with h5py.File(tmp_path / f"{name}.h5", "w") as file:
+            file["mov"] = h5py.ExternalLink(f"{there}.h5", "/x")
+    check(tmp_path / "m.h5", frames())
+    with pytest.raises(NrcorrectError, match="no 3-D dataset"):
+        open_movie(tmp_path / "n.h5")
+
+
 def test_hdf5_behind_something_else(tmp_path):
     """As MATLAB writes it (MAT files 7.3)."""
     with h5py.File(tmp_path / "m.mat", "w", userblock_size=512) as file:

@@ -224,7 +224,8 @@ def _run_all(jobs: list, run: Callable, quiet: bool) -> None:
                 summary = run(job, tidying(progress))
         except NrcorrectError as error:
             failed.append(job.name)
-            click.echo(f"nrcorrect: {error}", err=True)
+            named = any(str(path) in str(error) for path in (job.movie, *job.more, *job.outputs))
+            click.echo(f"nrcorrect: {error}" if named else f"nrcorrect: {job.movie}: {error}", err=True)
             continue
         click.echo("\t".join(str(path) for path in job.outputs))
         if not quiet:
