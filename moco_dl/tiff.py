@@ -1,6 +1,7 @@
 """TIFF movies: plain, BigTIFF, ImageJ, OME, compressed, one page or one series a frame."""
 
 import logging
+import math
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -19,7 +20,7 @@ DECODERS = 4  # threads that decode compressed frames
 
 
 class TiffMovie:
-    """A TIFF movie: the frames of the first series, and of all further series that look the same.
+    """A TIFF movie: the frames of all series that look like the one with most frames, or the first of such.
 
     Of these, `turns` may choose one channel or plane of several. One `image` is a movie if that is said.
     """
@@ -38,13 +39,14 @@ class TiffMovie:
 
     def _inspect(self, turns: Turns, image: bool) -> None:
         with _damage_reported(self.path):
-            alike = [s for s in self._file.series if _looks_like(s, self._file.series[0])]
+            alike, others = _largest(self._file.series)
         first = alike[0]
         self._refuse_other_images(first)
         self._frames = self._chosen(alike, turns)
         self.files = self._other_files() | {self.path.resolve()}
         self.shape = (len(self._frames), *first.shape[-2:])
-        self.dtype, self.pixel = first.dtype.newbyteorder("="), pixel_size(self._file)
+        self.dtype = first.dtype.newbyteorder("=")
+        self.pixel = pixel_size(self._file) if first is self._file.series[0] else None  # not a thumbnail's
         if len(alike) == 1 and len(first.shape) == 2 and not image:
             height, width = first.shape
             raise NrcorrectError(
@@ -53,6 +55,12 @@ class TiffMovie:
             )
         check_movie(str(self.path), self.shape, self.dtype)
         self._refuse_truncated(alike)
+        for series in others:
+            if series.axes[-2:] == "YX" and series.shape[-2:] == first.shape[-2:]:  # no thumbnail
+                raise NrcorrectError(
+                    f"{self.path}: holds frames of several types, {self.dtype} and {series.dtype}; wanted one:"
+                    " save all frames alike"
+                )
 
     def _refuse_other_images(self, series: tifffile.TiffPageSeries) -> None:
         page = series.keyframe
@@ -152,9 +160,19 @@ def _open(file: tifffile.FileHandle) -> Iterator[None]:
         file.close()
 
 
-def _looks_like(series: tifffile.TiffPageSeries, first: tifffile.TiffPageSeries) -> bool:
-    same_axes = series.axes[-2:] == first.axes[-2:]
-    return same_axes and series.shape[-2:] == first.shape[-2:] and series.dtype == first.dtype
+def _largest(
+    series: Sequence[tifffile.TiffPageSeries],
+) -> tuple[list[tifffile.TiffPageSeries], list[tifffile.TiffPageSeries]]:
+    """Those that look alike and have most frames together, and the others."""
+    kinds: dict[tuple, list[tifffile.TiffPageSeries]] = {}
+    for one in series:
+        kinds.setdefault((one.axes[-2:], one.shape[-2:], one.dtype), []).append(one)
+    alike = max(kinds.values(), key=lambda kind: sum(_frames_of(one) for one in kind))
+    return alike, [one for kind in kinds.values() if kind is not alike for one in kind]
+
+
+def _frames_of(series: tifffile.TiffPageSeries) -> int:
+    return math.prod(series.shape[: max(series.axes.find("Y"), 0)])
 
 
 @contextmanager

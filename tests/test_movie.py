@@ -72,6 +72,23 @@ def test_few_frames_are_frames_not_colours(tmp_path, count):
         np.testing.assert_array_equal(movie.read(range(count)), expected)
 
 
+def test_a_thumbnail_is_not_the_movie(tmp_path):
+    with tifffile.TiffWriter(tmp_path / "m.tif") as file:
+        file.write(frames()[0, ::2, ::2], photometric="minisblack")
+        for frame in frames():
+            file.write(frame, photometric="minisblack")
+        file.write(np.zeros((30, 40, 3), np.uint8), photometric="rgb")
+    check(tmp_path / "m.tif", frames())
+
+
+def test_no_frame_is_left_out_because_it_is_of_another_type(tmp_path):
+    with tifffile.TiffWriter(tmp_path / "m.tif") as file:
+        for frame in [*frames(), *frames("uint8")[:3]]:
+            file.write(frame, photometric="minisblack")
+    with pytest.raises(NrcorrectError, match="frames of several types, uint16 and uint8"):
+        open_movie(tmp_path / "m.tif")
+
+
 @pytest.mark.parametrize("dtype", [*DTYPES, ">u2"])
 def test_hdf5(tmp_path, dtype):
     with h5py.File(tmp_path / "m.h5", "w") as file:
