@@ -163,7 +163,9 @@ def _open(file: tifffile.FileHandle) -> Iterator[None]:
 def _largest(
     series: Sequence[tifffile.TiffPageSeries],
 ) -> tuple[list[tifffile.TiffPageSeries], list[tifffile.TiffPageSeries]]:
-    """Those that look alike and have most frames together, and the others."""
+    """Those that look alike and have most frames together, and the others; ValueError if there are none."""
+    if not series:
+        raise ValueError("it holds no image")
     kinds: dict[tuple, list[tifffile.TiffPageSeries]] = {}
     for one in series:
         kinds.setdefault((one.axes[-2:], one.shape[-2:], one.dtype), []).append(one)

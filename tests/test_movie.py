@@ -221,6 +221,7 @@ BAD = {
     "directory": (lambda path: path.mkdir(), "is a directory; name the movies in it"),
     "empty": (lambda path: path.touch(), "file is empty; wanted a TIFF or HDF5"),
     "text": (lambda path: path.write_text("frame,dy,dx\n" * 9), "neither TIFF nor HDF5; convert"),
+    "no page": (lambda path: path.write_bytes(b"II*" + bytes(5)), "it holds no image"),
     "truncated plain": (truncated_plain, "truncated.* copy it again"),
     "truncated single page": (truncated_single_page, "truncated .* copy it again"),
     "truncated compressed": (truncated_compressed, "damaged or truncated TIFF .* copy it again"),
