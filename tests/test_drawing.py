@@ -1,8 +1,10 @@
 """What a report is drawn of: lines, ticks, flags, arrows, colours, small pictures."""
 
+import base64
 import re
 from importlib.resources import files
 
+import imagecodecs
 import numpy as np
 import pytest
 
@@ -105,3 +107,10 @@ def test_text_stands_out(theme):
     for name in colours.keys() - {"paper", "raised", "rule"}:
         dark, light = sorted((luminance(colours[name]), paper))
         assert (light + 0.05) / (dark + 0.05) >= 4.5, name
+
+
+@pytest.mark.parametrize("shape", [(384, 1), (384, 3), (3, 384), (1, 1), (20, 30, 3)])
+def test_pictures_of_noise_come_out_whole(shape):
+    pixels = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+    _, _, encoded = raster.png(pixels).partition("base64,")
+    np.testing.assert_array_equal(imagecodecs.png_decode(base64.b64decode(encoded)).reshape(shape), pixels)

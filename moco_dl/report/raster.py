@@ -61,7 +61,8 @@ def contact_sheet(cells: np.ndarray) -> tuple[np.ndarray, int]:
 
 def png(pixels: np.ndarray) -> str:
     """`pixels` (H, W) or (H, W, 3) uint8, without loss, as a `data:` address."""
-    return _address("png", imagecodecs.png_encode(np.ascontiguousarray(pixels), level=6))
+    room = 2 * (pixels.nbytes + len(pixels)) + 1024  # a byte more a row; left to itself, it takes too little
+    return _address("png", imagecodecs.png_encode(np.ascontiguousarray(pixels), level=6, out=room))
 
 
 def jpeg(pixels: np.ndarray, quality: int = 75) -> str:
