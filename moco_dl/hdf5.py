@@ -11,12 +11,6 @@ from moco_dl.errors import NrcorrectError
 from moco_dl.movie import check_movie, closed_on_error
 
 PREFERRED_KEYS = ("mov", "data")
-SIGNATURE = b"\x89HDF\r\n\x1a\n"
-
-
-def is_hdf5(path: Path, magic: bytes) -> bool:
-    """Whether the file, which begins with `magic`, is HDF5; something else may come first, as in MATLAB's."""
-    return magic == SIGNATURE or h5py.is_hdf5(path)
 
 
 def _missing_filters(dataset: h5py.Dataset) -> list[str]:

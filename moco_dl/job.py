@@ -13,7 +13,7 @@ from moco_dl.errors import NrcorrectError
 from moco_dl.evaluation import Verdict
 from moco_dl.evaluation.evaluator import Evaluator
 from moco_dl.evaluation.motion_table import write_motion_table
-from moco_dl.evaluation.watch import Watch, left_out
+from moco_dl.evaluation.watch import Watch, not_compared
 from moco_dl.fields import create_fields, load_fields
 from moco_dl.movie import WHOLE, Movie, Part, Progress
 from moco_dl.network import STRIDE
@@ -68,18 +68,21 @@ def plan(
     the movies, or `out` ends like a file of another kind.
     """
     if out is not None:
-        alike = (movie.suffix.lower() for movie in movies)
-        refuse_ending(out, dict.fromkeys([*SUFFIXES, *(ending for ending in alike if ending not in PLAIN)]))
+        refuse_ending(out, dict.fromkeys([*SUFFIXES, *(_ending(movie).lower() for movie in movies)]))
     jobs, more = [], tuple(movies[1:]) if join else ()
     for movie in movies[:1] if join else movies:
         folder = outdir or movie.parent
-        ending = PLAIN.get(movie.suffix.lower(), movie.suffix)
-        corrected = out or folder / f"{movie.stem}_corrected{ending}"
+        corrected = out or folder / f"{movie.stem}_corrected{_ending(movie)}"
         stem = corrected.stem if out else movie.stem
         beside = {kind: corrected.parent / f"{stem}_{NAMES[kind]}" for kind in kinds}
         jobs.append(Job(movie, corrected, **beside, more=more, **options))
     _refuse_clashes(jobs, {movie.resolve() for movie in movies})
     return jobs
+
+
+def _ending(movie: Path) -> str:
+    """Of what is made of a movie."""
+    return PLAIN.get(movie.suffix.lower(), movie.suffix)
 
 
 def _refuse_clashes(jobs: Sequence[Job], inputs: set[Path]) -> None:
@@ -134,10 +137,10 @@ def correct_file(
 
 def _watch(job: Job, movie: Movie, found: Plan) -> Watch | Evaluator | None:
     about = movie.shape, found.reference, STRIDE
-    hidden = left_out(found.edges.hidden, found.reach) if found.edges.share else None
+    left_out = not_compared(found.edges.hidden, found.reach) if found.edges.share else None
     if job.page is not None:
-        return Evaluator(*about, left_out=hidden)
-    return Watch(*about, hidden) if job.table is not None else None
+        return Evaluator(*about, left_out=left_out)
+    return Watch(*about, left_out) if job.table is not None else None
 
 
 def _conclude(job: Job, part: dict[Path, Path], watch: Watch | Evaluator, about: dict) -> Verdict | None:

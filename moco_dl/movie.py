@@ -72,7 +72,9 @@ def open_movie(path: Path, part: Part = WHOLE, *, image: bool = False) -> Movie:
         raise NrcorrectError(f"{path}: is a directory; name the movies in it, e.g. {path}/*.tif") from error
     except OSError as error:
         raise NrcorrectError(f"{path}: cannot read: {error.strerror or error}") from error
-    from moco_dl.hdf5 import Hdf5Movie, is_hdf5  # here, because the formats build on this file
+    from h5py import is_hdf5
+
+    from moco_dl.hdf5 import Hdf5Movie  # here, because the formats build on this file
     from moco_dl.tiff import TiffMovie
 
     if not magic:
@@ -81,7 +83,7 @@ def open_movie(path: Path, part: Part = WHOLE, *, image: bool = False) -> Movie:
         if part.dataset is not None:
             raise NrcorrectError(f"{path}: --dataset {part.dataset} is for HDF5; this is a TIFF: leave it out")
         return TiffMovie(path, part.turns, image=image)
-    if is_hdf5(path, magic):
+    if is_hdf5(path):  # something else may come first in it, as in MATLAB's files
         for name, turn in part.turns.items():
             if turn is not None:
                 raise NrcorrectError(f"{path}: --{name} is for TIFF; this is HDF5: choose a dataset, --dataset")

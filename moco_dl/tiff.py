@@ -55,12 +55,7 @@ class TiffMovie:
             )
         check_movie(str(self.path), self.shape, self.dtype)
         self._refuse_truncated(alike)
-        for series in others:
-            if series.axes[-2:] == "YX" and series.shape[-2:] == first.shape[-2:]:  # no thumbnail
-                raise NrcorrectError(
-                    f"{self.path}: holds frames of several types, {self.dtype} and {series.dtype}; wanted one:"
-                    " save all frames alike"
-                )
+        self._refuse_other_types(others)
 
     def _refuse_other_images(self, series: tifffile.TiffPageSeries) -> None:
         page = series.keyframe
@@ -111,6 +106,14 @@ class TiffMovie:
                 raise NrcorrectError(
                     f"{self.path}: truncated: {size} bytes, but its frames end at"
                     f" {series.dataoffset + series.nbytes}; copy it again"
+                )
+
+    def _refuse_other_types(self, others: list[tifffile.TiffPageSeries]) -> None:
+        for series in others:
+            if series.axes[-2:] == "YX" and series.shape[-2:] == self.shape[1:]:  # no thumbnail
+                raise NrcorrectError(
+                    f"{self.path}: holds frames of several types, {self.dtype} and {series.dtype}; wanted one:"
+                    " save all frames alike"
                 )
 
     def read(self, indices: Sequence[int]) -> np.ndarray:

@@ -5,7 +5,7 @@ import pytest
 
 import moco_dl
 from moco_dl.errors import NrcorrectError
-from moco_dl.evaluation.watch import left_out
+from moco_dl.evaluation.watch import not_compared
 
 
 @pytest.fixture
@@ -50,11 +50,17 @@ def test_blank_frames_of_a_masked_view(frames):
     assert np.isfinite(result.fields[:]).all()
 
 
+def test_specks_that_would_leave_nothing_are_none(frames, monkeypatch):
+    everywhere = lambda samples, *_: np.ones(samples[np.array([0])].shape[1:], bool)  # noqa: E731
+    monkeypatch.setattr("moco_dl.sampling.fixed_specks", everywhere)
+    assert moco_dl.correct(frames, rigid_only=True).fields.metadata["share_left_out"] == 0
+
+
 def test_what_is_evaluated_of_frames_that_are_mostly_hidden():
     hidden = np.ones((40, 50), bool)
     hidden[10:30, 10:40] = False
-    assert left_out(hidden, 4).sum() == hidden.size - 12 * 22
-    assert left_out(hidden, 9) is None and left_out(~hidden & hidden, 9) is None  # then, all of it
+    assert not_compared(hidden, 4).sum() == hidden.size - 12 * 22
+    assert not_compared(hidden, 9) is None and not_compared(~hidden & hidden, 9) is None  # then, all of it
 
 
 @pytest.mark.parametrize("seed", [215, 221, 292, 743])

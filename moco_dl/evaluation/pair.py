@@ -14,7 +14,7 @@ from moco_dl.evaluation.metrics import sharpness
 from moco_dl.evaluation.moments import evenly
 from moco_dl.evaluation.results import Evaluation
 from moco_dl.evaluation.tally import filled
-from moco_dl.evaluation.watch import left_out
+from moco_dl.evaluation.watch import not_compared
 from moco_dl.fields import Fields
 from moco_dl.movie import ArrayMovie, Movie, Progress
 from moco_dl.parallel import Workers
@@ -68,7 +68,7 @@ def _left_out(fields: Fields | None) -> np.ndarray | None:
     """
     if fields is None or not fields.metadata.get(LEFT_OUT):
         return None
-    return left_out(~np.isfinite(fields.reference), 2 * math.ceil(np.abs(fields.rigid).max()))
+    return not_compared(~np.isfinite(fields.reference), 2 * math.ceil(np.abs(fields.rigid).max()))
 
 
 def paired(

@@ -15,8 +15,8 @@ LEAST_COMPARED = 0.1  # of a frame: if less shows tissue at any time, all of it 
 OF_FIELDS = ("dy", "dx", "nonrigid_mean", "nonrigid_max", "folded", "interpolated", "misfit")
 
 
-def left_out(hidden: np.ndarray, reach: int) -> np.ndarray | None:
-    """(H, W) bool: where frames, moved by up to `reach` px, may show what is `hidden`: it is not compared."""
+def not_compared(hidden: np.ndarray, reach: int) -> np.ndarray | None:
+    """(H, W) bool: where frames, moved by up to `reach` px, may show what is `hidden`; None: compare all."""
     found = within(hidden, reach)
     return found if 0 < found.mean() <= 1 - LEAST_COMPARED else None
 
