@@ -159,28 +159,29 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--frames", type=int, default=200, help="their length [200]")
     add("--photons", type=float, nargs="+", default=[2.0], help="mean photons per pixel [2]")
     add("--seed", type=int, nargs="+", default=[0], help="a movie is made for each [0]")
+    add_tools(parser)
+    options = parser.parse_args(arguments)
+    check_tools(options, parser)
+    check_movies(options, parser)
+    return options
+
+
+def add_tools(parser: argparse.ArgumentParser) -> None:
+    """Add options that say which tools run, and how."""
+    add = parser.add_argument
     add("--tools", nargs="+", metavar="NAME", help="nrcorrect and names of peers [all that are installed]")
     add("--python", default=sys.executable, help="interpreter that has the peers [this one]")
     add("--threads", type=int, default=2, help="processors each tool may use [2]")
     add("--keep", type=Path, metavar="DIR", help="new folder for all movies and outputs [none is kept]")
-    options = parser.parse_args(arguments)
-    check(options, parser)
-    return options
 
 
-def check(options: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
-    """Complete `options`; end with a message if they cannot be followed."""
+def check_tools(options: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
+    """Complete what `add_tools` added; end with a message if it cannot be followed."""
     if options.keep and options.keep.exists():
         parser.error(f"--keep {options.keep}: exists; name a new folder")
     python = shutil.which(options.python)
     if python is None:
         parser.error(f"--python {options.python}: cannot be run; wanted an interpreter that has the peers")
-    options.movies = [folder.resolve() for folder in options.movies]
-    if len({folder.name for folder in options.movies}) < len(options.movies):
-        parser.error("--movies: two folders have the same name; rename one")
-    for folder in options.movies:
-        if not (folder / "movie.tif").exists() or not any((folder / name).exists() for name in TRUTHS):
-            parser.error(f"{folder}: wanted a folder with movie.tif and {' or '.join(TRUTHS)}")
     options.python = str(Path(python).absolute())  # not resolved: a link is what makes a virtual environment
     versions = {"nrcorrect": f"nrcorrect {moco_dl.__version__}"} | installed(options.python)
     options.tools = options.tools or [name for name, version in versions.items() if version]
@@ -189,6 +190,16 @@ def check(options: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
             there = ", ".join(name for name, version in versions.items() if version)
             parser.error(f"{tool}: not a tool, or not installed in {options.python}; there are {there}")
     options.versions = [versions[tool] for tool in options.tools]
+
+
+def check_movies(options: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
+    """Complete `--movies`; end with a message if one is not as it should be."""
+    options.movies = [folder.resolve() for folder in options.movies]
+    if len({folder.name for folder in options.movies}) < len(options.movies):
+        parser.error("--movies: two folders have the same name; rename one")
+    for folder in options.movies:
+        if not (folder / "movie.tif").exists() or not any((folder / name).exists() for name in TRUTHS):
+            parser.error(f"{folder}: wanted a folder with movie.tif and {' or '.join(TRUTHS)}")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -116,6 +116,24 @@ def _patch_field(shifts: np.ndarray, grid: Sequence[int]) -> np.ndarray:
     return -np.moveaxis(shifts.reshape(len(shifts), *grid, 2), -1, 1)
 
 
+def pyflowreg(movie: Path) -> None:
+    """PyFlowReg's variational flow; leaves compensated.TIFF."""
+    import h5py
+    from pyflowreg.motion_correction import OFOptions, compensate_recording
+
+    count, height, width = shape_of(movie)
+    options = {"alpha": 4, "quality_setting": "balanced"}  # as in its demos
+    options |= {"output_path": ".", "output_format": "TIFF", "output_typename": "uint16", "save_w": True}
+    frames = range(min(50, count // 4), min(500, count))  # its default is 50 to 499
+    compensate_recording(OFOptions(input_file=str(movie), reference_frames=list(frames), **options))
+    field = np.lib.format.open_memmap("field.npy", mode="w+", dtype=np.float32, shape=(count, 2, height, width))
+    with h5py.File("w.h5") as found:
+        for start in range(0, count, CHUNK):
+            some = slice(start, start + CHUNK)
+            field[some, 0], field[some, 1] = found["v"][some], found["u"][some]
+    field.flush()
+
+
 @dataclass(frozen=True)
 class Peer:
     module: str  # what must be importable
@@ -144,6 +162,7 @@ PEERS = {
     "jnormcorre": Peer("jnormcorre", ("jnormcorre",), jnormcorre),
     # The package called caiman that pip finds is something else, without this module.
     "caiman": Peer("caiman.motion_correction", ("caiman",), caiman),
+    "pyflowreg": Peer("pyflowreg", ("pyflowreg",), pyflowreg),
     "dis": Peer("cv2", OPENCV, partial(opencv, method="dis", blur=0.0)),
     "farneback": Peer("cv2", OPENCV, partial(opencv, method="farneback", blur=2.0)),
     "skimage": Peer("skimage", ("scikit-image",), skimage),

@@ -1,0 +1,116 @@
+"""Compare tools on real movies, whose motion nobody knows: what moves half of the light must suit the other half.
+
+    python compare_halves.py MOVIE... --python PATH
+
+Each frame is dealt out to two movies of half the light, whose noise is independent. Tools see the first; their
+fields move both. What a tool has followed of the noise in the frames that it saw makes their mean image crisp, but
+no other; and noise that two mean images do not share is no detail of either.
+"""
+
+import argparse
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import tifffile
+from compare_tools import add_tools, check_tools, corrected_by, scratch_folder
+from measure import CommandError, machine, table
+from scipy.ndimage import convolve1d, gaussian_filter, map_coordinates
+
+from moco_dl.movie import open_movie
+
+BORDER = 16  # px left out: what moved in from outside
+SMOOTH = 3.0  # px, over which brightness and noise are averaged
+LEAST = 0.5  # of the first percentile of the noise's variance, that every pixel has
+LEVELS = 60000  # of the values that are written
+HEADER = ("tool", "frames that it saw", "other half", "what both share")
+
+
+def noise_of(frames: np.ndarray) -> tuple[float, float, tuple[float, float]]:
+    """Variance of the noise in frames (T, H, W): what it grows by with brightness, and what it has in the dark.
+
+    And how far noise is correlated between pixels above each other, and beside each other. Second differences
+    along rows, and of these the difference between frames that follow one another, show hardly anything else.
+    """
+    fine = np.diff(np.diff(frames, 2, axis=2), axis=0)
+    variance = np.square(np.median(np.abs(fine), axis=0) / 0.6745) / 12
+    bright = frames.mean(axis=0)[:, 1:-1]
+    slope, dark = np.polyfit(*(gaussian_filter(image, SMOOTH).ravel() for image in (bright, variance)), 1)
+    change = np.diff(frames, axis=0)
+    change -= gaussian_filter(change, (0, SMOOTH, SMOOTH))
+    pairs = ((change[:, 1:], change[:, :-1]), (change[:, :, 1:], change[:, :, :-1]))
+    down, across = (float((one * other).mean() / np.square(change).mean()) for one, other in pairs)
+    return float(slope), float(dark), (max(down, 0.0), max(across, 0.0))
+
+
+def halves(frames: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Two movies (2, T, H, W) uint16 of half the light of frames (T, H, W), whose noise is independent.
+
+    What is Gaussian of variance v, plus and minus noise of the same variance, is independent (Rasines and
+    Young, Biometrika 110, 2023). Photons are taken to be many enough, or read noise large enough, for that.
+    """
+    slope, dark, correlated = noise_of(frames)
+    variance = slope * gaussian_filter(frames, (0, SMOOTH, SMOOTH)) + dark
+    variance = np.maximum(variance, LEAST * np.percentile(variance, 1).clip(0))
+    noise = rng.standard_normal(frames.shape)
+    for axis, share in enumerate(correlated, start=1):
+        noise = convolve1d(noise, [share / 2, 1, share / 2], axis=axis, mode="wrap")
+    noise *= np.sqrt(variance.clip(0)) / noise.std()
+    both = np.stack([frames + noise, frames - noise])
+    both -= both.min()
+    return np.rint(both * (LEVELS / both.max())).astype(np.uint16)
+
+
+def gradients(frames: np.ndarray, field: np.ndarray) -> np.ndarray:
+    """(2, h, w) of the mean image of frames (T, H, W) moved by a field (T, 2, H, W), without the border."""
+    grid, total = np.indices(frames.shape[1:], dtype=np.float32), np.zeros(frames.shape[1:])
+    for frame, displacement in zip(frames, field, strict=True):
+        total += map_coordinates(frame.astype(np.float32), grid + displacement, order=3, mode="nearest")
+    return np.stack(np.gradient(total[BORDER:-BORDER, BORDER:-BORDER] / len(frames)))
+
+
+def results(frames: np.ndarray, scratch: Path, options: argparse.Namespace) -> Iterator[list[str]]:
+    """Rows of the table of one movie (T, H, W), as the tools finish."""
+    seen, other = halves(frames, np.random.default_rng(options.seed))
+    scratch.mkdir(parents=True)
+    movie = scratch / "movie.tif"
+    tifffile.imwrite(movie, seen, photometric="minisblack")
+    still = np.zeros((len(frames), 2, *frames.shape[1:]), np.float32)
+    raw = [gradients(half, still) for half in (seen, other)]
+    for tool in options.tools:
+        folder = scratch / tool
+        folder.mkdir()
+        try:
+            _, field = corrected_by(tool, movie.resolve(), folder, options)
+        except CommandError as error:
+            print(f"{tool} failed: {error}", file=sys.stderr)
+            yield [f"{tool} (failed)", *["-"] * 3]
+            continue
+        found = [gradients(half, field) for half in (seen, other)]
+        alone = [
+            np.linalg.norm(image) / np.linalg.norm(before) for image, before in zip(found, raw, strict=True)
+        ]
+        shared = np.sqrt(np.vdot(*found) / np.vdot(*raw))
+        yield [tool, *(f"{value:.3f}" for value in (*alone, shared))]
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("movies", type=Path, nargs="+", metavar="MOVIE")
+    parser.add_argument("--seed", type=int, default=0, help="of how noise is dealt out [0]")
+    add_tools(parser)
+    options = parser.parse_args(arguments)
+    check_tools(options, parser)
+    print(f"{', '.join(dict.fromkeys(options.versions))}; {options.threads} threads on {machine()}")
+    with scratch_folder(options.keep) as scratch:
+        for path in options.movies:
+            movie = open_movie(path)
+            frames = movie.read(range(movie.shape[0])).astype(np.float64)
+            movie.close()
+            print(f"\n### {path.name}: crispness of the mean image, over raw\n", flush=True)
+            print(table(HEADER, list(results(frames, scratch / path.stem, options))), flush=True)
+
+
+if __name__ == "__main__":
+    main()
