@@ -17,7 +17,7 @@ LEAST = 1e-3  # size of motion, to begin with
 UPDATES = 30  # of the shares
 FASTER = 1.5  # power of an update: below 2 they still settle (Badeau, Bertin and Vincent, IEEE TNN 21, 2010)
 QUIET = 0.01  # of the noise that was expected: frames that are all alike show none
-SURE = 20.0  # log-likelihood by which motion must explain frames better than noise alone does
+SURE = 14.0  # log-likelihood by which motion must explain frames better than noise alone does
 
 
 @dataclass(frozen=True)

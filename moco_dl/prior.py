@@ -19,7 +19,7 @@ from moco_dl.refine import Refiner
 UPDATES = 300  # of the expected squares
 BLIND = 1e-7  # of what a frame tells of its most visible mode: rounding
 LEAST = 1e-8  # px^2, expected square of any unknown
-SURE = 20.0  # log-likelihood by which paths must explain frames better; in still tissue, rows, too
+SURE = 14.0  # log-likelihood by which paths must explain frames better; in still tissue, rows, too
 CHANCE = 0.5  # that tissue moves if neither that nor that it rests is sure
 SHIFT = 0.3  # px, size that what is left of the whole frame's shift is allowed: it is well determined anyway
 ROWS = ("rows_y", "rows_x", "waves_y", "waves_x")  # kinds of unknowns beside the tissue's and the shift

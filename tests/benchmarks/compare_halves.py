@@ -1,10 +1,10 @@
-"""Compare tools on real movies, whose motion nobody knows: what moves half of the light must suit the other half.
+"""Compare tools on real movies, whose motion nobody knows: what moves half of the light must suit the rest.
 
     python compare_halves.py MOVIE... --python PATH
 
 Each frame is dealt out to two movies of half the light, whose noise is independent. Tools see the first; their
-fields move both. What a tool has followed of the noise in the frames that it saw makes their mean image crisp, but
-no other; and noise that two mean images do not share is no detail of either.
+fields move both. What a tool has followed of the noise in the frames that it saw makes their mean image crisp,
+but no other; and noise that two mean images do not share is no detail of either.
 """
 
 import argparse
