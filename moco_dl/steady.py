@@ -18,7 +18,7 @@ from moco_dl.batch import Batch, Given, Motion, closed_up, filtered, surrounding
 REACHES = (1, 2, 4, 8, 16)  # frames on either side, to choose from
 SIZES = 2.0 ** np.arange(24)  # variances of the mixture's parts, over that of noise
 UPDATES = 50  # of the shares of these
-FEW = 20  # frames, from fewer of which nothing is concluded
+FEW = 10  # frames, from fewer of which nothing is concluded
 LEAST = 1e-6  # of the noise's variance that is left if shifts hardly vary
 # Of what a reach removes: a longer one that does so much is better, as errors of frames close by are alike.
 AS_GOOD = 0.95

@@ -110,7 +110,7 @@ def test_short_runs_tell_of_few_frames_around():
 
 
 def test_nothing_is_concluded_from_few_frames():
-    assert measure_steadiness(motion(seen(np.zeros((12, 2)))), np.arange(12), NOISE).reach == 0
+    assert measure_steadiness(motion(seen(np.zeros((9, 2)))), np.arange(9), NOISE).reach == 0
 
 
 def test_what_is_alike_over_a_long_time_is_so_over_a_short_one():
