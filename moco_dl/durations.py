@@ -27,7 +27,7 @@ class Durations:
     times: tuple[float, ...]  # frames
     motion: np.ndarray  # (shapes, times) of each of the shapes of motion, how much lasts so long
     activity: np.ndarray  # (times,) what share of the noise does; not all of it lasts
-    moves: bool  # whether there is motion at all: noise alone explains frames far worse
+    sure: float  # 1: there is motion, as noise alone explains frames far worse; 0: no worse
 
 
 def correlations(lags: np.ndarray, lasting: tuple[float, ...]) -> np.ndarray:
@@ -57,17 +57,17 @@ def measure_durations(effects: np.ndarray, pieces: np.ndarray, *, moves: bool = 
     count, length, modes = pieces.shape
     if not modes:  # nothing is seen
         times = LASTING if length > 1 else (ANEW,)
-        return Durations(times, np.full((len(effects), len(times)), LEAST), np.zeros(len(times)), moves)
+        return Durations(times, np.full((len(effects), len(times)), LEAST), np.zeros(len(times)), float(moves))
     times = (*LASTING, ANEW) if length > 1 else (ANEW,)
     seen = np.moveaxis(pieces, 2, 0)
     seen = seen.mT @ seen / count  # (k, length, length)
     motion, noise, likely = _most_likely(effects, seen, times)
     _, still, unmoved = _most_likely(effects[:0, :1], seen.mean(axis=0, keepdims=True), times)
-    moves = moves or count * modes * (likely - unmoved) > SURE
-    noise = noise / noise.sum() if moves else still / still.sum()
+    sure = 1.0 if moves else float(np.clip(count * modes * (likely - unmoved) / SURE, 0, 1))
+    noise = noise / noise.sum() if sure == 1 else still / still.sum()
     if length == 1:
-        return Durations(times, motion, 0 * noise, moves)
-    return Durations(LASTING, motion[:, :-1], noise[:-1], moves)
+        return Durations(times, motion, 0 * noise, sure)
+    return Durations(LASTING, motion[:, :-1], noise[:-1], sure)
 
 
 def _most_likely(

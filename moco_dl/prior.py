@@ -20,7 +20,6 @@ UPDATES = 300  # of the expected squares
 BLIND = 1e-7  # of what a frame tells of its most visible mode: rounding
 LEAST = 1e-8  # px^2, expected square of any unknown
 SURE = 14.0  # log-likelihood by which paths must explain frames better; in still tissue, rows, too
-CHANCE = 0.5  # that tissue moves if neither that nor that it rests is sure
 SHIFT = 0.3  # px, size that what is left of the whole frame's shift is allowed: it is well determined anyway
 ROWS = ("rows_y", "rows_x", "waves_y", "waves_x")  # kinds of unknowns beside the tissue's and the shift
 PATHS = tuple(f"{degree}_{component}" for degree in PATH for component in "yx")  # more of them
@@ -93,12 +92,12 @@ def measure_prior(
     told = alone.equations(equations.seen - mean) @ modes / np.sqrt(noise * visible)
     paths = max(sizes[name] for name in PATHS) > LEAST
     lasts = measure_durations(effects, pieces(told, runs, trusted), moves=paths)
-    if not (lasts.moves or jerky):
+    if lasts.sure < 1 and not jerky:
         sizes |= dict.fromkeys(ROWS, LEAST)
     size, motion = lasts.motion.sum(axis=1), lasts.motion.sum(axis=0) / max(lasts.motion.sum(), 1e-12)
     tissue = size[0] * smooth + np.diag(size[1:] @ falling)
     prior = Prior(mean, noise, _of_others(kinds, sizes), tissue, lasts.times, motion, lasts.activity, paths)
-    return prior if lasts.moves else replace(prior, tissue=0 * tissue, unsure=CHANCE * tissue)
+    return prior if lasts.sure == 1 else replace(prior, tissue=0 * tissue, unsure=lasts.sure * tissue)
 
 
 def _of_others(kinds: dict[str, np.ndarray], sizes: dict[str, float]) -> np.ndarray:
