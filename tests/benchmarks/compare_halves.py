@@ -8,8 +8,9 @@ but no other; and noise that two mean images do not share is no detail of either
 """
 
 import argparse
+import shutil
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -70,11 +71,13 @@ def gradients(frames: np.ndarray, field: np.ndarray) -> np.ndarray:
     return np.stack(np.gradient(total[BORDER:-BORDER, BORDER:-BORDER] / len(frames)))
 
 
-def results(frames: np.ndarray, scratch: Path, options: argparse.Namespace) -> Iterator[list[str]]:
-    """Rows of the table of one movie (T, H, W), as the tools finish."""
-    seen, other = halves(frames, np.random.default_rng(options.seed))
+def crispness(
+    frames: np.ndarray, seed: int, scratch: Path, options: argparse.Namespace
+) -> dict[str, np.ndarray]:
+    """Columns of the table (3,) by tool, of one movie (T, H, W) whose halves are dealt out by a seed."""
+    seen, other = halves(frames, np.random.default_rng(seed))
     scratch.mkdir(parents=True)
-    movie = scratch / "movie.tif"
+    movie, found = scratch / "movie.tif", {}
     tifffile.imwrite(movie, seen, photometric="minisblack")
     still = np.zeros((len(frames), 2, *frames.shape[1:]), np.float32)
     raw = [gradients(half, still) for half in (seen, other)]
@@ -85,20 +88,22 @@ def results(frames: np.ndarray, scratch: Path, options: argparse.Namespace) -> I
             _, field = corrected_by(tool, movie.resolve(), folder, options)
         except CommandError as error:
             print(f"{tool} failed: {error}", file=sys.stderr)
-            yield [f"{tool} (failed)", *["-"] * 3]
+            found[tool] = np.full(3, np.nan)
             continue
-        found = [gradients(half, field) for half in (seen, other)]
-        alone = [
-            np.linalg.norm(image) / np.linalg.norm(before) for image, before in zip(found, raw, strict=True)
-        ]
-        shared = np.sqrt(np.vdot(*found) / np.vdot(*raw))
-        yield [tool, *(f"{value:.3f}" for value in (*alone, shared))]
+        moved = [gradients(half, field) for half in (seen, other)]
+        pairs = ((0, 0), (1, 1), (0, 1))
+        found[tool] = np.sqrt([np.vdot(moved[i], moved[j]) / np.vdot(raw[i], raw[j]) for i, j in pairs])
+        if not options.keep:
+            shutil.rmtree(folder)
+    return found
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("movies", type=Path, nargs="+", metavar="MOVIE")
-    parser.add_argument("--seed", type=int, default=0, help="of how noise is dealt out [0]")
+    parser.add_argument(
+        "--seed", type=int, nargs="+", default=[0], help="of how noise is dealt out; means of all [0]"
+    )
     add_tools(parser)
     options = parser.parse_args(arguments)
     check_tools(options, parser)
@@ -109,7 +114,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
             frames = movie.read(range(movie.shape[0])).astype(np.float64)
             movie.close()
             print(f"\n### {path.name}: crispness of the mean image, over raw\n", flush=True)
-            print(table(HEADER, list(results(frames, scratch / path.stem, options))), flush=True)
+            each = [crispness(frames, seed, scratch / f"{path.stem}_{seed}", options) for seed in options.seed]
+            means = {tool: np.mean([found[tool] for found in each], axis=0) for tool in options.tools}
+            rows = [[tool, *(f"{value:.3f}" for value in values)] for tool, values in means.items()]
+            print(table(HEADER, rows), flush=True)
 
 
 if __name__ == "__main__":
