@@ -47,9 +47,11 @@ def save(path: Path, network: PyramidFlowNet, provenance: dict, training: dict |
     try:
         torch.save(content, part)
         part.replace(path)
-    except OSError as error:
+    except (OSError, RuntimeError) as error:  # torch raises the latter where no room is left
+        reason = getattr(error, "strerror", None) or str(error).split("\n")[0]
+        raise NrcorrectError(f"{path}: cannot write weights: {reason}") from error
+    finally:
         part.unlink(missing_ok=True)
-        raise NrcorrectError(f"{path}: cannot write weights: {error.strerror or error}") from error
 
 
 def load(path: Path) -> Checkpoint:

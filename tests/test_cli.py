@@ -117,6 +117,7 @@ def test_nothing_is_overwritten(movie_file, tmp_path):
         (["a.tif", "--outdir", "none"], "no such directory; make it first"),
         (["a.tif", "--dtype", "complex64"], "dtype: got 'complex64'; wanted one of"),
         (["a.tif", "--batch-size", "0"], "0 is not in the range"),
+        (["a.tif", "--max-shift", "inf"], "--max-shift': got 'inf'; wanted a finite number"),
         (["a.tif", "--interpolation", "nearest"], "'nearest' is not one of"),
         ([], "Missing argument"),
     ],

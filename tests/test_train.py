@@ -5,11 +5,11 @@ import pytest
 import torch
 from networks import TO_STRIDE_4
 
-from moco_dl.checkpoint import load
+from moco_dl.checkpoint import load, save
 from moco_dl.dataset import Batches, PairFile, write_pairs
 from moco_dl.errors import NrcorrectError
 from moco_dl.losses import end_point_error, mixed_loss, mse, ncc, robust_epe
-from moco_dl.network import NetworkConfig
+from moco_dl.network import NetworkConfig, PyramidFlowNet
 from moco_dl.pairs import PairOptions, ScenePool
 from moco_dl.train import Trainer, TrainOptions, parse_loss, train_into
 from moco_dl.warp import warp
@@ -95,6 +95,18 @@ def test_resumed_run_equals_an_uninterrupted_one(tmp_path):
     with (tmp_path / "a" / "log.csv").open() as file:
         rows = list(csv.reader(file))
     assert rows[0] == ["step", "seconds", "loss", "epe_0.5", "epe_2", "epe_10"] and len(rows) == 3
+
+
+def test_weights_for_which_no_room_is_left(tmp_path, monkeypatch):
+    def full(content, path):
+        path.write_bytes(b"some")
+        raise RuntimeError("[enforce fail] PytorchStreamWriter failed writing file\nframe #0: ...")
+
+    monkeypatch.setattr("torch.save", full)
+    network = PyramidFlowNet(NetworkConfig())
+    with pytest.raises(NrcorrectError, match=r"cannot write weights: .*failed writing file$"):
+        save(tmp_path / "weights.pt", network, {})
+    assert not list(tmp_path.iterdir())
 
 
 def test_runs_are_not_mixed_up(tmp_path):

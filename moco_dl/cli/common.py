@@ -2,6 +2,7 @@
 
 import ctypes
 import gc
+import math
 import os
 import re
 import sys
@@ -28,6 +29,16 @@ MALLOC = {
     -1: 64 * 2**20,  # free bytes that are kept
 }
 TIDIED = 2.0  # s, after which free memory between used blocks is given back
+
+
+class Finite(click.FloatRange):
+    """Numbers of a range; "nan" and "inf", which click lets pass, are none."""
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"got {value!r}; wanted a finite number", param, ctx)
+        return number
 
 
 class OneOf(click.ParamType):

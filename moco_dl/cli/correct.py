@@ -9,6 +9,7 @@ import click
 
 from moco_dl.cli.common import (
     PATH,
+    Finite,
     bar,
     device,
     imports,
@@ -86,12 +87,12 @@ outdir = click.option("--outdir", type=PATH, help="Directory for the outputs [be
 @click.option(
     "--smooth",
     default="auto",
-    type=Measured(click.FloatRange(0), "FRAMES", "a number of frames from 0"),
+    type=Measured(Finite(0), "FRAMES", "a number of frames from 0"),
     help="Frames over which non-rigid motion is taken to be alike; 0: each frame for itself.",
 )
 @click.option("--rigid-only", is_flag=True, help="Whole-frame shifts only, without the network.")
 @click.option(
-    "--max-shift", type=click.FloatRange(0), metavar="PX", help="Largest rigid shift [15% of the shorter side]."
+    "--max-shift", type=Finite(0), metavar="PX", help="Largest rigid shift [15% of the shorter side]."
 )
 @click.option(
     "--row-offset",

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import click
 
-from moco_dl.cli.common import PATH, bar, device, overwrite, quiet, reported
+from moco_dl.cli.common import PATH, Finite, bar, device, overwrite, quiet, reported
 
-LENGTH, NOT_NEGATIVE = click.FloatRange(0, min_open=True), click.FloatRange(0)
+LENGTH, NOT_NEGATIVE = Finite(0, min_open=True), Finite(0)
 
 
 @click.command()
@@ -17,7 +17,7 @@ LENGTH, NOT_NEGATIVE = click.FloatRange(0, min_open=True), click.FloatRange(0)
 @click.option("--size", type=click.IntRange(32), help="Pixels a side [pairs 128, movie 256].")
 @click.option(
     "--photons",
-    type=click.FloatRange(0, min_open=True),
+    type=LENGTH,
     help="Mean photons per pixel [pairs 0.3 to 60, movie 2].",
 )
 @click.option("--vectors", type=click.IntRange(1), help="Random vectors a field is made of [10].")
@@ -27,7 +27,7 @@ LENGTH, NOT_NEGATIVE = click.FloatRange(0, min_open=True), click.FloatRange(0)
 @click.option("--rows", type=NOT_NEGATIVE, help="Largest row-by-row displacement, px [4, movie 0.5].")
 @click.option(
     "--calm",
-    type=click.FloatRange(0, 1),
+    type=Finite(0, 1),
     help="Movies that move in bouts: motion between them, over that in them [1, always alike].",
 )
 @click.option(
@@ -71,7 +71,8 @@ def synth(
     with reported(usage=True):
         wanted = movie_options(**of_movies, **options) if movie else pair_options(**options)
     with reported(), bar(out.name, quiet) as progress:
-        shown = {path.name: read_scene_image(path) for path in images}
+        names = [path.name for path in images]
+        shown = {(p.name if names.count(p.name) == 1 else str(p)): read_scene_image(p) for p in images}
         if movie:
             scene = SyntheticMovie(seed, wanted, shown)
             written = write_movie(out, scene, progress=progress, overwrite=replace)
@@ -90,7 +91,7 @@ def synth(
     "--steps", default=12000, type=click.IntRange(1), help="Optimiser steps; the schedule ends with them."
 )
 @click.option("--batch", default=16, type=click.IntRange(1), help="Pairs a step.")
-@click.option("--rate", default=1e-3, type=click.FloatRange(0, min_open=True), help="Peak learning rate.")
+@click.option("--rate", default=1e-3, type=LENGTH, help="Peak learning rate.")
 @click.option(
     "--curriculum", default=1500, type=click.IntRange(0), help="Steps from bright frames to the full range."
 )

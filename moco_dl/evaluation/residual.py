@@ -1,7 +1,5 @@
 """Motion that is left in a movie, measured by means that are not those of the correction."""
 
-from importlib.util import find_spec
-
 import numpy as np
 import torch
 
@@ -44,8 +42,12 @@ def component_shifts(frames: np.ndarray, max_shift: float) -> np.ndarray:
 
 
 def flow_possible() -> bool:
-    """Whether OpenCV, which measures residual flow, is installed."""
-    return find_spec("cv2") is not None
+    """Whether OpenCV, which measures residual flow, is installed and can be loaded: it may lack a library."""
+    try:
+        import cv2  # noqa: F401
+    except ImportError:
+        return False
+    return True
 
 
 def residual_flow(frame: np.ndarray, reference: np.ndarray) -> float:

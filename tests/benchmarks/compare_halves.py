@@ -34,15 +34,16 @@ def noise_of(frames: np.ndarray) -> tuple[float, float, tuple[float, float]]:
     And how far noise is correlated between pixels above each other, and beside each other. Second differences
     along rows, and of these the difference between frames that follow one another, show hardly anything else.
     """
-    fine = np.diff(np.diff(frames, 2, axis=2), axis=0)
-    variance = np.square(np.median(np.abs(fine), axis=0) / 0.6745) / 12
+    change = np.diff(frames, axis=0)
+    fine = change - gaussian_filter(change, (0, SMOOTH, SMOOTH))
+    pairs = ((fine[:, 1:], fine[:, :-1]), (fine[..., 1:], fine[..., :-1]), (fine[..., 2:], fine[..., :-2]))
+    down, across, further = (float((one * other).mean() / np.square(fine).mean()) for one, other in pairs)
+    down, across, further = max(down, 0.0), max(across, 0.0), max(further, 0.0)
+    size = 12 - 16 * across + 4 * further  # of their variance, over that of noise correlated so
+    variance = np.square(np.median(np.abs(np.diff(change, 2, axis=2)), axis=0) / 0.6745) / size
     bright = frames.mean(axis=0)[:, 1:-1]
     slope, dark = np.polyfit(*(gaussian_filter(image, SMOOTH).ravel() for image in (bright, variance)), 1)
-    change = np.diff(frames, axis=0)
-    change -= gaussian_filter(change, (0, SMOOTH, SMOOTH))
-    pairs = ((change[:, 1:], change[:, :-1]), (change[:, :, 1:], change[:, :, :-1]))
-    down, across = (float((one * other).mean() / np.square(change).mean()) for one, other in pairs)
-    return float(slope), float(dark), (max(down, 0.0), max(across, 0.0))
+    return float(slope), float(dark), (down, across)
 
 
 def halves(frames: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -109,12 +110,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     check_tools(options, parser)
     print(f"{', '.join(dict.fromkeys(options.versions))}; {options.threads} threads on {machine()}")
     with scratch_folder(options.keep) as scratch:
-        for path in options.movies:
+        for number, path in enumerate(options.movies):
             movie = open_movie(path)
             frames = movie.read(range(movie.shape[0])).astype(np.float64)
             movie.close()
             print(f"\n### {path.name}: crispness of the mean image, over raw\n", flush=True)
-            each = [crispness(frames, seed, scratch / f"{path.stem}_{seed}", options) for seed in options.seed]
+            each = [
+                crispness(frames, seed, scratch / f"{number}_{path.stem}_{seed}", options)
+                for seed in options.seed
+            ]
             means = {tool: np.mean([found[tool] for found in each], axis=0) for tool in options.tools}
             rows = [[tool, *(f"{value:.3f}" for value in values)] for tool, values in means.items()]
             print(table(HEADER, rows), flush=True)
