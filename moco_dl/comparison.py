@@ -13,7 +13,7 @@ from moco_dl.evaluation.truth import Truth, load_truth, score
 from moco_dl.fields import load_fields
 from moco_dl.image import load_image
 from moco_dl.movie import WHOLE, Part, Progress
-from moco_dl.output import refuse_existing, staged
+from moco_dl.output import refuse_existing, refuse_inputs, staged
 from moco_dl.recording import open_recording
 
 
@@ -38,10 +38,7 @@ class Comparison:
         if self.truth is not None and self.fields is None:
             raise NrcorrectError("--truth is compared with fields; name them with --fields")
         inputs = [self.raw, *self.more, self.corrected, self.fields, self.reference, self.truth]
-        known = {path.resolve() for path in inputs if path is not None}
-        for path in self.outputs:
-            if path.resolve() in known:
-                raise NrcorrectError(f"{path}: is an input; choose another output")
+        refuse_inputs(self.outputs, (path for path in inputs if path is not None))
         if len({path.resolve() for path in self.outputs}) < len(self.outputs):
             raise NrcorrectError("two outputs have the same name; choose another")
 

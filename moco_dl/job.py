@@ -17,7 +17,15 @@ from moco_dl.evaluation.watch import Watch, not_compared
 from moco_dl.fields import create_fields, load_fields
 from moco_dl.movie import WHOLE, Movie, Part, Progress
 from moco_dl.network import STRIDE
-from moco_dl.output import SUFFIXES, create_movie, movie_format, refuse_ending, refuse_existing, staged
+from moco_dl.output import (
+    SUFFIXES,
+    create_movie,
+    movie_format,
+    refuse_ending,
+    refuse_existing,
+    refuse_inputs,
+    staged,
+)
 from moco_dl.plan import Plan
 from moco_dl.recording import open_recording
 
@@ -76,7 +84,8 @@ def plan(
         stem = corrected.stem if out else movie.stem
         beside = {kind: corrected.parent / f"{stem}_{NAMES[kind]}" for kind in kinds}
         jobs.append(Job(movie, corrected, **beside, more=more, **options))
-    _refuse_clashes(jobs, {movie.resolve() for movie in movies})
+    refuse_inputs((path for job in jobs for path in job.outputs), movies)
+    _refuse_clashes(jobs)
     return jobs
 
 
@@ -85,12 +94,10 @@ def _ending(movie: Path) -> str:
     return PLAIN.get(movie.suffix.lower(), movie.suffix)
 
 
-def _refuse_clashes(jobs: Sequence[Job], inputs: set[Path]) -> None:
+def _refuse_clashes(jobs: Sequence[Job]) -> None:
     seen: dict[Path, Path] = {}
     for job in jobs:
         for path in job.outputs:
-            if path.resolve() in inputs:
-                raise NrcorrectError(f"{path}: is an input; choose another output")
             if path.resolve() in seen:
                 raise NrcorrectError(
                     f"{path}: output of both {seen[path.resolve()]} and {job.movie}; correct them into"

@@ -29,6 +29,14 @@ def refuse_existing(paths: Sequence[Path], *, overwrite: bool) -> None:
                 raise NrcorrectError(f"{existing}: exists{rest}; choose another output, or --overwrite")
 
 
+def refuse_inputs(paths: Iterable[Path], inputs: Iterable[Path]) -> None:
+    """Raise NrcorrectError if one of the outputs, or what it is written as until it is complete, is read."""
+    known = {path.resolve() for path in inputs}
+    for path in paths:
+        if not known.isdisjoint((path.resolve(), part_of(path).resolve())):
+            raise NrcorrectError(f"{path}: is an input; choose another output")
+
+
 def part_of(path: Path) -> Path:
     """Where `path` is written until it is complete."""
     return path.with_name(path.name + ".part")

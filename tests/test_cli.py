@@ -109,6 +109,22 @@ def test_nothing_is_overwritten(movie_file, tmp_path):
     assert len(moco_dl.load_fields(precious)) == 9
 
 
+def test_no_input_is_overwritten(movie_file, tmp_path):
+    other, unfinished, fields = (tmp_path / name for name in ("day.tif", "whole.tif.part", "movie_fields.h5"))
+    run("correct", movie_file, "--rigid-only")
+    for path in (other, unfinished):
+        path.write_bytes(movie_file.read_bytes())
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    for arguments in (
+        ("correct", unfinished, "-o", tmp_path / "whole.tif"),  # written as whole.tif.part first
+        ("correct", movie_file, "--ref", other, "-o", other),
+        ("apply", movie_file, fields, "-o", fields),
+        ("synth", other, "--movie", "--images", other),
+    ):
+        assert "is an input; choose another output" in run(*arguments, "--overwrite", code=2).stderr
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -159,6 +175,12 @@ def test_synth_and_train_end_to_end(tmp_path, monkeypatch):
     run("synth", "own.h5", "--pairs", 2, "--size", 64, "--images", "image.npy", "--images", "a.tif")
     with h5py.File("own.h5") as file:
         assert [image["name"] for image in json.loads(file.attrs["images"])] == ["image.npy", "a.tif"]
+    Path("other").mkdir()
+    np.save("other/image.npy", np.random.default_rng(1).random((80, 90)))
+    run("synth", "two.h5", "--pairs", 2, "--size", 64, "--images", "image.npy", "--images", "other/image.npy")
+    with h5py.File("two.h5") as file:
+        names = [image["name"] for image in json.loads(file.attrs["images"])]
+        assert names == ["image.npy", "other/image.npy"]
     np.save("flat.npy", np.ones((80, 90)))
     for image, reason in (("flat.npy", "show nothing"), ("none.npy", "No such file")):
         assert reason in run("synth", "d.h5", "--images", image, code=1).stderr

@@ -109,7 +109,7 @@ def test_files_that_look_like_one_recording(tmp_path, known_movie):
     assert hint in run("correct", first, second, "--rigid-only").stderr
     other = second.rename(tmp_path / "b2.tif")
     assert hint not in run("correct", first, other, "--rigid-only", "--overwrite").stderr
-    shared = ("--ref", tmp_path / "a1_fields.h5")
+    shared = ("--ref", (tmp_path / "a1_fields.h5").rename(tmp_path / "day.h5"))
     assert (
         hint not in run("correct", first, other.rename(second), "--rigid-only", *shared, "--overwrite").stderr
     )

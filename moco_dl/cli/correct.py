@@ -124,11 +124,13 @@ def correct(
         from moco_dl.image import load_image
         from moco_dl.job import correct_file
         from moco_dl.options import CorrectOptions
+        from moco_dl.output import refuse_inputs
         from moco_dl.recording import numbered
 
     jobs = _plan(movies, out, outdir, options, kinds=_kinds(options), join=options.pop("join"))
     shared = None if ref in ("median", "mean") else Path(ref)
     with reported(usage=True):
+        refuse_inputs((path for job in jobs for path in job.outputs), [shared] if shared else [])
         chosen = CorrectOptions(**options, ref="median" if shared else ref)
     with reported():
         reference = None if shared is None else load_image(shared)
@@ -167,10 +169,13 @@ def apply(
     with imports():
         from moco_dl.job import apply_file
         from moco_dl.movie import DTYPES
+        from moco_dl.output import refuse_inputs
 
     if options["dtype"] not in (None, *DTYPES):
         raise click.UsageError(f"--dtype: got {options['dtype']!r}; wanted one of {', '.join(DTYPES)}")
     jobs = _plan(movies, out, outdir, options, kinds=(), join=True)
+    with reported(usage=True):
+        refuse_inputs((path for job in jobs for path in job.outputs), [fields])
     _run_all(
         jobs, lambda job, progress: apply_file(job, fields, progress, **options) or "fields applied", quiet
     )

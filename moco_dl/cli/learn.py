@@ -56,6 +56,7 @@ def synth(
 ) -> None:
     """Make a dataset of synthetic pairs OUT (HDF5) with known fields, or a movie OUT (TIFF, HDF5)."""
     from moco_dl.dataset import preview_pairs, preview_possible, read_scene_image, write_movie, write_pairs
+    from moco_dl.output import refuse_inputs
     from moco_dl.pairs import ScenePool, pair_options
     from moco_dl.synth import SyntheticMovie, movie_options
 
@@ -69,6 +70,7 @@ def synth(
         if not movie and value is not None:
             raise click.UsageError(f"--{name.replace('_', '-')} is for movies; add --movie")
     with reported(usage=True):
+        refuse_inputs([out], images)
         wanted = movie_options(**of_movies, **options) if movie else pair_options(**options)
     with reported(), bar(out.name, quiet) as progress:
         names = [path.name for path in images]
