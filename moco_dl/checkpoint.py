@@ -9,6 +9,7 @@ import torch
 
 from moco_dl.errors import NrcorrectError
 from moco_dl.network import NetworkConfig, PyramidFlowNet
+from moco_dl.staging import staged
 
 FORMAT = "nrcorrect-weights-1"
 ARCHITECTURE = "PyramidFlowNet-1"
@@ -43,15 +44,11 @@ def save(path: Path, network: PyramidFlowNet, provenance: dict, training: dict |
     }
     if training is not None:
         content["training"] = training
-    part = path.with_name(path.name + ".part")
-    try:
-        torch.save(content, part)
-        part.replace(path)
-    except (OSError, RuntimeError) as error:  # torch raises the latter where no room is left
-        reason = getattr(error, "strerror", None) or str(error).split("\n")[0]
-        raise NrcorrectError(f"{path}: cannot write weights: {reason}") from error
-    finally:
-        part.unlink(missing_ok=True)
+    with staged([path], overwrite=True) as parts:
+        try:
+            torch.save(content, parts[0])
+        except RuntimeError as error:  # where no room is left
+            raise NrcorrectError(f"{path}: cannot write weights: {str(error).splitlines()[0]}") from error
 
 
 def load(path: Path) -> Checkpoint:

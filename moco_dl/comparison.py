@@ -13,8 +13,8 @@ from moco_dl.evaluation.truth import Truth, load_truth, score
 from moco_dl.fields import load_fields
 from moco_dl.image import load_image
 from moco_dl.movie import WHOLE, Part, Progress
-from moco_dl.output import refuse_existing, refuse_inputs, staged
 from moco_dl.recording import open_recording
+from moco_dl.staging import refuse_existing, refuse_inputs, staged
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,8 @@ def compare_files(
         about = {"inputs": inputs} | _provenance(comparison, pair, truth) | provenance
         more = (lambda: score(pair.fields.__getitem__, truth)) if truth else list
         evaluation = evaluator.finish(about, more)
-    with staged(comparison.outputs) as parts:
+        refuse_inputs(comparison.outputs, pair.raw.files | pair.corrected.files)
+    with staged(comparison.outputs, overwrite=comparison.overwrite) as parts:
         _write(comparison, evaluation, dict(zip(comparison.outputs, parts, strict=True)))
     return evaluation
 

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,9 +18,10 @@ from moco_dl.errors import NrcorrectError
 from moco_dl.fields import CONVENTION, ROWS, create_fields
 from moco_dl.image import load_image
 from moco_dl.movie import SMALLEST, Progress, open_movie
-from moco_dl.output import create_hdf5, create_movie, movie_format, refuse_ending, refuse_existing, staged
+from moco_dl.output import create_hdf5, create_movie, movie_format, refuse_ending
 from moco_dl.pairs import PairOptions, Pairs, ScenePool, draw_pairs
 from moco_dl.samples import draw_samples, sample_runs
+from moco_dl.staging import refuse_existing, staged
 from moco_dl.synth import SyntheticMovie
 
 if TYPE_CHECKING:
@@ -50,14 +51,16 @@ def write_pairs(
     `flow (N, 2, H, W)` (pixels, backward, (dy, dx)), float32.
     """
     refuse_ending(path, HDF5, otherwise="; for a movie, add --movie")
-    refuse_existing([path], overwrite=overwrite)
     size = options.size
     shapes = {"reference": (size, size), "frame": (size, size), "flow": (2, size, size)}
     arrays = {name: ((count, *shape), np.float32) for name, shape in shapes.items()}
     about = {"format": FORMAT, "seed": scenes.seed, "options": json.dumps(asdict(options))}
     about |= {"images": json.dumps(_described(scenes.images))}
     about |= {name: CONVENTION[name] for name in ("units", "components", "sign")}
-    with staged([path]) as parts, closing(create_hdf5(parts[0], arrays, about)) as file:
+    with (
+        staged([path], overwrite=overwrite) as parts,
+        closing(create_hdf5(parts[0], arrays, about)) as file,
+    ):
         for start in range(0, count, BATCH):
             n = min(BATCH, count - start)
             pairs = draw_pairs(scenes, start // BATCH, n, options, square=True)
@@ -125,12 +128,12 @@ def write_movie(
     """Write a synthetic movie and, as a field file of stride 1, its truth NAME_truth.h5; returns both paths."""
     paths = [path, path.with_name(f"{path.stem}_truth.h5")]
     refuse_ending(path)
-    refuse_existing(paths, overwrite=overwrite)
     shape = movie.options.shape
     about = {"seed": movie.seed, "options": asdict(movie.options), "images": _described(movie.images)}
     about[ROWS] = movie.options.row_offset
     kind = movie_format(path, "tiff")
-    with staged(paths) as parts, closing(create_movie(parts[0], kind, shape, np.uint16)) as frames:
+    with staged(paths, overwrite=overwrite) as parts, ExitStack() as files:
+        frames = files.enter_context(closing(create_movie(parts[0], kind, shape, np.uint16)))
         with closing(create_fields(parts[1], shape[0], 1, movie.reference, about, np.float32)) as truth:
             for t, (frame, flow) in enumerate(movie):
                 rigid = flow.mean(axis=(1, 2))

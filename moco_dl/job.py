@@ -17,17 +17,10 @@ from moco_dl.evaluation.watch import Watch, not_compared
 from moco_dl.fields import create_fields, load_fields
 from moco_dl.movie import WHOLE, Movie, Part, Progress
 from moco_dl.network import STRIDE
-from moco_dl.output import (
-    SUFFIXES,
-    create_movie,
-    movie_format,
-    refuse_ending,
-    refuse_existing,
-    refuse_inputs,
-    staged,
-)
+from moco_dl.output import SUFFIXES, create_movie, movie_format, refuse_ending
 from moco_dl.plan import Plan
 from moco_dl.recording import open_recording
+from moco_dl.staging import refuse_existing, refuse_inputs, staged
 
 
 @dataclass(frozen=True)
@@ -128,12 +121,13 @@ def correct_file(
     """
     refuse_existing(job.outputs, overwrite=job.overwrite)
     with open_recording((job.movie, *job.more), job.part) as (movie, described):
-        found = corrector.prepare(movie, reference)
-        about = metadata(corrector, found, input=described, **provenance)
-        watch = _watch(job, movie, found)
-        look = None if watch is None else watch.look
-        with staged(job.outputs) as parts:
+        refuse_inputs(job.outputs, movie.files)
+        with staged(job.outputs, overwrite=job.overwrite) as parts:
             part = dict(zip(job.outputs, parts, strict=True))
+            found = corrector.prepare(movie, reference)
+            about = metadata(corrector, found, input=described, **provenance)
+            watch = _watch(job, movie, found)
+            look = None if watch is None else watch.look
             dtype = np.dtype(corrector.options.dtype or movie.dtype)
             with _writers(job, part, (movie, dtype), found, about) as write:
                 batches = corrector.batches(movie, found, look)
@@ -215,7 +209,8 @@ def apply_file(job: Job, fields_path: Path, progress: Progress, **options: str |
         dtype = np.dtype(options.get("dtype") or fields.metadata["options"].get("dtype") or movie.dtype)
         batches = apply_batches(movie, fields, interpolation=options.get("interpolation"), dtype=dtype.name)
         kind = movie_format(job.corrected, movie.format)
-        with staged(job.outputs) as parts:
+        refuse_inputs(job.outputs, movie.files)
+        with staged(job.outputs, overwrite=job.overwrite) as parts:
             with closing(create_movie(parts[0], kind, movie.shape, dtype, movie.pixel)) as corrected:
                 for start, frames in batches:
                     corrected.write(start, mov=frames)

@@ -1,8 +1,7 @@
-"""Writing movies: beside the final name first, there whole or not at all, never over what exists."""
+"""Writing movies: a file whose space is taken at once, and whose arrays are filled piece by piece."""
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -12,55 +11,6 @@ import numpy as np
 import tifffile
 
 from moco_dl.errors import NrcorrectError
-
-
-def refuse_existing(paths: Sequence[Path], *, overwrite: bool) -> None:
-    """Raise NrcorrectError if one of the outputs is there already, or cannot be written."""
-    for path in paths:
-        if path.is_dir():
-            raise NrcorrectError(f"{path}: is a directory; name a file")
-        if not path.parent.is_dir():
-            raise NrcorrectError(f"{path}: no directory {path.parent}; make it first")
-        if not os.access(path.parent, os.W_OK):
-            raise NrcorrectError(f"{path}: no permission to write in {path.parent}; choose another directory")
-        for existing in (path, part_of(path)):
-            if existing.exists() and not overwrite:
-                rest = " (left by a run that was killed, or still goes on)" if existing != path else ""
-                raise NrcorrectError(f"{existing}: exists{rest}; choose another output, or --overwrite")
-
-
-def refuse_inputs(paths: Iterable[Path], inputs: Iterable[Path]) -> None:
-    """Raise NrcorrectError if one of the outputs, or what it is written as until it is complete, is read."""
-    known = {path.resolve() for path in inputs}
-    for path in paths:
-        if not known.isdisjoint((path.resolve(), part_of(path).resolve())):
-            raise NrcorrectError(f"{path}: is an input; choose another output")
-
-
-def part_of(path: Path) -> Path:
-    """Where `path` is written until it is complete."""
-    return path.with_name(path.name + ".part")
-
-
-@contextmanager
-def staged(paths: Sequence[Path]) -> Iterator[list[Path]]:
-    """Names to write to instead of `paths`; they become `paths` if the block succeeds, else they are removed.
-
-    A write that fails (no space, no permission) becomes a NrcorrectError.
-    """
-    parts = [part_of(path) for path in paths]
-    try:
-        yield parts
-        for part, path in zip(parts, paths, strict=True):
-            part.replace(path)
-    except OSError as error:
-        reason = error.strerror or str(error).splitlines()[0]
-        raise NrcorrectError(
-            f"{paths[0]}: cannot write: {reason}; free some space or choose another directory"
-        ) from error
-    finally:
-        for part in parts:
-            part.unlink(missing_ok=True)
 
 
 @dataclass(frozen=True)
@@ -142,7 +92,7 @@ def create_hdf5(path: Path, arrays: dict[str, tuple[tuple[int, ...], np.dtype]],
     layout.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
     layout.set_obj_track_times(False)  # the same data give the same bytes at any time
     places = {}
-    with h5py.File(path, "w") as file:
+    with h5py.File(path, "w", locking=False) as file:
         for name, value in attributes.items():
             file.attrs[name] = value
         for name, (shape, dtype) in arrays.items():

@@ -34,6 +34,7 @@ class Joined:
         _refuse_disorder(paths)
         self._paths, self._part, self._known = paths, part, {path.resolve() for path in paths}
         self._open: dict[int, Movie] = {}  # by number of the file; those used last are last
+        self.files = set(self._known)
         lengths = []
         with closed_on_error(self):
             first = self._movie(0)
@@ -46,6 +47,7 @@ class Joined:
                         f"{path}: frames are {_kind(movie)}, in {paths[0]} {_kind(first)}; wanted one recording"
                     )
                 lengths.append(movie.shape[0])
+                self.files |= movie.files
                 self.frames_apart &= movie.frames_apart
         self._starts = np.cumsum([0, *lengths])
         self.shape = (int(self._starts[-1]), *first.shape[1:])
@@ -59,10 +61,6 @@ class Joined:
         if len(self._open) > OPEN:
             self._open.pop(next(iter(self._open))).close()
         return movie
-
-    @property
-    def files(self) -> set[Path]:
-        return self._known
 
     def read(self, indices: Sequence[int]) -> np.ndarray:
         indices = np.asarray(indices, int)

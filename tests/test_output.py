@@ -8,7 +8,8 @@ import pytest
 import tifffile
 
 from moco_dl.errors import NrcorrectError
-from moco_dl.output import create_movie, part_of, refuse_existing, staged
+from moco_dl.output import create_movie
+from moco_dl.staging import staged
 
 
 def read(path):
@@ -41,30 +42,6 @@ def test_files_do_not_hold_the_time_they_were_written_at(tmp_path):
     create_movie(tmp_path / "a.h5", "hdf5", (1, 16, 16), np.uint16).close()
     with h5py.File(tmp_path / "a.h5") as file:
         assert h5py.h5g.get_objinfo(file["mov"].id).mtime == 0
-
-
-def test_failure_leaves_nothing(tmp_path):
-    with pytest.raises(KeyboardInterrupt), staged([tmp_path / "a", tmp_path / "b"]) as parts:
-        parts[0].write_text("half")
-        raise KeyboardInterrupt
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_existing_files_are_refused(tmp_path):
-    path = tmp_path / "m.tif"
-    refuse_existing([path], overwrite=False)
-    part_of(path).touch()
-    with pytest.raises(NrcorrectError, match=r"m.tif.part: exists \(left by a run that was killed"):
-        refuse_existing([path], overwrite=False)
-    part_of(path).unlink()
-    path.touch()
-    with pytest.raises(NrcorrectError, match=r"m\.tif: exists; choose another output, or --overwrite"):
-        refuse_existing([path], overwrite=False)
-    refuse_existing([path], overwrite=True)
-    with pytest.raises(NrcorrectError, match=r"no directory .*; make it first"):
-        refuse_existing([tmp_path / "none" / "m.tif"], overwrite=False)
-    with pytest.raises(NrcorrectError, match="is a directory; name a file"):
-        refuse_existing([tmp_path], overwrite=True)
 
 
 def _write_beyond_limit(path, kind, queue):

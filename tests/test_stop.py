@@ -12,9 +12,10 @@ from click.testing import CliRunner
 from commands import command
 
 from moco_dl.cli import main
+from moco_dl.errors import NrcorrectError
 
 
-@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_stopped_run_leaves_nothing(tmp_path, known_movie, sent):
     movie = tmp_path / "long.tif"
     tifffile.imwrite(movie, np.tile(known_movie[0], (40, 1, 1)), photometric="minisblack")
@@ -62,3 +63,21 @@ def test_a_stop_while_an_object_is_taken_apart(movie_file, monkeypatch):
     monkeypatch.setattr("moco_dl.job.correct_file", correct)
     assert CliRunner().invoke(main, ["correct", str(movie_file)]).exit_code == 128 + signal.SIGTERM
     assert not went_on
+
+
+def test_what_is_to_be_ignored_does_not_stop_a_run(movie_file, monkeypatch):
+    """nohup, and shells for what runs in the background."""
+    went_on = []
+
+    def correct(*arguments, **options):
+        os.kill(os.getpid(), signal.SIGHUP)
+        went_on.append(True)
+        raise NrcorrectError("seen")
+
+    monkeypatch.setattr("moco_dl.job.correct_file", correct)
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        assert CliRunner().invoke(main, ["correct", str(movie_file)]).exit_code == 1
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert went_on

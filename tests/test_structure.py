@@ -18,6 +18,7 @@ CORE = {
     "tiff": {"errors", "movie", "pixelsize", "scanimage", "turns"},
     "hdf5": {"errors", "movie"},
     "output": {"errors"},
+    "staging": {"errors"},
     "samples": {"batch", "errors"},
     "edges": {"samples"},
     "inplace": {"reference", "samples"},

@@ -16,6 +16,7 @@ from moco_dl.cli.evaluate import evaluate
 from moco_dl.cli.learn import synth, train
 
 SOON = 0.01  # s
+STOPS = [getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGHUP") if hasattr(signal, name)]
 ANY_NAME = "any name"  # how a stream writes what its encoding lacks
 
 
@@ -36,7 +37,8 @@ class Stoppable(click.Group):
             else:
                 hook(what)
 
-        before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
+        heard = [number for number in STOPS if signal.getsignal(number) != signal.SIG_IGN]  # as nohup has it
+        before = {number: signal.signal(number, stop) for number in heard}
         hook, sys.unraisablehook = sys.unraisablehook, ignored
         try:
             return super().invoke(ctx)

@@ -124,8 +124,8 @@ def correct(
         from moco_dl.image import load_image
         from moco_dl.job import correct_file
         from moco_dl.options import CorrectOptions
-        from moco_dl.output import refuse_inputs
         from moco_dl.recording import numbered
+        from moco_dl.staging import refuse_inputs
 
     jobs = _plan(movies, out, outdir, options, kinds=_kinds(options), join=options.pop("join"))
     shared = None if ref in ("median", "mean") else Path(ref)
@@ -169,7 +169,7 @@ def apply(
     with imports():
         from moco_dl.job import apply_file
         from moco_dl.movie import DTYPES
-        from moco_dl.output import refuse_inputs
+        from moco_dl.staging import refuse_inputs
 
     if options["dtype"] not in (None, *DTYPES):
         raise click.UsageError(f"--dtype: got {options['dtype']!r}; wanted one of {', '.join(DTYPES)}")

@@ -56,8 +56,8 @@ def synth(
 ) -> None:
     """Make a dataset of synthetic pairs OUT (HDF5) with known fields, or a movie OUT (TIFF, HDF5)."""
     from moco_dl.dataset import preview_pairs, preview_possible, read_scene_image, write_movie, write_pairs
-    from moco_dl.output import refuse_inputs
     from moco_dl.pairs import ScenePool, pair_options
+    from moco_dl.staging import refuse_inputs
     from moco_dl.synth import SyntheticMovie, movie_options
 
     count, seed, replace = (options.pop(name) for name in ("pairs", "seed", "overwrite"))
