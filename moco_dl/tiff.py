@@ -17,6 +17,7 @@ from moco_dl.scanimage import axes_of
 from moco_dl.turns import Turns, along_axes, in_turn
 
 DECODERS = 4  # threads that decode compressed frames
+Frame = tuple[tifffile.TiffPageSeries, int]  # in which series, and its number in it
 
 
 class TiffMovie:
@@ -40,9 +41,11 @@ class TiffMovie:
     def _inspect(self, turns: Turns, image: bool) -> None:
         with _damage_reported(self.path):
             alike, others = _largest(self._file.series)
+        alike = self._one_image(alike)
         first = alike[0]
         self._refuse_other_images(first)
-        self._frames = self._chosen(alike, turns)
+        self._frames = self._taken(self._chosen(alike, turns))
+        self._starts = {series: self._start(series) for series in alike}
         self.files = self._other_files() | {self.path.resolve()}
         self.shape = (len(self._frames), *first.shape[-2:])
         self.dtype = first.dtype.newbyteorder("=")
@@ -69,22 +72,48 @@ class TiffMovie:
                 f"{self.path}: has axes {series.axes} {series.shape}; wanted height and width last: convert it"
             )
 
-    def _chosen(
-        self, alike: list[tifffile.TiffPageSeries], turns: Turns
-    ) -> list[tuple[tifffile.TiffPageSeries, int]]:
-        """One entry a frame: (series, index in it)."""
-        axes, shape = self._axes(alike[0])
+    def _chosen(self, alike: list[tifffile.TiffPageSeries], turns: Turns) -> list[Frame]:
+        axes, shape, _ = self._axes(alike[0])
         try:
-            chosen = [(series, along_axes(*self._axes(series), turns)) for series in alike]
-            frames = [(series, int(number)) for series, (numbers, _) in chosen for number in numbers]
-            return frames[in_turn(len(frames), chosen[0][1][1])]
+            frames = []
+            for series in alike:
+                *whole, here = self._axes(series)
+                numbers, left = along_axes(*whole, turns)
+                frames += [(series, here.index(number)) for number in numbers.tolist() if number in here]
+            return frames[in_turn(len(frames), left)]
         except ValueError as error:
             full = (*shape, *alike[0].shape[-2:])
             raise NrcorrectError(f"{self.path}: axes {axes}YX {full}: {error}") from error
 
+    def _taken(self, frames: list[Frame]) -> list[Frame]:
+        """Without those at the end that an OME recording in one file was to have, and never got."""
+        while frames and _says_where(frames[-1][0]) and frames[-1][0].pages[frames[-1][1]] is None:
+            frames.pop()
+        return frames
+
+    def _one_image(self, alike: list[tifffile.TiffPageSeries]) -> list[tifffile.TiffPageSeries]:
+        """Of several movies in an OME recording, such as of places, the one that is in this file."""
+        if not self._file.is_ome or all(_frames_of(series) == 1 for series in alike) or len(alike) == 1:
+            return alike
+        here = [series for series in alike if self._holds(series.pages[0])]
+        if len(here) != 1:
+            raise NrcorrectError(
+                f"{self.path}: holds {len(here)} of {len(alike)} OME images of {_frames_of(alike[0])} frames;"
+                " wanted one movie a file: save each on its own"
+            )
+        return here
+
+    def _holds(self, page: tifffile.TiffPage | tifffile.TiffFrame | None) -> bool:
+        return page is not None and page.parent is self._file
+
+    def _start(self, series: tifffile.TiffPageSeries) -> int | None:
+        """Where its frames begin, if they lie in this file, uncompressed and one after another."""
+        scattered = _says_where(series) and not all(self._holds(page) for page in series.pages)
+        return None if scattered else series.dataoffset
+
     def _other_files(self) -> set[Path]:
         """Those of an OME recording in many files, which it says itself."""
-        pages = [series.pages[place] for series, place in self._frames if series.is_multifile]
+        pages = [series.pages[place] for series, place in self._frames if _says_where(series)]
         lost = [number for number, page in enumerate(pages) if page is None]
         if lost:
             raise NrcorrectError(
@@ -93,19 +122,20 @@ class TiffMovie:
             )
         return {Path(page.parent.filehandle.path).resolve() for page in pages}
 
-    def _axes(self, series: tifffile.TiffPageSeries) -> tuple[str, tuple[int, ...]]:
-        """Those of a series, and their sizes, without height and width."""
+    def _axes(self, series: tifffile.TiffPageSeries) -> tuple[str, tuple[int, ...], range]:
+        """Those of a series, and their sizes, without height and width; and which of these frames it has."""
         if self._file.pages.first.is_scanimage:
-            return axes_of(self._file.filehandle, len(series.pages))
-        return series.axes[:-2], series.shape[:-2]
+            return axes_of(self._file.filehandle, len(series.pages), self._file.pages.first.description)
+        return series.axes[:-2], series.shape[:-2], range(_frames_of(series))
 
     def _refuse_truncated(self, alike: list[tifffile.TiffPageSeries]) -> None:
         size = self.path.stat().st_size
         for series in alike:
-            if series.dataoffset is not None and series.dataoffset + series.nbytes > size:
+            start = self._starts[series]
+            if start is not None and start + series.nbytes > size:
                 raise NrcorrectError(
                     f"{self.path}: truncated: {size} bytes, but its frames end at"
-                    f" {series.dataoffset + series.nbytes}; copy it again"
+                    f" {start + series.nbytes}; copy it again"
                 )
 
     def _refuse_other_types(self, others: list[tifffile.TiffPageSeries]) -> None:
@@ -121,9 +151,9 @@ class TiffMovie:
         pages, elsewhere = [], []  # (where the frame belongs, page): compressed or not, here or in other files
         with _damage_reported(self.path):
             for frame, (series, place) in zip(frames, (self._frames[i] for i in indices), strict=True):
-                if series.dataoffset is None:
+                if self._starts[series] is None:
                     page = series.pages[place]
-                    (pages if page.parent is self._file else elsewhere).append((frame, page))
+                    (pages if self._holds(page) else elsewhere).append((frame, page))
                 else:
                     frame[...] = self._frame(series, place)
             # Finding pages is not for more than one thread.
@@ -140,7 +170,7 @@ class TiffMovie:
         height, width = self.shape[1:]
         dtype = series.dtype.newbyteorder(self._file.byteorder)
         count = height * width
-        offset = series.dataoffset + index * count * dtype.itemsize
+        offset = self._starts[series] + index * count * dtype.itemsize
         data = self._file.filehandle.read_array(dtype, count, offset)
         return data.reshape(height, width)
 
@@ -174,6 +204,11 @@ def _largest(
         kinds.setdefault((one.axes[-2:], one.shape[-2:], one.dtype), []).append(one)
     alike = max(kinds.values(), key=lambda kind: sum(_frames_of(one) for one in kind))
     return alike, [one for kind in kinds.values() if kind is not alike for one in kind]
+
+
+def _says_where(series: tifffile.TiffPageSeries) -> bool:
+    """Whether it is said of each frame in which file it is, and where."""
+    return series.kind == "ome" or series.is_multifile
 
 
 def _frames_of(series: tifffile.TiffPageSeries) -> int:

@@ -6,7 +6,6 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import h5py
 import numpy as np
@@ -152,7 +151,7 @@ def test_weights_that_are_not_ours(movie_file, tmp_path):
 
 
 def test_unwritable_directory(movie_file, tmp_path, monkeypatch):
-    monkeypatch.setattr("moco_dl.output.os", SimpleNamespace(W_OK=os.W_OK, access=lambda path, mode: False))
+    monkeypatch.setattr("moco_dl.staging.os.access", lambda path, mode: mode != os.W_OK)
     result = run("correct", movie_file, code=1)
     assert "no permission to write in" in result.stderr
 

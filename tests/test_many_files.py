@@ -77,3 +77,59 @@ def test_files_that_are_known_already(tmp_path):
     with pytest.raises(NrcorrectError, match="holds the frames of the others, too; name this file only"):
         with open_recording(files, WHOLE):
             pass
+
+
+def two_images(folder, second):
+    """Two movies, of places say, that one file tells of: the first one in it, the other one in `second`."""
+    files = [folder / "a.ome.tif", folder / second]
+    there = {path: [number for number in (0, 1) if files[number] == path] for path in files}
+    images = "".join(
+        f'<Image ID="Image:{number}"><Pixels ID="Pixels:{number}" DimensionOrder="XYCZT" Type="uint16"'
+        f' SizeX="24" SizeY="20" SizeZ="1" SizeC="1" SizeT="12">'
+        f'<TiffData IFD="{12 * there[path].index(number)}"'
+        f' PlaneCount="12"><UUID FileName="{path.name}">urn:uuid:{path.name}</UUID></TiffData></Pixels></Image>'
+        for number, path in enumerate(files)
+    )
+    for path, numbers in there.items():
+        about = {"description": OME.format(uuid=f"urn:uuid:{path.name}", content=images)}
+        with tifffile.TiffWriter(path) as writer:
+            for frame in np.concatenate(FRAMES[:, numbers].swapaxes(0, 1)):
+                writer.write(frame, photometric="minisblack", metadata=None, contiguous=False, **about)
+                about = {}
+    return files
+
+
+def test_of_several_images_that_of_the_file_is_the_movie(tmp_path):
+    for channel, path in enumerate(two_images(tmp_path, "b.ome.tif")):
+        movie = open_movie(path)
+        np.testing.assert_array_equal(movie.read(range(12)), FRAMES[:, channel])
+        assert movie.shape[0] == 12 and movie.files == {path.resolve()}
+        movie.close()
+
+
+def test_several_images_in_one_file_are_refused(tmp_path):
+    files = two_images(tmp_path, "a.ome.tif")
+    with pytest.raises(NrcorrectError, match="holds 2 of 2 OME images of 12 frames; wanted one movie a file"):
+        open_movie(files[0])
+
+
+def test_all_frames_in_another_file(tmp_path):
+    """As if the file that says what there is held none of it; the same place in itself is something else."""
+    first, second = two_images(tmp_path, "b.ome.tif")
+    told = tifffile.tiffcomment(first).replace(
+        'FileName="a.ome.tif">urn:uuid:a.ome.tif', 'FileName="b.ome.tif">urn:uuid:b.ome.tif', 1
+    )
+    told = told[: told.index('<Image ID="Image:1"')] + "</OME>"
+    tifffile.tiffcomment(first, told.encode())
+    with open_recording([first], WHOLE) as (movie, _):
+        np.testing.assert_array_equal(movie.read([3, 0, 11]), FRAMES[[3, 0, 11], 1])
+        assert movie.files == {first.resolve(), second.resolve()}
+
+
+def test_frames_that_were_planned_and_not_taken(tmp_path):
+    path = two_images(tmp_path, "b.ome.tif")[0]
+    told = tifffile.tiffcomment(path).replace('SizeT="12"', 'SizeT="20"')
+    tifffile.tiffcomment(path, (told[: told.index('<Image ID="Image:1"')] + "</OME>").encode())
+    movie = open_movie(path)
+    np.testing.assert_array_equal(movie.read(range(movie.shape[0])), FRAMES[:, 0])
+    movie.close()

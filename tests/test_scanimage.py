@@ -9,6 +9,7 @@ import tifffile
 
 from moco_dl.errors import NrcorrectError
 from moco_dl.movie import Part, open_movie
+from moco_dl.recording import open_recording
 from moco_dl.turns import Turn
 
 FRAMES = np.random.default_rng(0).integers(-500, 30000, (12, 20, 24), np.int16)
@@ -16,11 +17,14 @@ FIRST, SECOND = Part(channel=Turn(1)), Part(channel=Turn(2))
 FAST = {"hFastZ.enable": "true", "hStackManager.framesPerSlice": 1}
 
 
-def write(path, frames, told):
-    """A BigTIFF: a header of text behind the file's own, then pages, all of the same length."""
+def write(path, frames, told, first=1):
+    """A BigTIFF: a header of text behind the file's own, then pages, all of the same length, with a number."""
     text = "".join(f"SI.{name} = {value}\n" for name, value in told.items()).encode() + b"\0"
     header = struct.pack("<IIII", 117637889, 4, len(text), 3) + text + b"{}\0"
-    software, description = b"SI.VERSION_MAJOR = 2020\0", b"frameNumbers = 1\nframeTimestamps_sec = 0\0"
+    software, description = (
+        b"SI.VERSION_MAJOR = 2020\0",
+        f"frameNumbers = {first}\nframeTimestamps_sec = 0\0".encode(),
+    )
     (height, width), size = frames.shape[1:], frames[0].nbytes
     at = start = 16 + len(header)
     pages = []
@@ -71,6 +75,19 @@ def test_planes_of_volumes(tmp_path, planes):
     np.testing.assert_array_equal(read(tmp_path / "m.tif", part), FRAMES.reshape(2, 3, 2, 20, 24)[:, 2, 1])
     with pytest.raises(NrcorrectError, match="has 3 planes; wanted one"):
         open_movie(tmp_path / "m.tif", FIRST)
+
+
+@pytest.mark.parametrize(("channels", "planes", "cuts"), [(1, 3, [0, 4, 8, 12]), (2, 2, [0, 3, 6])])
+def test_volumes_that_go_on_in_the_next_file(tmp_path, channels, planes, cuts):
+    told = {"hChannels.channelSave": "[1;2]" if channels == 2 else "1", "hFastZ.numFramesPerVolume": planes}
+    taken = FRAMES.reshape(-1, channels, 20, 24)
+    files = [tmp_path / f"m_{number}.tif" for number in range(len(cuts) - 1)]
+    for path, start, stop in zip(files, cuts, cuts[1:], strict=False):
+        write(path, np.concatenate(taken[start:stop]), told | FAST, first=start + 1)
+    for plane in range(planes):
+        part = Part(channel=Turn(2) if channels == 2 else None, plane=Turn(plane + 1))
+        with open_recording(files, part) as (movie, _):
+            np.testing.assert_array_equal(movie.read(range(movie.shape[0])), taken[plane::planes, channels - 1])
 
 
 @pytest.mark.parametrize("odd", ["Inf", "[]", "0", "[3 3]", "1000"])
