@@ -71,7 +71,7 @@ def load(path: Path) -> Checkpoint:
         network = PyramidFlowNet(NetworkConfig.from_dict(content["config"]))
         network.load_state_dict(content["state"])
         provenance = dict(content["provenance"])
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
         raise NrcorrectError(f"{path}: damaged weights; leave out --weights to use the shipped ones") from error
     digest = hashlib.sha256(data).hexdigest()
     return Checkpoint(network.eval(), provenance, digest, content.get("training"))

@@ -21,6 +21,7 @@ from moco_dl.movie import SMALLEST, Progress, open_movie
 from moco_dl.output import create_hdf5, create_movie, movie_format, refuse_ending
 from moco_dl.pairs import PairOptions, Pairs, ScenePool, draw_pairs
 from moco_dl.samples import draw_samples, sample_runs
+from moco_dl.scenes import SHOWN
 from moco_dl.staging import refuse_existing, staged
 from moco_dl.synth import SyntheticMovie
 
@@ -95,7 +96,7 @@ def read_scene_image(path: Path) -> np.ndarray:
         except NrcorrectError as not_an_image:
             raise (not_a_movie if path.exists() else not_an_image) from None
     image = np.nan_to_num(np.asarray(image, np.float32))
-    if min(image.shape) < SMALLEST or np.ptp(image) == 0:
+    if min(image.shape) < SMALLEST or np.ptp(np.quantile(image, SHOWN)) == 0:
         raise NrcorrectError(f"{path}: {image.shape} pixels show nothing; wanted an image of a field of view")
     return image
 

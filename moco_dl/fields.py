@@ -83,8 +83,11 @@ class StoredFlow:
         self.path, self.shape = path, shape
 
     def __getitem__(self, frames: slice) -> np.ndarray:
-        with h5py.File(self.path, "r", locking="best-effort") as file:
-            return file["flow"][frames]
+        try:
+            with h5py.File(self.path, "r", locking="best-effort") as file:
+                return file["flow"][frames]
+        except (OSError, KeyError) as error:
+            raise NrcorrectError(f"{self.path}: cannot read the fields any more ({error})") from error
 
 
 def load_fields(path: str | Path) -> Fields:

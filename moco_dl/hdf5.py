@@ -59,9 +59,26 @@ class Hdf5Movie:
                 f"{self.path}: {key} is compressed with {', '.join(missing)}, which the HDF5 library lacks;"
                 " pip install hdf5plugin"
             )
+        self.files |= self._sources(found) | {Path(found.file.filename).resolve()}  # it may be a link
         self._data, self._axes = found, axes
         self.shape, self.dtype = shape, found.dtype.newbyteorder("=")
         self.frames_apart = found.chunks is None or found.chunks[axes[0]] == 1
+
+    def _sources(self, dataset: h5py.Dataset) -> set[Path]:
+        """Files in which a virtual dataset has its frames; of those that are not there, it would show zeros."""
+        named = {source.file_name for source in dataset.virtual_sources()} if dataset.is_virtual else set()
+        found = {}
+        for name in sorted(named - {"."}):
+            places = [self.path.parent / name, Path(name), self.path.parent / Path(name).name]
+            found[name] = next((place.resolve() for place in places if place.is_file()), None)
+        numbered = {name for name in found if "%b" in name}  # as many as there are
+        lost = [name for name, place in found.items() if place is None and name not in numbered]
+        if lost:
+            raise NrcorrectError(
+                f"{self.path}: {dataset.name[1:]} has frames in {len(lost)} files that are not there, such as"
+                f" {lost[0]}; put them beside it"
+            )
+        return {place for place in found.values() if place is not None}
 
     def _datasets(self) -> dict[str, h5py.Dataset]:
         found: dict[str, h5py.Dataset] = {}

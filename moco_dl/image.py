@@ -18,11 +18,21 @@ def load_image(path: Path) -> np.ndarray:
     if h5py.is_hdf5(path):
         return load_fields(path).reference
     try:
-        image = np.load(path, allow_pickle=False) if path.suffix.lower() == ".npy" else tifffile.imread(path)
+        image = (
+            np.load(path, mmap_mode="r", allow_pickle=False) if path.suffix.lower() == ".npy" else _tiff(path)
+        )
     except OSError as error:
         raise NrcorrectError(f"{path}: cannot read the image: {error.strerror or error}") from error
     except Exception as error:  # decoders raise whatever the bytes provoke
         raise NrcorrectError(f"{path}: not a TIFF or NPY image ({error}); wanted one grey image") from error
     if not isinstance(image, np.ndarray) or image.squeeze().ndim != 2:
         raise NrcorrectError(f"{path}: has shape {np.shape(image)}; wanted one grey image (height, width)")
-    return image.squeeze()
+    return np.array(image.squeeze())
+
+
+def _tiff(path: Path) -> np.ndarray:
+    """The first image or movie in a TIFF; of a movie, which may be long, its shape is enough."""
+    with tifffile.TiffFile(path) as tiff:
+        series = tiff.series[0]
+        one = sum(size > 1 for size in series.shape) <= 2
+        return series.asarray() if one else np.broadcast_to(np.zeros((), series.dtype), series.shape)

@@ -19,7 +19,7 @@ from moco_dl.prior import measure_prior
 from moco_dl.refine import Refiner
 from moco_dl.rest import rest_weights
 from moco_dl.samples import Samples, chunks
-from moco_dl.smooth import Smoothing, choose_width
+from moco_dl.smooth import WIDTHS, Smoothing, choose_width
 from moco_dl.steady import measure_steadiness
 from moco_dl.template import BLUR, NO_PART, Template, build_template
 from moco_dl.track import Linearised, Tracker, clarity
@@ -144,7 +144,7 @@ class Preparation:
         rigid, flow, nowhere = samples.motion.mean(axis=(2, 3)), samples.motion, np.zeros(len(samples), bool)
         flow -= rigid[:, :, None, None]
         motion = Motion(rigid, flow, flagged=nowhere, unseen=nowhere)
-        width = choose_width(motion.flow, samples.runs) if self.smooth is None else self.smooth
+        width = choose_width(motion.flow, samples.runs) if self.smooth is None else min(self.smooth, WIDTHS[-1])
         batches = (batch for _, batch in _stretches(samples, motion))
         return motion, joined(b.motion for b in filtered(batches, Smoothing(width), self.mapping)), width
 

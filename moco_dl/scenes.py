@@ -10,6 +10,7 @@ from collections.abc import Mapping
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
+SHOWN = (0.005, 0.999)  # quantiles of an image that are black and white in a scene
 MARGIN = 24  # px of scene around a crop, so that what moves in at the edges exists
 
 
@@ -37,7 +38,7 @@ def image_scene(
     Its darkest half per cent counts as black; hot pixels are cut off. Images smaller than `shape` go on as in a
     mirror. Cells that are dark at rest are added, so that something is active.
     """
-    low, high = np.quantile(image, (0.005, 0.999))
+    low, high = np.quantile(image, SHOWN)
     resting = np.clip(image.astype(np.float32) - low, 0, max(high - low, 1e-6))
     missing = [max(0, want - have) for want, have in zip(shape, image.shape, strict=True)]
     resting = np.pad(resting, [(n // 2, n - n // 2) for n in missing], mode="symmetric")

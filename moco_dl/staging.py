@@ -51,7 +51,7 @@ def refuse_inputs(paths: Iterable[Path], inputs: Iterable[Path]) -> None:
 
 def part_of(path: Path) -> Path:
     """Where `path` is written until it is complete."""
-    return path.with_name(path.name + ".part")
+    return path.parent / f"{path.name}.part"
 
 
 @contextmanager

@@ -37,6 +37,9 @@ def test_unknown_architecture_and_damage_are_errors_not_fallbacks(tmp_path):
     torch.save(content | {"architecture": "PyramidFlowNet-9"}, path)
     with pytest.raises(NrcorrectError, match="holds architecture 'PyramidFlowNet-9'; this version knows"):
         load(path)
+    torch.save(content | {"config": [64]}, path)
+    with pytest.raises(NrcorrectError, match="damaged weights"):
+        load(path)
     content["state"].popitem()
     torch.save(content, path)
     with pytest.raises(NrcorrectError, match="damaged weights"):

@@ -181,7 +181,11 @@ def test_synth_and_train_end_to_end(tmp_path, monkeypatch):
         names = [image["name"] for image in json.loads(file.attrs["images"])]
         assert names == ["image.npy", "other/image.npy"]
     np.save("flat.npy", np.ones((80, 90)))
-    for image, reason in (("flat.npy", "show nothing"), ("none.npy", "No such file")):
+    np.save(
+        "white.npy", np.where(np.arange(7200).reshape(80, 90) < 20, 0, 4095)
+    )  # saturated but for a few pixels
+    reasons = {"flat.npy": "show nothing", "white.npy": "show nothing", "none.npy": "No such file"}
+    for image, reason in reasons.items():
         assert reason in run("synth", "d.h5", "--images", image, code=1).stderr
     assert "--pairs is for datasets" in run("synth", "c", "--movie", "--pairs", 3, code=2).stderr
     assert "--frames is for movies" in run("synth", "c", "--frames", 3, code=2).stderr
@@ -255,6 +259,31 @@ def test_exit_status_of_a_process(tmp_path):
         subprocess.run(command("--help"), stdout=writer, stderr=subprocess.PIPE).stderr.count(b"Traceback") == 0
     )
     os.close(writer)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is full")
+def test_what_cannot_be_printed_is_told(movie_file):
+    for arguments in (["--help"], ["correct", movie_file, "--quiet", "--rigid-only"]):
+        with Path("/dev/full").open("w") as full:
+            done = subprocess.run(command(*arguments), stdout=full, stderr=subprocess.PIPE, text=True)
+        assert done.returncode == 1 and done.stderr == "nrcorrect: [Errno 28] No space left on device\n"
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory")])
+def test_too_little_memory_is_told(movie_file, monkeypatch, error):
+    def correct(*arguments, **options):
+        raise error
+
+    monkeypatch.setattr("moco_dl.job.correct_file", correct)
+    told = run("correct", movie_file, code=1).stderr
+    assert told == f"nrcorrect: {movie_file}: not enough memory; close other programs, or try --threads 1\n"
+
+
+def test_any_width_of_smoothing(movie_file, tmp_path):
+    """Also one of which no window would fit into memory."""
+    for number, width in enumerate(("1e12", "1e300")):
+        run("correct", movie_file, "--smooth", width, "-o", tmp_path / f"{number}.tif")
+    assert (tmp_path / "0.tif").read_bytes() == (tmp_path / "1.tif").read_bytes()
 
 
 @pytest.mark.parametrize(

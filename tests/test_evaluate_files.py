@@ -84,6 +84,8 @@ def test_truth_from_a_folder_and_its_score(files):
     )
     (files / "known" / "meta.json").write_text("{")
     assert "damaged JSON" in run(*arguments, "--truth", files / "known", code=1).stderr
+    (files / "known" / "meta.json").write_text("[10.0]")
+    assert "holds list; wanted a JSON object" in run(*arguments, "--truth", files / "known", code=1).stderr
 
 
 @pytest.mark.parametrize(
@@ -103,6 +105,7 @@ def test_truth_from_a_folder_and_its_score(files):
         (["raw.tif", "corrected.tif", "--json", "a", "--csv", "a"], 2, "two outputs have the same name"),
         (["raw.tif", "corrected.tif", "--png"], 2, "name the page with -o"),
         (["raw.tif", "corrected.tif", "--json", "none/a.json"], 1, "no directory none; make it first"),
+        (["raw.tif", "corrected.tif", "-o", ".", "--png"], 1, ".: is a directory; name a file"),
         (["raw.tif", "black.tif"], 1, "no frame can be judged"),
     ],
 )

@@ -69,6 +69,13 @@ def test_other_files_are_refused(tmp_path):
         load_fields(tmp_path / "other.h5")
 
 
+def test_a_field_file_that_goes_while_it_is_read(stored):
+    fields = load_fields(stored[0])
+    stored[0].unlink()
+    with pytest.raises(NrcorrectError, match=r"f\.h5: cannot read the fields any more"):
+        fields[0:2]
+
+
 def test_a_field_file_whose_parts_do_not_fit_is_refused(tmp_path):
     path = tmp_path / "m_fields.h5"
     create_fields(path, 5, 4, np.ones((16, 16), np.float32), {}).close()

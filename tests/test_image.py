@@ -26,6 +26,13 @@ def test_reference_files(tmp_path):
             load_image(tmp_path / name)
 
 
+def test_a_movie_is_not_loaded_to_see_that_it_is_no_image(tmp_path, monkeypatch):
+    tifffile.imwrite(tmp_path / "m.tif", np.zeros((9, 20, 24), np.uint16), photometric="minisblack")
+    monkeypatch.setattr(tifffile.TiffPageSeries, "asarray", lambda *_: pytest.fail("loaded"))
+    with pytest.raises(NrcorrectError, match=r"has shape \(9, 20, 24\); wanted one grey image"):
+        load_image(tmp_path / "m.tif")
+
+
 def test_a_recording_in_several_files(tmp_path, known_movie):
     """The reference of the first one is a file's among its fields."""
     first, second = tmp_path / "1.tif", tmp_path / "2.tif"

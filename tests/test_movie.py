@@ -121,6 +121,26 @@ def test_hdf5_link_to_another_file(tmp_path):
         open_movie(tmp_path / "n.h5")
 
 
+def test_hdf5_of_frames_in_other_files(tmp_path):
+    """Virtual datasets: those of files that are not there are zeros, to the library."""
+    parts = [tmp_path / f"part{number}.h5" for number in range(2)]
+    layout = h5py.VirtualLayout((14, 20, 24), np.uint16)
+    for number, part in enumerate(parts):
+        with h5py.File(part, "w") as file:
+            file["x"] = frames()
+        layout[7 * number : 7 * number + 7] = h5py.VirtualSource(part.name, "x", (7, 20, 24))
+    with h5py.File(tmp_path / "m.h5", "w") as file:
+        file.create_virtual_dataset("mov", layout)
+    check(tmp_path / "m.h5", np.concatenate([frames(), frames()]))
+    with closing(open_movie(tmp_path / "m.h5")) as movie:
+        assert movie.files == {path.resolve() for path in (tmp_path / "m.h5", *parts)}
+    parts[1].unlink()
+    with pytest.raises(
+        NrcorrectError, match=r"mov has frames in 1 files that are not there, such as part1\.h5"
+    ):
+        open_movie(tmp_path / "m.h5")
+
+
 def test_hdf5_behind_something_else(tmp_path):
     """As MATLAB writes it (MAT files 7.3)."""
     with h5py.File(tmp_path / "m.mat", "w", userblock_size=512) as file:

@@ -20,7 +20,10 @@ def test_a_stopped_run_leaves_nothing(tmp_path, known_movie, sent):
     movie = tmp_path / "long.tif"
     tifffile.imwrite(movie, np.tile(known_movie[0], (40, 1, 1)), photometric="minisblack")
     process = subprocess.Popen(
-        command("correct", movie, "--ref-frames", "5"), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+        command("correct", movie, "--ref-frames", "5"),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        preexec_fn=lambda: signal.signal(sent, signal.SIG_DFL),  # a shell's background ignores some
     )
     deadline = time.monotonic() + 60
     while not (tmp_path / "long_corrected.tif.part").exists() and time.monotonic() < deadline:

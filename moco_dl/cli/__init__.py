@@ -76,12 +76,20 @@ def process() -> None:
     codecs.register_error(ANY_NAME, _named)
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors=ANY_NAME)
+    status = 0
     try:
-        main()
-    except SystemExit as end:
-        if isinstance(end.code, int):
-            for stream in (sys.stdout, sys.stderr):
-                with suppress(OSError):  # whoever reads may have left
-                    stream.flush()
-            os._exit(end.code)
-        raise
+        try:
+            main()
+        except SystemExit as end:
+            if not isinstance(end.code, int):
+                raise
+            status = end.code
+        sys.stdout.flush()
+    except BrokenPipeError:
+        pass  # whoever reads has left
+    except OSError as error:  # what was to be printed has no room
+        status = 1
+        click.echo(f"nrcorrect: {error}", err=True)
+    with suppress(OSError):
+        sys.stderr.flush()
+    os._exit(status)

@@ -153,10 +153,22 @@ def bar(name: str, quiet: bool, unit: str = "frame") -> Iterator[Callable[[int, 
 
 
 @contextmanager
+def in_memory() -> Iterator[None]:
+    """Memory that is not enough becomes a NrcorrectError."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and "can't allocate memory" not in str(error):  # torch's
+            raise
+        raise NrcorrectError("not enough memory; close other programs, or try --threads 1") from error
+
+
+@contextmanager
 def reported(*, usage: bool = False) -> Iterator[None]:
     """One line on stderr and exit status 1 (2: wrong usage) instead of a traceback."""
     try:
-        yield
+        with in_memory():
+            yield
     except NrcorrectError as error:
         if usage:
             raise click.UsageError(str(error)) from error

@@ -13,6 +13,7 @@ from moco_dl.cli.common import (
     bar,
     device,
     imports,
+    in_memory,
     leave_threads_to_workers,
     overwrite,
     part,
@@ -212,11 +213,18 @@ def _plan(
         raise click.UsageError(
             "-o names the output of one movie; use --outdir for many, --join for one in several files"
         )
-    if outdir is not None and not outdir.is_dir():
+    if outdir is not None and not _is_folder(outdir):
         raise click.UsageError(f"--outdir {outdir}: no such directory; make it first")
     with reported(usage=True):
         more = {"part": part(options), "overwrite": options.pop("overwrite")}
         return plan(movies, out, outdir, kinds=kinds, join=join, **more)
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except PermissionError:  # of a folder that may not be entered
+        return False
 
 
 def _run_all(jobs: list, run: Callable, quiet: bool) -> None:
@@ -226,7 +234,7 @@ def _run_all(jobs: list, run: Callable, quiet: bool) -> None:
     failed = []
     for job in jobs:
         try:
-            with bar(job.movie.name, quiet) as progress, workers_first():
+            with bar(job.movie.name, quiet) as progress, workers_first(), in_memory():
                 summary = run(job, tidying(progress))
         except NrcorrectError as error:
             failed.append(job.name)

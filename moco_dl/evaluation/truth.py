@@ -74,6 +74,8 @@ def _from_array(path: Path) -> Truth:
         meta = json.loads(about.read_text()) if about.exists() else {}
     except ValueError as error:
         raise NrcorrectError(f"{about}: damaged JSON ({error}); mend or remove it") from error
+    if not isinstance(meta, dict):
+        raise NrcorrectError(f"{about}: holds {type(meta).__name__}; wanted a JSON object: mend or remove it")
     shape = (array.shape[0], *array.shape[2:])
     return Truth(shape, lambda part: np.asarray(array[part], np.float32), _photons(meta))
 
