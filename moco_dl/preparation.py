@@ -110,7 +110,7 @@ class Preparation:
     def _concluded(self, plan: Plan, samples: Samples, trusted: np.ndarray) -> Plan:
         """`plan` with what the motion of samples shows after the last step.
 
-        A reference that was not given is moved from the middle of all motion to where tissue rests.
+        A reference that was not given is moved to where tissue rests, as frames are.
         """
         last = plan.steps[-1]
         found, means = [], 0.0
@@ -124,10 +124,13 @@ class Preparation:
             found.append(replace(batch, motion=little))
         errors = last.tracker.errors(last.refiner, last.tracking.excess(told))
         middle, rest = means.astype(np.float32)
-        nowhere = np.zeros((1, 2), np.float32)
-        there = Motion(nowhere, (middle - rest)[None], flagged=np.zeros(1, bool))
-        (reference,) = move(plan.reference[None], there, STRIDE, "bicubic", device=plan.computing)
-        plan = replace(plan, reference=reference, constant=plan.constant + rest, errors=errors)
+        if self.given is None:
+            there = (middle - plan.seen.flow.mean(axis=0)) - rest  # since the reference was made
+            nowhere = np.zeros((1, 2), np.float32)
+            there = Motion(nowhere, there[None], flagged=np.zeros(1, bool))
+            (reference,) = move(plan.reference[None], there, STRIDE, "bicubic", device=plan.computing)
+            plan = replace(plan, reference=reference)
+        plan = replace(plan, constant=plan.constant + rest, errors=errors)
         if self.smooth is not None:
             return plan
         moved = joined(batch.motion for batch in found)
