@@ -116,7 +116,7 @@ def test_the_reference_lies_where_frames_are_brought(restless):
     assert abs(before - after) / (2 * (before - 2 * here + after)) < 0.3
 
 
-def test_the_reference_lies_where_frames_are_brought(monkeypatch):
+def test_the_reference_lies_there_whichever_samples_it_is_made_of(monkeypatch):
     """Also if samples that it was made of moved otherwise than all of them."""
     scene = SyntheticMovie(2, movie_options(frames=100, size=96, photons=40.0, rigid=1.0, amplitude=8.0))
     scene._activity[:] = 0
