@@ -68,15 +68,15 @@ class Sampling:
             samples, small = self._with(edges, offset)
         surround = dark_surround(mean_of(small, GLANCED), self.factor)
         if surround is not None:
-            rigid = rigidly(self._with(self._hiding(edges, surround.generous.hidden), offset)[1])
+            rigid = rigidly(self._with(self._hiding(edges, surround.generous.hidden, offset), offset)[1])
             surround = surround.staying(small.only(rigid.some), rigid.shifts)
         if surround is not None:
-            edges = self._hiding(edges, surround.hidden)
+            edges = self._hiding(edges, surround.hidden, offset)
             samples, small = self._with(edges, offset)
         rigid = rigidly(small)
         for _ in range(PASSES):
             specks = fixed_specks(small.only(rigid.some), rigid.shifts, rigid.reference, self.factor)
-            without = edges if specks is None else self._hiding(edges, specks)
+            without = edges if specks is None else self._hiding(edges, specks, offset)
             if without is edges or 1 - without.share < LEFT * (1 - edges.share):
                 break
             edges = without
@@ -89,10 +89,11 @@ class Sampling:
         found = dark_surround(binned(image[None], self.factor)[0], self.factor)
         return image if found is None else np.where(self._hiding(NONE, found.hidden).hidden, np.nan, image)
 
-    def _hiding(self, edges: Edges, more: np.ndarray) -> Edges:
-        """`edges`, and `more` (h, w) bool of smaller samples that is hidden."""
+    def _hiding(self, edges: Edges, more: np.ndarray, row_offset: int = 0) -> Edges:
+        """`edges`, and `more` (h, w) bool of smaller samples that is hidden: of frames as recorded."""
         height, width = self.movie.shape[1:]
-        return edges.hiding(more.repeat(self.factor, 0).repeat(self.factor, 1)[:height, :width])
+        straight = more.repeat(self.factor, 0).repeat(self.factor, 1)[:height, :width]
+        return edges.hiding(straightened(straight[None], -row_offset)[0])
 
     def _with(self, edges: Edges = NONE, row_offset: int = 0) -> tuple[Samples, Samples]:
         count, size = self.movie.shape[0], KEPT

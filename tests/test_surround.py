@@ -14,7 +14,7 @@ from moco_dl.motion import MotionOptions
 from moco_dl.movie import ArrayMovie
 from moco_dl.options import CorrectOptions
 from moco_dl.samples import draw_samples
-from moco_dl.sampling import Sampling
+from moco_dl.sampling import Rigidly, Sampling
 from moco_dl.scenes import draw_scene
 from moco_dl.surround import dark_surround
 from moco_dl.synth import MovieOptions, SyntheticMovie
@@ -194,3 +194,16 @@ def test_a_rim_is_no_motion_that_is_left(movie, tmp_path):
     fields = moco_dl.load_fields(tmp_path / "movie_fields.h5")
     assert moco_dl.evaluate(raw, corrected, fields).verdict.kind == "better"
     assert moco_dl.evaluate(raw, corrected).verdict.kind != "better"
+
+
+def test_in_frames_as_recorded_it_is_where_their_rows_are(tissue):
+    """Found once rows lie below one another, it is left out before they do."""
+    hidden = []
+    for offset in (0, 6):
+        frames = np.random.default_rng(3).poisson(5 * tissue[0] * light()).astype(np.uint16)
+        frames[:, 1::2] = np.roll(frames[:, 1::2], offset, axis=2)
+        sampling = Sampling(ArrayMovie(frames), CorrectOptions(row_offset=offset), 1, map)
+        edges = sampling.drawn(lambda small: Rigidly(light(), np.ones(len(small), bool), tissue[1], None)).edges
+        hidden.append(edges.hidden)
+    assert (hidden[1][::2] != hidden[0][::2]).mean() < 0.01
+    assert (hidden[1][1::2, 6:] != hidden[0][1::2, :-6]).mean() < 0.01
