@@ -53,8 +53,8 @@ def _pattern(samples: Samples, reference: np.ndarray, mapping: Callable) -> np.n
     means = np.where(counts > SEEN / 2 * len(samples), sums / np.maximum(counts, 1), 0.0)
     spikes = _spikes(means.mean(axis=0))
     halves = np.fft.rfft2(means - spikes)
-    if samples.pattern is not None:  # which the reference no longer has in it
-        halves -= left * np.fft.rfft2(samples.pattern)
+    if samples.pattern is not None:  # which the reference no longer has in it; nor have these their spikes
+        halves -= left * np.fft.rfft2(samples.pattern - spikes)
     halves = np.where(left < BLURRED, halves / np.maximum(1 - left, 1 - BLURRED), 0)
     gain = _gain(halves, reference.shape)
     pattern = spikes + np.fft.irfft2(gain * halves.mean(axis=0), s=reference.shape)
