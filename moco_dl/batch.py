@@ -57,6 +57,11 @@ class Batch:
     motion: Motion
     seen: object = None  # what was noted of corrected frames, see `Corrector.batches`
 
+    def less(self, constant: np.ndarray | float) -> "Batch":
+        """The same with a `constant` (2, h, w) px taken off the flow of frames that are not flagged."""
+        judged = ~self.motion.flagged[:, None, None, None]
+        return replace(self, motion=replace(self.motion, flow=self.motion.flow - judged * constant))
+
     @property
     def stop(self) -> int:
         return self.start + len(self.frames)

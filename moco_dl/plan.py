@@ -188,10 +188,9 @@ class Plan:
 
     def _shown(self, batch: Batch) -> Batch:
         """`batch` without what all flows have in common."""
-        judged = ~batch.motion.flagged[:, None]
-        flow = np.where(judged[..., None, None], batch.motion.flow - self.constant, 0)
-        rigid = np.where(judged, batch.motion.rigid, 0)
-        return replace(batch, motion=replace(batch.motion, rigid=rigid, flow=flow))
+        batch = batch.less(self.constant)
+        rigid = np.where(batch.motion.flagged[:, None], 0, batch.motion.rigid)
+        return replace(batch, motion=replace(batch.motion, rigid=rigid))
 
     def _onto_given(self, batch: Batch) -> Batch:
         """`batch` with motion from the reference that was given."""

@@ -18,7 +18,7 @@ from moco_dl.plan import Plan, Step
 from moco_dl.prior import measure_prior
 from moco_dl.refine import Refiner
 from moco_dl.rest import rest_weights
-from moco_dl.samples import Samples, chunks
+from moco_dl.samples import Samples, chunks, mean_length
 from moco_dl.smooth import WIDTHS, Smoothing, choose_width
 from moco_dl.steady import measure_steadiness
 from moco_dl.template import BLUR, NO_PART, Template, build_template
@@ -55,7 +55,7 @@ class Preparation:
         after = self._moved(steps[0], samples)
         rows = np.sqrt(np.square(after.rows).sum(axis=1).mean(axis=1))
         sheared = np.quantile(rows, FASTEST) > SHEARED
-        if sheared or _length(after, motion) > FAR:
+        if sheared or mean_length(after, motion) > FAR:
             equations = self._equations(rough, samples, after, _parts(samples, trusted))
             steps.append(self._step(rough, samples, after, equations, trusted))
             after = self._moved(steps[1], samples)
@@ -73,7 +73,7 @@ class Preparation:
     def last_step(self, plan: Plan, samples: Samples, motion: Motion, trusted: np.ndarray) -> Plan:
         """`plan`, with what `first_steps` found, made complete."""
         rough = plan.steps[-1]
-        times = _length(motion) / rough.tracker.errors(rough.refiner).length().mean()
+        times = mean_length(motion) / rough.tracker.errors(rough.refiner).length().mean()
         # Where they have moved to, samples lie closer to one another: what is made of them is sharper. False
         # motion would confirm itself.
         placed = plan.steps[0].motion if UNSURE[0] < times < UNSURE[1] else motion
@@ -133,6 +133,7 @@ class Preparation:
         plan = replace(plan, constant=plan.constant + rest, errors=errors)
         if self.smooth is not None:
             return plan
+        found = [batch.less(plan.constant.mean(axis=2, keepdims=True)) for batch in found]
         moved = joined(batch.motion for batch in found)
         paths = last.tracker.prior.paths
         trajectory = measure_trajectory(errors.path, moved, samples.numbers) if paths else None
@@ -219,15 +220,6 @@ class Preparation:
     def _moved(self, step: Step, samples: Samples) -> Motion:
         """Motion of samples after a step."""
         return joined(batch.motion for batch in self._after(step, self._told(step, samples)))
-
-
-def _length(motion: Motion, other: Motion | None = None) -> float:
-    """Mean length, px, of displacements, or of what they differ by from others; a few at a time."""
-    lengths = []
-    for some in chunks(np.arange(len(motion.rigid))):
-        displacement = chosen(motion, some).total() - (0 if other is None else chosen(other, some).total())
-        lengths.append(np.hypot(*displacement.swapaxes(0, 1)).mean(axis=(1, 2)))
-    return float(np.concatenate(lengths).mean())
 
 
 def _stretches(samples: Samples, motion: Motion) -> Iterator[tuple[slice, Batch]]:

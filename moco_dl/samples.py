@@ -6,7 +6,7 @@ from threading import Lock
 
 import numpy as np
 
-from moco_dl.batch import run_slices
+from moco_dl.batch import Motion, chosen, run_slices
 from moco_dl.errors import NrcorrectError
 
 RUN = 10  # consecutive frames of a run, averaged before the median, so that dim movies keep their light
@@ -207,6 +207,15 @@ def refuse_extremes(frames: np.ndarray, what: str = "movie") -> None:
             f"pixel values vary by {spread:.0e}; wanted between {SPREAD[0]:.0e} and {SPREAD[1]:.0e}:"
             f" multiply the {what} by a constant"
         )
+
+
+def mean_length(motion: Motion, other: Motion | None = None) -> float:
+    """Mean length, px, of displacements, or of what they differ by from others; a few at a time."""
+    lengths = []
+    for some in chunks(np.arange(len(motion.rigid))):
+        displacement = chosen(motion, some).total() - (0 if other is None else chosen(other, some).total())
+        lengths.append(np.hypot(*displacement.swapaxes(0, 1)).mean(axis=(1, 2)))
+    return float(np.concatenate(lengths).mean())
 
 
 def chunks(values: np.ndarray) -> Iterator[np.ndarray]:

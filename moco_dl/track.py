@@ -207,7 +207,8 @@ class Tracking:
         unknowns = tracker.unknowns(equations.seen, modes, known)
         unknowns[motion.flagged] = 0
         shift, rows, flow = self._refiner.basis.displacement(unknowns)
-        mean = flow.mean(axis=(2, 3))
-        rigid, flow = motion.rigid + (shift + mean), flow - mean[:, :, None, None]
+        of_rows, of_flow = rows.mean(axis=2), flow.mean(axis=(2, 3))
+        rigid = motion.rigid + (shift + of_rows + of_flow)
+        rows, flow = rows - of_rows[..., None], flow - of_flow[:, :, None, None]
         misfit = np.where(motion.flagged, np.nan, equations.misfit / tracker.usual).astype(np.float32)
         return replace(batch, motion=replace(motion, rigid=rigid, flow=flow, rows=rows, misfit=misfit))
