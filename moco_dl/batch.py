@@ -87,6 +87,7 @@ class Equations:
     missing: np.ndarray | None = None
     # (n,) float32: misfit over that of a frame whose brightness differs from the reference's; None: none does.
     doubt: np.ndarray | None = None
+    soft: np.ndarray | None = None  # (n,) share of white noise's variance that moving left in each; None: all
 
 
 def joined(parts: Iterable[Arrays]) -> Arrays:

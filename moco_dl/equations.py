@@ -11,6 +11,7 @@ from torch import Tensor
 from moco_dl.batch import Equations, Motion, chosen, run_slices
 from moco_dl.device import halved, sent
 from moco_dl.infer import sent_binned
+from moco_dl.misfit import softness
 from moco_dl.refine import Refiner
 from moco_dl.samples import Samples
 from moco_dl.template import NO_PART
@@ -43,7 +44,7 @@ def linearise(
             rows = sent(motion.rows[together], refiner.device)
             equations += refiner.effect(rows[..., None].expand_as(flow))
         left[together], seen[together] = equations, equations + refiner.effect(flow)
-    return Equations(left, seen, misfit, missing, doubt)
+    return Equations(left, seen, misfit, missing, doubt, softness(motion, refiner.binning))
 
 
 @torch.inference_mode()

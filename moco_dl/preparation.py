@@ -12,6 +12,7 @@ from moco_dl.bend import inverse
 from moco_dl.covariance import learned
 from moco_dl.equations import linearise, share_told
 from moco_dl.infer import binned, move, move_known
+from moco_dl.misfit import LEAST, measure_usual
 from moco_dl.nearer import GivenReference
 from moco_dl.network import STRIDE
 from moco_dl.plan import Plan, Step
@@ -32,7 +33,6 @@ FASTEST = 0.9  # quantile of the samples, by the motion of their rows, that is l
 SHEARED = 0.5  # px root mean square there: more, and the first step is taken again, and the network sees all
 LASTS = 2.0  # frames over which the network's fields are smoothed, from which on it need not see all
 UNEVEN = 0.3  # standard deviation of the logarithm of misfits, from which on frames are not alike in noise
-LEAST_MISFIT = 0.01  # of the expected variance; frames that are all alike leave next to nothing
 
 
 @dataclass(frozen=True)
@@ -162,7 +162,7 @@ class Preparation:
             template = self._template(samples, placed, trusted, reference=small, move=move, blur=BLUR / binning)
             rough = Refiner(template, binning, device=plan.computing)
             equations = self._equations(rough, samples, motion, _parts(samples, trusted))
-            fits = equations.misfit <= DOUBTFUL * _usual(equations)
+            fits = measure_usual(equations).misfit(equations) <= DOUBTFUL
             if last or (fits == trusted).all():
                 break
             trusted = fits
@@ -194,12 +194,13 @@ class Preparation:
     ) -> Step:
         """A step, with filters for a prior that is measured on samples' equations; see `measure_prior`."""
         prior = measure_prior(refiner, equations, samples.runs, trusted, weights)
-        misfit = equations.misfit / _usual(equations)
-        uneven = bool(np.log(np.maximum(misfit, LEAST_MISFIT)[trusted]).std() > UNEVEN)
+        usual = measure_usual(equations)
+        misfit = usual.misfit(equations)
+        uneven = bool(np.log(np.maximum(misfit, LEAST)[trusted]).std() > UNEVEN)
         clear = trusted * (clarity(misfit) if uneven else 1.0)
         prior = learned(prior, refiner, equations, samples.runs, clear)
         prior = prior if self.smooth is None else prior.with_motion_lasting(self.smooth)
-        tracker = Tracker(refiner, prior, _usual(equations), uneven=uneven)
+        tracker = Tracker(refiner, prior, usual, uneven=uneven)
         # Where noise is uneven, it would be taken for motion.
         vigour = None if uneven else measure_vigour(tracker.told(equations.seen[trusted]), tracker.visible)
         if vigour is not None:
@@ -235,7 +236,3 @@ def _parts(samples: Samples, trusted: np.ndarray) -> np.ndarray:
     for number, part in enumerate(samples.only(trusted).parts()):
         parts[np.flatnonzero(trusted)[part]] = number
     return parts
-
-
-def _usual(equations: Equations) -> float:
-    return max(float(np.median(equations.misfit)), LEAST_MISFIT)

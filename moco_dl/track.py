@@ -15,6 +15,7 @@ import numpy as np
 from moco_dl.basis import both, eigen, of_combined, root, times_each
 from moco_dl.batch import DOUBTFUL, Batch, Equations, Given, Motion, surroundings
 from moco_dl.device import sent
+from moco_dl.misfit import AS_EXPECTED, Usual
 from moco_dl.prior import Prior, Reduced
 from moco_dl.refine import Refiner
 from moco_dl.risk import Errors, measure_excess
@@ -31,7 +32,7 @@ DESCENTS = 1  # steps to what is most probable where frames have no data
 class Tracker:
     """Filters of one movie."""
 
-    def __init__(self, refiner: Refiner, prior: Prior, usual: float = 1.0, *, uneven: bool = False):
+    def __init__(self, refiner: Refiner, prior: Prior, usual: Usual = AS_EXPECTED, *, uneven: bool = False):
         """`usual` is the misfit that frames usually have; `uneven`: they are as noisy as they misfit."""
         self.prior, self.usual, self.uneven = prior, usual, uneven
         self.alone = Reduced(refiner.matrix.numpy(), refiner.basis.kinds()["tissue"], prior.noise / prior.other)
@@ -126,12 +127,11 @@ class Tracker:
 
     def trusts(self, equations: Equations) -> np.ndarray:
         """(n,) bool: frames that fit as they should, for as bright as they are."""
-        doubt = equations.misfit if equations.doubt is None else equations.doubt
-        return doubt <= DOUBTFUL * self.usual
+        return self.usual.doubt(equations) <= DOUBTFUL
 
-    def clarity(self, misfit: np.ndarray) -> np.ndarray:
-        """(n,) usual standard deviation of the noise, over that in frames of this misfit (n,)."""
-        times = misfit / self.usual
+    def clarity(self, equations: Equations) -> np.ndarray:
+        """(n,) usual standard deviation of the noise, over that in frames."""
+        times = self.usual.misfit(equations)
         return np.where(self.uneven | (times > DOUBTFUL), clarity(times), 1.0)
 
     def told(self, equations: np.ndarray) -> np.ndarray:
@@ -172,7 +172,7 @@ class Tracking:
         """What frames tell of each mode, by number."""
         tracker = self._tracker
         known = np.flatnonzero(~batch.motion.flagged & tracker.trusts(equations))
-        clear = tracker.clarity(equations.misfit[known])[:, None]
+        clear = tracker.clarity(equations)[known, None]
         told = np.hstack((clear * tracker.told(equations.seen[known]), clear))
         return batch, equations, dict(zip((batch.start + known).tolist(), told, strict=True))
 
@@ -210,5 +210,5 @@ class Tracking:
         of_rows, of_flow = rows.mean(axis=2), flow.mean(axis=(2, 3))
         rigid = motion.rigid + (shift + of_rows + of_flow)
         rows, flow = rows - of_rows[..., None], flow - of_flow[:, :, None, None]
-        misfit = np.where(motion.flagged, np.nan, equations.misfit / tracker.usual).astype(np.float32)
+        misfit = np.where(motion.flagged, np.nan, tracker.usual.misfit(equations)).astype(np.float32)
         return replace(batch, motion=replace(motion, rigid=rigid, flow=flow, rows=rows, misfit=misfit))

@@ -1,0 +1,62 @@
+"""Misfits of frames that were moved by whole pixels and by fractions."""
+
+import numpy as np
+import pytest
+from scipy.ndimage import gaussian_filter
+
+import moco_dl
+from moco_dl.batch import Equations, Motion
+from moco_dl.infer import move_known
+from moco_dl.misfit import LEAST, measure_usual, softness
+from moco_dl.scenes import draw_scene
+
+SHIFTS = np.array([(0, 0), (0.5, 0), (0.5, -0.5), (-1.25, 3), (2.9, 0.2)], np.float32)
+
+
+def motion_by(shifts, flow=0.0):
+    field = np.full((len(shifts), 2, 16, 16), flow, np.float32)
+    return Motion(np.asarray(shifts, np.float32), field, flagged=np.zeros(len(shifts), bool))
+
+
+def equations_of(misfit, soft):
+    nothing = np.zeros((len(misfit), 2))
+    return Equations(nothing, nothing, np.asarray(misfit), doubt=2 * np.asarray(misfit), soft=np.asarray(soft))
+
+
+def test_white_noise_is_left_with_so_much():
+    noise = np.random.default_rng(0).standard_normal((len(SHIFTS), 64, 64)).astype(np.float32)
+    motion = motion_by(SHIFTS)
+    left = np.nanvar(move_known(noise, motion.total())[:, 4:-4, 4:-4], axis=(1, 2))
+    np.testing.assert_allclose(softness(motion), left, rtol=0.1)
+    np.testing.assert_allclose(softness(motion_by(2 * SHIFTS, 0.5), 2), softness(motion_by(SHIFTS + 0.25)))
+
+
+@pytest.mark.parametrize("power", [0.0, 0.4, 1.0])
+def test_what_is_usual_is_told_from_samples(power):
+    rng = np.random.default_rng(1)
+    soft = rng.uniform(0.25, 1, 200)
+    misfit = 3 * soft**power * rng.lognormal(0, 0.05, 200)
+    misfit[::20] *= 8  # corrupt ones
+    usual = measure_usual(equations_of(misfit, soft))
+    assert usual.level == pytest.approx(3, rel=0.05) and usual.power == pytest.approx(power, abs=0.05)
+    found = equations_of(misfit, soft)
+    np.testing.assert_allclose(usual.misfit(found), misfit / (usual.level * soft**usual.power))
+    np.testing.assert_allclose(usual.doubt(found), 2 * usual.misfit(found))
+
+
+def test_without_noise_or_interpolation_misfits_stay_as_they_are():
+    for misfit, level in ((0.0, LEAST), (2.0, 2.0)):
+        usual = measure_usual(equations_of(np.full(9, misfit), np.ones(9)))
+        assert (usual.level, usual.power) == (pytest.approx(level), 0)
+
+
+@pytest.mark.parametrize("blur", [0.0, 1.0])
+def test_frames_at_whole_pixels_fit_as_well_as_others(blur):
+    """Also if noise is alike in pixels side by side."""
+    rng = np.random.default_rng(2)
+    scene, steps = draw_scene((192, 192), rng)[0], rng.integers(-6, 7, (60, 2))  # of half a pixel
+    light = np.stack([np.roll(scene, step, (0, 1)) for step in steps])
+    frames = rng.poisson(light.reshape(60, 96, 2, 96, 2).mean(axis=(2, 4))).astype(np.float32)
+    if blur:
+        frames = gaussian_filter(frames, (0, blur, blur))
+    assert np.log(moco_dl.correct(frames).fields.misfit).std() < 0.1
