@@ -20,7 +20,7 @@ class RigidRegistration:
     def __init__(self, reference: Tensor, max_shift: float):
         """`reference` (H, W) float32, NaN where unknown; shifts are looked for up to `max_shift` px."""
         height, width = reference.shape
-        self.limit = [int(min(max_shift, (size - 3) // 2)) for size in (height, width)]
+        self.limit, self.most = [int(min(max_shift, (size - 3) // 2)) for size in (height, width)], max_shift
         self.window = _taper(height, reference.device)[:, None] * _taper(width, reference.device)
         fy = torch.fft.fftfreq(height, device=reference.device)[:, None]
         fx = torch.fft.rfftfreq(width, device=reference.device)
@@ -71,7 +71,7 @@ class RigidRegistration:
         around = torch.arange(-1, 2, device=near.device)
         dy = y - my - 1 + _vertex(near[each, y[:, None] + around, x[:, None]])
         dx = x - mx - 1 + _vertex(near[each, y[:, None], x[:, None] + around])
-        return torch.stack((dy, dx), dim=1)
+        return torch.stack((dy, dx), dim=1).clamp(-self.most, self.most)
 
 
 def _vertex(three: Tensor) -> Tensor:

@@ -161,8 +161,9 @@ def test_a_given_reference_sets_the_position(known_movie, result):
 
 
 def test_max_shift_is_a_limit(known_movie):
-    fields = moco_dl.correct(known_movie[0], known_movie[0].mean(0), rigid_only=True, max_shift=1).fields
-    assert np.abs(fields.rigid).max() <= 1.5
+    for most in (0, 1, 1.3):
+        fields = moco_dl.correct(known_movie[0], known_movie[0].mean(0), rigid_only=True, max_shift=most).fields
+        assert np.abs(fields.rigid).max() == np.float32(most)
 
 
 @pytest.mark.parametrize(

@@ -80,6 +80,16 @@ def test_another_movie_altogether(movie):
     assert verdict.kind == "worse" and "same scene" in verdict.sentence
 
 
+def test_a_movie_that_has_drifted_far_over_the_scene():
+    """Then its mean image does not show it."""
+    options = MovieOptions(
+        shape=(60, 128, 128), photons=5.0, motion=MotionOptions(rigid=1, amplitude=1, rows=0)
+    )
+    movie = np.stack([frame for frame, _ in SyntheticMovie(1, options)])
+    drifted = np.stack([np.roll(frame, (t // 2, -t // 2), (0, 1)) for t, frame in enumerate(movie)])
+    assert evaluate(drifted, movie).verdict.kind == "better"
+
+
 def test_nothing_done_to_a_moving_movie_is_doubtful(movie):
     verdict = evaluate(movie[0], movie[0]).verdict
     assert verdict.kind == "doubtful" and "Hardly anything changed" in verdict.sentence

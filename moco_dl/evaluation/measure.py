@@ -111,10 +111,19 @@ def _agreement(kept: np.ndarray) -> float:
 
 
 def _same_scene(before: np.ndarray, after: np.ndarray) -> float:
-    """Correlation of the mean images of frames (n, h, w), the second shifted onto the first by whole px."""
+    """Correlation of the mean images of frames (n, h, w), the first brought onto the second by whole px.
+
+    All at once or, as they may have drifted far over one another, each onto its own; whichever shows more.
+    """
     if len(before) == 0:
         return np.nan
-    means = [frames.mean(axis=0) for frames in (before, after)]
-    dy, dx = shifts(means[1][None], means[0], MAX_SHIFT * min(means[0].shape))[0].round().astype(int)
-    first, second = _banded(np.stack([means[0], np.roll(means[1], (-dy, -dx), (0, 1))]))
-    return correlation(first, second)
+    first, second = (frames.mean(axis=0, keepdims=True) for frames in (before, after))
+    apart = np.concatenate([_onto(one, other) for one, other in zip(before, after, strict=True)])
+    once, each, image = _banded(np.concatenate([_onto(first[0], second[0]), apart.mean(axis=0)[None], second]))
+    return max(correlation(once, image), correlation(each, image))
+
+
+def _onto(frame: np.ndarray, reference: np.ndarray) -> np.ndarray:
+    """Frame (h, w), shifted by whole px to where it is most like the reference (h, w): (1, h, w)."""
+    dy, dx = shifts(frame[None], reference, MAX_SHIFT * min(frame.shape))[0].round().astype(int)
+    return np.roll(frame, (-dy, -dx), (0, 1))[None]

@@ -70,20 +70,20 @@ def _judged(measured: Measured) -> tuple[str, str]:
         return "worse", "The two movies do not show the same scene."
     if measured.folded > FOLDED_MUCH:
         return "worse", "The fields fold the image over itself, which tissue cannot do."
-    if measured.still:
-        if measured.fit[1] - measured.fit[0] > FITS_BETTER and gain > BLURRED_STILL:
-            return "better", "Frames hardly move against one another, but fit the reference better than before."
-        if measured.rescued and gain > BLURRED_STILL:
-            return "better", "Most frames do not move; those that stood out before fit like the others now."
-        if after < max(STILL, MORE_MOTION * before) and gain > BLURRED_STILL:
-            cost = f"; interpolation cost {100 * (1 - gain):.0f} % of its sharpness" if gain < COSTLY else ""
-            return (
-                "no motion",
-                f"Nothing moves in the raw movie as far as can be told, nor when corrected{cost}.",
-            )
+    return _still(measured) if measured.still else _moving(gain, before, after, measured.agrees)
+
+
+def _still(measured: Measured) -> tuple[str, str]:
+    gain, (before, after) = measured.gain, measured.motion
+    if gain <= BLURRED_STILL or after >= max(STILL, MORE_MOTION * before):
         how = "was blurred" if gain <= BLURRED_STILL else "moves now"
         return "worse", f"Nothing moved in the raw movie, and it {how}: keep the raw one."
-    return _moving(gain, before, after, measured.agrees)
+    if measured.fit[1] - measured.fit[0] > FITS_BETTER:
+        return "better", "Frames hardly move against one another, but fit the reference better than before."
+    if measured.rescued:
+        return "better", "Most frames do not move; those that stood out before fit like the others now."
+    cost = f"; interpolation cost {100 * (1 - gain):.0f} % of its sharpness" if gain < COSTLY else ""
+    return "no motion", f"Nothing moves in the raw movie as far as can be told, nor when corrected{cost}."
 
 
 def _moving(gain: float, before: float, after: float, agrees: bool) -> tuple[str, str]:
@@ -109,7 +109,9 @@ def _moving(gain: float, before: float, after: float, agrees: bool) -> tuple[str
             "doubtful",
             f"Better than the raw movie, but {after:.1f} px of motion are left of {before:.1f} px.",
         )
-    return "better", "The corrected movie is sharper and moves less than the raw one."
+    if gain <= SHARPER:
+        return "better", "The corrected movie moves less than the raw one, and is as sharp."
+    return "better", f"The corrected movie is sharper{' and moves less' if less else ''} than the raw one."
 
 
 def _doubt(measured: Measured) -> str:
