@@ -147,7 +147,7 @@ def write_movie(
 
 
 class PairFile:
-    """Pairs of a dataset, read when taken."""
+    """Pairs of a dataset, read when taken; `about` tells how they were made."""
 
     def __init__(self, path: Path):
         self.path = path
@@ -156,8 +156,11 @@ class PairFile:
                 if file.attrs.get("format") != FORMAT:
                     raise NrcorrectError(f"{path}: not a dataset of pairs; make one with nrcorrect synth")
                 self._count = len(file["flow"])
-        except OSError as error:
-            raise NrcorrectError(f"{path}: cannot read: {error.strerror or 'not HDF5'}") from error
+                told = {name: json.loads(file.attrs[name]) for name in ("options", "images")}
+                self.about = {"pairs": self._count, "seed": int(file.attrs["seed"]), **told}
+        except (OSError, KeyError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or "not a whole dataset of pairs"
+            raise NrcorrectError(f"{path}: cannot read: {reason}; make one with nrcorrect synth") from error
 
     def __len__(self) -> int:
         return self._count

@@ -1,20 +1,13 @@
-"""The training loop: pairs with known fields in, a checkpoint out."""
+"""How the network learns: pairs with known fields in, better weights out."""
 
-import csv
 import json
-import time
-from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset
 
-from moco_dl import __version__, checkpoint, figures
-from moco_dl.dataset import Batches, PairFile, StoredBatches
-from moco_dl.device import choose_device
+from moco_dl import checkpoint
 from moco_dl.errors import NrcorrectError
 from moco_dl.intensity import network_input
 from moco_dl.losses import LOSSES, end_point_error, laplace, mixed_loss
@@ -49,11 +42,12 @@ class TrainOptions:
 
 
 class Trainer:
-    """Network, optimiser and schedule; `run` trains to the end of the schedule."""
+    """Network, optimiser and schedule."""
 
-    def __init__(self, options: TrainOptions, device: torch.device):
+    def __init__(self, options: TrainOptions, device: torch.device, data: dict | None = None):
+        """`data` identifies the pairs that are learned from; None: they are drawn as the options say."""
         torch.manual_seed(options.seed)
-        self.options, self.device, self.step = options, device, 0
+        self.options, self.device, self.data, self.step = options, device, data, 0
         self.ancestor: dict | None = None  # provenance of the weights that training began with
         self.network = PyramidFlowNet(options.network).to(device, memory_format=torch.channels_last)
         self.optimiser = torch.optim.AdamW(self.network.parameters(), options.rate, weight_decay=1e-4)
@@ -70,6 +64,7 @@ class Trainer:
             "schedule": self.schedule.state_dict(),
             "options": plain(self.options),
             "ancestor": self.ancestor,
+            "data": self.data,
         }
 
     def begin_with(self, saved: checkpoint.Checkpoint) -> None:
@@ -85,10 +80,9 @@ class Trainer:
             raise NrcorrectError("these weights hold no training state; resume from a last.pt of train")
         began = saved.training["options"]
         changed = [name for name, value in plain(self.options).items() if began.get(name) != value]
+        changed += ["data"] if saved.training.get("data", self.data) != self.data else []
         if changed:
-            raise NrcorrectError(
-                f"resume: {', '.join(changed)} differ from how the run began; repeat its options"
-            )
+            raise NrcorrectError(f"resume: not as the run began: {', '.join(changed)}; repeat its options")
         self.network.load_state_dict(saved.network.state_dict())
         self.optimiser.load_state_dict(saved.training["optimiser"])
         self.schedule.load_state_dict(saved.training["schedule"])
@@ -153,55 +147,6 @@ def _error(network: PyramidFlowNet, pairs: Pairs, device: torch.device) -> float
     return float(end_point_error(flow, pairs.flow.to(device)).mean())
 
 
-def train(
-    trainer: Trainer,
-    batches: Iterable[Pairs],
-    folder: Path,
-    *,
-    every: int = 500,
-    hours: float | None = None,
-    progress: Callable[[int, int], None] = lambda done, total: None,
-) -> Path:
-    """Train on the batches of the schedule, or for `hours`; returns the final weights `folder/weights.pt`.
-
-    Every `every` steps: a line in `log.csv` (step, seconds, loss, EPE per photon level) and `last.pt`, from
-    which a run can be resumed. `progress(1, steps)` is called after each step.
-    """
-    options, losses, began = trainer.options, [], time.monotonic()
-    about = {"version": __version__, "torch": str(torch.__version__), "options": plain(options)}
-    about["ancestor"] = trainer.ancestor
-    for pairs in batches:
-        losses.append(trainer.learn(pairs))
-        progress(1, options.steps)
-        late = hours is not None and time.monotonic() - began > 3600 * hours
-        if trainer.step % every == 0 or trainer.step == options.steps or late:
-            errors = validate(trainer.network, options)
-            _log(folder / "log.csv", trainer.step, time.monotonic() - began, float(np.mean(losses)), errors)
-            losses = []
-            checkpoint.save(folder / "last.pt", trainer.network, about, trainer.state())
-        if late:
-            break
-    final = folder / "weights.pt"
-    checkpoint.save(final, trainer.network, about)
-    if figures.available():
-        figures.loss_curve(folder / "log.csv", folder / "loss.png")
-    return final
-
-
-def _load(batches: Dataset, start: int, workers: int) -> Iterator[Pairs]:
-    order = range(start, len(batches))
-    return iter(DataLoader(batches, batch_size=None, sampler=order, num_workers=workers))
-
-
-def _log(path: Path, step: int, seconds: float, loss: float, errors: dict[float, float]) -> None:
-    new = not path.exists()
-    with path.open("a", newline="") as file:
-        writer = csv.writer(file)
-        if new:
-            writer.writerow(["step", "seconds", "loss", *(f"epe_{photons:g}" for photons in errors)])
-        writer.writerow([step, f"{seconds:.0f}", f"{loss:.4f}", *(f"{e:.4f}" for e in errors.values())])
-
-
 def plain(options: TrainOptions) -> dict:
     """Options as nested dictionaries of plain values, as they are stored in checkpoints."""
     return json.loads(json.dumps(asdict(options)))
@@ -214,35 +159,3 @@ def parse_loss(text: str) -> dict[str, float]:
         return {name.strip(): float(weight or 1) for name, _, weight in parts}
     except ValueError as error:
         raise NrcorrectError(f"loss: got {text!r}; wanted NAME:WEIGHT,... such as epe:1,ncc:0.1") from error
-
-
-def train_into(
-    folder: Path,
-    options: TrainOptions,
-    *,
-    data: Path | None = None,
-    init: Path | None = None,
-    resume: bool = False,
-    device: str = "auto",
-    **how: object,
-) -> Path:
-    """Begin (with the weights `init`) or resume a run in `folder`, which is made if need be.
-
-    `how`: the number of `workers` that draw data, and what `train` takes.
-
-    Raises NrcorrectError if the folder holds another run, or cannot be written.
-    """
-    last = folder / "last.pt"
-    if last.exists() and not resume:
-        raise NrcorrectError(f"{last}: a run began here; go on with --resume, or choose another folder")
-    batches = Batches(options) if data is None else StoredBatches(PairFile(data), options)
-    trainer, workers = Trainer(options, choose_device(device)), how.pop("workers", 1)
-    if resume:
-        trainer.resume(checkpoint.load(last))
-    elif init is not None:
-        trainer.begin_with(checkpoint.load(init))
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        return train(trainer, _load(batches, trainer.step, workers), folder, **how)
-    except OSError as error:
-        raise NrcorrectError(f"{folder}: cannot write: {error.strerror or error}") from error

@@ -11,7 +11,8 @@ from moco_dl.errors import NrcorrectError
 from moco_dl.losses import end_point_error, mixed_loss, mse, ncc, robust_epe
 from moco_dl.network import NetworkConfig, PyramidFlowNet
 from moco_dl.pairs import PairOptions, ScenePool
-from moco_dl.train import Trainer, TrainOptions, parse_loss, train_into
+from moco_dl.run import train_into
+from moco_dl.train import Trainer, TrainOptions, parse_loss
 from moco_dl.warp import warp
 
 SMALL = TrainOptions(steps=4, batch=2, pairs=PairOptions(size=64), curriculum=0, warmup=1)
@@ -60,7 +61,8 @@ def test_training_can_begin_with_weights(tmp_path):
 def test_training_stops_in_time_and_can_go_on(tmp_path):
     train_into(tmp_path, SMALL, workers=0, hours=1e-9)
     assert len((tmp_path / "log.csv").read_text().splitlines()) == 2
-    assert load(tmp_path / "last.pt").training["step"] == 1 and (tmp_path / "weights.pt").exists()
+    assert load(tmp_path / "last.pt").training["step"] == 1
+    assert load(tmp_path / "weights.pt").provenance["steps_taken"] == 1
     train_into(tmp_path, SMALL, workers=0, resume=True)
     assert load(tmp_path / "last.pt").training["step"] == SMALL.steps
 
@@ -113,8 +115,12 @@ def test_runs_are_not_mixed_up(tmp_path):
     train_into(tmp_path, SMALL, every=4, workers=0)
     with pytest.raises(NrcorrectError, match="a run began here; go on with --resume"):
         train_into(tmp_path, SMALL)
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "weights.pt").write_text("of somebody else")
+    with pytest.raises(NrcorrectError, match=r"weights\.pt: a run began here"):
+        train_into(tmp_path / "other", SMALL)
     other = TrainOptions(**{**vars(SMALL), "rate": 0.5})
-    with pytest.raises(NrcorrectError, match="resume: rate differ from how the run began"):
+    with pytest.raises(NrcorrectError, match="resume: not as the run began: rate; repeat its options"):
         train_into(tmp_path, other, resume=True)
 
 
@@ -126,8 +132,13 @@ def test_stored_pairs_train_too(tmp_path):
     pairs = PairFile(path)
     taken = pairs.take(np.array([4, 0]))
     assert len(pairs) == 5 and taken.flow.shape == (2, 2, 64, 64) and taken.frame.shape == (2, 64, 64)
-    weights = train_into(tmp_path / "run", SMALL, data=path, every=4, workers=0)
-    assert load(weights).training is None
+    weights = load(train_into(tmp_path / "run", SMALL, data=path, every=4, workers=0))
+    assert weights.training is None
+    assert weights.provenance["data"] == {"pairs": 5, "seed": 0} | {
+        name: pairs.about[name] for name in ("options", "images")
+    }
+    with pytest.raises(NrcorrectError, match="resume: not as the run began: data; repeat its options"):
+        train_into(tmp_path / "run", SMALL, resume=True)
     with pytest.raises(NrcorrectError, match="not a dataset of pairs; make one with nrcorrect synth"):
         PairFile(write_other(tmp_path / "other.h5"))
 

@@ -108,7 +108,8 @@ def synth(
 @quiet
 def train(folder: Path, quiet: bool, **options: object) -> None:
     """Train the network; FOLDER gets log.csv, last.pt (to resume from) and, at the end, weights.pt."""
-    from moco_dl.train import TrainOptions, parse_loss, train_into
+    from moco_dl.run import train_into
+    from moco_dl.train import TrainOptions, parse_loss
 
     recipe = {name: options.pop(name) for name in ("steps", "batch", "rate", "curriculum", "loss", "seed")}
     with reported(usage=True):
