@@ -14,7 +14,7 @@ class CorrectOptions:
 
     ref: str = "median"  # or "mean": how registered samples are combined
     ref_frames: int | None = None  # frames sampled; None: 200 to 400, fewer if large
-    quality: str = "fast"  # the network sees large frames binned 2x2; or "best": it never does
+    quality: str = "fast"  # the network sees not every frame, and large ones binned; or "best": all as they are
     smooth: float | None = None  # frames over which non-rigid motion is taken to be alike; None: measured
     rigid_only: bool = False  # whole-frame shifts, no network
     row_offset: int | None = None  # px by which every other row lies to the right; None: measured
