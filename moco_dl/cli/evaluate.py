@@ -45,7 +45,9 @@ corrected_dataset = click.option(
 @click.option("--csv", "table", type=PATH, metavar="OUT.csv", help="Write the values of each frame.")
 @which_movie
 @corrected_dataset
-@click.option("--threads", type=click.IntRange(1), help="Frames looked at at a time [one for each processor, at most 4].")
+@click.option(
+    "--threads", type=click.IntRange(1), help="Frames looked at at a time [one a processor, at most 4]."
+)
 @overwrite
 @quiet
 def evaluate(
