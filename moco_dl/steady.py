@@ -5,6 +5,7 @@ it is noise that jumps. How far shifts lie from the median of those around them 
 is: if their density is f, and noise of variance v is in them, then the shift that is expected of a frame is its
 own plus v times the slope of log f (Tweedie's formula; Efron, J. American Statistical Association 106, 2011).
 f is a mixture of Gaussians, from noise alone to motion beyond any bounds: what noise cannot explain stays.
+Where tissue rests all the time, the same holds for how far shifts lie from the median of all.
 """
 
 from collections.abc import Iterator
@@ -30,9 +31,12 @@ class Steadiness:
     """How far the shifts of a movie lie from those around them."""
 
     noise: np.ndarray | float = 0.0  # (2,) px, standard deviations of the errors of shifts
-    reach: int = 0  # frames on either side that a shift is compared with; 0: it stays as it is
-    shares: np.ndarray | None = None  # (k,) of the parts of the mixture, see SIZES
+    reach: int = 0  # frames on either side that a shift is compared with
+    shares: np.ndarray | None = (
+        None  # (k,) of the parts of the mixture, see SIZES; None: shifts stay as they are
+    )
     removed: np.ndarray | float = 0.0  # (2,) expected share of the noise's variance that goes
+    middle: np.ndarray | None = None  # (2,) px, median of all shifts, if they are compared with that
 
     def correction(self, shifts: np.ndarray, near: np.ndarray, misfit: np.ndarray) -> np.ndarray:
         """(n, 2) px, to be added to shifts (n, 2).
@@ -40,7 +44,10 @@ class Steadiness:
         `near` (n + 2 reach, 2) are those that count, NaN for others, of these frames and of `reach` more at
         either end. The variance of a frame's noise is taken to grow with its `misfit` (n,).
         """
-        apart, pairs = _apart(shifts / self.noise, near / self.noise)
+        if self.middle is None:
+            apart, pairs = _apart(shifts / self.noise, near / self.noise)
+        else:
+            apart, pairs = (shifts - self.middle) / self.noise, np.full(len(shifts), np.inf)
         more = np.maximum(misfit, 1)[:, None] - 1
         slope = _slope(apart, pairs, self.shares, more)
         return -self.noise * np.where(pairs[:, None] > 0, (1 + more) * slope, 0)
@@ -76,7 +83,29 @@ def measure_steadiness(motion: Motion, numbers: np.ndarray, noise: np.ndarray) -
         removed = 1 - less * (1 - np.square(_slope(apart, pairs, shares)).mean(axis=0)).clip(min=0)
         if removed.mean() > max(AS_GOOD * np.mean(best.removed), WORTHWHILE):
             best = Steadiness(noise * np.sqrt(less), reach, shares, removed)
-    return best
+    rested = _rested(shifts * noise, noise, best.noise)
+    return rested if rested.removed.mean() > max(AS_GOOD * np.mean(best.removed), WORTHWHILE) else best
+
+
+def _rested(shifts: np.ndarray, noise: np.ndarray, less_noise: np.ndarray) -> Steadiness:
+    """As if tissue rested all the time, whose shifts (n, 2) px are known or NaN.
+
+    Their `noise` (2,) px may be less. What goes of it is told by Stein's unbiased estimate of risk, as slow
+    motion looks like more noise about the middle.
+    """
+    shifts = shifts[np.isfinite(shifts).all(axis=1)]
+    if len(shifts) < FEW:
+        return Steadiness(noise, removed=np.zeros(2))
+    middle = np.median(shifts, axis=0)
+    less_noise = less_noise * np.sqrt(np.square((shifts - middle) / less_noise).mean(axis=0).clip(LEAST, 1))
+    apart, pairs = (shifts - middle) / less_noise, np.full(len(shifts), np.inf)
+    shares = _shares(apart, pairs)
+    variances, parts = _parts(apart, pairs, shares, 0.0)
+    first, second = ((parts / variances**power).sum(axis=1, keepdims=True) for power in (1, 2))
+    bend = first - np.square(apart) * (second - np.square(first))  # of the slope, apart * first
+    gone = (2 * bend - np.square(apart * first)).mean(axis=0)
+    removed = 1 - np.square(less_noise / noise) * (1 - gone).clip(min=0)
+    return Steadiness(less_noise, 0, shares, removed, middle)
 
 
 def steadied(batches: Iterator[Batch], steadiness: Steadiness) -> Iterator[Batch]:
@@ -85,7 +114,7 @@ def steadied(batches: Iterator[Batch], steadiness: Steadiness) -> Iterator[Batch
     Flagged frames neither give nor take, those that fit the reference badly only take. The result does not
     depend on how frames are batched.
     """
-    return filtered(batches, steadiness) if steadiness.reach else batches
+    return batches if steadiness.shares is None else filtered(batches, steadiness)
 
 
 def _in_order(values: np.ndarray, numbers: np.ndarray) -> np.ndarray:
