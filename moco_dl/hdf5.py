@@ -39,6 +39,8 @@ class Hdf5Movie:
         self.path, self.files = path, {path.resolve()}
         try:
             self._file = h5py.File(path, "r", locking="best-effort", rdcc_nbytes=2**26)
+        except BlockingIOError as error:
+            raise NrcorrectError(f"{path}: another program writes it; wait until it is closed") from error
         except OSError as error:
             raise NrcorrectError(f"{path}: damaged HDF5 ({error}); copy it again") from error
         with closed_on_error(self._file):

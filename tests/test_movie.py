@@ -1,3 +1,4 @@
+import subprocess
 import sys
 from contextlib import closing
 
@@ -139,6 +140,26 @@ def test_hdf5_of_frames_in_other_files(tmp_path):
         NrcorrectError, match=r"mov has frames in 1 files that are not there, such as part1\.h5"
     ):
         open_movie(tmp_path / "m.h5")
+
+
+WRITER = """
+import h5py, sys
+with h5py.File(sys.argv[1], "w") as file:
+    file["mov"] = [0]
+    file.flush()
+    print(flush=True)
+    input()
+"""
+
+
+def test_hdf5_that_is_being_written(tmp_path):
+    path = tmp_path / "m.h5"
+    pipes = dict.fromkeys(("stdin", "stdout"), subprocess.PIPE)
+    with subprocess.Popen([sys.executable, "-c", WRITER, path], **pipes) as writer:
+        writer.stdout.readline()
+        with pytest.raises(NrcorrectError, match=r"m\.h5: another program writes it; wait until it is closed"):
+            open_movie(path)
+        writer.communicate(b"\n")
 
 
 def test_hdf5_behind_something_else(tmp_path):
