@@ -69,9 +69,9 @@ class Hdf5Movie:
     def _sources(self, dataset: h5py.Dataset) -> set[Path]:
         """Files in which a virtual dataset has its frames; of those that are not there, it would show zeros."""
         named = {source.file_name for source in dataset.virtual_sources()} if dataset.is_virtual else set()
-        found = {}
+        found, folder = {}, Path(dataset.file.filename).parent
         for name in sorted(named - {"."}):
-            places = [self.path.parent / name, Path(name), self.path.parent / Path(name).name]
+            places = [folder / name, Path(name), folder / Path(name).name]
             found[name] = next((place.resolve() for place in places if place.is_file()), None)
         numbered = {name for name in found if "%b" in name}  # as many as there are
         lost = [name for name, place in found.items() if place is None and name not in numbered]
