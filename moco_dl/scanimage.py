@@ -12,7 +12,6 @@ AT_ONCE = "SI.hStackManager.framesPerSlice"
 # Frames of a volume, with those taken while the focus flies back; as newer and as older versions have it.
 VOLUME = ("SI.hStackManager.numFramesPerVolumeWithFlyback", "SI.hFastZ.numFramesPerVolume")
 
-
 # Of a page, in a recording that may have begun in another file.
 NUMBERS = re.compile(r"^frameNumber(?:Acquisition|s) = ([1-9][0-9]*)\s*$", re.MULTILINE)
 

@@ -32,9 +32,7 @@ class Steadiness:
 
     noise: np.ndarray | float = 0.0  # (2,) px, standard deviations of the errors of shifts
     reach: int = 0  # frames on either side that a shift is compared with
-    shares: np.ndarray | None = (
-        None  # (k,) of the parts of the mixture, see SIZES; None: shifts stay as they are
-    )
+    shares: np.ndarray | None = None  # (k,) of the mixture's parts, see SIZES; None: shifts stay as they are
     removed: np.ndarray | float = 0.0  # (2,) expected share of the noise's variance that goes
     middle: np.ndarray | None = None  # (2,) px, median of all shifts, if they are compared with that
 

@@ -2,6 +2,7 @@
 
 import logging
 import math
+import re
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ from moco_dl.scanimage import axes_of
 from moco_dl.turns import Turns, along_axes, in_turn
 
 DECODERS = 4  # threads that decode compressed frames
+FILE_NAME = re.compile(r'FileName="([^"]*)"')  # where OME has frames of a recording
 Frame = tuple[tifffile.TiffPageSeries, int]  # in which series, and its number in it
 
 
@@ -73,6 +75,7 @@ class TiffMovie:
             )
 
     def _chosen(self, alike: list[tifffile.TiffPageSeries], turns: Turns) -> list[Frame]:
+        """Those that are wanted."""
         axes, shape, _ = self._axes(alike[0])
         try:
             frames = []
@@ -87,8 +90,10 @@ class TiffMovie:
 
     def _taken(self, frames: list[Frame]) -> list[Frame]:
         """Without those at the end that an OME recording in one file was to have, and never got."""
-        while frames and _says_where(frames[-1][0]) and frames[-1][0].pages[frames[-1][1]] is None:
-            frames.pop()
+        named = set(FILE_NAME.findall(self._file.ome_metadata)) if self._file.is_ome else set()
+        if named <= {self.path.name}:
+            while frames and _says_where(frames[-1][0]) and frames[-1][0].pages[frames[-1][1]] is None:
+                frames.pop()
         return frames
 
     def _one_image(self, alike: list[tifffile.TiffPageSeries]) -> list[tifffile.TiffPageSeries]:

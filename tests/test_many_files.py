@@ -68,6 +68,12 @@ def test_a_file_that_is_not_there(tmp_path):
         open_movie(files[0], Part(channel=Turn(2)))
     assert "\n" not in str(told.value)
     open_movie(files[0], Part(channel=Turn(1))).close()
+    files[-1].unlink()  # as if the last ones had not been taken
+    files[3].write_bytes(files[1].read_bytes())
+    with pytest.raises(
+        NrcorrectError, match="4 of its 12 frames, from number 8, are in files that are not there"
+    ):
+        open_movie(files[0], Part(channel=Turn(2)))
 
 
 def test_files_that_are_known_already(tmp_path):
