@@ -1,5 +1,6 @@
 """Two movie files, before and after; whoever corrected them: open, check, stream, write what was found."""
 
+import os
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,7 +40,7 @@ class Comparison:
             raise NrcorrectError("--truth is compared with fields; name them with --fields")
         inputs = [self.raw, *self.more, self.corrected, self.fields, self.reference, self.truth]
         refuse_inputs(self.outputs, (path for path in inputs if path is not None))
-        if len({path.resolve() for path in self.outputs}) < len(self.outputs):
+        if len({os.path.realpath(path) for path in self.outputs}) < len(self.outputs):
             raise NrcorrectError("two outputs have the same name; choose another")
 
     @property

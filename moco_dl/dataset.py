@@ -111,13 +111,15 @@ def preview_possible(picture: Path | None, *, overwrite: bool) -> None:
     refuse_existing([picture], overwrite=overwrite)
 
 
-def preview_pairs(dataset: Path, picture: Path | None, *, count: int = 6) -> list[Path]:
+def preview_pairs(
+    dataset: Path, picture: Path | None, *, count: int = 6, overwrite: bool = False
+) -> list[Path]:
     """Draw the first `count` pairs of a dataset; returns what was drawn."""
     if picture is None:
         return []
     stored = PairFile(dataset)
     pairs = stored.take(np.arange(min(count, len(stored))))
-    with staged([picture]) as parts:
+    with staged([picture], overwrite=overwrite) as parts:
         kind = picture.suffix[1:].lower()
         figures.preview(*(part.numpy() for part in vars(pairs).values()), parts[0], kind)
     return [picture]

@@ -1,5 +1,6 @@
 """HDF5 movies."""
 
+import os
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -28,6 +29,15 @@ def _axes(dataset: h5py.Dataset) -> tuple[int, ...]:
     """Which axes are those of a movie: of more than three, those longer than one."""
     axes = tuple(range(dataset.ndim))
     return axes if len(axes) <= 3 else tuple(axis for axis in axes if dataset.shape[axis] > 1)
+
+
+def _holds(path: Path, key: str) -> bool:
+    """Whether there is such a dataset in such a file."""
+    try:
+        with h5py.File(path, "r", locking="best-effort") as file:
+            return key in file
+    except OSError:
+        return False
 
 
 class Hdf5Movie:
@@ -68,19 +78,22 @@ class Hdf5Movie:
 
     def _sources(self, dataset: h5py.Dataset) -> set[Path]:
         """Files in which a virtual dataset has its frames; of those that are not there, it would show zeros."""
-        named = {source.file_name for source in dataset.virtual_sources()} if dataset.is_virtual else set()
-        found, folder = {}, Path(dataset.file.filename).parent
-        for name in sorted(named - {"."}):
-            places = [folder / name, Path(name), folder / Path(name).name]
-            found[name] = next((place.resolve() for place in places if place.is_file()), None)
-        numbered = {name for name in found if "%b" in name}  # as many as there are
-        lost = [name for name, place in found.items() if place is None and name not in numbered]
+        named = {source[1:3] for source in dataset.virtual_sources()} if dataset.is_virtual else set()
+        folder, found, lost = Path(dataset.file.filename).parent, set(), []
+        for name, key in sorted(named):
+            if name == "." or "%b" in name + key:  # in the same file; or as many as there are
+                continue
+            beside = folder / Path(name).name if Path(name).is_absolute() else folder / name
+            places = [Path(os.environ.get("HDF5_VDS_PREFIX", ".")) / name, beside, Path(name)]
+            there = next((place.resolve() for place in places if _holds(place, key)), None)
+            found |= {there} - {None}
+            lost += [name] if there is None else []
         if lost:
             raise NrcorrectError(
                 f"{self.path}: {dataset.name[1:]} has frames in {len(lost)} files that are not there, such as"
                 f" {lost[0]}; put them beside it"
             )
-        return {place for place in found.values() if place is not None}
+        return found
 
     def _datasets(self) -> dict[str, h5py.Dataset]:
         found: dict[str, h5py.Dataset] = {}

@@ -1,5 +1,6 @@
 """One movie file in, its output files out: plan the names, check them, stream, rename when complete."""
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
@@ -88,15 +89,16 @@ def _ending(movie: Path) -> str:
 
 
 def _refuse_clashes(jobs: Sequence[Job]) -> None:
-    seen: dict[Path, Path] = {}
+    seen: dict[str, Path] = {}
     for job in jobs:
         for path in job.outputs:
-            if path.resolve() in seen:
+            place = os.path.realpath(path)
+            if place in seen:
                 raise NrcorrectError(
-                    f"{path}: output of both {seen[path.resolve()]} and {job.movie}; correct them into"
+                    f"{path}: output of both {seen[place]} and {job.movie}; correct them into"
                     " different directories"
                 )
-            seen[path.resolve()] = job.movie
+            seen[place] = job.movie
 
 
 @dataclass(frozen=True)

@@ -92,7 +92,7 @@ def create_hdf5(path: Path, arrays: dict[str, tuple[tuple[int, ...], np.dtype]],
     layout.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
     layout.set_obj_track_times(False)  # the same data give the same bytes at any time
     places = {}
-    with h5py.File(path, "w", locking=False) as file:
+    with h5py.File(path, "w") as file:
         for name, value in attributes.items():
             file.attrs[name] = value
         for name, (shape, dtype) in arrays.items():

@@ -40,9 +40,9 @@ def train(
         late = hours is not None and time.monotonic() - began > 3600 * hours
         if trainer.step % every == 0 or trainer.step == options.steps or late:
             errors = validate(trainer.network, options)
+            checkpoint.save(folder / "last.pt", trainer.network, _about(trainer), trainer.state())
             _log(folder / "log.csv", trainer.step, time.monotonic() - began, float(np.mean(losses)), errors)
             losses = []
-            checkpoint.save(folder / "last.pt", trainer.network, _about(trainer), trainer.state())
         if late:
             break
     final = folder / "weights.pt"

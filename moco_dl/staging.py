@@ -1,18 +1,14 @@
 """Outputs: written beside their names first, there whole or not at all, never over what exists."""
 
 import os
+import secrets
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from moco_dl.errors import NrcorrectError
 
-try:
-    import fcntl
-except ImportError:  # Windows, where files that are open can be neither removed nor replaced
-    fcntl = None
-
+PART = ".part"
 WAY_OUT = "choose another output, or --overwrite"
 
 
@@ -23,16 +19,18 @@ def refuse_existing(paths: Sequence[Path], *, overwrite: bool) -> None:
             _refuse_place(path)
         except OSError as error:  # a name that is too long, a folder that may not be entered
             raise NrcorrectError(f"{path}: cannot write: {error.strerror}; choose another output") from error
-        for existing in (path, part_of(path)):
-            if os.path.lexists(existing) and not overwrite:
-                rest = " (left by a run that was killed, or still goes on)" if existing != path else ""
-                raise NrcorrectError(f"{existing}: exists{rest}; {WAY_OUT}")
+        if overwrite:
+            continue
+        if os.path.lexists(path):
+            raise NrcorrectError(f"{path}: exists; {WAY_OUT}")
+        for part in unfinished(path):
+            raise NrcorrectError(f"{part}: exists (left by a run that was killed, or still goes on); {WAY_OUT}")
 
 
 def _refuse_place(path: Path) -> None:
     parent = path.parent
     with suppress(FileNotFoundError, NotADirectoryError):
-        part_of(path).lstat()  # the longer of the names
+        _part_of(path).lstat()  # the longest of the names
     if path.is_dir():
         raise NrcorrectError(f"{path}: is a directory; name a file")
     if not parent.is_dir():
@@ -42,38 +40,58 @@ def _refuse_place(path: Path) -> None:
 
 
 def refuse_inputs(paths: Iterable[Path], inputs: Iterable[Path]) -> None:
-    """Raise NrcorrectError if one of the outputs, or what it is written as until it is complete, is read."""
-    known = {path.resolve() for path in inputs}
+    """Raise NrcorrectError if one of the outputs, or what goes with it if that is replaced, is read."""
+    known = {key for path in inputs for key in _keys(path)}
     for path in paths:
-        if not known.isdisjoint((path.resolve(), part_of(path).resolve())):
+        if any(not known.isdisjoint(_keys(each)) for each in (path, *unfinished(path))):
             raise NrcorrectError(f"{path}: is an input; choose another output")
 
 
-def part_of(path: Path) -> Path:
-    """Where `path` is written until it is complete."""
-    return path.parent / f"{path.name}.part"
+def _keys(path: Path) -> list[object]:
+    """What two names of one file share: the place that they lead to, or the file itself."""
+    keys = [os.path.realpath(path)]
+    with suppress(OSError):
+        found = path.stat()
+        keys += [(found.st_dev, found.st_ino)]
+    return keys
+
+
+def unfinished(path: Path) -> list[Path]:
+    """What other runs write, or have left, that was to become `path`."""
+    try:
+        names = [path.name for path in path.parent.iterdir()]
+    except OSError:  # there is no such folder, or it may not be read
+        return []
+    return [
+        path.parent / name for name in sorted(names) if name.startswith(f"{path.name}.") and name.endswith(PART)
+    ]
+
+
+def _part_of(path: Path) -> Path:
+    """A name to write to until `path` is complete, that no other run has."""
+    return path.parent / f"{path.name}.{secrets.token_hex(4)}{PART}"
 
 
 @contextmanager
 def staged(paths: Sequence[Path], *, overwrite: bool = False) -> Iterator[list[Path]]:
     """Names to write to instead of `paths`; they become `paths` if the block succeeds, else they are removed.
 
-    They are there from the start, and no other run gets them. Raises NrcorrectError as `refuse_existing` does,
+    They are there from the start, so that other runs see them. Raises NrcorrectError as `refuse_existing` does,
     and if a write fails (no space, no permission).
     """
     refuse_existing(paths, overwrite=overwrite)
     try:
-        with ExitStack() as claims:
-            parts = [claims.enter_context(_claimed(path, overwrite)) for path in paths]
-            yield [part.path for part in parts]
+        with ExitStack() as made:
+            parts = [_made(path, made, overwrite) for path in paths]
+            yield parts
             for path, part in zip(paths, parts, strict=True):
-                if not part.is_there():
-                    raise NrcorrectError(f"{part.path}: was removed while it was written; run it again")
+                if not part.exists():
+                    raise NrcorrectError(f"{part}: was removed while it was written; run it again")
                 if not overwrite and os.path.lexists(path):
                     raise NrcorrectError(f"{path}: exists, made by another program in the meantime; {WAY_OUT}")
             with ExitStack() as published:  # all of them, even if a signal comes in between
                 for path, part in zip(reversed(paths), reversed(parts), strict=True):
-                    published.callback(part.path.replace, path)
+                    published.callback(part.replace, path)
     except OSError as error:
         reason = error.strerror or str(error).splitlines()[0]
         raise NrcorrectError(
@@ -81,52 +99,17 @@ def staged(paths: Sequence[Path], *, overwrite: bool = False) -> Iterator[list[P
         ) from error
 
 
-@dataclass(frozen=True)
-class _Part:
-    """A file that this run made."""
+def _made(path: Path, made: ExitStack, overwrite: bool) -> Path:
+    """A part of `path`, which `made` removes in the end unless it was renamed.
 
-    path: Path
-    made: os.stat_result
-
-    def is_there(self) -> bool:
-        try:
-            return os.path.samestat(self.path.lstat(), self.made)
-        except FileNotFoundError:
-            return False
-
-
-@contextmanager
-def _claimed(path: Path, overwrite: bool) -> Iterator[_Part]:
-    """The part of `path`, made here, and removed in the end unless it was renamed.
-
-    It stays locked, so that another run does not take it for one that was left, and overwrite it.
+    Others go, if what they were to become may be replaced.
     """
-    how = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | (0 if overwrite else os.O_EXCL)
-    try:
-        file = os.open(part_of(path), how, 0o666)
-    except FileExistsError as error:
-        raise NrcorrectError(f"{part_of(path)}: another run has begun to write it; {WAY_OUT}") from error
-    part = _Part(part_of(path), os.fstat(file))
-    with ExitStack() as end:
-        if fcntl is None:
-            os.close(file)
-        else:
-            end.callback(os.close, file)
-            if not (_locked(file) and part.is_there()):
-                raise NrcorrectError(f"{part.path}: another run writes it; wait, or choose another output")
-        try:
-            yield part
-        finally:
-            if part.is_there():
-                part.path.unlink()
-
-
-def _locked(file: int) -> bool:
-    """Whether the file could be locked, or lies where that is not possible."""
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:
-        return True
-    return True
+    part = _part_of(path)
+    made.callback(part.unlink, missing_ok=True)
+    part.touch(exist_ok=False)
+    others = [other for other in unfinished(path) if other != part]
+    if others and not overwrite:
+        raise NrcorrectError(f"{others[0]}: another run has begun to write it; {WAY_OUT}")
+    for other in others:
+        other.unlink(missing_ok=True)
+    return part

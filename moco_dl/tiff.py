@@ -91,7 +91,7 @@ class TiffMovie:
     def _taken(self, frames: list[Frame]) -> list[Frame]:
         """Without those at the end that an OME recording in one file was to have, and never got."""
         named = set(FILE_NAME.findall(self._file.ome_metadata)) if self._file.is_ome else set()
-        if named <= {self.path.name}:
+        if len(named) <= 1:  # this file, which may have got another name since
             while frames and _says_where(frames[-1][0]) and frames[-1][0].pages[frames[-1][1]] is None:
                 frames.pop()
         return frames
@@ -125,7 +125,7 @@ class TiffMovie:
                 f"{self.path}: {len(lost)} of its {len(pages)} frames, from number {lost[0]}, are in files that"
                 " are not there; put all files of the recording into one folder"
             )
-        return {Path(page.parent.filehandle.path).resolve() for page in pages}
+        return {Path(path).resolve() for path in {page.parent.filehandle.path for page in pages}}
 
     def _axes(self, series: tifffile.TiffPageSeries) -> tuple[str, tuple[int, ...], range]:
         """Those of a series, and their sizes, without height and width; and which of these frames it has."""

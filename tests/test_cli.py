@@ -109,13 +109,13 @@ def test_nothing_is_overwritten(movie_file, tmp_path):
 
 
 def test_no_input_is_overwritten(movie_file, tmp_path):
-    other, unfinished, fields = (tmp_path / name for name in ("day.tif", "whole.tif.part", "movie_fields.h5"))
+    other, unfinished, fields = (tmp_path / name for name in ("day.tif", "whole.tif.1.part", "movie_fields.h5"))
     run("correct", movie_file, "--rigid-only")
     for path in (other, unfinished):
         path.write_bytes(movie_file.read_bytes())
     before = {path: path.read_bytes() for path in tmp_path.iterdir()}
     for arguments in (
-        ("correct", unfinished, "-o", tmp_path / "whole.tif"),  # written as whole.tif.part first
+        ("correct", unfinished, "-o", tmp_path / "whole.tif"),  # what was left of it is removed
         ("correct", movie_file, "--ref", other, "-o", other),
         ("apply", movie_file, fields, "-o", fields),
         ("synth", other, "--movie", "--images", other),
@@ -267,6 +267,11 @@ def test_what_cannot_be_printed_is_told(movie_file):
         with Path("/dev/full").open("w") as full:
             done = subprocess.run(command(*arguments), stdout=full, stderr=subprocess.PIPE, text=True)
         assert done.returncode == 1 and done.stderr == "nrcorrect: [Errno 28] No space left on device\n"
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-"])
+def test_streams_that_are_closed(closed):
+    assert subprocess.run(["sh", "-c", f'"$@" {closed}', "sh", *command("--version")]).returncode == 0
 
 
 @pytest.mark.parametrize("error", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory")])

@@ -37,6 +37,9 @@ def test_preview_of_a_dataset(tmp_path):
     assert result.stdout.split() == [str(tmp_path / "pairs.h5"), str(tmp_path / "p.png")]
     assert pixels(tmp_path / "p.png").std() > 0.1
     assert sorted(p.name for p in tmp_path.iterdir()) == ["p.png", "pairs.h5"]
+    again = ("synth", tmp_path / "pairs.h5", "--pairs", 3, "--size", 48, "--preview", tmp_path / "p.png")
+    assert "exists; choose another output" in run(*again, code=1).stderr
+    run(*again, "--overwrite")
 
 
 @pytest.mark.parametrize(

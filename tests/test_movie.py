@@ -135,11 +135,14 @@ def test_hdf5_of_frames_in_other_files(tmp_path):
     check(tmp_path / "m.h5", np.concatenate([frames(), frames()]))
     with closing(open_movie(tmp_path / "m.h5")) as movie:
         assert movie.files == {path.resolve() for path in (tmp_path / "m.h5", *parts)}
-    parts[1].unlink()
-    with pytest.raises(
-        NrcorrectError, match=r"mov has frames in 1 files that are not there, such as part1\.h5"
-    ):
-        open_movie(tmp_path / "m.h5")
+    with h5py.File(parts[1], "w") as file:
+        file["y"] = frames()
+    for spoil in (lambda: None, parts[1].unlink):
+        spoil()
+        with pytest.raises(
+            NrcorrectError, match=r"mov has frames in 1 files that are not there, such as part1\.h5"
+        ):
+            open_movie(tmp_path / "m.h5")
 
 
 WRITER = """

@@ -3,7 +3,7 @@ import os
 import pytest
 
 from moco_dl.errors import NrcorrectError
-from moco_dl.staging import part_of, refuse_existing, staged
+from moco_dl.staging import refuse_existing, refuse_inputs, staged, unfinished
 
 
 def test_failure_leaves_nothing(tmp_path):
@@ -16,10 +16,11 @@ def test_failure_leaves_nothing(tmp_path):
 def test_existing_files_are_refused(tmp_path):
     path = tmp_path / "m.tif"
     refuse_existing([path], overwrite=False)
-    part_of(path).touch()
-    with pytest.raises(NrcorrectError, match=r"m.tif.part: exists \(left by a run that was killed"):
+    left = tmp_path / "m.tif.1234.part"
+    left.touch()
+    with pytest.raises(NrcorrectError, match=r"m.tif.1234.part: exists \(left by a run that was killed"):
         refuse_existing([path], overwrite=False)
-    part_of(path).unlink()
+    left.unlink()
     path.touch()
     with pytest.raises(NrcorrectError, match=r"m\.tif: exists; choose another output, or --overwrite"):
         refuse_existing([path], overwrite=False)
@@ -45,24 +46,46 @@ def test_a_folder_that_may_not_be_entered_is_told(tmp_path):
         refuse_existing([tmp_path / "closed" / "m.tif"], overwrite=False)
 
 
-@pytest.mark.parametrize("overwrite", [False, True])
-def test_two_runs_do_not_share_an_output(tmp_path, overwrite):
+def test_a_second_run_does_not_begin(tmp_path):
     out = tmp_path / "m.tif"
-    with staged([out], overwrite=overwrite) as parts:
+    with staged([out]) as parts:
         parts[0].write_text("first")
-        message = "another run writes it" if overwrite else "left by a run that was killed, or still goes on"
-        with pytest.raises(NrcorrectError, match=message), staged([out], overwrite=overwrite):
-            pytest.fail("the second run began")
-        assert parts[0].read_text() == "first"
+        with pytest.raises(NrcorrectError, match="left by a run that was killed, or still goes on"):
+            with staged([out]):
+                pytest.fail("it began")
     assert out.read_text() == "first" and list(tmp_path.iterdir()) == [out]
 
 
-def test_what_a_killed_run_left_is_replaced_if_that_is_said(tmp_path):
+def test_two_runs_that_begin_at_once_do_not_share_an_output(tmp_path, monkeypatch):
     out = tmp_path / "m.tif"
-    part_of(out).write_text("left by a run that was killed")
+    with staged([out]) as parts:
+        parts[0].write_text("first")
+        monkeypatch.setattr("moco_dl.staging.refuse_existing", lambda *_, **__: None)  # it was not there yet
+        with pytest.raises(NrcorrectError, match="another run has begun to write it"), staged([out]):
+            pytest.fail("the second began")
+    assert out.read_text() == "first" and list(tmp_path.iterdir()) == [out]
+
+
+def test_of_two_runs_that_may_overwrite_the_second_goes_on(tmp_path):
+    """The first one notices, and neither writes into what is the other's."""
+    out = tmp_path / "m.tif"
+    with pytest.raises(NrcorrectError, match="was removed while it was written; run it again"):
+        with staged([out], overwrite=True) as first:
+            with staged([out], overwrite=True) as second:
+                assert first != second and not first[0].exists()
+                second[0].write_text("second")
+    assert out.read_text() == "second" and list(tmp_path.iterdir()) == [out]
+
+
+def test_what_a_killed_run_left_is_removed_if_that_is_said(tmp_path):
+    out, other = tmp_path / "m.tif", tmp_path / "m.tiff.1.part"
+    for name in ("m.tif.part", "m.tif.12345678.part"):
+        (tmp_path / name).write_text("left by a run that was killed")
+    other.write_text("of another output")
+    assert len(unfinished(out)) == 2
     with staged([out], overwrite=True) as parts:
         parts[0].write_text("new")
-    assert out.read_text() == "new" and list(tmp_path.iterdir()) == [out]
+    assert out.read_text() == "new" and sorted(tmp_path.iterdir()) == [out, other]
 
 
 def test_what_appears_in_the_meantime_is_kept(tmp_path):
@@ -74,26 +97,23 @@ def test_what_appears_in_the_meantime_is_kept(tmp_path):
     assert out[1].read_text() == "theirs" and list(tmp_path.iterdir()) == [out[1]]
 
 
-def test_a_part_that_another_run_made_is_left_alone(tmp_path):
+def test_a_link_is_not_replaced_even_if_it_leads_nowhere(tmp_path):
     out = tmp_path / "m.tif"
-    with pytest.raises(NrcorrectError, match="was removed while it was written"), staged([out]) as parts:
-        other = tmp_path / "other"
-        other.write_text("theirs")
-        other.replace(parts[0])
-    assert part_of(out).read_text() == "theirs" and not out.exists()
-
-
-def test_links_are_not_followed(tmp_path):
-    out, kept = tmp_path / "m.tif", tmp_path / "kept"
-    kept.write_text("data")
     out.symlink_to(tmp_path / "nowhere")
     with pytest.raises(NrcorrectError, match=r"m\.tif: exists"), staged([out]):
         pytest.fail("a link would have been replaced")
-    out.unlink()
-    part_of(out).symlink_to(kept)
-    with pytest.raises(NrcorrectError), staged([out], overwrite=True):
-        pytest.fail("the file that a link leads to would have been overwritten")
-    assert kept.read_text() == "data"
+
+
+def test_an_input_by_any_name_is_no_output(tmp_path):
+    movie, linked, left = tmp_path / "m.tif", tmp_path / "linked.tif", tmp_path / "out.tif.1.part"
+    movie.write_text("data")
+    linked.hardlink_to(movie)
+    left.symlink_to(movie)
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    refuse_inputs([tmp_path / "other.tif"], [movie, tmp_path / "loop"])
+    for out in (movie, tmp_path / "." / "m.tif", linked, tmp_path / "out.tif"):
+        with pytest.raises(NrcorrectError, match="is an input; choose another output"):
+            refuse_inputs([out], [movie])
 
 
 def test_all_outputs_get_their_names_even_if_a_signal_comes_in_between(tmp_path, monkeypatch):

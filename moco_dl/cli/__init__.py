@@ -84,12 +84,13 @@ def process() -> None:
             if not isinstance(end.code, int):
                 raise
             status = end.code
-        sys.stdout.flush()
+        if sys.stdout is not None:  # as it is if it was closed before
+            sys.stdout.flush()
     except BrokenPipeError:
         pass  # whoever reads has left
     except OSError as error:  # what was to be printed has no room
         status = 1
         click.echo(f"nrcorrect: {error}", err=True)
-    with suppress(OSError):
+    with suppress(OSError, AttributeError):
         sys.stderr.flush()
     os._exit(status)

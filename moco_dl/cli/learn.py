@@ -82,7 +82,7 @@ def synth(
             preview_possible(preview, overwrite=replace)
             scenes = ScenePool(seed, wanted.scene_size, shown)
             write_pairs(out, count or 6000, wanted, scenes, progress=progress, overwrite=replace)
-            written = [out, *preview_pairs(out, preview)]
+            written = [out, *preview_pairs(out, preview, overwrite=replace)]
     click.echo("\n".join(map(str, written)))
 
 
