@@ -12,6 +12,7 @@ import numpy as np
 from moco_dl.batch import Equations, Motion
 
 LEAST = 0.01  # of the expected variance; frames that are all alike leave next to nothing
+CAREFUL = 4.0  # a power whose standard error is one shrinks to a fifth
 FARTHEST = 1.0  # logarithm of a misfit over the usual, beyond which it is something else than interpolation
 
 
@@ -43,7 +44,8 @@ def measure_usual(equations: Equations) -> Usual:
     log, soft = np.log(np.maximum(equations.misfit, LEAST)), np.log(equations.soft)
     apart = (log - np.median(log)).clip(-FARTHEST, FARTHEST)
     soft_apart = soft - soft.mean()
-    power = float(np.clip((apart @ soft_apart) / max(soft_apart @ soft_apart, 1e-30), 0, 1))
+    unsure = max(CAREFUL * apart.var(), 1e-30)  # where frames hardly differ in it, nothing is told
+    power = float(np.clip((apart @ soft_apart) / (soft_apart @ soft_apart + unsure), 0, 1))
     return Usual(max(float(np.exp(np.median(log - power * soft))), LEAST), power)
 
 

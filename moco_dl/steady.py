@@ -23,6 +23,8 @@ FEW = 10  # frames, from fewer of which nothing is concluded
 LEAST = 1e-6  # of the noise's variance that is left if shifts hardly vary
 # Of what a reach removes: a longer one that does so much is better, as errors of frames close by are alike.
 AS_GOOD = 0.95
+ELSEWHERE = 3.0  # standard errors of the median of those near, by which tissue rests somewhere else for a time
+SURE, LAGS, CLIP = 3.0, (1, 2, 3, 4), 3.0  # of shifts that last, see `_lasting`; samples; standard deviations
 WORTHWHILE = 0.05  # share of the noise's variance that must go; else shifts stay as they are
 
 
@@ -42,13 +44,22 @@ class Steadiness:
         `near` (n + 2 reach, 2) are those that count, NaN for others, of these frames and of `reach` more at
         either end. The variance of a frame's noise is taken to grow with its `misfit` (n,).
         """
-        if self.middle is None:
-            apart, pairs = _apart(shifts / self.noise, near / self.noise)
-        else:
-            apart, pairs = (shifts - self.middle) / self.noise, np.full(len(shifts), np.inf)
+        apart, pairs = _apart(shifts / self.noise, near / self.noise)
+        if self.middle is not None:
+            apart, pairs = self._from_middle(shifts, apart, pairs)
         more = np.maximum(misfit, 1)[:, None] - 1
         slope = _slope(apart, pairs, self.shares, more)
         return -self.noise * np.where(pairs[:, None] > 0, (1 + more) * slope, 0)
+
+    def _from_middle(
+        self, shifts: np.ndarray, apart: np.ndarray, pairs: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The same, but from the middle of all, where the median of those near is not clearly another place."""
+        from_middle = (shifts - self.middle) / self.noise
+        # Where there are none near, `apart` is NaN.
+        known = np.where(pairs > 0, np.square(from_middle - apart).sum(axis=1), 0)
+        here = known <= ELSEWHERE**2 * np.pi / (4 * np.maximum(pairs, 1))
+        return np.where(here[:, None], from_middle, apart), np.where(here, np.inf, pairs)
 
     def gives(self, batch: Batch) -> tuple[Batch, Given]:
         """See `Filter`."""
@@ -66,6 +77,8 @@ class Steadiness:
 
 def measure_steadiness(motion: Motion, numbers: np.ndarray, noise: np.ndarray) -> Steadiness:
     """From the motion of samples, `numbers` (n,) in the movie; `noise` (2,) px of their shifts."""
+    if not (noise > 0).all():
+        return Steadiness(noise)
     shifts = np.where(motion.trusted[:, None], motion.rigid, np.nan) / noise
     in_order, best = _in_order(shifts, numbers), Steadiness(noise)
     for reach in REACHES:
@@ -82,7 +95,7 @@ def measure_steadiness(motion: Motion, numbers: np.ndarray, noise: np.ndarray) -
         if removed.mean() > max(AS_GOOD * np.mean(best.removed), WORTHWHILE):
             best = Steadiness(noise * np.sqrt(less), reach, shares, removed)
     rested = _rested(shifts * noise, noise, best.noise)
-    return rested if rested.removed.mean() > max(AS_GOOD * np.mean(best.removed), WORTHWHILE) else best
+    return rested if np.mean(rested.removed) > max(AS_GOOD * np.mean(best.removed), WORTHWHILE) else best
 
 
 def _rested(shifts: np.ndarray, noise: np.ndarray, less_noise: np.ndarray) -> Steadiness:
@@ -93,8 +106,10 @@ def _rested(shifts: np.ndarray, noise: np.ndarray, less_noise: np.ndarray) -> St
     """
     shifts = shifts[np.isfinite(shifts).all(axis=1)]
     if len(shifts) < FEW:
-        return Steadiness(noise, removed=np.zeros(2))
+        return Steadiness(noise)
     middle = np.median(shifts, axis=0)
+    if _lasting(shifts - middle) > SURE:
+        return Steadiness(noise)
     less_noise = less_noise * np.sqrt(np.square((shifts - middle) / less_noise).mean(axis=0).clip(LEAST, 1))
     apart, pairs = (shifts - middle) / less_noise, np.full(len(shifts), np.inf)
     shares = _shares(apart, pairs)
@@ -103,7 +118,16 @@ def _rested(shifts: np.ndarray, noise: np.ndarray, less_noise: np.ndarray) -> St
     bend = first - np.square(apart) * (second - np.square(first))  # of the slope, apart * first
     gone = (2 * bend - np.square(apart * first)).mean(axis=0)
     removed = 1 - np.square(less_noise / noise) * (1 - gone).clip(min=0)
-    return Steadiness(less_noise, 0, shares, removed, middle)
+    return Steadiness(less_noise, REACHES[-1], shares, removed, middle)
+
+
+def _lasting(apart: np.ndarray) -> float:
+    """How far values (n, 2) are like those that follow, in standard errors of what noise would be by chance."""
+    apart = apart / np.maximum(np.sqrt(np.square(apart).mean(axis=0)), 1e-30)
+    apart = apart.clip(-CLIP, CLIP)
+    apart /= np.maximum(np.sqrt(np.square(apart).mean(axis=0)), 1e-30)
+    alike = [(apart[lag:] * apart[:-lag]).mean() for lag in LAGS]
+    return float(np.mean(alike) * np.sqrt(2 * len(LAGS) * len(apart)))
 
 
 def steadied(batches: Iterator[Batch], steadiness: Steadiness) -> Iterator[Batch]:

@@ -14,6 +14,7 @@ from moco_dl.batch import Motion
 from moco_dl.evaluation.evaluator import Evaluator
 from moco_dl.evaluation.summary import summary
 from moco_dl.motion import MotionOptions
+from moco_dl.scenes import draw_scene
 from moco_dl.synth import MovieOptions, SyntheticMovie
 
 
@@ -88,6 +89,15 @@ def test_a_movie_that_has_drifted_far_over_the_scene():
     movie = np.stack([frame for frame, _ in SyntheticMovie(1, options)])
     drifted = np.stack([np.roll(frame, (t // 2, -t // 2), (0, 1)) for t, frame in enumerate(movie)])
     assert evaluate(drifted, movie).verdict.kind == "better"
+
+
+def test_noise_is_no_scene():
+    """Brought to where it is most like another movie, it shows some of that."""
+    rng = np.random.default_rng(0)
+    scenes = (draw_scene((128, 128), rng)[0] for _ in range(2))
+    one, other = (0.05 * np.repeat(scene[None], 200, axis=0) for scene in scenes)
+    verdict = evaluate(rng.poisson(one).astype(np.uint16), other.astype(np.float32)).verdict
+    assert verdict.kind == "worse" and "same scene" in verdict.sentence
 
 
 def test_nothing_done_to_a_moving_movie_is_doubtful(movie):

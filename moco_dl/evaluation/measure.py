@@ -12,7 +12,7 @@ from moco_dl.evaluation.metrics import correlation, correlation_with_others, cri
 from moco_dl.evaluation.residual import component_shifts, flow_possible, residual_flow, shifts
 from moco_dl.evaluation.results import Traces
 from moco_dl.evaluation.tally import Tally, filled, shared_part, without
-from moco_dl.evaluation.verdict import Measured
+from moco_dl.evaluation.verdict import SAME_SCENE, Measured
 
 if TYPE_CHECKING:
     from moco_dl.evaluation.evaluator import Evaluator
@@ -113,17 +113,21 @@ def _agreement(kept: np.ndarray) -> float:
 def _same_scene(before: np.ndarray, after: np.ndarray) -> float:
     """Correlation of the mean images of frames (n, h, w), the first brought onto the second by whole px.
 
-    All at once or, as they may have drifted far over one another, each onto its own; whichever shows more.
+    All at once; or, as they may have drifted far over one another, each onto its own, if that shows far more
+    than if these are mirror images: noise, too, is brought to where it is like a scene.
     """
     if len(before) == 0:
         return np.nan
-    first, second = (frames.mean(axis=0, keepdims=True) for frames in (before, after))
-    apart = np.concatenate([_onto(one, other) for one, other in zip(before, after, strict=True)])
-    once, each, image = _banded(np.concatenate([_onto(first[0], second[0]), apart.mean(axis=0)[None], second]))
-    return max(correlation(once, image), correlation(each, image))
+    once = _alike(before.mean(axis=0, keepdims=True), after.mean(axis=0, keepdims=True))
+    each, mirrored = (_alike(before, other) for other in (after, after[:, :, ::-1]))
+    return max(once, each) if each - mirrored > SAME_SCENE / 2 else once
 
 
-def _onto(frame: np.ndarray, reference: np.ndarray) -> np.ndarray:
-    """Frame (h, w), shifted by whole px to where it is most like the reference (h, w): (1, h, w)."""
-    dy, dx = shifts(frame[None], reference, MAX_SHIFT * min(frame.shape))[0].round().astype(int)
-    return np.roll(frame, (-dy, -dx), (0, 1))[None]
+def _alike(before: np.ndarray, after: np.ndarray) -> float:
+    """Correlation of the mean images of frames (n, h, w), each brought onto its partner by whole px."""
+    limit = MAX_SHIFT * min(before.shape[1:])
+    brought = np.zeros(before.shape[1:])
+    for frame, other in zip(before, after, strict=True):
+        dy, dx = shifts(frame[None], other, limit)[0].round().astype(int)
+        brought += np.roll(frame, (-dy, -dx), (0, 1)) / len(before)
+    return correlation(*_banded(np.stack([brought, after.mean(axis=0)])))
