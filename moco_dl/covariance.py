@@ -26,6 +26,7 @@ ACTIVE = 0.3  # of the noise: where more of it lasts, patterns of active cells w
 WEIGHT = 20.0  # of REST, in samples: only what they insist on is learned
 LARGEST = 0.3  # of that weight, over that of all samples
 REST = 0.01  # variance in any way, over that of the prior
+NOISELESS = 1e9  # times what is expected; noise hides all but a few thousand times that
 STEPS = 12
 LATER = 2  # times as many steps with all samples as are best with half of them
 SIZES = np.array([0.25, 0.5, 1.0, 2.0, 4.0])  # that motion may have in a sample, over what is expected
@@ -47,6 +48,8 @@ def learned(
     if not functions.size:
         return prior
     told = both(functions.T, alone.equations(equations.seen - prior.common).T).T / prior.noise
+    if np.abs(told).max() > NOISELESS:  # frames are all alike
+        return prior
     told, sizes = _independent(prior, told, runs, clarity)
     shrink = min(LARGEST, WEIGHT / max(len(told), 1))
     samples = _Samples(of_combined(functions, alone.matrix) / prior.noise, told, sizes, shrink)

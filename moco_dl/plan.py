@@ -187,10 +187,14 @@ class Plan:
         return step.tracking.told(replace(batch, motion=motion), equations)
 
     def _shown(self, batch: Batch) -> Batch:
-        """`batch` without what all flows have in common."""
-        batch = batch.less(self.constant)
-        rigid = np.where(batch.motion.flagged[:, None], 0, batch.motion.rigid)
-        return replace(batch, motion=replace(batch.motion, rigid=rigid))
+        """`batch` without what all flows have in common; frames without noise may be beyond reckoning."""
+        motion = batch.less(self.constant).motion
+        lost = motion.flagged | ~np.isfinite(motion.total()).all(axis=(1, 2, 3))
+        rigid = np.where(lost[:, None], 0, motion.rigid)
+        rows, flow = motion.rows, motion.flow
+        if lost.any():
+            rows, flow = np.where(lost[:, None, None], 0, rows), np.where(lost[:, None, None, None], 0, flow)
+        return replace(batch, motion=replace(motion, rigid=rigid, flow=flow, rows=rows, flagged=lost))
 
     def _onto_given(self, batch: Batch) -> Batch:
         """`batch` with motion from the reference that was given."""

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
+import torch
 
 from moco_dl.anchor import anchored, likeness
 from moco_dl.batch import DOUBTFUL, Batch, Equations, Motion, chosen, filtered, joined
@@ -126,10 +127,7 @@ class Preparation:
         middle, rest = means.astype(np.float32)
         if self.given is None:
             there = (middle - plan.seen.flow.mean(axis=0)) - rest  # since the reference was made
-            nowhere = np.zeros((1, 2), np.float32)
-            there = Motion(nowhere, there[None], flagged=np.zeros(1, bool))
-            (reference,) = move(plan.reference[None], there, STRIDE, "bicubic", device=plan.computing)
-            plan = replace(plan, reference=reference)
+            plan = replace(plan, reference=_displaced(plan.reference, there, plan.computing))
         plan = replace(plan, constant=plan.constant + rest, errors=errors)
         if self.smooth is not None:
             return plan
@@ -221,6 +219,17 @@ class Preparation:
     def _moved(self, step: Step, samples: Samples) -> Motion:
         """Motion of samples after a step."""
         return joined(batch.motion for batch in self._after(step, self._told(step, samples)))
+
+
+def _displaced(image: np.ndarray, by: np.ndarray, device: torch.device) -> np.ndarray:
+    """Image (H, W), displaced by (2, h, w) px; so is where it has no data, NaN, which does not grow."""
+    known, nowhere = np.isfinite(image), np.zeros((2, 2), np.float32)
+    if not known.any():
+        return image
+    both = np.stack([np.where(known, image, image[known].mean()), known]).astype(np.float32)
+    motion = Motion(nowhere, np.stack([by, by]), flagged=np.zeros(2, bool))
+    moved, seen = move(both, motion, STRIDE, "bicubic", device=device)
+    return np.where(seen > 0.5, moved, np.float32(np.nan))
 
 
 def _stretches(samples: Samples, motion: Motion) -> Iterator[tuple[slice, Batch]]:

@@ -1,11 +1,17 @@
 """Movies that nobody wants to record, but that some tool writes."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
+import torch
 
 import moco_dl
+from moco_dl.batch import Batch, Motion
 from moco_dl.errors import NrcorrectError
 from moco_dl.evaluation.watch import not_compared
+from moco_dl.plan import Plan
+from moco_dl.preparation import _displaced
 
 
 @pytest.fixture
@@ -68,3 +74,22 @@ def test_an_image_that_nothing_holds_stays_where_it_is(seed):
     """One frame tells nothing of noise, and a few bright pixels nothing of a field."""
     frame = (255 * np.random.default_rng(seed).random((21, 17)) ** 40).astype(np.uint8)
     assert np.abs(moco_dl.correct(frame[None], frame).fields[:]).max() < 2
+
+
+def test_frames_whose_motion_is_beyond_reckoning_are_left_as_they_are():
+    flow = np.ones((3, 2, 4, 4), np.float32)
+    flow[1, 0, 2, 2] = np.inf
+    motion = Motion(flow[:, :, 0, 1], flow, np.zeros(3, bool), rows=flow[..., 0])
+    plan = SimpleNamespace(constant=np.full((2, 4, 4), 0.25))
+    shown = Plan._shown(plan, Batch(0, np.zeros((3, 16, 16)), motion)).motion
+    assert shown.flagged.tolist() == [False, True, False]
+    np.testing.assert_array_equal(shown.total()[:, 0, 0, 0], [2.75, 0, 2.75])
+
+
+def test_gaps_of_a_reference_do_not_grow_as_it_is_displaced():
+    image = np.random.default_rng(0).random((40, 48), np.float32)
+    image[10:20, 5:9] = np.nan
+    moved = _displaced(image, np.full((2, 10, 12), 0.3, np.float32), torch.device("cpu"))
+    np.testing.assert_array_equal(np.isnan(moved), np.isnan(image))
+    nothing = np.full((40, 48), np.nan, np.float32)
+    assert np.isnan(_displaced(nothing, np.zeros((2, 10, 12), np.float32), torch.device("cpu"))).all()
