@@ -15,7 +15,7 @@ from moco_dl.fields import load_fields
 from moco_dl.image import load_image
 from moco_dl.movie import WHOLE, Part, Progress
 from moco_dl.recording import open_recording
-from moco_dl.staging import refuse_existing, refuse_inputs, staged
+from moco_dl.staging import refuse_inputs, staged
 
 
 @dataclass(frozen=True)
@@ -57,15 +57,14 @@ def compare_files(
     Raises NrcorrectError and leaves no output behind if the movies differ in size, or fields, reference or
     truth do not belong to them.
     """
-    refuse_existing(comparison.outputs, overwrite=comparison.overwrite)
     with ExitStack() as files:
         pair, truth, inputs = _open(comparison, files)
+        refuse_inputs(comparison.outputs, pair.raw.files | pair.corrected.files)
+        parts = files.enter_context(staged(comparison.outputs, overwrite=comparison.overwrite))
         evaluator = seen(pair, progress, threads)
         about = {"inputs": inputs} | _provenance(comparison, pair, truth) | provenance
         more = (lambda: score(pair.fields.__getitem__, truth)) if truth else list
         evaluation = evaluator.finish(about, more)
-        refuse_inputs(comparison.outputs, pair.raw.files | pair.corrected.files)
-    with staged(comparison.outputs, overwrite=comparison.overwrite) as parts:
         _write(comparison, evaluation, dict(zip(comparison.outputs, parts, strict=True)))
     return evaluation
 

@@ -21,7 +21,7 @@ from moco_dl.network import STRIDE
 from moco_dl.output import SUFFIXES, create_movie, movie_format, refuse_ending
 from moco_dl.plan import Plan
 from moco_dl.recording import open_recording
-from moco_dl.staging import refuse_existing, refuse_inputs, staged
+from moco_dl.staging import refuse_inputs, staged
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,6 @@ def correct_file(
 
     Raises NrcorrectError and leaves no output behind if anything is wrong with the movie or the disk.
     """
-    refuse_existing(job.outputs, overwrite=job.overwrite)
     with open_recording((job.movie, *job.more), job.part) as (movie, described):
         refuse_inputs(job.outputs, movie.files)
         with staged(job.outputs, overwrite=job.overwrite) as parts:
@@ -205,7 +204,6 @@ def apply_file(job: Job, fields_path: Path, progress: Progress, **options: str |
 
     Raises NrcorrectError and leaves no output behind if movie and fields do not fit, or the disk is full.
     """
-    refuse_existing(job.outputs, overwrite=job.overwrite)
     fields = load_fields(fields_path)
     with open_recording((job.movie, *job.more), job.part) as (movie, _):
         dtype = np.dtype(options.get("dtype") or fields.metadata["options"].get("dtype") or movie.dtype)

@@ -1,0 +1,148 @@
+"""HDF5 movies as other tools write them."""
+
+import subprocess
+import sys
+from contextlib import closing
+
+import h5py
+import numpy as np
+import pytest
+from drawn_movies import DTYPES, check, frames
+
+from moco_dl.errors import NrcorrectError
+from moco_dl.movie import Part, open_movie
+
+
+@pytest.mark.parametrize("dtype", [*DTYPES, ">u2"])
+def test_hdf5(tmp_path, dtype):
+    with h5py.File(tmp_path / "m.h5", "w") as file:
+        file.create_dataset("mov", data=frames(dtype), compression="gzip", chunks=(4, 20, 24))
+    check(tmp_path / "m.h5", frames(np.dtype(dtype).newbyteorder("=")))
+
+
+def shape_of(path, dataset=None):
+    with closing(open_movie(path, Part(dataset))) as movie:
+        return movie.shape
+
+
+@pytest.mark.parametrize("more", [1, (0, 1), (2, 4), (3, 4)])
+def test_hdf5_with_axes_of_length_one(tmp_path, more):
+    """As sima writes it (time, plane, y, x, channel), or what denoises with channels."""
+    with h5py.File(tmp_path / "m.h5", "w") as file:
+        file["rois"] = np.zeros((30, 2, 40, 50))
+        file["imaging"] = np.expand_dims(frames(), more)
+    check(tmp_path / "m.h5", frames())
+
+
+def test_hdf5_link_to_another_file(tmp_path):
+    with h5py.File(tmp_path / "raw.h5", "w") as file:
+        file["x"] = frames()
+    for name, there in (("m", "raw"), ("n", "gone")):
+        with h5py.File(tmp_path / f"{name}.h5", "w") as file:
+            file["mov"] = h5py.ExternalLink(f"{there}.h5", "/x")
+    check(tmp_path / "m.h5", frames())
+    with pytest.raises(NrcorrectError, match="no 3-D dataset"):
+        open_movie(tmp_path / "n.h5")
+
+
+def test_hdf5_of_frames_in_other_files(tmp_path):
+    """Virtual datasets: those of files that are not there are zeros, to the library."""
+    parts = [tmp_path / f"part{number}.h5" for number in range(2)]
+    layout = h5py.VirtualLayout((14, 20, 24), np.uint16)
+    for number, part in enumerate(parts):
+        with h5py.File(part, "w") as file:
+            file["x"] = frames()
+        layout[7 * number : 7 * number + 7] = h5py.VirtualSource(part.name, "x", (7, 20, 24))
+    with h5py.File(tmp_path / "m.h5", "w") as file:
+        file.create_virtual_dataset("mov", layout)
+    check(tmp_path / "m.h5", np.concatenate([frames(), frames()]))
+    with closing(open_movie(tmp_path / "m.h5")) as movie:
+        assert movie.files == {path.resolve() for path in (tmp_path / "m.h5", *parts)}
+    with h5py.File(parts[1], "w") as file:
+        file["y"] = frames()
+    for spoil in (lambda: None, parts[1].unlink):
+        spoil()
+        with pytest.raises(
+            NrcorrectError, match=r"mov has frames in 1 files that are not there, such as part1\.h5"
+        ):
+            open_movie(tmp_path / "m.h5")
+
+
+WRITER = """
+import h5py, sys
+with h5py.File(sys.argv[1], "w") as file:
+    file["mov"] = [0]
+    file.flush()
+    print(flush=True)
+    input()
+"""
+
+
+def test_hdf5_that_is_being_written(tmp_path):
+    path = tmp_path / "m.h5"
+    pipes = dict.fromkeys(("stdin", "stdout"), subprocess.PIPE)
+    with subprocess.Popen([sys.executable, "-c", WRITER, path], **pipes) as writer:
+        writer.stdout.readline()
+        with pytest.raises(NrcorrectError, match=r"m\.h5: another program writes it; wait until it is closed"):
+            open_movie(path)
+        writer.communicate(b"\n")
+
+
+def test_hdf5_behind_something_else(tmp_path):
+    """As MATLAB writes it (MAT files 7.3)."""
+    with h5py.File(tmp_path / "m.mat", "w", userblock_size=512) as file:
+        file["Y"] = frames()
+    with (tmp_path / "m.mat").open("r+b") as file:
+        file.write(b"MATLAB 7.3 MAT-file, Platform: GLNXA64")
+    check(tmp_path / "m.mat", frames())
+
+
+@pytest.fixture
+def compressed(tmp_path):
+    """A file with a filter that is private, so that no library has it."""
+    plan = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    plan.set_chunk((1, 20, 24))
+    plan.set_filter(32767, h5py.h5z.FLAG_OPTIONAL)
+    with h5py.File(tmp_path / "m.h5", "w") as file:
+        space = h5py.h5s.create_simple((7, 20, 24))
+        data = h5py.h5d.create(file.id, b"mov", h5py.h5t.NATIVE_UINT16, space, plan)
+        for t, frame in enumerate(frames()):
+            data.write_direct_chunk((t, 0, 0), frame.tobytes())
+    return tmp_path / "m.h5"
+
+
+def test_compression_that_the_library_lacks(compressed):
+    with pytest.raises(NrcorrectError, match=r"mov is compressed with filter 32767.*pip install hdf5plugin"):
+        open_movie(compressed)
+
+
+def test_compression_that_a_plugin_knows(compressed, monkeypatch):
+    monkeypatch.setattr(h5py.h5z, "filter_avail", lambda number: False)
+    knows_all = "import h5py\nh5py.h5z.filter_avail = lambda number: True\n"
+    (compressed.parent / "hdf5plugin.py").write_text(knows_all)
+    monkeypatch.syspath_prepend(compressed.parent)
+    monkeypatch.delitem(sys.modules, "hdf5plugin", raising=False)
+    open_movie(compressed).close()
+
+
+def test_hdf5_dataset_by_name_then_by_size(tmp_path):
+    path = tmp_path / "m.h5"
+    with h5py.File(path, "w") as file:
+        file["small"], file["group/large"] = frames(shape=(2, 20, 24)), frames()
+        file["image"] = frames()[0]
+    assert shape_of(path) == (7, 20, 24)
+    assert shape_of(path, "small") == (2, 20, 24)
+    with h5py.File(path, "a") as file:
+        file["data"] = frames(shape=(3, 20, 24))
+    assert shape_of(path) == (3, 20, 24)
+    with h5py.File(path, "a") as file:
+        file["mov"] = frames(shape=(4, 20, 24))
+    assert shape_of(path) == (4, 20, 24)
+
+
+@pytest.mark.parametrize(("chunks", "apart"), [(None, True), ((1, 20, 24), True), ((4, 10, 24), False)])
+def test_whether_reading_a_frame_takes_reading_others(tmp_path, chunks, apart):
+    with h5py.File(tmp_path / "m.h5", "w") as file:
+        file.create_dataset("mov", data=frames(), chunks=chunks)
+    with closing(open_movie(tmp_path / "m.h5")) as movie:
+        assert movie.frames_apart == apart

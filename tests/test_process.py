@@ -1,0 +1,121 @@
+"""The command as a process: its streams, exit status, imports and memory."""
+
+import ctypes
+import gc
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from commands import command, run
+
+from moco_dl.cli import common
+from moco_dl.cli.common import imports, tidying
+
+
+def test_help_and_version_do_not_import_torch():
+    for option in ("--help", "--version"):
+        code = f"import sys; from moco_dl.cli import main; main(['{option}'], standalone_mode=False)"
+        code += "; sys.exit('torch' in sys.modules or 'numpy' in sys.modules)"
+        subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
+
+
+def test_what_a_correction_does_not_need_is_not_imported(movie_file):
+    arguments = ["correct", str(movie_file)]
+    code = f"import sys; from moco_dl.cli import main; main({arguments}, standalone_mode=False)"
+    code += "; sys.exit('torch' not in sys.modules or 'scipy' in sys.modules or 'matplotlib' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
+
+
+def test_progress_is_silent_when_not_a_terminal(movie_file):
+    done = subprocess.run(command("correct", movie_file, "--quiet"), capture_output=True, check=True)
+    assert done.stderr == b"" and done.stdout.count(b"\n") == 1
+    assert Path(done.stdout.decode().split("\t")[0]).exists()
+
+
+def test_exit_status_of_a_process(tmp_path):
+    for arguments, status in ((["--version"], 0), (["correct", tmp_path / "none.tif"], 1), (["--what"], 2)):
+        done = subprocess.run(command(*arguments), capture_output=True, text=True)
+        assert done.returncode == status
+        assert (done.stderr if status else done.stdout).count(
+            "\n"
+        ) >= 1  # through a pipe, that is not flushed line by line
+    reader, writer = os.pipe()
+    os.close(reader)
+    assert (
+        subprocess.run(command("--help"), stdout=writer, stderr=subprocess.PIPE).stderr.count(b"Traceback") == 0
+    )
+    os.close(writer)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is full")
+def test_what_cannot_be_printed_is_told(movie_file):
+    for arguments in (["--help"], ["correct", movie_file, "--quiet", "--rigid-only"]):
+        with Path("/dev/full").open("w") as full:
+            done = subprocess.run(command(*arguments), stdout=full, stderr=subprocess.PIPE, text=True)
+        assert done.returncode == 1 and done.stderr == "nrcorrect: [Errno 28] No space left on device\n"
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-"])
+def test_streams_that_are_closed(closed):
+    assert subprocess.run(["sh", "-c", f'"$@" {closed}', "sh", *command("--version")]).returncode == 0
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory")])
+def test_too_little_memory_is_told(movie_file, monkeypatch, error):
+    def correct(*arguments, **options):
+        raise error
+
+    monkeypatch.setattr("moco_dl.job.correct_file", correct)
+    told = run("correct", movie_file, code=1).stderr
+    assert told == f"nrcorrect: {movie_file}: not enough memory; close other programs, or try --threads 1\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "encoding", "printed"),
+    [
+        (b"5 \xb5m.tif", "utf-8:strict", b"5 \xb5m.tif"),  # of a system that wrote Latin 1
+        ("5 \u00b5m.tif".encode(), "utf-8:strict", "5 \u00b5m.tif".encode()),
+        ("\u2192.tif".encode(), "cp1252", rb"\u2192.tif"),
+    ],
+)
+def test_any_name_is_printed(tmp_path, name, encoding, printed):
+    movie = os.fsencode(tmp_path) + b"/" + name
+    arguments = command("synth", "--movie", "--frames", "3", "--size", "32", "--quiet")
+    environment = os.environ | {"PYTHONIOENCODING": encoding}
+    done = subprocess.run([*arguments, movie], env=environment, capture_output=True)
+    if done.returncode == 1 and b"cannot write" in done.stderr:
+        pytest.skip("this file system takes UTF-8 only")
+    assert done.stderr == b"" and done.returncode == 0
+    assert done.stdout.split(b"\n")[0].rpartition(b"/")[2] == printed and Path(os.fsdecode(movie)).exists()
+
+
+def test_what_is_imported_is_left_out_of_garbage_collection():
+    frozen = gc.get_freeze_count()
+    with pytest.raises(ZeroDivisionError), imports():
+        assert not gc.isenabled()
+        raise ZeroDivisionError
+    assert gc.isenabled() and gc.get_freeze_count() > frozen
+    gc.unfreeze()
+
+
+def resident():
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
+@pytest.mark.skipif(
+    sys.platform != "linux" or not hasattr(ctypes.CDLL(None), "malloc_trim"), reason="another C library"
+)
+def test_free_memory_between_used_blocks_goes_back_while_a_movie_is_corrected(monkeypatch):
+    calls, progress = [], tidying(lambda *numbers: calls.append(numbers))
+    blocks = [bytes(3000) for _ in range(50_000)]
+    del blocks[:-1]
+    before = resident()
+    progress(8, 100)  # just now: nothing happens
+    kept = resident()
+    monkeypatch.setattr(common, "TIDIED", 0.0)
+    progress(16, 100)
+    assert kept > before - 20 and resident() < before - 100
+    assert calls == [(8, 100), (16, 100)]
