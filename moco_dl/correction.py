@@ -124,7 +124,7 @@ def checked_reference(reference: np.ndarray, movie: Movie) -> np.ndarray:
     finite = reference[np.isfinite(reference)]
     if finite.size == 0 or finite.min() == finite.max():
         raise NrcorrectError("reference is empty or constant; wanted an image of the field of view")
-    refuse_extremes(reference[None], "reference")
+    refuse_extremes(reference, "reference")
     (found,) = blanked(reference[None].astype(np.float32))
     found[filled_corners(found)] = np.nan
     if (known := np.isfinite(found).sum()) < SMALLEST**2 / 2:

@@ -20,6 +20,7 @@ from moco_dl.risk import Errors
 from moco_dl.samples import usable, without
 from moco_dl.scan import straightened
 from moco_dl.smooth import Smoothing
+from moco_dl.spikes import without_spikes
 from moco_dl.steady import Steadiness, steadied
 from moco_dl.track import Linearised, Tracker, Tracking
 from moco_dl.trajectory import Trajectory
@@ -205,7 +206,7 @@ class Plan:
 
     def _cleared(self, frames: np.ndarray) -> np.ndarray:
         """Frames (n, H, W) as recorded, as they are looked at: without what scanner and detector have done."""
-        return without(straightened(self.edges(frames), self.row_offset), self.pattern)
+        return without(straightened(self.edges(without_spikes(frames)), self.row_offset), self.pattern)
 
     def _looked_at(self, numbers: np.ndarray) -> np.ndarray:
         """(n,) bool: which of these frames the network sees."""

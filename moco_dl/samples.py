@@ -38,12 +38,15 @@ def sample_runs(frames: int, count: int) -> list[range]:
 
 
 def usable(frames: np.ndarray) -> np.ndarray:
-    """`(n,)` bool: False for frames (n, H, W) that are empty, constant, saturated or mostly not finite."""
+    """`(n,)` bool: False for frames (n, H, W) of which nothing can be told; see `why_unusable`."""
     return np.array([not why_unusable(frame) for frame in frames], bool)
 
 
 def why_unusable(frame: np.ndarray) -> str:
-    """Why nothing can be told from a frame (H, W): "not finite", "saturated", "empty", "constant", or ""."""
+    """Why nothing can be told from a frame (H, W), or "".
+
+    "not finite", "saturated", "empty", "constant", or "extreme": it varies by too little or too much.
+    """
     if frame.dtype.kind == "f":
         finite = frame[np.isfinite(frame)]
         if finite.size <= LEAST_FINITE * frame.size:
@@ -55,7 +58,15 @@ def why_unusable(frame: np.ndarray) -> str:
         return "saturated"
     if low == high:
         return "empty" if low == 0 else "constant"
+    if frame.dtype.kind == "f" and not SPREAD[0] <= _spread(finite) <= SPREAD[1]:
+        return "extreme"
     return ""
+
+
+def _spread(values: np.ndarray) -> float:
+    """Standard deviation of finite values; NaN or infinite if float64 cannot hold their squares."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        return float(values.std(dtype=np.float64))
 
 
 class Frames:
@@ -149,7 +160,7 @@ def draw_samples(
 
     `cleared` makes of frames (n, H, W), once they are found usable, what is looked at of them, `shrunk` of
     these as many others; None: the same. `mapping` is `map`, or does the same with several threads. Raises
-    NrcorrectError if no frame is usable, or if values are too small or too large.
+    NrcorrectError if no frame is usable, or if values of most are too small or too large.
     """
     numbers, which = np.concatenate(runs), np.repeat(np.arange(len(runs)), [len(run) for run in runs])
     large, small, cleared = None, None, cleared or (lambda frames: frames)
@@ -166,22 +177,31 @@ def draw_samples(
 
     def look(part: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
         places, frames = part
-        good, frames = usable(frames), cleared(frames)
-        refuse_extremes(frames[good])
+        words = np.array([why_unusable(frame) for frame in frames])
+        frames = cleared(frames)
         if places[0] < len(large):
             large[places] = frames
         if small is not None:
             small[places] = shrunk(frames)
-        return good
+        return words
 
-    good = np.concatenate(list(mapping(look, parts())))
-    if not good.any():
-        raise NrcorrectError("no usable frame to build a reference from: all are empty, constant or saturated")
+    words = np.concatenate(list(mapping(look, parts())))
+    _refuse_unusable(words, lambda place: read([int(numbers[place])])[0])
+    good = words == ""
     if not good.all():
         large, small = large[good[: len(large)]], small if small is None else small[good]
     frames = Frames(large, numbers[good], lambda numbers: cleared(read(numbers)))
     samples = Samples(frames, np.arange(good.sum()), which[good], numbers[good])
     return samples, samples if small is None else replace(samples, frames=small)
+
+
+def _refuse_unusable(words: np.ndarray, frame: Callable[[int], np.ndarray]) -> None:
+    """Raise NrcorrectError if samples are no movie, by their `words` (n,); `frame` reads one of them."""
+    good, extreme = words == "", words == "extreme"
+    if extreme.sum() > good.sum():
+        refuse_extremes(frame(int(extreme.argmax())), "movie")
+    if not good.any():
+        raise NrcorrectError("no usable frame to build a reference from: all are empty, constant or saturated")
 
 
 def without_infinite(frames: np.ndarray) -> np.ndarray:
@@ -195,17 +215,12 @@ def _room(count: int, like: np.ndarray) -> np.ndarray:
     return np.empty((count, *like.shape[1:]), like.dtype)
 
 
-def refuse_extremes(frames: np.ndarray, what: str = "movie") -> None:
-    """Raise NrcorrectError if values of frames (n, H, W), of `what` is named, are too small or too large."""
-    if frames.dtype.kind != "f":
-        return
-    finite = (frame[np.isfinite(frame)] for frame in frames)
-    with np.errstate(over="ignore"):
-        spread = max((float(values.std(dtype=np.float64)) for values in finite if len(values)), default=1.0)
-    if not SPREAD[0] <= spread <= SPREAD[1]:
+def refuse_extremes(image: np.ndarray, what: str) -> None:
+    """Raise NrcorrectError if values of an image (H, W), of `what` is named, are too small or too large."""
+    if image.dtype.kind == "f" and not SPREAD[0] <= (spread := _spread(image[np.isfinite(image)])) <= SPREAD[1]:
         raise NrcorrectError(
             f"pixel values vary by {spread:.0e}; wanted between {SPREAD[0]:.0e} and {SPREAD[1]:.0e}:"
-            f" multiply the {what} by a constant"
+            f" multiply the {what} by a constant, or make NaN of what is missing"
         )
 
 

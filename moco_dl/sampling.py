@@ -16,6 +16,7 @@ from moco_dl.room import frames_in, frames_sampled
 from moco_dl.samples import Samples, draw_samples, sample_runs, without_infinite
 from moco_dl.scan import checked_offset, measure_row_offset, straightened
 from moco_dl.specks import fixed_specks
+from moco_dl.spikes import without_spikes
 from moco_dl.surround import dark_surround
 from moco_dl.walk import Walk
 
@@ -105,5 +106,5 @@ class Sampling:
             kept=frames_in(size, self.movie, 1, count) if self.movie.frames_apart else count,
             shrunk=None if self.factor == 1 else partial(binned, factor=self.factor),
             mapping=self.mapping,
-            cleared=lambda frames: straightened(edges(without_infinite(frames)), row_offset),
+            cleared=lambda frames: straightened(edges(without_spikes(without_infinite(frames))), row_offset),
         )

@@ -9,6 +9,7 @@ FRAMES = {
     "empty": np.zeros((20, 20), np.int16),
     "constant": np.full((20, 20), 7, np.uint8),
     "saturated": np.where(np.arange(400).reshape(20, 20) < 300, 255, 9).astype(np.uint8),
+    "extreme": np.where(np.arange(400).reshape(20, 20) < 3, 1e30, 9.0),
     "not finite": np.where(np.arange(400).reshape(20, 20) < 300, np.nan, 9.0).astype(np.float32),
 }
 

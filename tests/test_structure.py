@@ -24,6 +24,7 @@ CORE = {
     "inplace": {"reference", "samples"},
     "surround": {"edges", "inplace", "samples"},
     "specks": {"edges", "inplace", "samples"},
+    "spikes": set(),
     "room": {"movie"},
     "scan": {"errors", "samples"},
     "mixture": {"batch", "samples"},

@@ -57,6 +57,10 @@ class Watch:
     def look(self, start: int, raw: np.ndarray, corrected: np.ndarray, motion: Motion | None) -> Look:
         """Frames `start`... before and after, (n, H, W), and what was applied to them."""
         reasons = tuple(_reason(*pair) for pair in zip(raw, corrected, strict=True))
+        if motion is not None:  # what frames suggest may be beyond reckoning, too
+            reasons = tuple(
+                word or "extreme" * bool(left) for word, left in zip(reasons, motion.flagged, strict=True)
+            )
         values = {name: np.full(len(raw), np.nan, np.float32) for name in self.values}
         judged = np.array([not word for word in reasons])
         for name, frames in (("before", raw), ("after", corrected)):

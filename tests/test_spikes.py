@@ -1,0 +1,74 @@
+"""Single pixels that outweigh all else a frame shows."""
+
+import numpy as np
+import pytest
+
+import moco_dl
+from moco_dl.spikes import without_spikes
+
+
+def noise(*shape, dtype=np.uint16):
+    return np.random.default_rng(0).normal(300, 20, shape).astype(dtype)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int16, np.int32, np.float32, np.float64])
+@pytest.mark.parametrize("count", [1, 3])
+def test_spikes_are_clipped_and_nothing_else_changes(dtype, count):
+    frames = np.clip(noise(4, 40, 48, dtype=float) - 200, 0, 250).astype(dtype)
+    spiked = frames.copy()
+    spiked[2].flat[[77, 500, 1001][:count]] = np.iinfo(dtype).max if np.dtype(dtype).kind in "iu" else 1e9
+    if dtype is np.uint8:  # its range leaves no room for spikes
+        assert without_spikes(spiked) is spiked
+        return
+    found = without_spikes(spiked)
+    assert found.dtype == dtype and found[2].max() < 350
+    different = np.argwhere(found != frames)
+    assert len(different) == count and (different[:, 0] == 2).all()
+    assert spiked[2].max() > 350  # what is given stays as it is
+
+
+def test_spikes_below_the_others_and_beside_missing_pixels():
+    frames = noise(2, 40, 48, dtype=np.float32)
+    frames[:, :5] = np.nan
+    frames[1, 20, 20] = -1e6
+    found = without_spikes(frames)
+    assert 50 < found[1, 20, 20] < 150
+    np.testing.assert_array_equal(found[0], frames[0])
+
+
+def test_cells_and_few_photons_are_no_spikes():
+    y, x = np.mgrid[:64, :64]
+    cell = (5000 * np.exp(-(np.square(y - 30) + np.square(x - 30)) / (2 * 2.0**2))).astype(np.uint16)
+    photons = np.zeros((64, 64), np.uint16)
+    photons[::30, ::30] = 1
+    nothing = np.full((64, 64), np.nan, np.float32)
+    for frame in (cell, photons, np.zeros_like(photons), nothing):
+        assert without_spikes(frame[None])[0] is not None
+        np.testing.assert_array_equal(without_spikes(frame[None])[0], frame)
+
+
+def test_one_wrong_pixel_does_not_move_a_movie(known_movie):
+    frames = known_movie[0].copy()
+    found = moco_dl.correct(frames).fields[:]
+    frames[20, 30, 50] = 65535
+    result = moco_dl.correct(frames)
+    assert np.abs(result.fields[:] - found).mean(axis=(1, 2, 3)).max() < 0.02
+    assert result.corrected[20].max() > 30000  # what is written has it still
+
+
+def test_one_corrupt_frame_is_left_and_flagged(known_movie):
+    frames = known_movie[0].astype(np.float32)
+    for place in (0, 20):
+        frames[place, :5, :5] = 1e38
+    result = moco_dl.correct(frames)
+    assert np.flatnonzero(result.fields.flagged).tolist() == [0, 20]
+    assert np.isfinite(result.fields[:]).all() and np.isfinite(result.fields.misfit[1:20]).all()
+    np.testing.assert_array_equal(result.corrected[[0, 20]], frames[[0, 20]])
+
+
+def test_frames_that_vary_too_little_do_no_harm_but_movies_are_refused(known_movie):
+    frames = (known_movie[0] / known_movie[0].max()).astype(np.float32)
+    frames[8:24] *= np.float32(1e-7)  # the shutter was closed
+    assert np.flatnonzero(moco_dl.correct(frames, rigid_only=True).fields.flagged).tolist() == [*range(8, 24)]
+    with pytest.raises(moco_dl.NrcorrectError, match="multiply the movie by a constant"):
+        moco_dl.correct(frames * np.float32(1e-9))
