@@ -189,7 +189,7 @@ def apply_batches(
             f"the fields are for a movie {fields.shape}, this one is {movie.shape}; wanted the same"
             " number of frames and frame size"
         )
-    mode = interpolation or fields.metadata["options"].get("interpolation", "bicubic")
+    mode = interpolation or fields.options.get("interpolation", "bicubic")
     for start, frames in read_batches(movie, size):
         part = slice(start, start + len(frames))
         motion = Motion(fields.rigid[part], fields.flow[part], fields.flagged[part])

@@ -49,6 +49,11 @@ class Fields:
         return len(self.rigid)
 
     @property
+    def options(self) -> dict:
+        """With which they were made, as far as that is known."""
+        return self.metadata.get("options", {})
+
+    @property
     def row_offset(self) -> int:
         """px by which the second, fourth, ... rows of raw frames lie to the right: taken back first."""
         return int(self.metadata.get(ROWS, 0))
@@ -83,9 +88,12 @@ class StoredFlow:
         self.path, self.shape = path, shape
 
     def __getitem__(self, frames: slice) -> np.ndarray:
+        forth = range(self.shape[0])[frames]
+        back = forth.step < 0  # which HDF5 does not know
+        forth = forth[::-1] if back else forth
         try:
             with h5py.File(self.path, "r", locking="best-effort") as file:
-                return file["flow"][frames]
+                return file["flow"][forth.start : forth.stop : forth.step][:: -1 if back else 1]
         except (OSError, KeyError) as error:
             raise NrcorrectError(f"{self.path}: cannot read the fields any more ({error})") from error
 
@@ -101,22 +109,45 @@ def load_fields(path: str | Path) -> Fields:
         with h5py.File(path, "r", locking="best-effort") as file:
             if file.attrs.get("format") != FORMAT:
                 raise NrcorrectError(f"{path}: not a field file; {way_out}")
-            if len({len(file[name]) for name in ("rigid", "flow", "flagged", "misfit")}) > 1:
-                raise ValueError("its datasets are of different numbers of frames")
-            return Fields(
-                rigid=file["rigid"][:],
-                flow=StoredFlow(path, file["flow"].shape),
-                flagged=file["flagged"][:],
-                misfit=file["misfit"][:],
-                expected_error=file["expected_error"][:],
-                stride=int(file.attrs["stride"]),
-                reference=file["reference"][:],
-                metadata=json.loads(file.attrs["metadata"]),
+            return _checked(
+                Fields(
+                    rigid=file["rigid"][:],
+                    flow=StoredFlow(path, file["flow"].shape),
+                    flagged=file["flagged"][:],
+                    misfit=file["misfit"][:],
+                    expected_error=file["expected_error"][:],
+                    stride=int(file.attrs["stride"]),
+                    reference=file["reference"][:],
+                    metadata=json.loads(file.attrs["metadata"]),
+                )
             )
     except FileNotFoundError as error:
         raise NrcorrectError(f"{path}: no such file; {way_out}") from error
     except (OSError, KeyError, ValueError) as error:
         raise NrcorrectError(f"{path}: damaged, or not a field file ({error}); {way_out}") from error
+
+
+def _checked(fields: Fields) -> Fields:
+    """`fields`; raises ValueError if their parts do not fit together."""
+    size, stride = fields.reference.shape, fields.stride
+    if len(size) != 2 or stride < 1:
+        raise ValueError(f"its reference has shape {size}, its stride is {stride}")
+    frames, grid = len(fields), tuple(-(-n // stride) for n in size)
+    shapes = {
+        "rigid": (frames, 2),
+        "flow": (frames, 2, *grid),
+        "flagged": (frames,),
+        "misfit": (frames,),
+        "expected_error": grid,
+    }
+    for name, wanted in shapes.items():
+        if (shape := getattr(fields, name).shape) != wanted:
+            raise ValueError(f"its {name} has shape {shape}; wanted {wanted}")
+    if not np.isfinite(fields.rigid).all():
+        raise ValueError("its rigid displacements are not finite")
+    if not isinstance(fields.metadata, dict) or not isinstance(fields.metadata.get("options", {}), dict):
+        raise ValueError("its metadata are no JSON object")
+    return fields
 
 
 def create_fields(

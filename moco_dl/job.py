@@ -206,7 +206,7 @@ def apply_file(job: Job, fields_path: Path, progress: Progress, **options: str |
     """
     fields = load_fields(fields_path)
     with open_recording((job.movie, *job.more), job.part) as (movie, _):
-        dtype = np.dtype(options.get("dtype") or fields.metadata["options"].get("dtype") or movie.dtype)
+        dtype = np.dtype(options.get("dtype") or fields.options.get("dtype") or movie.dtype)
         batches = apply_batches(movie, fields, interpolation=options.get("interpolation"), dtype=dtype.name)
         kind = movie_format(job.corrected, movie.format)
         refuse_inputs(job.outputs, movie.files)

@@ -1,5 +1,6 @@
 """Reading movies frame by frame, whatever their length: TIFF, HDF5, or an array."""
 
+import stat
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -66,6 +67,10 @@ def open_movie(path: Path, part: Part = WHOLE, *, image: bool = False) -> Movie:
     not one movie of real numbers.
     """
     try:
+        if stat.S_ISFIFO(kind := path.stat().st_mode) or stat.S_ISCHR(kind) or stat.S_ISSOCK(kind):
+            raise NrcorrectError(
+                f"{path}: is a pipe or device; wanted a file, as movies are read more than once"
+            )
         with path.open("rb") as file:
             magic = file.read(8)
     except IsADirectoryError as error:
@@ -115,10 +120,10 @@ class ArrayMovie:
     def __init__(self, frames: np.ndarray):
         check_movie("frames", frames.shape, frames.dtype)
         self.files: set[Path] = set()
-        self.frames, self.shape, self.dtype = frames, frames.shape, frames.dtype
+        self.frames, self.shape, self.dtype = frames, frames.shape, frames.dtype.newbyteorder("=")
 
     def read(self, indices: Sequence[int]) -> np.ndarray:
-        return self.frames[list(indices)]
+        return self.frames[list(indices)].astype(self.dtype, copy=False)
 
     def close(self) -> None:
         pass
@@ -126,13 +131,13 @@ class ArrayMovie:
 
 def describe(path: Path, movie: Movie, part: Part = WHOLE) -> dict:
     """What identifies an input: name and part of the file, shape, dtype, size in bytes, time of last change."""
-    stat = path.stat()
+    known = path.stat()
     return {
         "name": path.name,
         "shape": list(movie.shape),
         "dtype": movie.dtype.name,
-        "bytes": stat.st_size,
-        "mtime": stat.st_mtime,
+        "bytes": known.st_size,
+        "mtime": known.st_mtime,
     } | part.described()
 
 

@@ -33,6 +33,12 @@ def _refuse_place(path: Path) -> None:
         _part_of(path).lstat()  # the longest of the names
     if path.is_dir():
         raise NrcorrectError(f"{path}: is a directory; name a file")
+    if path.is_symlink():
+        raise NrcorrectError(f"{path}: is a link; name the file that it leads to, or choose another output")
+    if path.exists() and not path.is_file():
+        raise NrcorrectError(
+            f"{path}: is a device or pipe; wanted a file, which is renamed once it is complete"
+        )
     if not parent.is_dir():
         raise NrcorrectError(f"{path}: no directory {parent}; make it first")
     if not os.access(parent, os.W_OK):

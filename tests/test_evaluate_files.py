@@ -86,6 +86,16 @@ def test_truth_from_a_folder_and_its_score(files):
     assert "damaged JSON" in run(*arguments, "--truth", files / "known", code=1).stderr
     (files / "known" / "meta.json").write_text("[10.0]")
     assert "holds list; wanted a JSON object" in run(*arguments, "--truth", files / "known", code=1).stderr
+    (files / "known" / "meta.json").write_text('{"photons": NaN}')
+    run(*arguments, "--truth", files / "known", "--json", files / "unknown.json")
+    assert json.loads((files / "unknown.json").read_text())["provenance"]["photons"] is None
+
+
+def test_fields_that_were_found_are_no_truth(synthetic):
+    names = (synthetic / name for name in ("m.tif", "m_corrected.tif"))
+    found = synthetic / "m_fields.h5"
+    result = run("evaluate", *names, "--fields", found, "--truth", found, code=1)
+    assert "fields that a correction has found; wanted a folder with gt_field.npy" in result.stderr
 
 
 @pytest.mark.parametrize(

@@ -76,11 +76,50 @@ def test_a_field_file_that_goes_while_it_is_read(stored):
         fields[0:2]
 
 
-def test_a_field_file_whose_parts_do_not_fit_is_refused(tmp_path):
-    path = tmp_path / "m_fields.h5"
-    create_fields(path, 5, 4, np.ones((16, 16), np.float32), {}).close()
-    with h5py.File(path, "r+") as file:
-        del file["flow"]
-        file["flow"] = np.zeros((3, 2, 4, 4), np.float16)
-    with pytest.raises(NrcorrectError, match=r"damaged, .*different numbers of frames"):
-        load_fields(path)
+DAMAGES = {
+    "flow": (np.zeros((5, 2, 4, 4), np.float16), r"its flow has shape \(5, 2, 4, 4\); wanted \(5, 2, 6, 5\)"),
+    "rigid": (np.zeros((5, 3), np.float32), r"its rigid has shape \(5, 3\)"),
+    "misfit": (np.zeros(3, np.float32), r"its misfit has shape \(3,\)"),
+    "expected_error": (np.zeros((2, 2), np.float32), "its expected_error has shape"),
+    "reference": (np.zeros(3, np.float32), "its reference has shape"),
+}
+
+
+@pytest.mark.parametrize("name", DAMAGES)
+def test_a_field_file_whose_parts_do_not_fit_is_refused(stored, name):
+    values, message = DAMAGES[name]
+    with h5py.File(stored[0], "r+") as file:
+        del file[name]
+        file[name] = values
+    with pytest.raises(NrcorrectError, match=rf"damaged, or not a field file \({message}"):
+        load_fields(stored[0])
+
+
+@pytest.mark.parametrize(
+    ("about", "message"),
+    [
+        ({"metadata": "[]"}, "no JSON object"),
+        ({"metadata": '{"options": 3}'}, "no JSON object"),
+        ({"stride": 0}, "stride"),
+    ],
+)
+def test_a_field_file_with_odd_attributes_is_refused(stored, about, message):
+    with h5py.File(stored[0], "r+") as file:
+        file.attrs.update(about)
+    with pytest.raises(NrcorrectError, match=f"damaged, .*{message}"):
+        load_fields(stored[0])
+
+
+def test_a_field_file_of_displacements_that_are_not_finite_is_refused(stored):
+    with h5py.File(stored[0], "r+") as file:
+        file["rigid"][3, 0] = np.nan
+    with pytest.raises(NrcorrectError, match=r"damaged, .*not finite"):
+        load_fields(stored[0])
+
+
+@pytest.mark.parametrize(
+    "part", [slice(None, None, -1), slice(4, 1, -2), slice(3, 1), slice(-2, None), slice(0, 9, 3)]
+)
+def test_fields_are_sliced_as_arrays_are(stored, part):
+    fields = load_fields(stored[0])
+    np.testing.assert_array_equal(fields[part], fields[:][part])

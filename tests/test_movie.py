@@ -1,3 +1,4 @@
+import os
 from contextlib import closing
 
 import h5py
@@ -119,6 +120,7 @@ def truncated_hdf5(path):
 BAD = {
     "missing": (lambda path: None, "No such file"),
     "directory": (lambda path: path.mkdir(), "is a directory; name the movies in it"),
+    "pipe": (os.mkfifo, "is a pipe or device; wanted a file"),
     "empty": (lambda path: path.touch(), "file is empty; wanted a TIFF or HDF5"),
     "text": (lambda path: path.write_text("frame,dy,dx\n" * 9), "neither TIFF nor HDF5; convert"),
     "no page": (lambda path: path.write_bytes(b"II*" + bytes(5)), "it holds no image"),

@@ -1,4 +1,5 @@
 import os
+from pathlib import Path
 
 import pytest
 
@@ -97,11 +98,15 @@ def test_what_appears_in_the_meantime_is_kept(tmp_path):
     assert out[1].read_text() == "theirs" and list(tmp_path.iterdir()) == [out[1]]
 
 
-def test_a_link_is_not_replaced_even_if_it_leads_nowhere(tmp_path):
-    out = tmp_path / "m.tif"
-    out.symlink_to(tmp_path / "nowhere")
-    with pytest.raises(NrcorrectError, match=r"m\.tif: exists"), staged([out]):
-        pytest.fail("a link would have been replaced")
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_links_pipes_and_devices_are_never_replaced(tmp_path, overwrite):
+    link, pipe = tmp_path / "link.tif", tmp_path / "pipe.tif"
+    link.symlink_to(tmp_path / "nowhere")
+    os.mkfifo(pipe)
+    for out, kind in ((link, "a link"), (pipe, "a device or pipe"), (Path(os.devnull), "a device or pipe")):
+        with pytest.raises(NrcorrectError, match=f"{out}: is {kind}"), staged([out], overwrite=overwrite):
+            pytest.fail("it would have been replaced")
+    assert link.is_symlink() and pipe.is_fifo()
 
 
 def test_an_input_by_any_name_is_no_output(tmp_path):

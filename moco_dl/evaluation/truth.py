@@ -1,6 +1,7 @@
 """Fields that are known to be true, of synthetic movies, and how far others are from them."""
 
 import json
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,7 +60,9 @@ def _from_file(path: Path) -> Truth:
     if path.suffix == ".npy":
         return _from_array(path)
     fields = load_fields(path)
-    return Truth(fields.shape, fields.__getitem__, _photons(fields.metadata.get("options", fields.metadata)))
+    if "weights_sha256" in fields.metadata:
+        raise NrcorrectError(f"{path}: fields that a correction has found; {WAY_OUT}")
+    return Truth(fields.shape, fields.__getitem__, _photons(fields.options))
 
 
 def _from_array(path: Path) -> Truth:
@@ -71,7 +74,7 @@ def _from_array(path: Path) -> Truth:
         raise NrcorrectError(f"{path}: has shape {array.shape}; wanted (frames, 2, height, width)")
     about = path.with_name("meta.json")
     try:
-        meta = json.loads(about.read_text()) if about.exists() else {}
+        meta = json.loads(about.read_text("utf-8")) if about.exists() else {}
     except ValueError as error:
         raise NrcorrectError(f"{about}: damaged JSON ({error}); mend or remove it") from error
     if not isinstance(meta, dict):
@@ -82,7 +85,7 @@ def _from_array(path: Path) -> Truth:
 
 def _photons(about: dict) -> float | None:
     value = about.get("photons")
-    return float(value) if isinstance(value, int | float) else None
+    return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
 
 
 def score(field: Field, truth: Truth) -> list[Row]:
@@ -110,7 +113,7 @@ def score(field: Field, truth: Truth) -> list[Row]:
             f"end_point_error_{name}",
             label if name == "whole" else f"End-point error, {label}",
             "px",
-            *(_finite_mean(total[name]) for total in totals),
+            *(_mean_if_known(total[name]) for total in totals),
             "lower",
             "Mean length of the field's error; before: of doing nothing. One constant vector is taken off.",
         )
@@ -134,5 +137,6 @@ def _chunks(frames: int) -> Iterator[slice]:
     return (slice(start, min(start + CHUNK, frames)) for start in range(0, frames, CHUNK))
 
 
-def _finite_mean(values: list[float]) -> float | None:
+def _mean_if_known(values: list[float]) -> float | None:
+    """None if one of them is not."""
     return float(np.mean(values)) if np.isfinite(values).all() else None
