@@ -13,11 +13,11 @@ from moco_dl.batch import Batch, Motion
 from moco_dl.device import LARGEST_BATCH, choose_device, own_stream, together
 from moco_dl.edges import blanked, filled_corners
 from moco_dl.errors import NrcorrectError
-from moco_dl.fields import FLOW_DTYPE, ROWS, Fields
+from moco_dl.fields import FLOW_DTYPE, ROWS, Fields, checked_fields
 from moco_dl.infer import move
 from moco_dl.movie import SMALLEST, ArrayMovie, Movie
 from moco_dl.network import STRIDE
-from moco_dl.options import CorrectOptions
+from moco_dl.options import INTERPOLATIONS, CorrectOptions
 from moco_dl.parallel import Workers, workers_first
 from moco_dl.plan import APART, Plan
 from moco_dl.preparation import Preparation
@@ -41,7 +41,10 @@ class Correction:
 
 
 class Corrector:
-    """Network and options, loaded once for many movies."""
+    """Network and options, loaded once for many movies.
+
+    Its workers are quickest within `parallel.workers_first`, which `correct` enters.
+    """
 
     def __init__(self, options: CorrectOptions | None = None):
         """`options`: None for the defaults."""
@@ -142,7 +145,7 @@ def correct(frames: np.ndarray, reference: np.ndarray | None = None, **options: 
     `Fields.row_offset`) and the reference. Raises NrcorrectError for frames, a reference or options that cannot
     be used.
     """
-    movie = ArrayMovie(np.asarray(frames))
+    movie = ArrayMovie(frames)
     corrector = Corrector(CorrectOptions(**options))
     with workers_first():
         plan = corrector.prepare(movie, None if reference is None else np.asarray(reference))
@@ -174,10 +177,11 @@ def metadata(corrector: Corrector, plan: Plan, **more: object) -> dict:
 def apply(frames: np.ndarray, fields: Fields, *, interpolation: str | None = None) -> np.ndarray:
     """Apply known fields to a movie (T, H, W) of the same size and length; the dtype stays.
 
-    `interpolation` defaults to what the fields were made with. Raises NrcorrectError if the shapes differ.
+    `interpolation` defaults to what the fields were made with. Raises NrcorrectError if the shapes differ, or
+    if there is no such interpolation.
     """
-    movie = ArrayMovie(np.asarray(frames))
-    return np.concatenate([part for _, part in apply_batches(movie, fields, interpolation=interpolation)])
+    batches = apply_batches(ArrayMovie(frames), checked_fields(fields), interpolation=interpolation)
+    return np.concatenate([part for _, part in batches])
 
 
 def apply_batches(
@@ -190,6 +194,8 @@ def apply_batches(
             " number of frames and frame size"
         )
     mode = interpolation or fields.options.get("interpolation", "bicubic")
+    if mode not in INTERPOLATIONS:
+        raise NrcorrectError(f"interpolation: got {mode!r}; wanted one of {', '.join(INTERPOLATIONS)}")
     for start, frames in read_batches(movie, size):
         part = slice(start, start + len(frames))
         motion = Motion(fields.rigid[part], fields.flow[part], fields.flagged[part])

@@ -74,6 +74,15 @@ class Fields:
         return rows @ flow @ columns.T + self.rigid[frames, :, None, None]
 
 
+def checked_fields(fields: Fields) -> Fields:
+    """`fields`; raises NrcorrectError if they are something else."""
+    if not isinstance(fields, Fields):
+        raise NrcorrectError(
+            f"fields: got {type(fields).__name__}; wanted those that correct has returned, or load_fields(path)"
+        )
+    return fields
+
+
 def _interpolation(full: int, coarse: int, stride: int) -> np.ndarray:
     """(full, coarse) float32 weights of linear interpolation, constant beyond the outermost samples."""
     position = np.clip((np.arange(full) + 0.5) / stride - 0.5, 0, coarse - 1)
@@ -109,7 +118,7 @@ def load_fields(path: str | Path) -> Fields:
         with h5py.File(path, "r", locking="best-effort") as file:
             if file.attrs.get("format") != FORMAT:
                 raise NrcorrectError(f"{path}: not a field file; {way_out}")
-            return _checked(
+            return _fitting(
                 Fields(
                     rigid=file["rigid"][:],
                     flow=StoredFlow(path, file["flow"].shape),
@@ -127,7 +136,7 @@ def load_fields(path: str | Path) -> Fields:
         raise NrcorrectError(f"{path}: damaged, or not a field file ({error}); {way_out}") from error
 
 
-def _checked(fields: Fields) -> Fields:
+def _fitting(fields: Fields) -> Fields:
     """`fields`; raises ValueError if their parts do not fit together."""
     size, stride = fields.reference.shape, fields.stride
     if len(size) != 2 or stride < 1:

@@ -118,6 +118,11 @@ class ArrayMovie:
     format, frames_apart, pixel = "array", True, None
 
     def __init__(self, frames: np.ndarray):
+        if np.ma.is_masked(frames):
+            raise NrcorrectError(
+                'frames are masked; fill what is missing: frames.astype("float32").filled(np.nan)'
+            )
+        frames = np.asarray(frames)
         check_movie("frames", frames.shape, frames.dtype)
         self.files: set[Path] = set()
         self.frames, self.shape, self.dtype = frames, frames.shape, frames.dtype.newbyteorder("=")

@@ -1,11 +1,23 @@
 """How to correct."""
 
 from dataclasses import dataclass
-from numbers import Integral
+from numbers import Integral, Real
 from pathlib import Path
+
+import numpy as np
 
 from moco_dl.errors import NrcorrectError
 from moco_dl.movie import DTYPES
+
+INTERPOLATIONS = ("bilinear", "bicubic")
+CHOICES = {
+    "ref": ("median", "mean"),
+    "interpolation": INTERPOLATIONS,
+    "quality": ("fast", "best"),
+    "precision": ("float32", "float16", "bfloat16"),
+    "dtype": (None, *DTYPES),
+}
+AUTO = ("smooth", "row_offset")  # may be given as "auto", as in the command: None
 
 
 @dataclass(frozen=True)
@@ -28,21 +40,35 @@ class CorrectOptions:
     weights: Path | None = None  # None: the shipped ones
 
     def __post_init__(self) -> None:
-        for name, allowed in (
-            ("ref", ("median", "mean")),
-            ("interpolation", ("bilinear", "bicubic")),
-            ("quality", ("fast", "best")),
-            ("precision", ("float32", "float16", "bfloat16")),
-        ):
+        for name in AUTO:
+            if getattr(self, name) == "auto":
+                object.__setattr__(self, name, None)
+        if isinstance(self.dtype, type | np.dtype):
+            object.__setattr__(self, "dtype", np.dtype(self.dtype).name)
+        self._check_choices()
+        self._check_numbers()
+
+    def _check_choices(self) -> None:
+        if not isinstance(self.ref, str):
+            raise NrcorrectError(
+                "ref: wanted median or mean; an image is given as the second argument, reference"
+            )
+        for name, allowed in CHOICES.items():
             if getattr(self, name) not in allowed:
-                raise NrcorrectError(f"{name}: got {getattr(self, name)!r}; wanted one of {', '.join(allowed)}")
+                wanted = ", ".join(filter(None, allowed))
+                raise NrcorrectError(f"{name}: got {getattr(self, name)!r}; wanted one of {wanted}")
+
+    def _check_numbers(self) -> None:
+        given = {name: value for name, value in vars(self).items() if value is not None}
         for name in ("ref_frames", "batch_size", "threads"):
-            if getattr(self, name) is not None and getattr(self, name) < 1:
-                raise NrcorrectError(f"{name}: got {getattr(self, name)}; wanted at least 1")
+            if name in given and (not _whole(given[name]) or given[name] < 1):
+                raise NrcorrectError(f"{name}: got {given[name]!r}; wanted a whole number, at least 1")
         for name in ("max_shift", "smooth"):
-            if getattr(self, name) is not None and not getattr(self, name) >= 0:
-                raise NrcorrectError(f"{name}: got {getattr(self, name)}; wanted 0 or more")
-        if self.row_offset is not None and not isinstance(self.row_offset, Integral):
-            raise NrcorrectError(f"row_offset: got {self.row_offset!r}; wanted a whole number of pixels")
-        if self.dtype is not None and self.dtype not in DTYPES:
-            raise NrcorrectError(f"dtype: got {self.dtype!r}; wanted one of {', '.join(DTYPES)}")
+            if name in given and not (isinstance(given[name], Real) and given[name] >= 0):
+                raise NrcorrectError(f"{name}: got {given[name]!r}; wanted a number, 0 or more")
+        if "row_offset" in given and not _whole(given["row_offset"]):
+            raise NrcorrectError(f"row_offset: got {given['row_offset']!r}; wanted a whole number of pixels")
+
+
+def _whole(value: object) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, bool)

@@ -7,6 +7,8 @@ from truth import INTERIOR, end_point_error
 import moco_dl
 from moco_dl.checkpoint import default_weights
 from moco_dl.errors import NrcorrectError
+from moco_dl.movie import ArrayMovie
+from moco_dl.options import CorrectOptions
 from moco_dl.scenes import draw_scene
 
 
@@ -160,6 +162,33 @@ def test_a_given_reference_sets_the_position(known_movie, result):
     np.testing.assert_allclose(np.median(moved, axis=0), [-2, 3], atol=0.2)
 
 
+def test_options_may_be_given_as_in_the_command_and_types_as_in_numpy():
+    named = CorrectOptions(smooth="auto", row_offset="auto", dtype="float32")
+    assert named == CorrectOptions(dtype=np.float32) == CorrectOptions(dtype=np.dtype("<f4"))
+
+
+def test_masked_arrays_are_refused(known_movie):
+    masked = np.ma.masked_less(known_movie[0], 500)
+    with pytest.raises(NrcorrectError, match=r'fill what is missing: frames\.astype\("float32"\)\.filled'):
+        moco_dl.correct(masked)
+    plain = np.ma.masked_less(known_movie[0], 0)  # hides nothing
+    assert moco_dl.correct(plain, rigid_only=True).corrected.shape == plain.shape
+
+
+def test_what_cannot_be_applied(known_movie, result):
+    with pytest.raises(NrcorrectError, match=r"fields: got str; wanted .* load_fields\(path\)"):
+        moco_dl.apply(known_movie[0], "movie_fields.h5")
+    with pytest.raises(NrcorrectError, match="interpolation: got 'cubic'; wanted one of bilinear, bicubic"):
+        moco_dl.apply(known_movie[0], result.fields, interpolation="cubic")
+
+
+def test_frames_in_foreign_byte_order(known_movie):
+    frames = known_movie[0][:12]
+    swapped = ArrayMovie(frames.astype(">u2"))
+    assert swapped.dtype.isnative and swapped.read([3]).dtype.isnative
+    np.testing.assert_array_equal(swapped.read([3, 5]), frames[[3, 5]])
+
+
 def test_max_shift_is_a_limit(known_movie):
     for most in (0, 1, 1.3):
         fields = moco_dl.correct(known_movie[0], known_movie[0].mean(0), rigid_only=True, max_shift=most).fields
@@ -171,7 +200,14 @@ def test_max_shift_is_a_limit(known_movie):
     [
         ({"ref": "mode"}, "ref: got 'mode'; wanted one of median, mean"),
         ({"interpolation": "nearest"}, "interpolation: got 'nearest'"),
-        ({"batch_size": 0}, "batch_size: got 0; wanted at least 1"),
+        ({"ref": np.ones((96, 112))}, "ref: wanted median or mean; an image is given as the second argument"),
+        ({"batch_size": 0}, "batch_size: got 0; wanted a whole number, at least 1"),
+        ({"batch_size": 8.0}, "batch_size: got 8.0; wanted a whole number"),
+        ({"ref_frames": 2.5}, "ref_frames: got 2.5; wanted a whole number"),
+        ({"threads": True}, "threads: got True; wanted a whole number"),
+        ({"row_offset": True}, "row_offset: got True; wanted a whole number of pixels"),
+        ({"smooth": "wide"}, "smooth: got 'wide'; wanted a number, 0 or more"),
+        ({"smooth": float("nan")}, "smooth: got nan; wanted a number"),
         ({"max_shift": -1}, "max_shift: got -1"),
         ({"dtype": "complex64"}, "dtype: got 'complex64'; wanted one of uint8"),
         ({"device": "tpu"}, "device 'tpu' is not available; found cpu"),

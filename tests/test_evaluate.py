@@ -2,10 +2,12 @@
 
 import json
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from scipy.ndimage import gaussian_filter, shift
 
 import moco_dl
@@ -34,6 +36,17 @@ def turned(fields):
 
 def values(evaluation):
     return {row.key: (row.before, row.after) for row in evaluation.table}
+
+
+def test_numerical_threads_are_as_before(movie):
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        evaluate(movie[0], movie[0])
+        with ThreadPoolExecutor(1) as pool:
+            assert pool.submit(torch.get_num_threads).result() == torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_a_good_correction_is_better(movie):

@@ -15,9 +15,9 @@ from moco_dl.evaluation.moments import evenly
 from moco_dl.evaluation.results import Evaluation
 from moco_dl.evaluation.tally import filled
 from moco_dl.evaluation.watch import not_compared
-from moco_dl.fields import Fields
+from moco_dl.fields import Fields, checked_fields
 from moco_dl.movie import ArrayMovie, Movie, Progress
-from moco_dl.parallel import Workers
+from moco_dl.parallel import Workers, workers_first
 from moco_dl.samples import why_unusable
 
 BATCH = 16  # frames of each movie in memory at a time
@@ -44,9 +44,11 @@ def evaluate(
     `reference` an image (H, W) that frames are compared with, else that of the fields, or the sharper of both
     mean images. Raises NrcorrectError if they do not belong together.
     """
-    movies = ArrayMovie(np.asarray(raw)), ArrayMovie(np.asarray(corrected))
-    pair = paired(movies, fields, reference, ("corrected", "raw", "fields"))
-    return seen(pair, lambda done, total: None).finish({})
+    movies = ArrayMovie(raw), ArrayMovie(corrected)
+    known = None if fields is None else checked_fields(fields)
+    pair = paired(movies, known, reference, ("corrected", "raw", "fields"))
+    with workers_first():
+        return seen(pair, lambda done, total: None).finish({})
 
 
 def seen(pair: Pair, progress: Progress, threads: int | None = None) -> Evaluator:
