@@ -14,6 +14,7 @@ from moco_dl.staging import staged
 FORMAT = "nrcorrect-weights-1"
 ARCHITECTURE = "PyramidFlowNet-1"
 DEFAULT_NAME = "pyramid.pt"
+WAY_OUT = "name a file that nrcorrect train wrote; if none is named, the shipped ones are used"
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,8 @@ def save(path: Path, network: PyramidFlowNet, provenance: dict, training: dict |
         content["training"] = training
     with staged([path], overwrite=True) as parts:
         try:
-            torch.save(content, parts[0])
+            with parts[0].open("wb") as file:  # given a name, it would be written into the file
+                torch.save(content, file)
         except RuntimeError as error:  # where no room is left
             raise NrcorrectError(f"{path}: cannot write weights: {str(error).splitlines()[0]}") from error
 
@@ -71,18 +73,19 @@ def load(path: Path) -> Checkpoint:
         network = PyramidFlowNet(NetworkConfig.from_dict(content["config"]))
         network.load_state_dict(content["state"])
         provenance = dict(content["provenance"])
+        if not all(bool(torch.isfinite(values).all()) for values in network.state_dict().values()):
+            raise ValueError("not all are numbers")
     except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
-        raise NrcorrectError(f"{path}: damaged weights; leave out --weights to use the shipped ones") from error
+        raise NrcorrectError(f"{path}: damaged weights; {WAY_OUT}") from error
     digest = hashlib.sha256(data).hexdigest()
     return Checkpoint(network.eval(), provenance, digest, content.get("training"))
 
 
 def _unpack(path: Path, data: bytes) -> dict:
-    way_out = "leave out --weights to use the shipped ones, or name a file that nrcorrect train wrote"
     try:
         content = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except Exception as error:  # torch.load raises whatever the bytes provoke
-        raise NrcorrectError(f"{path}: not a weights file; {way_out}") from error
+        raise NrcorrectError(f"{path}: not a weights file; {WAY_OUT}") from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
-        raise NrcorrectError(f"{path}: not weights of this tool; {way_out}")
+        raise NrcorrectError(f"{path}: not weights of this tool; {WAY_OUT}")
     return content

@@ -1,6 +1,6 @@
 """Pictures; they need matplotlib, which comes with the extra `figures`."""
 
-import csv
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,20 +26,18 @@ def require() -> None:
         raise NrcorrectError("a picture needs matplotlib; add it with pip install 'nrcorrect[figures]'")
 
 
-def loss_curve(log: Path, picture: Path) -> None:
-    """Draw a training log as it is written by `train`: loss, and end-point error per photon level, by step."""
-    with log.open(newline="") as file:
-        rows = list(csv.DictReader(file))
+def loss_curve(log: Sequence[dict[str, float]], picture: Path) -> None:
+    """Draw a training log as `train` keeps it: loss, and end-point error per photon level, by step; a PNG."""
     figure = _figure(7, 3)
     left, right = figure.subplots(1, 2)
-    steps = [int(row["step"]) for row in rows]
-    left.plot(steps, [float(row["loss"]) for row in rows], color="black")
+    steps = [row["step"] for row in log]
+    left.plot(steps, [row["loss"] for row in log], color="black")
     left.set(xlabel="step", ylabel="loss", ylim=(0, None))
-    for name in (name for name in rows[0] if name.startswith("epe_")):
-        right.plot(steps, [float(row[name]) for row in rows], label=f"{name.removeprefix('epe_')} photons")
+    for name in (name for name in log[0] if name.startswith("epe_")):
+        right.plot(steps, [row[name] for row in log], label=f"{name.removeprefix('epe_')} photons")
     right.set(xlabel="step", ylabel="end-point error, px", ylim=(0, None))
     right.legend(frameon=False)
-    figure.savefig(picture, dpi=120)
+    figure.savefig(picture, format="png", dpi=120)
 
 
 def preview(reference: np.ndarray, frame: np.ndarray, flow: np.ndarray, picture: Path, kind: str) -> None:

@@ -1,8 +1,9 @@
 """A training run in a folder: begun or gone on with, logged, saved every now and then."""
 
 import csv
+import signal
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from moco_dl.dataset import Batches, PairFile, StoredBatches
 from moco_dl.device import choose_device
 from moco_dl.errors import NrcorrectError
 from moco_dl.pairs import Pairs
+from moco_dl.staging import staged
 from moco_dl.train import Trainer, TrainOptions, plain, validate
 
 WRITTEN = ("last.pt", "weights.pt", "log.csv", "loss.png")
@@ -31,7 +33,8 @@ def train(
     """Train on the batches of the schedule, or for `hours`; returns the final weights `folder/weights.pt`.
 
     Every `every` steps: a line in `log.csv` (step, seconds, loss, EPE per photon level) and `last.pt`, from
-    which a run can be resumed. `progress(1, steps)` is called after each step.
+    which a run can be resumed. `progress(1, steps)` is called after each step. Raises NrcorrectError if a step
+    leads to weights that are no numbers.
     """
     options, losses, began = trainer.options, [], time.monotonic()
     for pairs in batches:
@@ -39,16 +42,21 @@ def train(
         progress(1, options.steps)
         late = hours is not None and time.monotonic() - began > 3600 * hours
         if trainer.step % every == 0 or trainer.step == options.steps or late:
-            errors = validate(trainer.network, options)
+            errors = {f"epe_{light:g}": e for light, e in validate(trainer.network, options).items()}
+            seconds = time.monotonic() - began
+            trainer.log.append(
+                {"step": trainer.step, "seconds": seconds, "loss": float(np.mean(losses))} | errors
+            )
             checkpoint.save(folder / "last.pt", trainer.network, _about(trainer), trainer.state())
-            _log(folder / "log.csv", trainer.step, time.monotonic() - began, float(np.mean(losses)), errors)
+            write_log(trainer.log, folder / "log.csv")
             losses = []
         if late:
             break
     final = folder / "weights.pt"
     checkpoint.save(final, trainer.network, _about(trainer))
-    if figures.available():
-        figures.loss_curve(folder / "log.csv", folder / "loss.png")
+    if trainer.log and figures.available():
+        with staged([folder / "loss.png"], overwrite=True) as parts:
+            figures.loss_curve(trainer.log, parts[0])
     return final
 
 
@@ -60,16 +68,28 @@ def _about(trainer: Trainer) -> dict:
 
 def _load(batches: Dataset, start: int, workers: int) -> Iterator[Pairs]:
     order = range(start, len(batches))
-    return iter(DataLoader(batches, batch_size=None, sampler=order, num_workers=workers))
+    how = {"num_workers": workers, "worker_init_fn": _leave_stops_to_parent if workers else None}
+    return iter(DataLoader(batches, batch_size=None, sampler=order, **how))
 
 
-def _log(path: Path, step: int, seconds: float, loss: float, errors: dict[float, float]) -> None:
-    new = not path.exists()
-    with path.open("a", newline="") as file:
+def _leave_stops_to_parent(_: int) -> None:
+    """All processes may be told to stop; workers that go before they are sent away look like a failure.
+
+    They go by themselves once their parent is gone.
+    """
+    for name in ("SIGINT", "SIGHUP", "SIGTERM"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
+
+
+def write_log(log: Sequence[dict[str, float]], path: Path) -> None:
+    """Write what was logged, a line for each entry, in place of what was there."""
+    with staged([path], overwrite=True) as parts, parts[0].open("w", newline="") as file:
         writer = csv.writer(file)
-        if new:
-            writer.writerow(["step", "seconds", "loss", *(f"epe_{photons:g}" for photons in errors)])
-        writer.writerow([step, f"{seconds:.0f}", f"{loss:.4f}", *(f"{e:.4f}" for e in errors.values())])
+        writer.writerow(log[0])
+        for row in log:
+            step, seconds, *others = row.values()
+            writer.writerow([step, f"{seconds:.0f}", *(f"{value:.4f}" for value in others)])
 
 
 def train_into(
@@ -82,7 +102,7 @@ def train_into(
     device: str = "auto",
     **how: object,
 ) -> Path:
-    """Begin (with the weights `init`) or resume a run in `folder`, which is made if need be.
+    """Begin (with the weights `init`, if they are named) or resume a run in `folder`, which is made if need be.
 
     `how`: the number of `workers` that draw data, and what `train` takes.
 

@@ -1,6 +1,7 @@
 """How the network learns: pairs with known fields in, better weights out."""
 
 import json
+import math
 from dataclasses import asdict, dataclass, field
 
 import numpy as np
@@ -19,6 +20,7 @@ LEVEL_WEIGHTS = (0.1, 0.2)  # of the loss of coarser levels, from stride 16 on; 
 ERROR_WEIGHT = 0.03  # of the likelihood that teaches the network to state its error
 VALIDATION_PHOTONS = (0.5, 2.0, 10.0)
 VALIDATION_SEED = 1_000_003
+VALIDATION_BATCHES = 4  # of 16 pairs
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,9 @@ class TrainOptions:
         unknown = set(self.loss) - set(LOSSES)
         if unknown or not self.loss:
             raise NrcorrectError(f"loss: got {', '.join(self.loss)}; wanted {', '.join(LOSSES)}, or a mixture")
+        for name, weight in self.loss.items():
+            if not 0 < weight < math.inf:
+                raise NrcorrectError(f"loss: got {name}:{weight:g}; wanted a weight above 0")
 
 
 class Trainer:
@@ -49,6 +54,7 @@ class Trainer:
         torch.manual_seed(options.seed)
         self.options, self.device, self.data, self.step = options, device, data, 0
         self.ancestor: dict | None = None  # provenance of the weights that training began with
+        self.log: list[dict[str, float]] = []  # of each validation: step, seconds, loss, and errors by name
         self.network = PyramidFlowNet(options.network).to(device, memory_format=torch.channels_last)
         self.optimiser = torch.optim.AdamW(self.network.parameters(), options.rate, weight_decay=1e-4)
         self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimiser, self._rate)
@@ -65,6 +71,7 @@ class Trainer:
             "options": plain(self.options),
             "ancestor": self.ancestor,
             "data": self.data,
+            "log": self.log,
         }
 
     def begin_with(self, saved: checkpoint.Checkpoint) -> None:
@@ -87,9 +94,10 @@ class Trainer:
         self.optimiser.load_state_dict(saved.training["optimiser"])
         self.schedule.load_state_dict(saved.training["schedule"])
         self.step, self.ancestor = saved.training["step"], saved.training["ancestor"]
+        self.log = saved.training.get("log", [])
 
     def learn(self, pairs: Pairs) -> float:
-        """One optimiser step; returns the loss."""
+        """One optimiser step; returns the loss. Raises NrcorrectError if that is no number."""
         self.network.train()
         reference, frame = (
             network_input(x.to(self.device)).contiguous(memory_format=torch.channels_last)
@@ -100,13 +108,15 @@ class Trainer:
         loss = self._loss(flows, truth, reference[:, :1], frame[:, :1])
         error = end_point_error(upsample(flows[-1], STRIDE, truth.shape[-2:]), truth)
         loss = loss + ERROR_WEIGHT * laplace(error, upsample(expected[:, None], STRIDE, truth.shape[-2:])[:, 0])
+        if not math.isfinite(value := loss.item()):
+            raise NrcorrectError(f"the loss is {value} at step {self.step + 1}; try a lower --rate")
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
         self.optimiser.step()
         self.schedule.step()
         self.step += 1
-        return loss.item()
+        return value
 
     def _loss(self, flows: list[Tensor], truth: Tensor, reference: Tensor, frame: Tensor) -> Tensor:
         total = torch.zeros((), device=self.device)
@@ -126,7 +136,7 @@ def predict(network: PyramidFlowNet, reference: Tensor, frame: Tensor) -> tuple[
 
 
 @torch.no_grad()
-def validate(network: PyramidFlowNet, options: TrainOptions, *, batches: int = 4) -> dict[float, float]:
+def validate(network: PyramidFlowNet, options: TrainOptions) -> dict[float, float]:
     """Mean end-point error, px, per photon level on pairs that training never draws."""
     network.eval()
     device = next(network.parameters()).device
@@ -135,7 +145,7 @@ def validate(network: PyramidFlowNet, options: TrainOptions, *, batches: int = 4
     for photons in VALIDATION_PHOTONS:
         pairs = [
             draw_pairs(scenes, i, 16, PairOptions(**{**vars(options.pairs), "photons": (photons, photons)}))
-            for i in range(batches)
+            for i in range(VALIDATION_BATCHES)
         ]
         errors[photons] = float(np.mean([_error(network, p, device) for p in pairs]))
     return errors
@@ -155,7 +165,10 @@ def plain(options: TrainOptions) -> dict:
 def parse_loss(text: str) -> dict[str, float]:
     """`"epe:1,ncc:0.1"` -> `{"epe": 1.0, "ncc": 0.1}`; a name alone has weight 1."""
     try:
-        parts = (part.partition(":") for part in text.split(","))
-        return {name.strip(): float(weight or 1) for name, _, weight in parts}
+        parts = [part.partition(":") for part in text.split(",")]
+        found = {name.strip(): float(weight or 1) for name, _, weight in parts}
+        if len(found) < len(parts):
+            raise ValueError("a name is there twice")
+        return found
     except ValueError as error:
         raise NrcorrectError(f"loss: got {text!r}; wanted NAME:WEIGHT,... such as epe:1,ncc:0.1") from error

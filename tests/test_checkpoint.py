@@ -23,10 +23,12 @@ def test_other_files_are_refused(tmp_path):
     with pytest.raises(NrcorrectError, match="cannot read weights: No such file"):
         load(path)
     path.write_text("hello")
-    with pytest.raises(NrcorrectError, match="not a weights file; leave out --weights"):
+    with pytest.raises(NrcorrectError, match="not a weights file; name a file that nrcorrect train wrote"):
         load(path)
     torch.save({"state_dict": {}}, path)
-    with pytest.raises(NrcorrectError, match="not weights of this tool; leave out --weights"):
+    with pytest.raises(
+        NrcorrectError, match="not weights of this tool; name a file that nrcorrect train wrote"
+    ):
         load(path)
 
 
@@ -40,7 +42,10 @@ def test_unknown_architecture_and_damage_are_errors_not_fallbacks(tmp_path):
     torch.save(content | {"config": [64]}, path)
     with pytest.raises(NrcorrectError, match="damaged weights"):
         load(path)
-    content["state"].popitem()
+    name, values = content["state"].popitem()
+    torch.save(content | {"state": content["state"] | {name: values * torch.nan}}, path)
+    with pytest.raises(NrcorrectError, match="damaged weights"):
+        load(path)
     torch.save(content, path)
     with pytest.raises(NrcorrectError, match="damaged weights"):
         load(path)

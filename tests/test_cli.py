@@ -140,7 +140,7 @@ def test_wrong_usage(tmp_path, monkeypatch, arguments, message):
 def test_weights_that_are_not_ours(movie_file, tmp_path):
     (tmp_path / "w.pt").write_text("no weights")
     result = run("correct", movie_file, "--weights", tmp_path / "w.pt", code=1)
-    assert "not a weights file; leave out --weights" in result.stderr
+    assert "not a weights file; name a file that nrcorrect train wrote" in result.stderr
     assert not (tmp_path / "movie_corrected.tif").exists()
 
 
@@ -185,7 +185,24 @@ def test_synth_and_train_end_to_end(tmp_path, monkeypatch):
     assert "--frames is for movies" in run("synth", "c", "--frames", 3, code=2).stderr
     assert "--calm is for movies" in run("synth", "c", "--calm", 0.1, code=2).stderr
     assert "--running is for movies" in run("synth", "c", "--running", 1, code=2).stderr
+    for option, value in (("photons", 1e20), ("amplitude", 1e300), ("vectors", 10**11), ("seed", 10**30)):
+        assert "is not in the range" in run("synth", "c", f"--{option}", value, code=2).stderr
     assert "exists; choose another output" in run("synth", "a.tif", "--movie", code=1).stderr
+
+
+def test_train_options_that_exclude_one_another():
+    told = "leave it out with"
+    assert (
+        f"--init is for a run that begins; {told} --resume"
+        in run("train", "run", "--resume", "--init", "w.pt", code=2).stderr
+    )
+    assert (
+        f"--curriculum is for pairs drawn on the fly; {told} --data"
+        in run("train", "run", "--data", "p.h5", "--curriculum", 5, code=2).stderr
+    )
+    assert (
+        "loss: got epe:nan; wanted a weight above 0" in run("train", "run", "--loss", "epe:nan", code=2).stderr
+    )
 
 
 @pytest.mark.parametrize("name", COMMANDS)

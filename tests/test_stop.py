@@ -34,6 +34,24 @@ def test_a_stopped_run_leaves_nothing(tmp_path, known_movie, sent):
     assert [p.name for p in tmp_path.iterdir()] == ["long.tif"]
 
 
+def test_training_that_is_stopped_with_all_its_workers_ends_quietly(tmp_path):
+    options = ("--steps", "500", "--batch", "1", "--every", "1", "--workers", "2", "--device", "cpu")
+    process = subprocess.Popen(
+        command("train", tmp_path / "run", *options),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    deadline = time.monotonic() + 60
+    while not (tmp_path / "run" / "log.csv").exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 128 + signal.SIGINT and b"Traceback" not in errors
+    assert not list(tmp_path.rglob("*.part"))
+
+
 def test_a_stop_that_a_library_turned_into_an_error(movie_file, monkeypatch):
     """Signals may arrive inside compiled code that answers an exit with an exception of its own."""
 

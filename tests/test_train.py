@@ -83,25 +83,34 @@ def test_a_few_steps_lower_the_loss():
 
 def test_resumed_run_equals_an_uninterrupted_one(tmp_path):
     whole = train_into(tmp_path / "a", SMALL, every=2, workers=0)
-    trainer, batches = Trainer(SMALL, CPU), Batches(SMALL)
-    (tmp_path / "b").mkdir()
-    from moco_dl import checkpoint
-    from moco_dl.train import plain
-
-    for step in range(2):
-        trainer.learn(batches[step])
-    checkpoint.save(tmp_path / "b" / "last.pt", trainer.network, {"options": plain(SMALL)}, trainer.state())
+    train_into(tmp_path / "b", SMALL, every=2, workers=0, hours=1e-9)
+    (tmp_path / "b" / "log.csv").write_text("step,sec")  # as a full disk may leave it
     resumed = train_into(tmp_path / "b", SMALL, resume=True, every=2, workers=0)
-    for name, value in load(whole).network.state_dict().items():
-        assert torch.equal(value, load(resumed).network.state_dict()[name]), name
-    with (tmp_path / "a" / "log.csv").open() as file:
-        rows = list(csv.reader(file))
-    assert rows[0] == ["step", "seconds", "loss", "epe_0.5", "epe_2", "epe_10"] and len(rows) == 3
+    assert resumed.read_bytes() == whole.read_bytes()
+    rows = []
+    for folder in ("a", "b"):
+        with (tmp_path / folder / "log.csv").open() as file:
+            rows.append(list(csv.reader(file)))
+    assert rows[0][0] == rows[1][0] == ["step", "seconds", "loss", "epe_0.5", "epe_2", "epe_10"]
+    assert [row[0] for row in rows[0][1:]] == ["2", "4"] and [row[0] for row in rows[1][1:]] == ["1", "2", "4"]
+    assert rows[0][-1][3:] == rows[1][-1][3:]
+    assert sorted(path.name for path in (tmp_path / "b").iterdir() if path.name != "loss.png") == [
+        "last.pt",
+        "log.csv",
+        "weights.pt",
+    ]
+
+
+def test_training_that_diverges_stops(tmp_path):
+    options = TrainOptions(**vars(SMALL) | {"rate": 1e30})
+    with pytest.raises(NrcorrectError, match=r"the loss is nan at step \d; try a lower --rate"):
+        train_into(tmp_path, options, workers=0)
+    assert not (tmp_path / "weights.pt").exists()
 
 
 def test_weights_for_which_no_room_is_left(tmp_path, monkeypatch):
-    def full(content, path):
-        path.write_bytes(b"some")
+    def full(content, file):
+        file.write(b"some")
         raise RuntimeError("[enforce fail] PytorchStreamWriter failed writing file\nframe #0: ...")
 
     monkeypatch.setattr("torch.save", full)
@@ -158,3 +167,8 @@ def test_loss_option():
         parse_loss("epe:much")
     with pytest.raises(NrcorrectError, match="wanted epe, mse, ncc"):
         TrainOptions(loss={"psnr": 1.0})
+    with pytest.raises(NrcorrectError, match="wanted NAME:WEIGHT"):
+        parse_loss("epe:1,epe:2")
+    for weight in ("nan", "inf", "-1", "0"):
+        with pytest.raises(NrcorrectError, match=f"loss: got epe:{weight}; wanted a weight above 0"):
+            TrainOptions(loss=parse_loss(f"epe:{weight}"))

@@ -153,14 +153,14 @@ def bar(name: str, quiet: bool, unit: str = "frame") -> Iterator[Callable[[int, 
 
 
 @contextmanager
-def in_memory() -> Iterator[None]:
+def in_memory(way_out: str = "ask for less") -> Iterator[None]:
     """Memory that is not enough becomes a NrcorrectError."""
     try:
         yield
     except (MemoryError, RuntimeError) as error:
         if isinstance(error, RuntimeError) and "can't allocate memory" not in str(error):  # torch's
             raise
-        raise NrcorrectError("not enough memory; close other programs, or try --threads 1") from error
+        raise NrcorrectError(f"not enough memory; close other programs, or {way_out}") from error
 
 
 @contextmanager

@@ -234,7 +234,7 @@ def _run_all(jobs: list, run: Callable, quiet: bool) -> None:
     failed = []
     for job in jobs:
         try:
-            with bar(job.movie.name, quiet) as progress, workers_first(), in_memory():
+            with bar(job.movie.name, quiet) as progress, workers_first(), in_memory("try --threads 1"):
                 summary = run(job, tidying(progress))
         except NrcorrectError as error:
             failed.append(job.name)

@@ -6,7 +6,9 @@ import click
 
 from moco_dl.cli.common import PATH, Finite, bar, device, overwrite, quiet, reported
 
-LENGTH, NOT_NEGATIVE = Finite(0, min_open=True), Finite(0)
+FARTHEST = 1000.0  # px
+LENGTH, NOT_NEGATIVE = Finite(0, FARTHEST, min_open=True), Finite(0, FARTHEST)
+SEED = click.IntRange(0, 2**63 - 1)
 
 
 @click.command()
@@ -17,10 +19,10 @@ LENGTH, NOT_NEGATIVE = Finite(0, min_open=True), Finite(0)
 @click.option("--size", type=click.IntRange(32), help="Pixels a side [pairs 128, movie 256].")
 @click.option(
     "--photons",
-    type=LENGTH,
+    type=Finite(0, 1e6, min_open=True),
     help="Mean photons per pixel [pairs 0.3 to 60, movie 2].",
 )
-@click.option("--vectors", type=click.IntRange(1), help="Random vectors a field is made of [10].")
+@click.option("--vectors", type=click.IntRange(1, 1000), help="Random vectors a field is made of [10].")
 @click.option("--spread", type=LENGTH, nargs=2, help="Sigma of their Gaussians, px [12 60, movie 20 60].")
 @click.option("--amplitude", type=NOT_NEGATIVE, help="Largest non-rigid displacement, px [8, movie 4].")
 @click.option("--rigid", type=NOT_NEGATIVE, help="Size of whole-frame shifts, px [2, movie 6].")
@@ -47,7 +49,7 @@ LENGTH, NOT_NEGATIVE = Finite(0, min_open=True), Finite(0)
     metavar="FILE",
     help="Make scenes of this mean image or corrected movie; may be repeated [scenes are invented].",
 )
-@click.option("--seed", default=0, type=click.IntRange(0), help="The same seed gives the same bytes.")
+@click.option("--seed", default=0, type=SEED, help="The same seed gives the same bytes.")
 @click.option("--preview", type=PATH, help="Also draw the first pairs: a picture (PNG, PDF).")
 @overwrite
 @quiet
@@ -93,16 +95,18 @@ def synth(
     "--steps", default=12000, type=click.IntRange(1), help="Optimiser steps; the schedule ends with them."
 )
 @click.option("--batch", default=16, type=click.IntRange(1), help="Pairs a step.")
-@click.option("--rate", default=1e-3, type=LENGTH, help="Peak learning rate.")
+@click.option("--rate", default=1e-3, type=Finite(0, 1, min_open=True), help="Peak learning rate.")
 @click.option(
-    "--curriculum", default=1500, type=click.IntRange(0), help="Steps from bright frames to the full range."
+    "--curriculum",
+    type=click.IntRange(0),
+    help="Steps from bright frames to the full range, of pairs drawn on the fly [1500].",
 )
 @click.option("--loss", default="epe:1", metavar="NAME:WEIGHT,...", help="Mixture of epe, mse and ncc.")
-@click.option("--seed", default=0, type=click.IntRange(0))
+@click.option("--seed", default=0, type=SEED, help="The same seed gives the same weights.")
 @click.option("--every", default=500, type=click.IntRange(1), help="Steps between checkpoints and validations.")
 @click.option("--workers", default=1, type=click.IntRange(0), help="Processes that draw the data.")
 @click.option("--init", type=PATH, help="Weights to begin with (fine-tuning) [random ones].")
-@click.option("--hours", type=LENGTH, help="Stop after this time even if steps are left.")
+@click.option("--hours", type=Finite(0, min_open=True), help="Stop after this time even if steps are left.")
 @click.option("--resume", is_flag=True, help="Go on from FOLDER/last.pt; repeat the other options.")
 @device
 @quiet
@@ -112,6 +116,12 @@ def train(folder: Path, quiet: bool, **options: object) -> None:
     from moco_dl.train import TrainOptions, parse_loss
 
     recipe = {name: options.pop(name) for name in ("steps", "batch", "rate", "curriculum", "loss", "seed")}
+    if recipe["curriculum"] is None:
+        del recipe["curriculum"]
+    elif options["data"] is not None:
+        raise click.UsageError("--curriculum is for pairs drawn on the fly; leave it out with --data")
+    if options["resume"] and options["init"] is not None:
+        raise click.UsageError("--init is for a run that begins; leave it out with --resume")
     with reported(usage=True):
         choices = TrainOptions(**recipe | {"loss": parse_loss(recipe["loss"])})
     with reported(), bar(folder.name, quiet, unit="step") as progress:
