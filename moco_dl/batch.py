@@ -26,6 +26,7 @@ class Motion:
     rows: np.ndarray | None = None  # (n, 2, h) float32 px, or None: part of flow
     unseen: np.ndarray | None = None  # (n,) bool: flow is not known yet, and zero; None: all are known
     misfit: np.ndarray | None = None  # (n,) float32, difference from the reference over the usual one
+    brightness: np.ndarray | None = None  # (n,) of the reference's detail in frames; after the last step
 
     def total(self) -> np.ndarray:
         """(n, 2, h, w): all parts added."""
@@ -85,8 +86,7 @@ class Equations:
     # (n, h, w) float32, share of each cell that the frame has no data for, where `seen` tells of the motion so
     # far; None: it tells of the most probable motion there.
     missing: np.ndarray | None = None
-    # (n,) float32: misfit over that of a frame whose brightness differs from the reference's; None: none does.
-    doubt: np.ndarray | None = None
+    brightness: np.ndarray | None = None  # (n,) float32, of the reference's detail in each; None: one
     soft: np.ndarray | None = None  # (n,) share of white noise's variance that moving left in each; None: all
 
 

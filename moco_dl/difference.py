@@ -14,6 +14,7 @@ from torch import Tensor
 
 from moco_dl.basis import applied, correlation
 from moco_dl.device import CPU, settle
+from moco_dl.misfit import DARK
 from moco_dl.network import STRIDE
 from moco_dl.template import NO_PART, Template
 from moco_dl.warp import between, nth_between
@@ -26,7 +27,6 @@ READY = 3  # parts of the template, with which their frames can be compared at o
 BACKGROUND = 14.0  # px, sigma of the local mean that is removed: neuropil and bleaching are not motion
 GAIN_PRIOR = 0.5  # expected departure of a frame's brightness from the reference's
 FAINT = 0.05  # least brightness, of the reference's, that a frame is taken to have
-DARK = 0.1  # of the reference's brightness: a frame that has less may show something else
 NEGLIGIBLE = 1e-7  # of a window's height
 DETAIL, ACTIVE = 3, 4  # places among a view's factors, after the weight and both gradients
 
@@ -156,9 +156,9 @@ class Difference:
 
         `moved` (n, H, W) are frames moved so far, finite, `known` (n, H, W) 1 where they have data, else 0.
         `part` is that of the template to which the frames belong, or NO_PART. The difference is the reference
-        less the frame, its brightness undone. And mean squares (n,) of these, over the expected variance; the
-        same over that of frames so bright (n,), as photon noise grows when little light is made up for; and the
-        share (n, h, w) of each cell's pixels that have data.
+        less the frame, its brightness undone. And mean squares (n,) of these, over the expected variance;
+        brightnesses (n,), how strongly frames show the reference's detail; and the share (n, h, w) of each
+        cell's pixels that have data.
         """
         view = self.against(part)
         known = self.cut(known)
@@ -179,8 +179,7 @@ class Difference:
             sums.addcmul_((flash * share)[:, None], view.pattern, value=-1)
         misfit = (square / _total(pixels).clamp_min(1)).clamp_min(0)
         misfit = torch.where(gain < DARK, misfit.clamp_min(1 / gain), misfit)  # so noisy it is at least
-        doubt = misfit * torch.where(gain < DARK, 1.0, gain.clamp_max(1.0))
-        return sums[:, 1:3] * self._trust(sums[:, 0])[:, None], misfit, doubt, share
+        return sums[:, 1:3] * self._trust(sums[:, 0])[:, None], misfit, gain, share
 
     def _products(self, factors: Tensor, apart: Tensor) -> tuple[Tensor, Tensor]:
         """Differences (n, c, c, h, w) times factors (k, c, c, h, w), summed over cells: (n, k, h, w); and their

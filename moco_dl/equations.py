@@ -33,18 +33,18 @@ def linearise(
     """
     parts = np.full(len(frames), NO_PART) if parts is None else parts
     left = np.zeros((len(frames), len(refiner.matrix)))
-    seen, (misfit, doubt) = np.zeros_like(left), np.zeros((2, len(left)), np.float32)
+    seen, (misfit, brightness) = np.zeros_like(left), np.zeros((2, len(left)), np.float32)
     missing = np.zeros((len(left), *refiner.grid), np.float32)
-    for together, sums, squares, doubtful, share in _compared(frames, motion, refiner, parts, binning):
+    for together, sums, squares, bright, share in _compared(frames, motion, refiner, parts, binning):
         equations = refiner.unknowns(sums)
-        misfit[together], doubt[together] = squares.cpu(), doubtful.cpu()
+        misfit[together], brightness[together] = squares.cpu(), bright.cpu()
         missing[together] = 1 - share.cpu()
         flow = sent(motion.flow[together], refiner.device)
         if motion.rows is not None:
             rows = sent(motion.rows[together], refiner.device)
             equations += refiner.effect(rows[..., None].expand_as(flow))
         left[together], seen[together] = equations, equations + refiner.effect(flow)
-    return Equations(left, seen, misfit, missing, doubt, softness(motion, refiner.binning))
+    return Equations(left, seen, misfit, missing, brightness, softness(motion, refiner.binning))
 
 
 @torch.inference_mode()

@@ -11,6 +11,7 @@ import numpy as np
 
 from moco_dl.batch import Equations, Motion
 
+DARK = 0.1  # of the reference's brightness: a frame that has less may show something else
 LEAST = 0.01  # of the expected variance; frames that are all alike leave next to nothing
 CAREFUL = 4.0  # a power whose standard error is one shrinks to a fifth
 FARTHEST = 1.0  # logarithm of a misfit over the usual, beyond which it is something else than interpolation
@@ -28,9 +29,9 @@ class Usual:
         return equations.misfit / self._expected(equations)
 
     def doubt(self, equations: Equations) -> np.ndarray:
-        """The same, of frames so bright."""
-        seen = equations.misfit if equations.doubt is None else equations.doubt
-        return seen / self._expected(equations)
+        """The same, of frames so bright, as photon noise grows when little light is made up for."""
+        bright = 1.0 if equations.brightness is None else equations.brightness
+        return np.where(bright < DARK, 1.0, np.minimum(bright, 1.0)) * self.misfit(equations)
 
     def _expected(self, equations: Equations) -> np.ndarray | float:
         return self.level if equations.soft is None else self.level * equations.soft**self.power

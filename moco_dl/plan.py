@@ -22,6 +22,7 @@ from moco_dl.scan import straightened
 from moco_dl.smooth import Smoothing
 from moco_dl.spikes import without_spikes
 from moco_dl.steady import Steadiness, steadied
+from moco_dl.strays import Strays
 from moco_dl.track import Linearised, Tracker, Tracking
 from moco_dl.trajectory import Trajectory
 from moco_dl.walk import Walk
@@ -79,6 +80,7 @@ class Plan:
     anchor_error: np.ndarray | float = 0.0  # (h, w) px, expected error of the first, constant in time
     likeness: float | None = None  # correlation of a given reference with what the movie shows
     errors: Errors | None = None  # of the last step's fields
+    strays: Strays | None = None  # frames that show nothing of the scene; None: they stay where they are found
     trajectory: Trajectory | None = None  # of frames' paths; None: they stay as they are found
     steadiness: Steadiness = field(default_factory=Steadiness)  # of the whole frame's shift
     told: float = 1.0  # share of a small displacement that frames tell of in the last step
@@ -144,6 +146,8 @@ class Plan:
             items = mapping(partial(self._linearised, step, filtering), late(items, filtering))
             filtering = step.tracking
         batches = mapping(lambda item: self._shown(filtering(*item)), late(items, filtering))
+        if self.strays is not None:
+            batches = filtered(batches, self.strays)
         if self.trajectory is not None:
             batches = filtered(batches, self.trajectory, mapping)
         batches = steadied(batches, self.steadiness)

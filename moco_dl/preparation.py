@@ -23,6 +23,7 @@ from moco_dl.rest import rest_weights
 from moco_dl.samples import Samples, chunks, mean_length
 from moco_dl.smooth import WIDTHS, Smoothing, choose_width
 from moco_dl.steady import measure_steadiness
+from moco_dl.strays import measure_strays
 from moco_dl.template import BLUR, NO_PART, Template, build_template
 from moco_dl.track import Linearised, Tracker, clarity
 from moco_dl.trajectory import measure_trajectory
@@ -129,10 +130,11 @@ class Preparation:
             there = (middle - plan.seen.flow.mean(axis=0)) - rest  # since the reference was made
             plan = replace(plan, reference=_displaced(plan.reference, there, plan.computing))
         plan = replace(plan, constant=plan.constant + rest, errors=errors)
-        if self.smooth is not None:
-            return plan
         found = [batch.less(plan.constant.mean(axis=2, keepdims=True)) for batch in found]
         moved = joined(batch.motion for batch in found)
+        plan = replace(plan, strays=measure_strays(moved, samples.numbers))
+        if self.smooth is not None:
+            return plan
         paths = last.tracker.prior.paths
         trajectory = measure_trajectory(errors.path, moved, samples.numbers) if paths else None
         if trajectory is not None:

@@ -211,4 +211,6 @@ class Tracking:
         rigid = motion.rigid + (shift + of_rows + of_flow)
         rows, flow = rows - of_rows[..., None], flow - of_flow[:, :, None, None]
         misfit = np.where(motion.flagged, np.nan, tracker.usual.misfit(equations)).astype(np.float32)
-        return replace(batch, motion=replace(motion, rigid=rigid, flow=flow, rows=rows, misfit=misfit))
+        bright = np.ones_like(misfit) if equations.brightness is None else equations.brightness
+        found = {"rigid": rigid, "flow": flow, "rows": rows, "misfit": misfit, "brightness": bright}
+        return replace(batch, motion=replace(motion, **found))

@@ -48,7 +48,7 @@ def draw(refiner, frames, *, tissue=0.0, lasting=4.0, rows=0.0, slope=0.0, noise
     return unknowns, unknowns @ matrix + noise**0.5 * errors @ root(matrix).T
 
 
-def batches(equations, size, flagged=(), doubtful=(), misfit=1.0, doubt=9.0):
+def batches(equations, size, flagged=(), doubtful=(), misfit=1.0, brightness=1.0):
     for start in range(0, len(equations), size):
         part = equations[start : start + size]
         count = len(part)
@@ -56,7 +56,7 @@ def batches(equations, size, flagged=(), doubtful=(), misfit=1.0, doubt=9.0):
         flow = np.zeros((count, 2, 16, 18), np.float32)
         usual = np.broadcast_to(misfit, len(equations))[start : start + count]
         bad = np.isin(np.arange(start, start + count), doubtful)
-        known = Equations(part, part, np.where(bad, 9.0, usual), doubt=np.where(bad, doubt, usual))
+        known = Equations(part, part, np.where(bad, 9.0, usual), brightness=np.where(bad, brightness, 1.0))
         yield (
             Batch(start, np.zeros((count, 1, 1)), Motion(np.zeros((count, 2), np.float32), flow, marks)),
             known,

@@ -20,7 +20,9 @@ def motion_by(shifts, flow=0.0):
 
 def equations_of(misfit, soft):
     nothing = np.zeros((len(misfit), 2))
-    return Equations(nothing, nothing, np.asarray(misfit), doubt=2 * np.asarray(misfit), soft=np.asarray(soft))
+    return Equations(
+        nothing, nothing, np.asarray(misfit), brightness=np.full(len(misfit), 0.5), soft=np.asarray(soft)
+    )
 
 
 def test_white_noise_is_left_with_so_much():
@@ -41,7 +43,7 @@ def test_what_is_usual_is_told_from_samples(power):
     assert usual.level == pytest.approx(3, rel=0.05) and usual.power == pytest.approx(power, abs=0.05)
     found = equations_of(misfit, soft)
     np.testing.assert_allclose(usual.misfit(found), misfit / (usual.level * soft**usual.power))
-    np.testing.assert_allclose(usual.doubt(found), 2 * usual.misfit(found))
+    np.testing.assert_allclose(usual.doubt(found), 0.5 * usual.misfit(found))
 
 
 def test_without_noise_or_interpolation_misfits_stay_as_they_are():

@@ -159,7 +159,7 @@ def test_frames_of_little_light_are_believed_as_far_as_their_noise_allows(refine
         clean = motions(equations, 5, refiner, tracker)
         _, noise = draw(refiner, 60, tissue=0.0, lasting=8.0, seed=seed + 10)
         equations[some] += np.sqrt(8) * noise[some]
-        found = motions(equations, 5, refiner, tracker, doubtful=some, doubt=1.0)
+        found = motions(equations, 5, refiner, tracker, doubtful=some, brightness=0.2)
         ignored = motions(equations, 5, refiner, tracker, doubtful=some)
         rest = np.setdiff1d(np.arange(60), some)
         own.append(np.abs(found[some] - clean[some]).mean() / np.abs(ignored[some] - clean[some]).mean())

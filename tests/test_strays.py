@@ -1,0 +1,89 @@
+"""Frames that show nothing of the scene are where those around them are."""
+
+import numpy as np
+import pytest
+
+import moco_dl
+from moco_dl.batch import Batch, Motion, filtered
+from moco_dl.strays import REACH, measure_strays
+
+
+def motion_of(rigid, misfit=1.0, brightness=1.0, flagged=False):
+    count = len(rigid)
+    each = [np.broadcast_to(value, count).copy() for value in (flagged, misfit, brightness)]
+    rigid = np.asarray(rigid, np.float32)
+    return Motion(rigid, np.zeros((count, 2, 4, 4), np.float32), each[0], misfit=each[1], brightness=each[2])
+
+
+def passed(motion, strays, size):
+    batches = []
+    for start in range(0, len(motion.rigid), size):
+        part = slice(start, start + size)
+        some = {name: value[part] for name, value in vars(motion).items() if value is not None}
+        batches.append(Batch(start, np.zeros((len(some["rigid"]), 1, 1)), Motion(**some)))
+    return np.concatenate([batch.motion.rigid for batch in filtered(batches, strays)])
+
+
+@pytest.fixture
+def walking():
+    """Shifts (80, 2) of a random walk with steps of 0.2 px, and what is measured on them."""
+    rigid = np.cumsum(np.random.default_rng(0).normal(0, 0.2, (80, 2)), axis=0)
+    motion = motion_of(rigid)
+    return motion, measure_strays(motion, np.arange(80))
+
+
+def test_steps_are_measured(walking):
+    motion, strays = walking
+    np.testing.assert_allclose(strays.step, 0.2, rtol=0.2)
+    np.testing.assert_allclose(strays.middle, np.median(motion.rigid, axis=0), atol=1e-6)
+    apart = measure_strays(motion, 3 * np.arange(80))  # no two follow one another
+    np.testing.assert_array_equal(apart.step, apart.spread)
+    nothing = measure_strays(motion_of(np.ones((3, 2)), flagged=True), np.arange(3))
+    assert np.isinf(nothing.step).all() and not nothing.middle.any()
+
+
+@pytest.mark.parametrize("size", [1, 7, 80])
+def test_what_shows_nothing_is_put_between_its_neighbours(walking, size):
+    motion, strays = walking
+    motion.rigid[30:33], motion.misfit[30:33], motion.brightness[30:33] = (9, -9), 50, 0.05
+    motion.rigid[50], motion.misfit[50], motion.brightness[50] = (9, -9), 50, 0.2  # another scene
+    found = passed(motion, strays, size)
+    before, after = motion.rigid[29], motion.rigid[33]
+    np.testing.assert_allclose(found[30:33], before + np.outer((1, 2, 3), after - before) / 4, atol=1e-5)
+    np.testing.assert_allclose(found[50], (motion.rigid[49] + motion.rigid[51]) / 2, atol=1e-5)
+    others = np.setdiff1d(np.arange(80), [30, 31, 32, 50])
+    np.testing.assert_array_equal(found[others], motion.rigid[others])
+
+
+def test_what_may_be_there_stays_there(walking):
+    motion, strays = walking
+    motion.rigid[20] += 0.3  # not farther than frames go
+    motion.misfit[20], motion.brightness[20] = 50, 0.2
+    motion.rigid[40] += 9  # it does not fit, but shows the scene
+    motion.misfit[40], motion.brightness[40] = 50, 0.8
+    motion.rigid[60] += 9  # it fits
+    motion.brightness[60] = 0.05
+    np.testing.assert_array_equal(passed(motion, strays, 16), motion.rigid)
+
+
+def test_far_from_all_that_is_known_it_is_in_the_middle(walking):
+    motion, strays = walking
+    motion.rigid[10:], motion.misfit[10:], motion.brightness[10:] = 9, 50, 0.05
+    found = passed(motion, strays, 9)
+    np.testing.assert_array_equal(found[10 : 10 + REACH], np.tile(motion.rigid[9], (REACH, 1)))
+    np.testing.assert_allclose(found[10 + REACH :], np.tile(strays.middle, (70 - REACH, 1)), atol=1e-6)
+
+
+def test_a_shutter_that_is_closed_for_a_time(known_movie):
+    frames = known_movie[0].copy()
+    open_all_the_time = moco_dl.correct(frames)
+    frames[14:20] = np.random.default_rng(0).poisson(100, frames[14:20].shape)
+    fields = moco_dl.correct(frames).fields
+    assert (fields.misfit[14:20] > 2.5).all() and not fields.flagged.any()
+    ends = fields.rigid[[13, 20]]
+    assert (fields.rigid[14:20] >= ends.min(0) - 0.01).all() and (
+        fields.rigid[14:20] <= ends.max(0) + 0.01
+    ).all()
+    seen = np.r_[0:14, 20:40]
+    difference = fields.rigid[seen] - open_all_the_time.fields.rigid[seen]
+    assert np.abs(difference - np.median(difference, axis=0)).max() < 0.3
