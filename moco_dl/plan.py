@@ -96,7 +96,8 @@ class Plan:
         if not self.steps:
             return REACH
         motion = self.steps[-1].motion
-        return math.ceil(sum(max(part.max(), -part.min()) for part in (motion.rigid, motion.flow)))
+        parts = [motion.rigid, motion.flow, motion.rows, self.from_given]
+        return math.ceil(sum(max(part.max(), -part.min()) for part in parts if part is not None))
 
     @property
     def expected_error(self) -> np.ndarray:

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from scipy.ndimage import gaussian_filter, shift
+from scipy.ndimage import gaussian_filter, shift, uniform_filter1d
 
 import moco_dl
 from moco_dl import evaluate
@@ -84,6 +84,20 @@ def test_wrong_corrections_are_worse(movie, how):
         corrected = moco_dl.apply(raw, applied)
         assert evaluate(raw, corrected, applied).verdict.kind == "worse"
         assert evaluate(raw, corrected).verdict.kind == "worse"  # nor does it need the fields
+
+
+@pytest.mark.parametrize("count", [2, 3, 5])
+@pytest.mark.parametrize("motion", [0.0, 4.0])
+def test_frames_that_are_averaged_over_time_are_not_better(count, motion):
+    """Noise that frames share looks like detail on which they agree."""
+    options = MovieOptions(
+        shape=(60, 96, 112), photons=0.5, motion=MotionOptions(rigid=motion, amplitude=0, rows=0)
+    )
+    frames = np.stack([frame for frame, _ in SyntheticMovie(8, options)])
+    verdict = evaluate(frames, uniform_filter1d(frames.astype(np.float32), count, axis=0)).verdict
+    assert verdict.kind == "doubtful"
+    if not motion:
+        assert "as if averaged over time" in verdict.sentence
 
 
 def test_another_movie_altogether(movie):

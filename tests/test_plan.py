@@ -148,3 +148,13 @@ def test_where_rows_move_far_more_is_looked_at(known_movie, monkeypatch, sheared
 def test_the_network_sees_every_frame(known_movie, options):
     plan = Corrector(CorrectOptions(**options)).prepare(ArrayMovie(known_movie[0]))
     assert plan.apart == 1
+
+
+@pytest.mark.parametrize("given", [False, True])
+def test_how_far_frames_move_is_known_before(known_movie, given):
+    frames = known_movie[0]
+    movie, corrector = ArrayMovie(frames), Corrector(CorrectOptions())
+    image = np.roll(frames.mean(axis=0), (9, -8), (0, 1)) if given else None
+    plan = corrector.prepare(movie, image)
+    moved = max(np.abs(batch.motion.total()).max() for batch in corrector.batches(movie, plan))
+    assert 0.9 * moved < plan.reach < 2.5 * moved

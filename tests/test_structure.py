@@ -82,7 +82,7 @@ ROOMS = {  # every module of a room stands here
         "moments": set(),
         "flags": set(),
         "residual": {".metrics", "rigid"},
-        "tally": {".moments"},
+        "tally": {".metrics", ".moments"},
         "watch": {".flags", ".metrics", ".results", "batch", "inplace", "samples"},
         "verdict": {".results"},
         "measure": {".evaluator", ".flags", ".metrics", ".residual", ".results", ".tally", ".verdict"},

@@ -23,6 +23,8 @@ STILL = replace(GOOD, sharpness=(0.40, 0.40), motion=(0.1, 0.1), fit=(0.7, 0.7),
     ("measured", "kind", "words"),
     [
         (GOOD, "better", "sharper and moves less"),
+        (replace(GOOD, steps=(0.9, 1.0)), "better", "sharper and moves less"),
+        (replace(GOOD, steps=(0.9, 0.5)), "doubtful", "but frames share their noise with those before"),
         (STILL, "no motion", "Nothing moves"),
         (replace(STILL, sharpness=(0.40, 0.38)), "no motion", "interpolation cost 5 % of its sharpness."),
         (replace(STILL, sharpness=(0.40, 0.30)), "worse", "was blurred"),

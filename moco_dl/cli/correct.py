@@ -93,7 +93,10 @@ outdir = click.option("--outdir", type=PATH, help="Directory for the outputs [be
 )
 @click.option("--rigid-only", is_flag=True, help="Whole-frame shifts only, without the network.")
 @click.option(
-    "--max-shift", type=Finite(0), metavar="PX", help="Largest rigid shift [15% of the shorter side]."
+    "--max-shift",
+    type=Finite(0),
+    metavar="PX",
+    help="Largest whole-frame shift looked for [15% of the shorter side].",
 )
 @click.option(
     "--row-offset",

@@ -53,6 +53,7 @@ def measure(evaluator: "Evaluator", traces: Traces) -> Figures:
         fit=fit if evaluator.given else (np.nan, np.nan),
         agreement=_pair(_agreement, kept),
         scene=_same_scene(*kept),
+        steps=tuple(float(tally.steps.ratio) for tally in tallies),
         folded=finite_mean(watch.values["folded"]) if watch.stride else 0.0,
         rescued=int(rescued(traces.correlation_before, traces.correlation_after).sum()),
         flagged=float(np.mean([bool(words) for words in traces.flags])),

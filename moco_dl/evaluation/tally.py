@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from moco_dl.evaluation.metrics import inner
 from moco_dl.evaluation.moments import LEAST, Moments, contains
 
 UNCHANGED = 20  # frames over which a pixel that does not change holds no data; noise does not leave it alone
@@ -52,7 +53,7 @@ class Tally:
         count = len(moments.lines)
         self.rows = np.full((count, size[1]), np.nan, np.float32)
         self.columns = np.full((count, size[0]), np.nan, np.float32)
-        self.pairs = PairSums(size)
+        self.pairs, self.steps = PairSums(size), Steps(size)
 
     def add(self, t: int, frame: np.ndarray, small: np.ndarray | None) -> None:
         """Frame t, (H, W), and its binned form if `moments` wants it."""
@@ -61,6 +62,7 @@ class Tally:
             self.missing += ~np.isfinite(frame)
         self.halves[t % 2] += image
         self.counts[t % 2] += 1
+        self.steps.add(t, image, wanted=contains(self.moments.kept, t))
         if t % self.moments.paired_step == 0:
             self.pairs.add(image)
         if (i := self.moments.flow.of(t)) is not None:
@@ -103,6 +105,31 @@ class Tally:
         """Means (H, W) of those moments of residual flow that can be judged."""
         pairs = zip(self.flow, self.flow_counts, strict=True)
         return [image / np.float32(count) for image, count in pairs if count]
+
+
+class Steps:
+    """How much frames differ from the one before, and from the one before that.
+
+    Noise that is new in each frame differs as much from either; in frames that were averaged over time, it
+    differs less from the one before. So does tissue that moves, but not once it is at rest.
+    """
+
+    def __init__(self, size: tuple[int, int]):
+        self.part, self.squares = inner(size), np.zeros(2)
+        self.last: tuple[tuple[int, np.ndarray], ...] = ()  # numbers and frames, at most two
+
+    def add(self, t: int, image: np.ndarray, *, wanted: bool) -> None:
+        """Frame t, (H, W) float32; only if it is `wanted`, it is compared with those before."""
+        if wanted and [number for number, _ in self.last] == [t - 2, t - 1]:
+            now = image[self.part]
+            self.squares += [np.square(now - then[self.part]).mean() for _, then in reversed(self.last)]
+        self.last = (*self.last[-1:], (t, image))
+
+    @property
+    def ratio(self) -> float:
+        """Mean square of the first over that of the second; NaN if frames do not differ."""
+        first, second = self.squares
+        return first / second if second > 0 else np.nan
 
 
 class PairSums:

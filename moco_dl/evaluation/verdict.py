@@ -20,6 +20,7 @@ FOLDED, FOLDED_MUCH = 1e-4, 1e-2  # share of folded pixels
 FLAGGED = 0.25  # share of flagged frames
 COSTLY = 0.98  # times the raw movie's sharpness, from which on a loss is worth telling
 FITS_BETTER = 0.1  # of correlation with the reference: all frames were moved onto it
+AVERAGED = 0.8  # times the raw movie's ratio of steps, see `Steps`; 0.5 to 0.7 if two or three are averaged
 SAME_SCENE = 0.5  # correlation of the two mean images, finely aligned
 
 
@@ -34,6 +35,7 @@ class Measured:
     scene: float  # correlation of the two mean images
     folded: float  # share of pixels
     flagged: float  # share of frames
+    steps: tuple[float, float] = (math.nan, math.nan)  # see `Steps`
     rescued: int = 0  # frames that stood out before and fit like the others after
 
     @property
@@ -115,6 +117,10 @@ def _moving(gain: float, before: float, after: float, agrees: bool) -> tuple[str
 
 
 def _doubt(measured: Measured) -> str:
+    if measured.steps[1] < AVERAGED * measured.steps[0]:
+        return (
+            "frames share their noise with those before, as if averaged over time: that looks sharp and alike"
+        )
     if measured.folded > FOLDED:
         return f"the fields fold {100 * measured.folded:.2f} % of the pixels over others"
     if measured.flagged > FLAGGED:

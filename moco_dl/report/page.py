@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from jinja2 import Template
 
 KINDS = {"better": "Better", "no motion": "No motion", "doubtful": "Doubtful", "worse": "Worse"}
+CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 ALIKE = 0.01  # of a value: smaller changes are neither better nor worse
 TITLES = {"weights_sha256": "weights (SHA-256)", "input": "movie", "inputs": "movies", "mtime": "modified"}
 
@@ -116,8 +117,8 @@ def _title(provenance: dict) -> str:
 
 
 def _writable(text: str) -> str:
-    """Without the parts of file names that are not text."""
-    return text.encode("utf-8", "replace").decode("utf-8")
+    """Without the parts of file names that are not text, and characters that pages may not hold."""
+    return CONTROL.sub("\N{REPLACEMENT CHARACTER}", text.encode("utf-8", "replace").decode("utf-8"))
 
 
 def _wheel(size: int = 96) -> str:
