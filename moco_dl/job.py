@@ -52,7 +52,7 @@ PLAIN = {".mat": ".h5", ".nwb": ".h5"}  # what is more than HDF5, and what is wr
 NAMES = {"fields": "fields.h5", "table": "motion.csv", "page": "report.html", "picture": "report.png"}
 
 
-def plan(
+def plan_jobs(
     movies: Sequence[Path],
     out: Path | None,
     outdir: Path | None,

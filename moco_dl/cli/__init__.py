@@ -11,7 +11,8 @@ from threading import Timer
 import click
 
 from moco_dl import __version__
-from moco_dl.cli.correct import apply, correct
+from moco_dl.cli.apply import apply
+from moco_dl.cli.correct import correct
 from moco_dl.cli.evaluate import evaluate
 from moco_dl.cli.learn import synth, train
 

@@ -1,8 +1,8 @@
-"""`nrcorrect correct` and `nrcorrect apply`."""
+"""`nrcorrect correct`."""
 
 import shlex
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import click
@@ -10,22 +10,18 @@ import click
 from moco_dl.cli.common import (
     PATH,
     Finite,
-    bar,
     device,
     imports,
-    in_memory,
     leave_threads_to_workers,
     overwrite,
-    part,
     quiet,
     reported,
-    tidying,
     which_movie,
 )
-from moco_dl.errors import NrcorrectError
+from moco_dl.cli.jobs import outdir, output, planned, run_all
 
 
-class Measured(click.ParamType):
+class AutoOr(click.ParamType):
     """`auto` (None: measured on the movie) or a number."""
 
     def __init__(self, number: click.ParamType, unit: str, wanted: str):
@@ -36,10 +32,6 @@ class Measured(click.ParamType):
             return None if value == "auto" else self.number.convert(value, param, ctx)
         except click.BadParameter:
             self.fail(f"got {value!r}; wanted auto, or {self.wanted}", param, ctx)
-
-
-output = click.option("-o", "--output", "out", type=PATH, help="Name of the corrected movie (one movie only).")
-outdir = click.option("--outdir", type=PATH, help="Directory for the outputs [beside each movie].")
 
 
 @click.command()
@@ -88,7 +80,7 @@ outdir = click.option("--outdir", type=PATH, help="Directory for the outputs [be
 @click.option(
     "--smooth",
     default="auto",
-    type=Measured(Finite(0), "FRAMES", "a number of frames from 0"),
+    type=AutoOr(Finite(0), "FRAMES", "a number of frames from 0"),
     help="Frames over which non-rigid motion is taken to be alike; 0: each frame for itself.",
 )
 @click.option("--rigid-only", is_flag=True, help="Whole-frame shifts only, without the network.")
@@ -101,7 +93,7 @@ outdir = click.option("--outdir", type=PATH, help="Directory for the outputs [be
 @click.option(
     "--row-offset",
     default="auto",
-    type=Measured(click.INT, "PX", "a whole number of pixels"),
+    type=AutoOr(click.INT, "PX", "a whole number of pixels"),
     help="Pixels by which every other row lies to the right, as bidirectional scanning may leave it; 0: none.",
 )
 @click.option("--interpolation", default="bicubic", type=click.Choice(["bilinear", "bicubic"]))
@@ -131,7 +123,8 @@ def correct(
         from moco_dl.recording import numbered
         from moco_dl.staging import refuse_inputs
 
-    jobs = _plan(movies, out, outdir, options, kinds=_kinds(options), join=options.pop("join"))
+    kinds, join = _kinds(options), options.pop("join")
+    jobs = planned(movies, out, outdir, options, kinds=kinds, join=join)
     shared = None if ref in ("median", "mean") else Path(ref)
     with reported(usage=True):
         refuse_inputs((path for job in jobs for path in job.outputs), [shared] if shared else [])
@@ -145,44 +138,7 @@ def correct(
 
     if shared is None and len(jobs) > 1 and numbered(movies) and not quiet:
         click.echo("each movie gets its own reference; if they are files of one recording: --join", err=True)
-    _run_all(jobs, run, quiet)
-
-
-@click.command()
-@click.argument("movies", nargs=-1, required=True, type=PATH)
-@click.argument("fields", type=PATH)
-@output
-@outdir
-@which_movie
-@click.option("--interpolation", type=click.Choice(["bilinear", "bicubic"]), help="[as the fields were made]")
-@click.option("--dtype", help="Pixel type of the result [as the fields were made, or that of the input].")
-@overwrite
-@quiet
-def apply(
-    movies: tuple[Path, ...],
-    fields: Path,
-    out: Path | None,
-    outdir: Path | None,
-    quiet: bool,
-    **options: object,
-) -> None:
-    """Apply the FIELDS of one movie to another of the same size and length, such as a second channel.
-
-    Several MOVIES are files of one recording, in this order.
-    """
-    with imports():
-        from moco_dl.job import apply_file
-        from moco_dl.movie import DTYPES
-        from moco_dl.staging import refuse_inputs
-
-    if options["dtype"] not in (None, *DTYPES):
-        raise click.UsageError(f"--dtype: got {options['dtype']!r}; wanted one of {', '.join(DTYPES)}")
-    jobs = _plan(movies, out, outdir, options, kinds=(), join=True)
-    with reported(usage=True):
-        refuse_inputs((path for job in jobs for path in job.outputs), [fields])
-    _run_all(
-        jobs, lambda job, progress: apply_file(job, fields, progress, **options) or "fields applied", quiet
-    )
+    run_all(jobs, run, quiet)
 
 
 def _kinds(options: dict) -> list[str]:
@@ -198,56 +154,3 @@ def _kinds(options: dict) -> list[str]:
             figures.require()
     wanted = {name: not left_out for name, left_out in unwanted.items()} | {"page": report, "picture": png}
     return [name for name, yes in wanted.items() if yes]
-
-
-def _plan(
-    movies: tuple[Path, ...],
-    out: Path | None,
-    outdir: Path | None,
-    options: dict,
-    *,
-    kinds: Sequence[str],
-    join: bool,
-) -> list:
-    """Jobs of a command; takes the options that concern files out of `options`."""
-    from moco_dl.job import plan
-
-    if out is not None and ((len(movies) > 1 and not join) or outdir is not None):
-        raise click.UsageError(
-            "-o names the output of one movie; use --outdir for many, --join for one in several files"
-        )
-    if outdir is not None and not _is_folder(outdir):
-        raise click.UsageError(f"--outdir {outdir}: no such directory; make it first")
-    with reported(usage=True):
-        more = {"part": part(options), "overwrite": options.pop("overwrite")}
-        return plan(movies, out, outdir, kinds=kinds, join=join, **more)
-
-
-def _is_folder(path: Path) -> bool:
-    try:
-        return path.is_dir()
-    except PermissionError:  # of a folder that may not be entered
-        return False
-
-
-def _run_all(jobs: list, run: Callable, quiet: bool) -> None:
-    """Run each job, print its outputs, go on after failures, and exit with 1 if there were any."""
-    from moco_dl.parallel import workers_first
-
-    failed = []
-    for job in jobs:
-        try:
-            with bar(job.movie.name, quiet) as progress, workers_first(), in_memory("try --threads 1"):
-                summary = run(job, tidying(progress))
-        except NrcorrectError as error:
-            failed.append(job.name)
-            named = any(str(path) in str(error) for path in (job.movie, *job.more, *job.outputs))
-            click.echo(f"nrcorrect: {error}" if named else f"nrcorrect: {job.movie}: {error}", err=True)
-            continue
-        click.echo("\t".join(str(path) for path in job.outputs))
-        if not quiet:
-            click.echo(f"{job.name}: {summary}", err=True)
-    if failed and len(jobs) > 1:
-        click.echo(f"nrcorrect: {len(failed)} of {len(jobs)} movies failed: {', '.join(failed)}", err=True)
-    if failed:
-        sys.exit(1)

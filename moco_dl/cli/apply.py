@@ -1,0 +1,43 @@
+"""`nrcorrect apply`."""
+
+from pathlib import Path
+
+import click
+
+from moco_dl.cli.common import PATH, imports, overwrite, quiet, reported, which_movie
+from moco_dl.cli.jobs import outdir, output, planned, run_all
+
+
+@click.command()
+@click.argument("movies", nargs=-1, required=True, type=PATH)
+@click.argument("fields", type=PATH)
+@output
+@outdir
+@which_movie
+@click.option("--interpolation", type=click.Choice(["bilinear", "bicubic"]), help="[as the fields were made]")
+@click.option("--dtype", help="Pixel type of the result [as the fields were made, or that of the input].")
+@overwrite
+@quiet
+def apply(
+    movies: tuple[Path, ...],
+    fields: Path,
+    out: Path | None,
+    outdir: Path | None,
+    quiet: bool,
+    **options: object,
+) -> None:
+    """Apply the FIELDS of one movie to another of the same size and length, such as a second channel.
+
+    Several MOVIES are files of one recording, in this order.
+    """
+    with imports():
+        from moco_dl.job import apply_file
+        from moco_dl.movie import DTYPES
+        from moco_dl.staging import refuse_inputs
+
+    if options["dtype"] not in (None, *DTYPES):
+        raise click.UsageError(f"--dtype: got {options['dtype']!r}; wanted one of {', '.join(DTYPES)}")
+    jobs = planned(movies, out, outdir, options, kinds=(), join=True)
+    with reported(usage=True):
+        refuse_inputs((path for job in jobs for path in job.outputs), [fields])
+    run_all(jobs, lambda job, progress: apply_file(job, fields, progress, **options) or "fields applied", quiet)

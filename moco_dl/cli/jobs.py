@@ -1,0 +1,66 @@
+"""What `correct` and `apply` share: jobs are planned, and done one after another."""
+
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import click
+
+from moco_dl.cli.common import PATH, bar, in_memory, part, reported, tidying
+from moco_dl.errors import NrcorrectError
+
+output = click.option("-o", "--output", "out", type=PATH, help="Name of the corrected movie (one movie only).")
+outdir = click.option("--outdir", type=PATH, help="Directory for the outputs [beside each movie].")
+
+
+def planned(
+    movies: tuple[Path, ...],
+    out: Path | None,
+    outdir: Path | None,
+    options: dict,
+    *,
+    kinds: Sequence[str],
+    join: bool,
+) -> list:
+    """Jobs of a command; takes the options that concern files out of `options`."""
+    from moco_dl.job import plan_jobs
+
+    if out is not None and ((len(movies) > 1 and not join) or outdir is not None):
+        raise click.UsageError(
+            "-o names the output of one movie; use --outdir for many, --join for one in several files"
+        )
+    if outdir is not None and not _is_folder(outdir):
+        raise click.UsageError(f"--outdir {outdir}: no such directory; make it first")
+    with reported(usage=True):
+        more = {"part": part(options), "overwrite": options.pop("overwrite")}
+        return plan_jobs(movies, out, outdir, kinds=kinds, join=join, **more)
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except PermissionError:  # of a folder that may not be entered
+        return False
+
+
+def run_all(jobs: list, run: Callable, quiet: bool) -> None:
+    """Run each job, print its outputs, go on after failures, and exit with 1 if there were any."""
+    from moco_dl.parallel import workers_first
+
+    failed = []
+    for job in jobs:
+        try:
+            with bar(job.movie.name, quiet) as progress, workers_first(), in_memory("try --threads 1"):
+                summary = run(job, tidying(progress))
+        except NrcorrectError as error:
+            failed.append(job.name)
+            named = any(str(path) in str(error) for path in (job.movie, *job.more, *job.outputs))
+            click.echo(f"nrcorrect: {error}" if named else f"nrcorrect: {job.movie}: {error}", err=True)
+            continue
+        click.echo("\t".join(str(path) for path in job.outputs))
+        if not quiet:
+            click.echo(f"{job.name}: {summary}", err=True)
+    if failed and len(jobs) > 1:
+        click.echo(f"nrcorrect: {len(failed)} of {len(jobs)} movies failed: {', '.join(failed)}", err=True)
+    if failed:
+        sys.exit(1)
