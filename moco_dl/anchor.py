@@ -5,7 +5,7 @@ from functools import cached_property
 
 import numpy as np
 
-from moco_dl.basis import correlation, eigen
+from moco_dl.basis import eigen, gaussian_window
 from moco_dl.batch import Motion
 from moco_dl.bend import composed, inverse
 from moco_dl.device import sent
@@ -43,7 +43,7 @@ def likeness(one: np.ndarray, other: np.ndarray) -> float:
     known = np.isfinite(cells).all(axis=0)
     if not known.any():
         return 0.0
-    near_y, near_x = (correlation(size, AROUND / STRIDE) for size in known.shape)
+    near_y, near_x = (gaussian_window(size, AROUND / STRIDE) for size in known.shape)
     left = np.where(known, cells, 0)
     left -= near_y @ left @ near_x / np.maximum(near_y @ known @ near_x, 1e-12)
     first, second = left[:, known] - left[:, known].mean(axis=1, keepdims=True)
@@ -121,7 +121,7 @@ class Registration:
         for _ in range(steps):
             equations = linearise(frame, motion, refiner)
             noise = max(float(equations.misfit[0]), LEAST_NOISE)
-            told = (equations.seen[0] - known) @ modes
+            told = (equations.whole[0] - known) @ modes
             unknowns = modes @ (told / (visible + noise / size**2))
             shift, _, tissue = refiner.basis.displacement(unknowns[None])
             motion = replace(motion, rigid=motion.rigid + shift, flow=rest + tissue)

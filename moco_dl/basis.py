@@ -141,7 +141,7 @@ def _squares(functions: np.ndarray) -> np.ndarray:
     return (functions[:, :, None] * functions[:, None]).reshape(len(functions), -1)
 
 
-def correlation(size: int, length: float) -> np.ndarray:
+def gaussian_window(size: int, length: float) -> np.ndarray:
     """(size, size) Gaussian window around each point."""
     position = np.arange(size)
     return np.exp(-0.5 * ((position[:, None] - position) / length) ** 2)
@@ -150,7 +150,7 @@ def correlation(size: int, length: float) -> np.ndarray:
 def factors_of(functions: Tensor, length: float) -> np.ndarray:
     """(k, k) covariance of the factors with which functions (size, k) add up to random ones, correlated so."""
     inverse = torch.linalg.pinv(functions.double()).numpy()
-    return inverse @ correlation(len(functions), length) @ inverse.T
+    return inverse @ gaussian_window(len(functions), length) @ inverse.T
 
 
 def smooth_functions(size: int, length: float) -> Tensor:
@@ -160,7 +160,7 @@ def smooth_functions(size: int, length: float) -> Tensor:
     More is lost of large frames: what is scanned finely moves smoothly from pixel to pixel, and the time that
     it takes to solve for all functions grows with the sixth power of their number along an axis.
     """
-    values, functions = np.linalg.eigh(correlation(size, length))
+    values, functions = np.linalg.eigh(gaussian_window(size, length))
     values, functions = values[::-1], functions[:, ::-1]
     count = int(np.searchsorted(np.cumsum(values), (1 - LOST * size) * values.sum())) + 1
     return torch.from_numpy(functions[:, :count] * np.sqrt(values[:count])).float()

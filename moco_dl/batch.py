@@ -56,7 +56,7 @@ class Batch:
     start: int
     frames: np.ndarray
     motion: Motion
-    seen: object = None  # what was noted of corrected frames, see `Corrector.batches`
+    notes: object = None  # what was noted of corrected frames, see `Corrector.batches`
 
     def less(self, constant: np.ndarray | float) -> "Batch":
         """The same with a `constant` (2, h, w) px taken off the flow of frames that are not flagged."""
@@ -81,9 +81,9 @@ class Equations:
     """
 
     left: np.ndarray  # (n, 2 m) float64: right-hand sides for what is left of the tissue's displacement
-    seen: np.ndarray  # (n, 2 m): for all of it
+    whole: np.ndarray  # (n, 2 m): for all of it
     misfit: np.ndarray  # (n,) float32: mean square difference from the reference, over the expected variance
-    # (n, h, w) float32, share of each cell that the frame has no data for, where `seen` tells of the motion so
+    # (n, h, w) float32, share of each cell that the frame has no data for, where `whole` tells of the motion so
     # far; None: it tells of the most probable motion there.
     missing: np.ndarray | None = None
     brightness: np.ndarray | None = None  # (n,) float32, of the reference's detail in each; None: one

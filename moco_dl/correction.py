@@ -86,7 +86,7 @@ class Corrector:
     def batches(self, movie: Movie, plan: Plan, look: Callable[..., object] | None = None) -> Iterator[Batch]:
         """Correct `movie` batch by batch, in order: corrected frames and what was applied to them.
 
-        `look(start, raw, corrected, motion)` is called by the threads; what it returns is the batch's `seen`.
+        `look(start, raw, corrected, motion)` is called by the threads; what it returns is the batch's `notes`.
         """
         dtype = np.dtype(self.options.dtype or movie.dtype)
 

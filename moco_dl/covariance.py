@@ -47,7 +47,7 @@ def learned(
     functions = _shown(root(prior.tissue, refiner.device), alone.matrix / prior.noise, refiner.device)
     if not functions.size:
         return prior
-    told = both(functions.T, alone.equations(equations.seen - prior.common).T).T / prior.noise
+    told = both(functions.T, alone.equations(equations.whole - prior.common).T).T / prior.noise
     if np.abs(told).max() > NOISELESS:  # frames are all alike
         return prior
     told, sizes = _independent(prior, told, runs, clarity)

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 FORMAT = "nrcorrect-pairs-1"
 BATCH = 16
+PREVIEWED = 6  # pairs
 HDF5 = [".h5", ".hdf5"]
 SAMPLED = 200  # frames of a movie whose mean is made a scene
 
@@ -111,14 +112,12 @@ def preview_possible(picture: Path | None, *, overwrite: bool) -> None:
     refuse_existing([picture], overwrite=overwrite)
 
 
-def preview_pairs(
-    dataset: Path, picture: Path | None, *, count: int = 6, overwrite: bool = False
-) -> list[Path]:
-    """Draw the first `count` pairs of a dataset; returns what was drawn."""
+def preview_pairs(dataset: Path, picture: Path | None, *, overwrite: bool = False) -> list[Path]:
+    """Draw the first pairs of a dataset; returns what was drawn."""
     if picture is None:
         return []
     stored = PairFile(dataset)
-    pairs = stored.take(np.arange(min(count, len(stored))))
+    pairs = stored.take(np.arange(min(PREVIEWED, len(stored))))
     with staged([picture], overwrite=overwrite) as parts:
         kind = picture.suffix[1:].lower()
         figures.preview(*(part.numpy() for part in vars(pairs).values()), parts[0], kind)

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from moco_dl.basis import applied, correlation
+from moco_dl.basis import applied, gaussian_window
 from moco_dl.device import CPU, settle
 from moco_dl.misfit import DARK
 from moco_dl.network import STRIDE
@@ -51,6 +51,7 @@ class Difference:
         activity = np.zeros_like(template.noise) if template.activity is None else template.activity
         variance = template.noise + UNLIKE * np.square(activity)
         self.binning, self.side, self.others = binning, STRIDE // binning, template.others
+        self.forgotten = False
         self.size, self.striped = template.image.shape, template.striped
         self.grid = tuple(-(-n // self.side) for n in self.size)
         self.background, self.around, self.near = (
@@ -68,7 +69,7 @@ class Difference:
         variance = _blurred(self.weight.sum((0, 1)), (rows.square(), columns.square()))
         self.allowed = limit * variance.clamp_min(1e-30).sqrt()
         self.view = self._view(torch.from_numpy(template.image))
-        self.against = lru_cache(maxsize=READY)(self._against)
+        self._views = lru_cache(maxsize=READY)(self._against)
         self.device = CPU
 
     def to(self, device: torch.device) -> None:
@@ -83,8 +84,8 @@ class Difference:
 
     def forget_parts(self) -> None:
         """To save memory, once the frames of the template's parts have been compared with it."""
-        self.others = None
-        self.against.cache_clear()
+        self.forgotten, self.others = self.others is not None, None
+        self._views.cache_clear()
 
     def information(self) -> Tensor:
         """(3, h, w) float64 per px^2: sums over cells of the gradients' weighted products yy, yx, xx."""
@@ -145,7 +146,9 @@ class Difference:
 
     def _against(self, part: int) -> View:
         """What the frames of a part of the template are compared with: all others."""
-        if part == NO_PART or self.others is None:
+        if self.forgotten:
+            raise RuntimeError("parts of the template are forgotten: a frame would be compared with itself")
+        if self.others is None:
             return self.view
         view = self._view(torch.from_numpy(self.others[part]).to(self.device))
         settle(self.device)  # other threads will use it
@@ -160,7 +163,7 @@ class Difference:
         brightnesses (n,), how strongly frames show the reference's detail; and the share (n, h, w) of each
         cell's pixels that have data.
         """
-        view = self.against(part)
+        view = self.view if part == NO_PART else self._views(part)
         known = self.cut(known)
         pixels = known.sum((1, 2))  # (n, h, w)
         share = pixels / self.pixels
@@ -206,7 +209,7 @@ class Difference:
 
 def _window(size: int, length: float) -> np.ndarray:
     """(size, size) Gaussian window around each point, zero where it is next to nothing: that would be slow."""
-    window = correlation(size, length)
+    window = gaussian_window(size, length)
     return np.where(window < NEGLIGIBLE, 0.0, window)
 
 

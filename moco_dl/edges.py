@@ -142,7 +142,7 @@ def at_border(these: np.ndarray) -> np.ndarray:
 
 
 def spread(found: np.ndarray, within: np.ndarray) -> np.ndarray:
-    """What of `within` (H, W) bool is `found`, or next to such places."""
+    """What of `within` (H, W) bool is `found`, or next to such places, along lines or diagonals; in place."""
     count = -1
     while count != (count := np.count_nonzero(found)):
         for one, other in (found[1:], found[:-1]), (found[:, 1:], found[:, :-1]):

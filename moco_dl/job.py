@@ -105,7 +105,7 @@ def _refuse_clashes(jobs: Sequence[Job]) -> None:
 class Done:
     """What is told of a corrected movie."""
 
-    rigid: np.ndarray  # (T, 2) px
+    rigid: np.ndarray  # (T, 2) px, mean displacements that were applied, from the reference
     verdict: Verdict | None  # None: no page was wanted
     row_offset: int = 0  # px by which every other row lay to the right
     kinds: int = 1  # of frames that take turns: they are no movie
@@ -170,7 +170,7 @@ def _drain(
     for batch in batches:
         write(batch)
         if watch is not None:
-            watch.add(batch.seen)
+            watch.add(batch.notes)
         rigid.append(batch.motion.rigid)
         progress(len(batch.frames), total)
     return np.concatenate(rigid)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from moco_dl.basis import correlation
+from moco_dl.basis import gaussian_window
 from moco_dl.bend import composed, inverse
 from moco_dl.infer import Estimator, binned, move_known
 from moco_dl.network import STRIDE
@@ -58,7 +58,7 @@ def continued(bend: np.ndarray, *images: np.ndarray) -> np.ndarray:
     seen = np.isfinite(binned(np.stack(images), STRIDE)).all(axis=0)
     if seen.all() or not seen.any():
         return bend
-    near_y, near_x = (correlation(size, REACH * size) for size in seen.shape)
+    near_y, near_x = (gaussian_window(size, REACH * size) for size in seen.shape)
     around = near_y @ (bend * seen) @ near_x / (near_y @ seen @ near_x)
     return np.where(seen, bend, around).astype(np.float32)
 

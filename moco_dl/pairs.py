@@ -51,20 +51,23 @@ class Pairs:
     flow: torch.Tensor
 
 
-class ScenePool:
-    """Scenes by number, drawn when first asked for; the oldest leave when there are more than `capacity`."""
+POOL = 320  # scenes in memory
 
-    def __init__(self, seed: int, size: int, images: Mapping[str, np.ndarray] = {}, capacity: int = 320):
+
+class ScenePool:
+    """Scenes by number, drawn when first asked for; those drawn first leave when there are more than POOL."""
+
+    def __init__(self, seed: int, size: int, images: Mapping[str, np.ndarray] = {}):
         """Scenes are made of `images` (H, W), by name, if there are any; else they are invented."""
-        self.seed, self.size, self.images, self.capacity = seed, size, images, capacity
+        self.seed, self.size, self.images = seed, size, images
         self._scenes: dict[int, np.ndarray] = {}
 
     def __getitem__(self, number: int) -> np.ndarray:
         if number not in self._scenes:
             rng = np.random.default_rng([self.seed, 1, number])
             self._scenes[number] = some_scene((self.size, self.size), rng, self.images).astype(np.float16)
-            if len(self._scenes) > self.capacity:
-                del self._scenes[min(self._scenes)]
+            if len(self._scenes) > POOL:
+                del self._scenes[next(iter(self._scenes))]
         return self._scenes[number].astype(np.float32)
 
 

@@ -12,7 +12,7 @@ import torch
 
 from moco_dl.inplace import blur
 from moco_dl.network import STRIDE
-from moco_dl.samples import TOGETHER, Samples, chunks
+from moco_dl.samples import Samples, chunks, few
 from moco_dl.warp import blank_outside, invert, places_coarse, sample
 
 GLANCED = 32  # samples
@@ -37,8 +37,7 @@ def fixed_pattern(samples: Samples, reference: np.ndarray, mapping: Callable = m
     hardly seen have none.
     """
     if samples.pattern is None:
-        some = np.arange(len(samples)) % max(len(samples) // GLANCED, 1) == 0
-        if _pattern(samples.only(some), reference, mapping) is None:
+        if _pattern(samples.glanced(GLANCED), reference, mapping) is None:
             return None
     return _pattern(samples, reference, mapping)
 
@@ -79,15 +78,15 @@ def _unexplained(samples: Samples, some: np.ndarray, reference: np.ndarray) -> t
     Both (2, H, W), of some samples.
     """
     sums, image = np.zeros((2, 2, *reference.shape)), torch.from_numpy(reference)
-    for few in np.split(some, range(0, len(some), max(TOGETHER // reference.size, 1))[1:]):
-        frames = torch.from_numpy(samples.frames[samples.places[few]].astype(np.float32))
-        back = STRIDE * invert(torch.from_numpy(samples.motion[few]) / STRIDE, iterations=BACK)
+    for places in few(some, reference.size):
+        frames = torch.from_numpy(samples.frames[samples.places[places]].astype(np.float32))
+        back = STRIDE * invert(torch.from_numpy(samples.motion[places]) / STRIDE, iterations=BACK)
         where = places_coarse(back, STRIDE, reference.shape)
-        rest = frames - sample(image.expand(len(few), 1, -1, -1), where)[:, 0]
+        rest = frames - sample(image.expand(len(places), 1, -1, -1), where)[:, 0]
         blank_outside(rest, where, int(back.abs().max().ceil()), torch.nan)
         rest -= rest.nanmean((1, 2), keepdim=True)
         for half in (0, 1):
-            part = rest[few % 2 == half]
+            part = rest[places % 2 == half]
             sums[0, half] += part.nansum(0).numpy()
             sums[1, half] += part.isfinite().sum(0).numpy()
     return tuple(sums)

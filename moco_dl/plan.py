@@ -24,7 +24,7 @@ from moco_dl.spikes import without_spikes
 from moco_dl.steady import Steadiness, steadied
 from moco_dl.strays import Strays
 from moco_dl.track import Linearised, Tracker, Tracking
-from moco_dl.trajectory import Trajectory
+from moco_dl.trajectory import PathFilter
 from moco_dl.walk import Walk
 
 APART = 2  # frames, of which the network sees one where motion lasts: the steps find what it does not see
@@ -64,14 +64,14 @@ class Plan:
     walk: Walk | None = None  # how dim frames shift; None: each is found for itself
     steps: tuple[Step, ...] = ()  # none: rigid only
     places: dict[int, int] = field(default_factory=dict)  # of frames among the samples, by number
-    seen: Motion | None = None  # by the network, of the samples
+    network_motion: Motion | None = None  # of the samples, as the network sees it
     binning: int = 1  # pixels a side over which frames are averaged for the first step
     apart: int = 1  # frames, of which the network sees one
     width: float = 0.0  # frames, sigma of the smoothing of the network's fields in time
     pattern: np.ndarray | None = None  # (H, W) float32 that adds to all frames, see `pattern.py`
     edges: Edges = NONE  # of frames, that show nothing
     row_offset: int = 0  # px by which every other row of frames lies to the right, see `scan.py`
-    kinds: int = 1  # of frames that take turns, which are no movie; see `mixture.py`
+    kinds: int = 1  # of frames that take turns, which are no movie; see `interleaved.py`
     # px (2, h, w), taken off all flows: what they have in common, or where tissue in bouts rests.
     constant: np.ndarray | float = 0.0
     # Bends (2, h, w), if a reference is given: to it from the movie's own, as the network sees it, and back.
@@ -81,9 +81,9 @@ class Plan:
     likeness: float | None = None  # correlation of a given reference with what the movie shows
     errors: Errors | None = None  # of the last step's fields
     strays: Strays | None = None  # frames that show nothing of the scene; None: they stay where they are found
-    trajectory: Trajectory | None = None  # of frames' paths; None: they stay as they are found
+    trajectory: PathFilter | None = None  # of frames' paths; None: they stay as they are found
     steadiness: Steadiness = field(default_factory=Steadiness)  # of the whole frame's shift
-    told: float = 1.0  # share of a small displacement that frames tell of in the last step
+    share_told: float = 1.0  # share of a small displacement that frames tell of in the last step
 
     @property
     def computing(self) -> torch.device:
@@ -108,7 +108,9 @@ class Plan:
         """
         if self.errors is None:
             return np.full(self.estimator.coarse, np.nan, np.float32)
-        found = np.hypot(self.errors.length(self.steadiness.removed) / self.told, np.float32(self.anchor_error))
+        found = np.hypot(
+            self.errors.length(self.steadiness.removed) / self.share_told, np.float32(self.anchor_error)
+        )
         found = found if self.from_given is None else bent(found[None, None], self.from_given)[0, 0]
         return np.hypot(found, np.float32(self._unsettled))
 
@@ -174,8 +176,8 @@ class Plan:
         motion = replace(motion, unseen=~seen)
         if self.to_given is not None:
             motion = rebased(motion, self.to_given)
-        if self.seen is not None:
-            motion = _completed(motion, self.seen, places)
+        if self.network_motion is not None:
+            motion = _completed(motion, self.network_motion, places)
         return replace(batch, motion=motion)
 
     def _linearised(self, step: Step, filtering: Filter, item: tuple[object, Given]) -> Linearised:

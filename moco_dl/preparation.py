@@ -66,7 +66,7 @@ class Preparation:
             plan,
             steps=tuple(steps),
             places=dict(zip(samples.numbers.tolist(), range(len(samples)), strict=True)),
-            seen=seen,
+            network_motion=seen,
             apart=plan.apart if width >= LASTS and not sheared else 1,
             width=width,
         )
@@ -107,7 +107,7 @@ class Preparation:
             chunks(np.arange(len(samples))),
         )
         last = replace(last, equations=joined(filled), last=True)
-        return self._concluded(replace(plan, steps=(*plan.steps, last), told=told), samples, trusted)
+        return self._concluded(replace(plan, steps=(*plan.steps, last), share_told=told), samples, trusted)
 
     def _concluded(self, plan: Plan, samples: Samples, trusted: np.ndarray) -> Plan:
         """`plan` with what the motion of samples shows after the last step.
@@ -127,7 +127,7 @@ class Preparation:
         errors = last.tracker.errors(last.refiner, last.tracking.excess(told))
         middle, rest = means.astype(np.float32)
         if self.given is None:
-            there = (middle - plan.seen.flow.mean(axis=0)) - rest  # since the reference was made
+            there = (middle - plan.network_motion.flow.mean(axis=0)) - rest  # since the reference was made
             plan = replace(plan, reference=_displaced(plan.reference, there, plan.computing))
         plan = replace(plan, constant=plan.constant + rest, errors=errors)
         found = [batch.less(plan.constant.mean(axis=2, keepdims=True)) for batch in found]
@@ -139,7 +139,7 @@ class Preparation:
         trajectory = measure_trajectory(errors.path, moved, samples.numbers) if paths else None
         if trajectory is not None:
             found, errors = filtered(found, trajectory), errors.with_path(trajectory.errors)
-        noise = np.sqrt(errors.mean.ravel()) / plan.told
+        noise = np.sqrt(errors.mean.ravel()) / plan.share_told
         steadiness = measure_steadiness(joined(batch.motion for batch in found), samples.numbers, noise)
         return replace(plan, errors=errors, trajectory=trajectory, steadiness=steadiness)
 
@@ -202,7 +202,7 @@ class Preparation:
         prior = prior if self.smooth is None else prior.with_motion_lasting(self.smooth)
         tracker = Tracker(refiner, prior, usual, uneven=uneven)
         # Where noise is uneven, it would be taken for motion.
-        vigour = None if uneven else measure_vigour(tracker.told(equations.seen[trusted]), tracker.visible)
+        vigour = None if uneven else measure_vigour(tracker.in_modes(equations.whole[trusted]), tracker.visible)
         if vigour is not None:
             tracker.follow(vigour)
         return Step(refiner, tracker, motion, replace(equations, missing=None))

@@ -80,16 +80,16 @@ def measure_prior(
         anew = (left[pairs + 1] - left[pairs]) / np.sqrt(2)
         _, new = _sizes(beside.matrix, some, np.square(anew).mean(axis=0))
         sizes |= {name: min(sizes[name], new[name]) for name in ROWS}
-    fast = _beside_neighbours(beside.equations(equations.seen), runs, trusted)
+    fast = _beside_neighbours(beside.equations(equations.whole), runs, trusted)
     sizes |= _of_paths(beside.matrix, some, fast) | {"shift": SHIFT**2}
     alone = Reduced(matrix, kinds["tissue"], noise / _of_others(kinds, sizes))
     visible, modes = eigen(alone.matrix, refiner.device)
     shown = visible > BLIND * visible[-1]
     visible, modes = visible[shown], modes[:, shown]
-    mean = np.average(equations.seen[trusted], axis=0, weights=None if weights is None else weights[trusted])
+    mean = np.average(equations.whole[trusted], axis=0, weights=None if weights is None else weights[trusted])
     smooth, falling = refiner.basis.tissue_shapes()
     effects = visible * _diagonals(modes, smooth, falling) / noise
-    told = alone.equations(equations.seen - mean) @ modes / np.sqrt(noise * visible)
+    told = alone.equations(equations.whole - mean) @ modes / np.sqrt(noise * visible)
     paths = max(sizes[name] for name in PATHS) > LEAST
     lasts = measure_durations(effects, pieces(told, runs, trusted), moves=paths)
     if lasts.sure < 1 and not jerky:

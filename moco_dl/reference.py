@@ -23,15 +23,16 @@ def build_reference(
     estimates: Sequence[Estimate],
     move: Move,
     mapping: Callable = map,
-    first: np.ndarray | None = None,
+    *,
+    first: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Reference `(H, W)` float32 from sampled frames, and their motion when it was made.
 
-    `kind` is "median" or "mean". Each of `estimates` in turn registers the samples to the reference so far; if
-    these are `centred`, it stays at the middle position and shape. `first` is a reference (H, W) to begin with,
-    else it is the mean of samples that agree. `mapping` is `map`, or does the same with several threads.
+    `kind` is "median" or "mean". Each of `estimates` in turn registers the samples to the reference so far,
+    which is `first` (H, W); if these are `centred`, it stays at the middle position and shape. `mapping` is
+    `map`, or does the same with several threads.
     """
-    reference, groups = seed(samples) if first is None else first, samples.groups()
+    reference, groups = first, samples.groups()
     count = max(TOGETHER // (len(groups[0]) * reference.size), 1)
     few = [groups[i : i + count] for i in range(0, len(groups), count)]
     motion = np.zeros((len(samples), 2, 1, 1), np.float32)
@@ -83,7 +84,7 @@ def seed(samples: Samples, *, count: int = 20) -> np.ndarray:
     chosen = samples[best].astype(np.float32)
     known = np.isfinite(chosen)
     total, times = np.where(known, chosen, 0).sum(axis=0), known.sum(axis=0)
-    return np.divide(total, times, where=times > 0, out=np.full_like(total, np.nan))
+    return divided(total, times)
 
 
 def summed(samples: Samples, motion: np.ndarray, move: Move) -> tuple[np.ndarray, np.ndarray]:

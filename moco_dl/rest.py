@@ -20,6 +20,6 @@ def rest_weights(step: Step, samples: Samples, trusted: np.ndarray) -> np.ndarra
     places = closed_up(samples.numbers, REACH) + REACH
     count = places[-1] + REACH + 1
     told, there = np.zeros((count, len(tracker.visible))), np.zeros(count, bool)
-    told[places[trusted]], there[places[trusted]] = tracker.told(step.equations.seen[trusted]), True
+    told[places[trusted]], there[places[trusted]] = tracker.in_modes(step.equations.whole[trusted]), True
     strength = vigour.of_frames(told, there, tracker.visible)[places - REACH]
     return trusted / (np.square(strength) + tracker.in_time.lost)

@@ -133,6 +133,10 @@ class Samples:
         number = min(max(round(len(runs) * count / len(self)), 1), len(runs))
         return np.isin(self.runs, runs[np.linspace(0, len(runs) - 1, number).round().astype(int)])
 
+    def glanced(self, count: int) -> "Samples":
+        """About so many of them, evenly spread, or all if they are fewer than twice as many."""
+        return self.only(np.arange(len(self)) % max(len(self) // count, 1) == 0)
+
     def only(self, which: np.ndarray) -> "Samples":
         """Those that are wanted (n,); frames are not copied."""
         each = {name: getattr(self, name) for name in ("places", "runs", "numbers", "motion")}
@@ -231,6 +235,12 @@ def mean_length(motion: Motion, other: Motion | None = None) -> float:
         displacement = chosen(motion, some).total() - (0 if other is None else chosen(other, some).total())
         lengths.append(np.hypot(*displacement.swapaxes(0, 1)).mean(axis=(1, 2)))
     return float(np.concatenate(lengths).mean())
+
+
+def few(places: np.ndarray, size: int) -> list[np.ndarray]:
+    """Places (n,) of frames of `size` pixels, as many at a time as are added together."""
+    together = max(TOGETHER // size, 1)
+    return np.split(places, range(together, len(places), together))
 
 
 def chunks(values: np.ndarray) -> Iterator[np.ndarray]:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import numpy as np
 
 from moco_dl.errors import NrcorrectError
-from moco_dl.samples import TOGETHER, Samples
+from moco_dl.samples import Samples, few
 
 MOST = 10  # px, as far as an offset is looked for; less than an eighth of a row
 GLANCED = 32  # samples
@@ -52,8 +52,7 @@ def measure_row_offset(samples: Samples, mapping: Callable = map) -> int:
     Some `samples` are looked at before all are. Zero, if it is not sure that there is an offset. `mapping` is
     `map`, or does the same with several threads.
     """
-    some = np.arange(len(samples)) % max(len(samples) // GLANCED, 1) == 0
-    if round(_offset(samples.only(some), mapping)[0]) == 0:
+    if round(_offset(samples.glanced(GLANCED), mapping)[0]) == 0:
         return 0
     offset, error = _offset(samples, mapping)
     return round(offset) if abs(offset) > SURE * error else 0
@@ -65,8 +64,9 @@ def _offset(samples: Samples, mapping: Callable) -> tuple[float, float]:
     Rows are compared with the mean of those above and below by the maximum-likelihood correlation of Knapp and
     Carter (1976): frequencies count by how alike these are. How sure that is, parts of the frames tell.
     """
-    width = samples.frames[samples.places[:1]].shape[2]
-    found = list(mapping(lambda some: _spectra(samples[some]), _few(samples)))
+    (first,) = samples.frames[samples.places[:1]]
+    width = first.shape[1]
+    found = list(mapping(lambda some: _spectra(samples[some]), few(np.arange(len(samples)), first.size)))
     shared, back, forth = (sum(parts) for parts in zip(*found, strict=True))
     length = np.maximum(np.abs(shared.sum(axis=0)), 1e-30)
     coherence = np.minimum(length / np.maximum(np.sqrt(back * forth), 1e-30), COHERENT)
@@ -78,12 +78,6 @@ def _offset(samples: Samples, mapping: Callable) -> tuple[float, float]:
     offset, parts = lags[alike.sum(axis=0).argmax()], lags[alike.argmax(axis=1)]
     error = np.sqrt(((parts - offset) ** 2).sum() / (len(parts) * (len(parts) - 1)))
     return float(offset), float(error) if abs(offset) < most else np.inf
-
-
-def _few(samples: Samples) -> list[np.ndarray]:
-    """Places of samples, a few at a time."""
-    together = max(TOGETHER // samples.frames[samples.places[:1]].size, 1)
-    return np.split(np.arange(len(samples)), range(together, len(samples), together))
 
 
 def _spectra(frames: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

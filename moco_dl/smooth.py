@@ -48,7 +48,7 @@ def _left_out_error(products: np.ndarray, sigma: float) -> float:
 
 
 def _weights(sigma: float) -> np.ndarray:
-    """(2 reach + 1,) float32; `[1]` for no smoothing."""
+    """(2 reach + 1,) float32, of any sum; one alone for no smoothing."""
     reach = ceil(REACH * sigma)
     return _window(np.arange(-reach, reach + 1), max(sigma, 1e-6)).astype(np.float32)
 

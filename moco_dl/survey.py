@@ -11,7 +11,7 @@ from moco_dl.bend import composed, inverse
 from moco_dl.device import full_device
 from moco_dl.edges import Edges
 from moco_dl.infer import Estimator, binned, enlarged, move_known
-from moco_dl.mixture import taking_turns
+from moco_dl.interleaved import taking_turns
 from moco_dl.movie import Movie
 from moco_dl.nearer import GivenReference, bend_to, sizes
 from moco_dl.network import STRIDE, PyramidFlowNet
@@ -19,7 +19,7 @@ from moco_dl.options import CorrectOptions
 from moco_dl.pattern import fixed_pattern
 from moco_dl.reference import Estimate, build_reference, centred, seed
 from moco_dl.room import frames_in
-from moco_dl.rough import clear, walk_among_others, walk_from, whole_shifts
+from moco_dl.sample_shifts import clear, walk_among_others, walk_from, whole_shifts
 from moco_dl.samples import Move, Samples, chunks
 from moco_dl.sampling import Rigidly, Sampling
 from moco_dl.walk import LOST, Walk
@@ -42,7 +42,7 @@ class Found:
     small: Samples  # averaged over `Survey.factor` pixels a side; with their motion, if there is a network
     edges: Edges  # of frames, that show nothing
     row_offset: int  # px by which every other row lay to the right before; see `scan.py`
-    kinds: int  # of frames that take turns; see `mixture.py`
+    kinds: int  # of frames that take turns; see `interleaved.py`
     given: GivenReference | None  # what the estimator is for, if a reference is given
     to_given: np.ndarray | None  # bend to it from what the movie shows; see `bend.py`
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from moco_dl.samples import TOGETHER, Move, Samples
+from moco_dl.samples import Move, Samples, few
 
 MARGIN = 16  # px of mirror image around the frame, so that its edges do not show in its spectrum
 BLUR = 2.0  # px, sigma of the Gaussian that variances are averaged with
@@ -123,8 +123,8 @@ def _differences(
     same less its contrast, too; both (H, W) float32, zero where nothing is seen; and where something is (H, W).
     """
     contrast = reference - reference.mean()
-    squares, together = np.square(contrast), max(TOGETHER // reference.size, 1)
-    for some in np.split(part, range(together, len(part), together)):
+    squares = np.square(contrast)
+    for some in few(part, reference.size):
         for place, difference in zip(some.tolist(), move(samples[some], samples.motion[some]), strict=True):
             difference -= reference
             known = np.isfinite(difference)

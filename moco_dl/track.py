@@ -20,7 +20,7 @@ from moco_dl.prior import Prior, Reduced
 from moco_dl.refine import Refiner
 from moco_dl.risk import Errors, measure_excess
 from moco_dl.timefilter import TimeFilter
-from moco_dl.trajectory import Path
+from moco_dl.trajectory import FramePath
 from moco_dl.vigour import Vigour
 
 Linearised = tuple[Batch, Equations, Given]  # a batch, its equations, and what these tell
@@ -72,7 +72,7 @@ class Tracker:
             return replace(equations, missing=None)
         with self._turn:  # the first thread computes it for all
             inverse = self._inverse
-        missing, filled = equations.missing[some, None], equations.seen.copy()
+        missing, filled = equations.missing[some, None], equations.whole.copy()
 
         def effect(displacement: np.ndarray) -> np.ndarray:
             return refiner.effect(sent(missing * displacement, refiner.device)).numpy()
@@ -93,7 +93,7 @@ class Tracker:
             length = _dots(left, unknowns) / np.maximum(_dots(slope, unknowns), 1e-30)
             filled[some] += length * there
             left -= length * slope
-        return replace(equations, seen=filled, missing=None)
+        return replace(equations, whole=filled, missing=None)
 
     def errors(self, refiner: Refiner, excess: float = 0.0) -> Errors:
         """Of a frame's field, far from the ends of the movie.
@@ -109,7 +109,7 @@ class Tracker:
         sizes = other @ np.square(factors[:, :first]).T
         sizes += ((factors[:, first:] @ self.prior.tissue) * factors[:, first:]).sum(axis=1)
         sizes[:, 0] = np.inf
-        return Errors(place, both, Path(functions, factors @ covariances @ factors.T, sizes))
+        return Errors(place, both, FramePath(functions, factors @ covariances @ factors.T, sizes))
 
     def _covariances(self, excess: float) -> np.ndarray:
         """(2, m, m) of the errors of the unknowns, far from the ends of the movie: of dy, and of dx."""
@@ -134,7 +134,7 @@ class Tracker:
         times = self.usual.misfit(equations)
         return np.where(self.uneven | (times > DOUBTFUL), clarity(times), 1.0)
 
-    def told(self, equations: np.ndarray) -> np.ndarray:
+    def in_modes(self, equations: np.ndarray) -> np.ndarray:
         """What frames' equations (n, 2 m) tell of each mode: (n, modes)."""
         told = self.alone.equations(equations - self.prior.common)
         return times_each(told, self.modes) / self.prior.noise
@@ -166,14 +166,19 @@ class Tracking:
     """
 
     def __init__(self, refiner: Refiner, tracker: Tracker):
-        self._refiner, self._tracker, self.reach = refiner, tracker, tracker.in_time.lookahead
+        self._refiner, self._tracker = refiner, tracker
+
+    @property
+    def reach(self) -> int:
+        """Frames on either side that are needed."""
+        return self._tracker.in_time.lookahead
 
     def told(self, batch: Batch, equations: Equations) -> Linearised:
         """What frames tell of each mode, by number."""
         tracker = self._tracker
         known = np.flatnonzero(~batch.motion.flagged & tracker.trusts(equations))
         clear = tracker.clarity(equations)[known, None]
-        told = np.hstack((clear * tracker.told(equations.seen[known]), clear))
+        told = np.hstack((clear * tracker.in_modes(equations.whole[known]), clear))
         return batch, equations, dict(zip((batch.start + known).tolist(), told, strict=True))
 
     def gives(self, item: Linearised) -> tuple[Batch, Given]:
@@ -204,7 +209,7 @@ class Tracking:
         (batch, equations, _), tracker = item, self._tracker
         motion = batch.motion
         _, known, modes, _ = self._modes(batch, told)
-        unknowns = tracker.unknowns(equations.seen, modes, known)
+        unknowns = tracker.unknowns(equations.whole, modes, known)
         unknowns[motion.flagged] = 0
         shift, rows, flow = self._refiner.basis.displacement(unknowns)
         of_rows, of_flow = rows.mean(axis=2), flow.mean(axis=(2, 3))

@@ -21,7 +21,7 @@ WORTHWHILE = 0.05  # share of the squared errors that must go; else paths stay a
 
 
 @dataclass(frozen=True)
-class Path:
+class FramePath:
     """What is found of the shift, slope and bend of a frame's displacement: each of dy and of dx, px."""
 
     functions: np.ndarray  # (h, 3) of the row that these stand for; the first is one
@@ -40,10 +40,10 @@ class Path:
         return np.diagonal(self.errors, axis1=1, axis2=2) < SHOWN * self.sizes
 
 
-class Trajectory:
+class PathFilter:
     """Filter of one movie."""
 
-    def __init__(self, path: Path, motion: Motion, numbers: np.ndarray, reach: int):
+    def __init__(self, path: FramePath, motion: Motion, numbers: np.ndarray, reach: int):
         """From the motion of samples, `numbers` (n,) in the movie, with `reach` frames on either side."""
         self.reach, self._path, clear = reach, path, motion.trusted
         errors = np.where(_both(path.shown), path.errors, 0)
@@ -53,7 +53,7 @@ class Trajectory:
         self._middle = found.mean(axis=0)
         windows = self._seen(found)[_windows(numbers[clear], reach)]
         self._motion = _covariance(windows, self._noise)
-        self._weights = lru_cache(maxsize=64)(self._weights)
+        self._known_weights = lru_cache(maxsize=64)(self._weights)
 
     def _seen(self, found: np.ndarray) -> np.ndarray:
         """Paths (n, 2, 3) about their middle, as if nothing had been expected of them; zero if not shown."""
@@ -75,7 +75,7 @@ class Trajectory:
             if 0 in lags:
                 around = near[frames[:, None] + np.array(lags) + self.reach].swapaxes(1, 2)
                 around = around.reshape(len(frames), 2, 1, -1)
-                probable = self._middle + (around * self._weights(lags)).sum(axis=-1)
+                probable = self._middle + (around * self._known_weights(lags)).sum(axis=-1)
                 more[frames] = np.where(self._path.shown, probable - found[frames], 0)
         rows = motion.rows + (more[..., 1:] @ self._path.functions[:, 1:].T).astype(np.float32)
         rigid = motion.rigid + more[..., 0].astype(np.float32)
@@ -97,13 +97,13 @@ class Trajectory:
         return np.where(_both(self._path.shown), errors, self._path.errors)
 
 
-def measure_trajectory(path: Path, motion: Motion, numbers: np.ndarray) -> Trajectory | None:
+def measure_trajectory(path: FramePath, motion: Motion, numbers: np.ndarray) -> PathFilter | None:
     """From the motion of samples, `numbers` (n,) in the movie; None: paths are better left as they are."""
     clear = numbers[motion.trusted]
     reach = next((reach for reach in REACHES if _enough(_windows(clear, reach))), None)
     if reach is None:
         return None
-    trajectory = Trajectory(path, motion, numbers, reach)
+    trajectory = PathFilter(path, motion, numbers, reach)
     before, after = (_mean_square(path.functions, errors) for errors in (path.errors, trajectory.errors))
     return trajectory if after < (1 - WORTHWHILE) * before else None
 

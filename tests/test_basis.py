@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from moco_dl.basis import LARGE, MOST, PATH, ROWS, TISSUE, Basis, correlation, eigen, root, smooth_functions
+from moco_dl.basis import LARGE, MOST, PATH, ROWS, TISSUE, Basis, eigen, gaussian_window, root, smooth_functions
 from moco_dl.network import STRIDE
 
 GRIDS = pytest.mark.parametrize("grid", [(16, 16), (12, 33)])
@@ -57,7 +57,7 @@ def test_waves_are_rows_that_are_correlated_twice_as_far():
         assert not waves[~kinds[f"rows_{letter}"]].any()
         covariance = functions @ np.diag(waves[kinds[f"rows_{letter}"]]) @ functions.T
         middle = np.s_[16:48, 16:48]
-        np.testing.assert_allclose(covariance[middle], correlation(64, 2 * ROWS / STRIDE)[middle], atol=0.1)
+        np.testing.assert_allclose(covariance[middle], gaussian_window(64, 2 * ROWS / STRIDE)[middle], atol=0.1)
 
 
 def test_large_frames_have_no_more_functions():

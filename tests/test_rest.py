@@ -32,7 +32,7 @@ def step_of(refiner, sizes, *, noise=4.0):
     seen = (unknowns * sizes[:, None]) @ refiner.matrix.numpy() + errors
     equations = Equations(seen, seen, np.ones(FRAMES))
     tracker = Tracker(refiner, measure_prior(refiner, equations, np.zeros(FRAMES, int), np.ones(FRAMES, bool)))
-    tracker.follow(measure_vigour(tracker.told(seen), tracker.visible))
+    tracker.follow(measure_vigour(tracker.in_modes(seen), tracker.visible))
     none = np.zeros((FRAMES, 2), np.float32)
     motion = Motion(none, none[:, :, None, None], flagged=np.zeros(FRAMES, bool))
     return Step(refiner, tracker, motion, equations)
@@ -57,7 +57,7 @@ def test_frames_that_are_no_samples_tell_nothing(refiner):
     step, trusted = step_of(refiner, np.where(BOUT, 0.4, 0.04)), np.arange(FRAMES) % 7 > 0
     numbers = np.arange(FRAMES) + np.repeat([0, 3, 300], FRAMES // 3)
     told, there = np.zeros((FRAMES + 400, len(step.tracker.visible))), np.zeros(FRAMES + 400, bool)
-    told[numbers[trusted] + REACH] = step.tracker.told(step.equations.seen[trusted])
+    told[numbers[trusted] + REACH] = step.tracker.in_modes(step.equations.whole[trusted])
     there[numbers[trusted] + REACH] = True
     strength = step.tracker.in_time.vigour.of_frames(told, there, step.tracker.visible)[numbers]
     expected = trusted / (strength**2 + step.tracker.in_time.lost)
@@ -75,7 +75,7 @@ def test_what_all_frames_share_is_their_weighted_mean(refiner):
     equations, weights = step_of(refiner, np.full(FRAMES, 0.2)).equations, np.arange(FRAMES) % 3
     trusted = np.arange(FRAMES) != 5
     prior = measure_prior(refiner, equations, np.zeros(FRAMES, int), trusted, weights)
-    expected = (weights * trusted) @ equations.seen / (weights * trusted).sum()
+    expected = (weights * trusted) @ equations.whole / (weights * trusted).sum()
     np.testing.assert_allclose(prior.common, expected)
 
 

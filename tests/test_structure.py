@@ -27,7 +27,7 @@ CORE = {
     "spikes": set(),
     "room": {"movie"},
     "scan": {"errors", "samples"},
-    "mixture": {"batch", "samples"},
+    "interleaved": {"batch", "samples"},
     "reference": {"samples"},
     "image": {"errors", "fields"},
     "shifts": set(),

@@ -96,10 +96,10 @@ def test_where_frames_have_no_data_they_tell_of_what_is_most_probable(
     expected = covariance @ np.linalg.solve(shown @ covariance + 1.3 * np.eye(len(shown)), seen[:3].T)
     wanted = sum_of(refiner.basis.displacement(expected.T))
     before, after = (
-        np.abs(motions(told.seen, 1, refiner, alone)[:3] - wanted).mean() for told in (so_far, filled)
+        np.abs(motions(told.whole, 1, refiner, alone)[:3] - wanted).mean() for told in (so_far, filled)
     )
     assert after < error * before and filled.missing is None
-    np.testing.assert_array_equal(filled.seen[3], seen[3])
+    np.testing.assert_array_equal(filled.whole[3], seen[3])
 
 
 def test_batches_make_no_difference(refiner, prior):

@@ -7,7 +7,7 @@ import pytest
 from scipy.ndimage import gaussian_filter1d
 
 from moco_dl.batch import Batch, Motion, chosen, filtered
-from moco_dl.trajectory import Path, measure_trajectory
+from moco_dl.trajectory import FramePath, measure_trajectory
 
 ROWS, FRAMES = 48, 400
 SHOWN = 0.03, 0.08, 0.08  # px, errors of shift, slope and bend
@@ -38,7 +38,7 @@ def found(paths, errors=SHOWN, seed=1):
         rows=rows.astype(np.float32),
         misfit=np.ones(len(seen), np.float32),
     )
-    return Path(FUNCTIONS, covariance, sizes), motion
+    return FramePath(FUNCTIONS, covariance, sizes), motion
 
 
 def filtered_by(trajectory, motion, size=FRAMES):

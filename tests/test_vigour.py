@@ -43,12 +43,12 @@ def tracker_of(refiner, equations):
 
 
 def vigour_of(tracker, equations):
-    return measure_vigour(tracker.told(equations), tracker.visible)
+    return measure_vigour(tracker.in_modes(equations), tracker.visible)
 
 
 def around(tracker, equations):
     """What frames tell, and which are there, with REACH more at either end that are not."""
-    told = np.pad(tracker.told(equations), ((REACH, REACH), (0, 0)))
+    told = np.pad(tracker.in_modes(equations), ((REACH, REACH), (0, 0)))
     return told, np.pad(np.ones(len(equations), bool), REACH)
 
 

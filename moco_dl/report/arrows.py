@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+MOST = 18  # arrows along the longer side of a picture
 HEAD = 0.35  # length of the two strokes of an arrow's head, of that of the arrow
 
 
@@ -16,9 +17,9 @@ class Lattice:
     step: float  # px between samples
 
 
-def lattice(shape: tuple[int, int], step: float, most: int = 18) -> Lattice:
-    """At most `most` arrows along the longer side of a grid of `shape` (h, w), samples `step` px apart."""
-    stride = max(1, -(-max(shape) // most))
+def lattice(shape: tuple[int, int], step: float) -> Lattice:
+    """At most MOST arrows along the longer side of a grid of `shape` (h, w), samples `step` px apart."""
+    stride = max(1, -(-max(shape) // MOST))
     return Lattice(stride, stride * step, step)
 
 

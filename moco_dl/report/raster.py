@@ -19,12 +19,15 @@ def shrink_factor(shape: tuple[int, int], largest: int) -> int:
     return -(-max(shape) // largest)
 
 
-def common_limits(*images: np.ndarray, low: float = 1.0, high: float = 99.7) -> tuple[float, float]:
+SHOWN = 1.0, 99.7  # percentiles that become black and white
+
+
+def common_limits(*images: np.ndarray) -> tuple[float, float]:
     """Black and white for all `images` together: percentiles of what is finite; (0, 1) if nothing is."""
     values = np.concatenate([image[np.isfinite(image)] for image in images])
     if not len(values):
         return 0.0, 1.0
-    black, white = (float(v) for v in np.percentile(values, (low, high)))
+    black, white = (float(v) for v in np.percentile(values, SHOWN))
     return (black, white) if white > black else (black, black + 1.0)
 
 

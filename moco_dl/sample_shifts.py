@@ -25,8 +25,9 @@ def clear(samples: Samples, estimator: Estimator, mapping: Callable = map) -> bo
     """Whether samples tell enough by themselves, or are too few to tell of one another."""
     if len(samples) < LEAST:
         return True
-    some = samples.only(np.arange(len(samples)) % max(len(samples) // LOOKED_AT, 1) == 0)
-    return bool(np.median(correlations(some, estimator, mapping).max(axis=(1, 2))) > CLEAR)
+    return bool(
+        np.median(correlations(samples.glanced(LOOKED_AT), estimator, mapping).max(axis=(1, 2))) > CLEAR
+    )
 
 
 def correlations(samples: Samples, estimator: Estimator, mapping: Callable = map) -> np.ndarray:

@@ -5,7 +5,7 @@ import pytest
 import tifffile
 from commands import run
 
-from moco_dl.mixture import taking_turns
+from moco_dl.interleaved import taking_turns
 from moco_dl.samples import Samples
 
 
