@@ -9,6 +9,14 @@ found = moco_dl.evaluate(frames, result.corrected, fields)  # -> .verdict, .tabl
 
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from moco_dl.correction import Corrector, apply, correct
+    from moco_dl.errors import NrcorrectError
+    from moco_dl.evaluation.pair import evaluate
+    from moco_dl.fields import load_fields
+    from moco_dl.options import CorrectOptions
 
 try:
     __version__ = version("nrcorrect")
@@ -20,11 +28,20 @@ _HOME = {
     "apply": "moco_dl.correction",
     "evaluate": "moco_dl.evaluation.pair",
     "Corrector": "moco_dl.correction",
-    "CorrectOptions": "moco_dl.correction",
+    "CorrectOptions": "moco_dl.options",
     "load_fields": "moco_dl.fields",
     "NrcorrectError": "moco_dl.errors",
 }
-__all__ = ["__version__", *_HOME]
+__all__ = [
+    "CorrectOptions",
+    "Corrector",
+    "NrcorrectError",
+    "__version__",
+    "apply",
+    "correct",
+    "evaluate",
+    "load_fields",
+]
 
 
 def __getattr__(name: str) -> object:
@@ -32,3 +49,7 @@ def __getattr__(name: str) -> object:
     if name in _HOME:
         return getattr(import_module(_HOME[name]), name)
     raise AttributeError(f"module 'moco_dl' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

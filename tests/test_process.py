@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from commands import command, run
 
+import moco_dl
 from moco_dl.cli import common
 from moco_dl.cli.common import imports, tidying
 
@@ -19,6 +20,14 @@ def test_help_and_version_do_not_import_torch():
         code = f"import sys; from moco_dl.cli import main; main(['{option}'], standalone_mode=False)"
         code += "; sys.exit('torch' in sys.modules or 'numpy' in sys.modules)"
         subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
+
+
+def test_what_the_package_offers_is_shown_before_it_is_loaded():
+    code = "import sys, moco_dl; print({*moco_dl.__all__} <= {*dir(moco_dl)}, 'torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout == "True False\n", done.stderr
+    assert all(getattr(moco_dl, name) for name in moco_dl.__all__)
+    assert {*moco_dl.__all__} == {*moco_dl._HOME, "__version__"}
 
 
 def test_what_a_correction_does_not_need_is_not_imported(movie_file):
