@@ -84,7 +84,7 @@ class Difference:
 
     def forget_parts(self) -> None:
         """To save memory, once the frames of the template's parts have been compared with it."""
-        self.forgotten, self.others = self.others is not None, None
+        self.forgotten, self.others = self.forgotten or self.others is not None, None
         self._views.cache_clear()
 
     def information(self) -> Tensor:

@@ -14,23 +14,24 @@ PASSES = 4  # in which spikes are looked for: the largest hide others
 
 def without_spikes(frames: np.ndarray) -> np.ndarray:
     """Frames (n, H, W) with spikes clipped; as they are, if there are none."""
-    spiked = [t for t, frame in enumerate(frames) if _may_have_spikes(frame)]
-    if spiked:
-        frames = frames.copy()
-        for t in spiked:
-            _clip(frames[t])
+    with np.errstate(over="ignore", invalid="ignore"):  # of frames that cannot be judged
+        spiked = [t for t, frame in enumerate(frames) if _may_have_spikes(frame)]
+        if spiked:
+            frames = frames.copy()
+            for t in spiked:
+                _clip(frames[t])
     return frames
 
 
 def _may_have_spikes(frame: np.ndarray) -> bool:
-    low, high, some = frame.min(), frame.max(), frame[::LINES].astype(np.float64)
+    low, high, some = float(frame.min()), float(frame.max()), frame[::LINES].astype(np.float64)
     if not np.isfinite(high - low):
         known, some = frame[np.isfinite(frame)], some[np.isfinite(some)]
         if not len(known) or not len(some):
             return False
-        low, high = known.min(), known.max()
+        low, high = float(known.min()), float(known.max())
     middle = some.mean()
-    return max(high - middle, middle - low) ** 2 > SHARE * frame.size * np.square(some - middle).mean()
+    return max(high - middle, middle - low) > np.sqrt(SHARE * frame.size) * some.std()
 
 
 def _clip(frame: np.ndarray) -> None:

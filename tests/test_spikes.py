@@ -36,6 +36,18 @@ def test_spikes_below_the_others_and_beside_missing_pixels():
     np.testing.assert_array_equal(found[0], frames[0])
 
 
+@pytest.mark.parametrize(
+    ("dtype", "value"), [(np.int16, 32767), (np.float16, 6e4), (np.float32, 3e38), (np.float64, 1e308)]
+)
+def test_values_at_the_ends_of_their_range(dtype, value):
+    """Without a warning."""
+    frames = noise(3, 40, 48, dtype=float).astype(dtype)
+    frames[1], frames[2, 3, 4], frames[2, 5, 6] = np.where(np.eye(40, 48), value, -value), value, -value
+    found = without_spikes(frames)
+    assert found.shape == frames.shape and found.dtype == dtype
+    np.testing.assert_array_equal(found[0], frames[0])
+
+
 def test_cells_and_few_photons_are_no_spikes():
     y, x = np.mgrid[:64, :64]
     cell = (5000 * np.exp(-(np.square(y - 30) + np.square(x - 30)) / (2 * 2.0**2))).astype(np.uint16)
