@@ -11,9 +11,7 @@ from moco_dl.batch import Batch, Given, Motion, surroundings
 from moco_dl.misfit import DARK
 
 REACH = 16  # frames on either side that are looked at
-UNLIKE = (
-    0.25  # brightness of the reference's detail: frames that do not fit and have less may show another scene
-)
+UNLIKE = 0.25  # of the reference's brightness: frames that have less, and do not fit, may show another scene
 FAR = 4.0  # standard deviations from where it is expected: it is not there
 CLOSE = 0.5  # px, nearer than which it may be anyway
 
