@@ -197,7 +197,8 @@ class Plan:
     def _shown(self, batch: Batch) -> Batch:
         """`batch` without what all flows have in common; frames without noise may be beyond reckoning."""
         motion = batch.less(self.constant).motion
-        lost = motion.flagged | ~np.isfinite(motion.total()).all(axis=(1, 2, 3))
+        within = np.abs(motion.total()) <= max(batch.frames.shape[1:])  # nor is what is not finite
+        lost = motion.flagged | ~within.all(axis=(1, 2, 3))
         rigid = np.where(lost[:, None], 0, motion.rigid)
         rows, flow = motion.rows, motion.flow
         if lost.any():

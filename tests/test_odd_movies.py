@@ -77,13 +77,21 @@ def test_an_image_that_nothing_holds_stays_where_it_is(seed):
 
 
 def test_frames_whose_motion_is_beyond_reckoning_are_left_as_they_are():
-    flow = np.ones((3, 2, 4, 4), np.float32)
-    flow[1, 0, 2, 2] = np.inf
-    motion = Motion(flow[:, :, 0, 1], flow, np.zeros(3, bool), rows=flow[..., 0])
+    flow = np.ones((4, 2, 4, 4), np.float32)
+    flow[1, 0, 2, 2], flow[2, 1, 0, 3] = np.inf, 17  # farther than a frame is wide
+    motion = Motion(flow[:, :, 0, 1], flow, np.zeros(4, bool), rows=flow[..., 0])
     plan = SimpleNamespace(constant=np.full((2, 4, 4), 0.25))
-    shown = Plan._shown(plan, Batch(0, np.zeros((3, 16, 16)), motion)).motion
-    assert shown.flagged.tolist() == [False, True, False]
-    np.testing.assert_array_equal(shown.total()[:, 0, 0, 0], [2.75, 0, 2.75])
+    shown = Plan._shown(plan, Batch(0, np.zeros((4, 16, 16)), motion)).motion
+    assert shown.flagged.tolist() == [False, True, True, False]
+    np.testing.assert_array_equal(shown.total()[:, 0, 0, 0], [2.75, 0, 0, 2.75])
+
+
+def test_a_frame_that_is_repeated_and_hardly_shows_anything():
+    """There is no noise; whatever is found of its motion is not stored unless it can be."""
+    rng = np.random.default_rng(9234)
+    frame = (rng.random((53, 46)) < 0.02).astype(np.uint8)
+    fields = moco_dl.correct(np.repeat(frame[None], 9, axis=0), row_offset=1).fields
+    assert np.isfinite(fields[:]).all() and np.abs(fields[:]).max() < 53
 
 
 def test_gaps_of_a_reference_do_not_grow_as_it_is_displaced():
