@@ -15,6 +15,8 @@ from moco_dl.motion import MotionOptions, draw_field
 from moco_dl.scenes import MARGIN, expose, smooth_noise, some_scene
 from moco_dl.warp import warp
 
+POOL = 320  # scenes in memory
+
 
 @dataclass(frozen=True)
 class PairOptions:
@@ -49,9 +51,6 @@ class Pairs:
     reference: torch.Tensor
     frame: torch.Tensor
     flow: torch.Tensor
-
-
-POOL = 320  # scenes in memory
 
 
 class ScenePool:

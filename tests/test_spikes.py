@@ -55,7 +55,6 @@ def test_cells_and_few_photons_are_no_spikes():
     photons[::30, ::30] = 1
     nothing = np.full((64, 64), np.nan, np.float32)
     for frame in (cell, photons, np.zeros_like(photons), nothing):
-        assert without_spikes(frame[None])[0] is not None
         np.testing.assert_array_equal(without_spikes(frame[None])[0], frame)
 
 

@@ -7,6 +7,8 @@ import numpy as np
 
 from moco_dl.blocks import block_means
 
+SHOWN = 1.0, 99.7  # percentiles that become black and white
+
 
 def shrunk(images: np.ndarray, largest: int) -> np.ndarray:
     """Block means of `images` (..., H, W), so that neither side exceeds `largest` px."""
@@ -17,9 +19,6 @@ def shrunk(images: np.ndarray, largest: int) -> np.ndarray:
 def shrink_factor(shape: tuple[int, int], largest: int) -> int:
     """Pixels a side of the blocks that bring `shape` (H, W) to at most `largest`."""
     return -(-max(shape) // largest)
-
-
-SHOWN = 1.0, 99.7  # percentiles that become black and white
 
 
 def common_limits(*images: np.ndarray) -> tuple[float, float]:
