@@ -1,14 +1,17 @@
-"""Misfits of frames that were moved by whole pixels and by fractions."""
+"""Misfits of frames: moved by whole pixels and by fractions, of little light, of another scene."""
 
 import numpy as np
 import pytest
+import torch
 from scipy.ndimage import gaussian_filter
 
 import moco_dl
-from moco_dl.batch import Equations, Motion
+from moco_dl.batch import DOUBTFUL, Equations, Motion
 from moco_dl.infer import move_known
-from moco_dl.misfit import LEAST, measure_usual, softness
+from moco_dl.misfit import LEAST, Usual, measure_usual, softness
+from moco_dl.refine import Refiner
 from moco_dl.scenes import draw_scene
+from moco_dl.template import Template
 
 SHIFTS = np.array([(0, 0), (0.5, 0), (0.5, -0.5), (-1.25, 3), (2.9, 0.2)], np.float32)
 
@@ -62,3 +65,32 @@ def test_frames_at_whole_pixels_fit_as_well_as_others(blur):
     if blur:
         frames = gaussian_filter(frames, (0, blur, blur))
     assert np.log(moco_dl.correct(frames).fields.misfit).std() < 0.1
+
+
+def told_of(misfit, brightness):
+    nothing = np.zeros((len(misfit), 2))
+    return Equations(nothing, nothing, misfit.numpy(), brightness=brightness.numpy())
+
+
+def test_a_frame_of_little_light_is_not_doubtful_but_another_scene_is():
+    """Photons: noise falls with the light, but less than the scene does."""
+    rng, image = np.random.default_rng(0), 100 * draw_scene((96, 122), np.random.default_rng(4))[0]
+    refiner = Refiner(Template(image, image.astype(np.float32)))
+    frames = np.stack([rng.poisson(light * image) for light in (1, 0.3, 0.15)] + [rng.poisson(image[::-1])])
+    frames = torch.from_numpy(frames.astype(np.float32))
+    _, misfit, bright, _ = refiner.difference(frames, torch.ones_like(frames))
+    assert misfit[1] > DOUBTFUL * misfit[0] and misfit[2] > 2 * DOUBTFUL * misfit[0]
+    np.testing.assert_allclose(bright[:3], (1, 0.3, 0.15), atol=0.05)
+    doubt = Usual(level=float(misfit[0])).doubt(told_of(misfit, bright))
+    assert (doubt[:3] < 0.6 * DOUBTFUL).all() and doubt[3] > DOUBTFUL
+
+
+def test_frames_that_show_nothing_are_doubtful_even_if_few_pixels_are_known():
+    """What the others would have added to the misfit is not known then."""
+    rng = np.random.default_rng(5)
+    image = (10 + 70 * gaussian_filter(rng.standard_normal((32, 32)), 2)).astype(np.float32)
+    refiner = Refiner(Template(image, np.full(image.shape, 4, np.float32)))
+    known = torch.from_numpy((rng.random((500, *image.shape)) > 0.85).astype(np.float32))
+    frames = known * (10 + 0.1 * torch.from_numpy(rng.standard_normal(known.shape)).float())
+    _, misfit, bright, _ = refiner.difference(frames, known)
+    assert (Usual().doubt(told_of(misfit, bright)) > DOUBTFUL).all()

@@ -6,10 +6,9 @@ import torch
 from scipy.ndimage import gaussian_filter
 
 from moco_dl.basis import smooth_functions
-from moco_dl.batch import DOUBTFUL, Equations, Motion
+from moco_dl.batch import Motion
 from moco_dl.equations import pulled, response
 from moco_dl.infer import binned
-from moco_dl.misfit import Usual
 from moco_dl.motion import MotionOptions, draw_field
 from moco_dl.network import STRIDE
 from moco_dl.refine import Refiner
@@ -151,35 +150,6 @@ def test_frames_told_together_are_told_as_each_alone(scene, refiner):
     for i in range(5):
         alone = equations(refiner, frames[i], field[i])
         assert torch.equal(told[i], alone[0]) and torch.equal(misfit[i], alone[1])
-
-
-def equations_of(misfit, brightness):
-    nothing = np.zeros((len(misfit), 2))
-    return Equations(nothing, nothing, misfit.numpy(), brightness=brightness.numpy())
-
-
-def test_a_frame_of_little_light_is_not_doubtful_but_another_scene_is(scene):
-    """Photons: noise falls with the light, but less than the scene does."""
-    rng, image = np.random.default_rng(0), (100 * scene)[INNER].numpy()
-    refiner = Refiner(Template(image, image.astype(np.float32)))
-    frames = np.stack([rng.poisson(light * image) for light in (1, 0.3, 0.15)] + [rng.poisson(image[::-1])])
-    frames = torch.from_numpy(frames.astype(np.float32))
-    _, misfit, bright, _ = refiner.difference(frames, torch.ones_like(frames))
-    assert misfit[1] > DOUBTFUL * misfit[0] and misfit[2] > 2 * DOUBTFUL * misfit[0]
-    np.testing.assert_allclose(bright[:3], (1, 0.3, 0.15), atol=0.05)
-    doubt = Usual(level=float(misfit[0])).doubt(equations_of(misfit, bright))
-    assert (doubt[:3] < 0.6 * DOUBTFUL).all() and doubt[3] > DOUBTFUL
-
-
-def test_frames_that_show_nothing_are_doubtful_even_if_few_pixels_are_known():
-    """What the others would have added to the misfit is not known then."""
-    rng = np.random.default_rng(5)
-    image = (10 + 70 * gaussian_filter(rng.standard_normal((32, 32)), 2)).astype(np.float32)
-    refiner = Refiner(Template(image, np.full(image.shape, 4, np.float32)))
-    known = torch.from_numpy((rng.random((500, *image.shape)) > 0.85).astype(np.float32))
-    frames = known * (10 + 0.1 * torch.from_numpy(rng.standard_normal(known.shape)).float())
-    _, misfit, bright, _ = refiner.difference(frames, known)
-    assert (Usual().doubt(equations_of(misfit, bright)) > DOUBTFUL).all()
 
 
 def test_stripes_along_rows_are_not_motion(scene, refiner):

@@ -1,4 +1,4 @@
-"""The verdict as a function of measured figures; tests/test_evaluate.py has it judge movies."""
+"""The verdict as a function of measured figures; tests/test_judged_movies.py has it judge movies."""
 
 import math
 from dataclasses import replace
