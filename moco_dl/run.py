@@ -69,7 +69,17 @@ def _about(trainer: Trainer) -> dict:
 def _load(batches: Dataset, start: int, workers: int) -> Iterator[Pairs]:
     order = range(start, len(batches))
     how = {"num_workers": workers, "worker_init_fn": _leave_stops_to_parent if workers else None}
-    return iter(DataLoader(batches, batch_size=None, sampler=order, **how))
+    loader = DataLoader(batches, batch_size=None, sampler=order, collate_fn=_to_arrays, **how)
+    return (Pairs(*map(torch.from_numpy, arrays)) for arrays in loader)
+
+
+def _to_arrays(pairs: Pairs) -> tuple[np.ndarray, ...]:
+    """Of a batch what goes through a pipe.
+
+    Tensors go through shared memory, which containers are short of, and a thread that complains if a parent is
+    gone.
+    """
+    return tuple(part.numpy() for part in (pairs.reference, pairs.frame, pairs.flow))
 
 
 def _leave_stops_to_parent(_: int) -> None:
