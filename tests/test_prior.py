@@ -37,7 +37,9 @@ def total(prior, refiner):
     return np.sqrt(np.square(fields).sum(axis=0).mean())
 
 
-@pytest.mark.parametrize(("tissue", "lasting", "rows"), [(0.3, 4.0, 0.0), (0.3, 1.0, 0.2), (0.1, 8.0, 0.0)])
+@pytest.mark.parametrize(
+    ("tissue", "lasting", "rows"), [(0.3, 4.0, 0.0), (0.3, 1.0, 0.2), (0.1, 8.0, 0.0), (0.3, 0.01, 0.0)]
+)
 def test_the_prior_is_what_was_put_in(refiner, tissue, lasting, rows):
     prior = measured(refiner, 400, tissue=tissue, lasting=lasting, rows=rows)
     whole = total(replace(prior, tissue=tissue**2 * np.eye(len(prior.tissue))), refiner)
@@ -46,6 +48,20 @@ def test_the_prior_is_what_was_put_in(refiner, tissue, lasting, rows):
     np.testing.assert_allclose(prior.motion_between(lags), gaussian(5, lasting)[0, lags], atol=0.15)
     assert prior.activity.sum() < 0.3
     assert np.sqrt(prior.other.max(initial=0, where=prior.other < 0.0899)) == pytest.approx(rows, abs=0.1)
+
+
+def test_tissue_may_move_back_and_forth_from_frame_to_frame(refiner):
+    """As a heart beats, twice in five frames; frames beside one another say nothing of it, or the opposite."""
+    rng, matrix = np.random.default_rng(0), refiner.matrix.numpy()
+    beats = (
+        np.sqrt(2) * np.cos(2 * np.pi * 0.4 * np.arange(200) + rng.uniform(0, 2 * np.pi, (len(matrix), 1))).T
+    )
+    moves = 0.3 * refiner.basis.kinds()["tissue"] * rng.standard_normal(len(matrix)) * beats
+    seen = moves @ matrix + rng.standard_normal(moves.shape) @ root(matrix).T
+    prior = prior_of(refiner, seen, np.repeat(np.arange(200 // RUN), RUN))
+    whole = total(replace(prior, tissue=0.3**2 * np.eye(len(prior.tissue))), refiner)
+    assert total(prior, refiner) == pytest.approx(whole, rel=0.3)
+    assert prior.motion_between(np.array([1])) < 0.2
 
 
 def sizes_of(prior, refiner, *names):
