@@ -19,8 +19,8 @@ FASTER = 1.5  # power of an update: below 2 they still settle (Badeau, Bertin an
 QUIET = 0.01  # of the noise that was expected: frames that are all alike show none
 SURE = 14.0  # log-likelihood by which motion must explain frames better than noise alone does
 SHAKES = 0.05  # share of motion that is new in each frame, from which that is looked into
-# Log-likelihood of a mode in a piece that this must bring. Hearts that beat once in three frames brought 0.08 to
-# 0.6; cells that flash strongly in still tissue, which is not it, up to 0.03.
+# Log-likelihood of a mode in a piece that this must bring. Hearts that beat once in three frames brought 0.08
+# to 0.6; cells that flash strongly in still tissue, which is not it, up to 0.03.
 SHAKEN = 0.05
 
 

@@ -1,6 +1,6 @@
 """How to correct."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from numbers import Integral, Real
 from pathlib import Path
 
@@ -17,6 +17,8 @@ CHOICES = {
     "precision": ("float32", "float16", "bfloat16"),
     "dtype": (None, *DTYPES),
 }
+USUAL = 0.15  # of the shorter side: whole-frame shifts that are looked for
+FARTHER = 2.0  # times as far is looked if frames lie beyond
 AUTO = ("smooth", "row_offset")  # may be given as "auto", as in the command: None
 
 
@@ -30,7 +32,7 @@ class CorrectOptions:
     smooth: float | None = None  # frames over which non-rigid motion is taken to be alike; None: measured
     rigid_only: bool = False  # whole-frame shifts, no network
     row_offset: int | None = None  # px by which every other row lies to the right; None: measured
-    max_shift: float | None = None  # px, largest rigid shift; None: 15 % of the frame's shorter side
+    max_shift: float | None = None  # px, largest rigid shift; None: see `farthest`
     interpolation: str = "bicubic"  # or "bilinear"
     dtype: str | None = None  # of the corrected movie; None: as it came in
     batch_size: int | None = None  # frames a thread takes at a time; None: 32, on a GPU 64, fewer if large
@@ -47,6 +49,14 @@ class CorrectOptions:
             object.__setattr__(self, "dtype", np.dtype(self.dtype).name)
         self._check_choices()
         self._check_numbers()
+
+    def farthest(self, size: tuple[int, int]) -> float:
+        """px up to which whole-frame shifts are looked for in frames of `size` (H, W)."""
+        return USUAL * min(size) if self.max_shift is None else self.max_shift
+
+    def farther(self, size: tuple[int, int]) -> "CorrectOptions":
+        """The same, looking for larger shifts."""
+        return replace(self, max_shift=FARTHER * self.farthest(size))
 
     def _check_choices(self) -> None:
         if not isinstance(self.ref, str):

@@ -19,7 +19,7 @@ from moco_dl.options import CorrectOptions
 from moco_dl.pattern import fixed_pattern
 from moco_dl.reference import Estimate, build_reference, centred, seed
 from moco_dl.room import frames_in
-from moco_dl.sample_shifts import clear, walk_among_others, walk_from, whole_shifts
+from moco_dl.sample_shifts import clear, lie_beyond, walk_among_others, walk_from, whole_shifts
 from moco_dl.samples import Move, Samples, chunks
 from moco_dl.sampling import Rigidly, Sampling
 from moco_dl.walk import LOST, Walk
@@ -67,10 +67,17 @@ class Survey:
         """The same for what the network sees in the end."""
         return self.factor if self.options.quality == "fast" else 1
 
+    @property
+    def farther(self) -> "Survey":
+        """The same, looking for larger shifts."""
+        return replace(self, options=self.options.farther(self.movie.shape[1:]))
+
     def found(self, given: np.ndarray | None = None) -> Found:
         """What the samples show; if a reference is `given`, of their motion from that."""
         sampling = Sampling(self.movie, self.options, self.factor, self.mapping)
         samples, small, rigid, edges, surrounded, row_offset = sampling.drawn(self._rigidly)
+        if self._too_near(small, rigid):
+            return self.farther.found(given)
         if given is not None and surrounded:
             given = sampling.without_surround(given)
         brought = None if given is None else self._given(small, given)
@@ -203,14 +210,24 @@ class Survey:
     def _rigid(self, reference: np.ndarray) -> Estimator:
         return self._estimator(reference, rigid=True)
 
+    def _too_near(self, samples: Samples, rigid: Rigidly) -> bool:
+        """Whether some samples lie beyond where they are looked for, unless the user has said how far."""
+        some = samples.only(self._enough(samples))
+        if self.options.max_shift is not None:
+            return False
+        if _lost(rigid.walk):
+            return clear(some, self.farther._rigid(seed(some)), self.mapping)
+        limit = self.options.farthest(rigid.reference.shape)  # the usual share of its size
+        return lie_beyond(some, limit, self.farther._rigid(rigid.reference), self.mapping)
+
     def _estimator(self, reference: np.ndarray, binning: int = 1, *, rigid: bool = False) -> Estimator:
-        most = self.options.max_shift  # in px of the movie; the reference may have larger ones
-        limit = 0.15 * min(reference.shape) if most is None else most * reference.shape[0] / self.movie.shape[1]
+        size = self.movie.shape[1:]
+        scale = reference.shape[0] / size[0]  # it may have larger pixels than the movie
         network = None if rigid else self.network
         return Estimator(
             reference,
             network,
-            max_shift=limit,
+            max_shift=scale * self.options.farthest(size),
             device=self.device,
             binning=binning,
             precision=getattr(torch, self.options.precision),

@@ -171,3 +171,32 @@ def test_a_largest_shift_is_in_pixels_of_the_movie(monkeypatch):
     frames = rng.poisson(20 * draw_scene((256, 256), rng)[0], (4, 256, 256))
     moco_dl.correct(frames.astype(np.uint16), max_shift=10, device="cpu")
     assert set(seen) == {(128, 5.0)}
+
+
+def views(places, size=96, photons=5.0):
+    """Frames (n, size, size) of a scene, at `places` (n, 2) whole px."""
+    rng, margin = np.random.default_rng(2), int(np.abs(places).max())
+    scene = draw_scene((size + 2 * margin,) * 2, rng)[0]
+    cut = [scene[y : y + size, x : x + size] for y, x in places + margin]
+    return (100 * rng.poisson(photons * np.stack(cut) / scene.mean())).astype(np.uint16)
+
+
+def stays_behind(count=60):
+    """Tissue that jumps by 24 px of 96, after two thirds of the movie."""
+    return np.stack((np.zeros(count), 24 * (np.arange(count) >= 2 * count // 3)), axis=1).astype(int)
+
+
+def circles(count=100):
+    """Tissue that goes round in circles of 16 px of 96."""
+    turns = np.arange(count) / 9
+    return np.stack((16 * np.sin(turns), 16 * np.cos(turns)), axis=1).round().astype(int)
+
+
+@pytest.mark.parametrize("moved", [stays_behind, circles])
+def test_frames_are_found_farther_away_than_usual(moved):
+    places, rigid = moved(), {}
+    for most in (None, 14.4):  # this is what is usual
+        fields = moco_dl.correct(views(places), rigid_only=True, max_shift=most, device="cpu").fields
+        rigid[most] = fields.rigid + places  # the scene is displaced the other way
+    spread = {most: np.abs(found - np.median(found, axis=0)).max() for most, found in rigid.items()}
+    assert spread[None] < 0.5 and spread[14.4] > 5
