@@ -103,6 +103,20 @@ def swings(shape: tuple[int, int], margin: int, rng: np.random.Generator, streng
     return (swing / max(np.abs(swing).max(), 1e-6)).astype(np.float32)
 
 
+def beats(
+    shape: tuple[int, int], frames: int, every: float, rng: np.random.Generator, options: MotionOptions
+) -> tuple[np.ndarray, np.ndarray]:
+    """How a heart that beats `every` so many frames bends tissue: `(frames,)`, times `(2, H, W)`, float32.
+
+    At most by half of `options.amplitude`.
+    """
+    basis = gaussian_basis(shape, rng, options)
+    bend = np.einsum("nc,nhw->chw", rng.standard_normal((len(basis), 2), np.float32), basis)
+    bend *= options.amplitude / 2 / max(np.hypot(*bend).max(), 1e-6)
+    pulse = np.sin(2 * np.pi * np.arange(frames) / every + rng.uniform(0, 2 * np.pi))
+    return pulse.astype(np.float32), bend
+
+
 class Trajectory:
     """Motion of a whole movie: `field(t)` gives frame t's backward field `(2, H, W)` float32."""
 

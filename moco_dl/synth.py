@@ -1,12 +1,12 @@
 """Movies with a known motion: scenes, activity, motion and photon noise put together."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 import numpy as np
 import torch
 
-from moco_dl.motion import MotionOptions, Trajectory, bouts, smooth_series, swings
+from moco_dl.motion import MotionOptions, Trajectory, beats, bouts, smooth_series, swings
 from moco_dl.scenes import MARGIN, expose, some_scene
 from moco_dl.warp import invert, warp
 
@@ -23,34 +23,23 @@ class MovieOptions:
     groups: int = 24  # groups of cells that are active together
     calm: float = 1.0  # how strongly tissue moves between bouts, over how it does in them; 1: always alike
     running: float = 0.0  # px, how far tissue swings as an animal runs: on from row to row and frame to frame
+    beat: float = 0.0  # frames from one beat of a heart that bends tissue to the next; 0: none does
     row_offset: int = 0  # px by which the second, fourth, ... rows lie to the right, see `scan.py`
     motion: MotionOptions = field(
         default_factory=lambda: MotionOptions(spread=(20.0, 60.0), amplitude=4.0, rigid=6.0, rows=0.5)
     )
 
 
-def movie_options(
-    *,
-    frames: int | None = None,
-    size: int | None = None,
-    photons: float | None = None,
-    calm: float | None = None,
-    running: float | None = None,
-    row_offset: int | None = None,
-    **motion: object,
-) -> MovieOptions:
-    """MovieOptions with frames of `size` x `size` px, and `motion` (see MotionOptions); None: the default."""
+def movie_options(*, frames: int | None = None, size: int | None = None, **options: object) -> MovieOptions:
+    """MovieOptions with frames of `size` x `size` px; `options` are its fields, and those of MotionOptions.
+
+    None: the default.
+    """
     length, side, _ = MovieOptions.shape
     shape = (frames or length, size or side, size or side)
-    changed = MovieOptions().motion.changed(motion)
-    return MovieOptions(
-        shape=shape,
-        photons=photons or MovieOptions.photons,
-        calm=MovieOptions.calm if calm is None else calm,
-        running=running or MovieOptions.running,
-        row_offset=row_offset or MovieOptions.row_offset,
-        motion=changed,
-    )
+    given = {name: value for name, value in options.items() if value is not None}
+    of_motion = {each.name: given.pop(each.name) for each in fields(MotionOptions) if each.name in given}
+    return MovieOptions(shape=shape, motion=MovieOptions().motion.changed(of_motion), **given)
 
 
 class SyntheticMovie:
@@ -70,6 +59,10 @@ class SyntheticMovie:
         if options.running:
             drawn = swings((frames, height), margin, np.random.default_rng([seed, 7]), self._strength)
             self._swings = options.running * drawn
+        self._beats = np.zeros(frames, np.float32), np.zeros((2, 1, 1), np.float32)
+        if options.beat:
+            drawn = np.random.default_rng([seed, 8])
+            self._beats = beats(padded, frames, options.beat, drawn, options.motion)
         self._activity = np.clip(smooth_series(options.groups, frames, rng, 5.0) - 1, 0, None)
 
     @property
@@ -86,7 +79,8 @@ class SyntheticMovie:
 
     def moved(self, t: int) -> tuple[np.ndarray, np.ndarray]:
         """What frame t would show without noise, photons (H, W), and its true backward field (2, H, W) px."""
-        truth = self._strength[t] * self._trajectory.field(t) + self._swings[t][:, :, None]
+        pulse, bend = self._beats
+        truth = self._strength[t] * self._trajectory.field(t) + self._swings[t][:, :, None] + pulse[t] * bend
         light, backward = torch.from_numpy(self._light(t))[None, None], torch.from_numpy(truth)[None]
         moved = warp(light, invert(backward), mode="bicubic")[0, 0].numpy()
         back = moved[self._crop[1]][1::2]

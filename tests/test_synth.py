@@ -165,6 +165,20 @@ def test_movies_may_move_in_bouts():
     assert 0.3 < (strength < 0.25).mean() < 0.8 and np.abs(np.diff(strength)).max() < 0.2
 
 
+def test_a_heart_may_beat():
+    plain, beaten = (
+        np.stack(
+            [SyntheticMovie(0, movie_options(frames=60, size=64, beat=beat)).moved(t)[1] for t in range(60)]
+        )
+        for beat in (None, 3.75)
+    )
+    bent = beaten - plain
+    assert 1.5 < np.hypot(bent[:, 0], bent[:, 1]).max() <= 2  # half of what else moves
+    np.testing.assert_allclose(bent[15:], bent[:-15], atol=1e-4)  # four beats later
+    assert np.abs(np.fft.rfft(bent, axis=0)).sum(axis=(1, 2, 3)).argmax() == 16
+    assert bent.std(axis=(2, 3)).max() > 0.2  # it bends
+
+
 def test_tissue_may_swing_on_from_row_to_row_and_frame_to_frame():
     still, running = (
         SyntheticMovie(0, movie_options(frames=60, size=64, amplitude=0.0, rigid=0.0, rows=0.0, running=px))

@@ -38,6 +38,11 @@ SEED = click.IntRange(0, 2**63 - 1)
     help="Movies of an animal that runs: how far it shakes the tissue while rows are taken, px [0].",
 )
 @click.option(
+    "--beat",
+    type=Finite(1, 1e6),
+    help="Movies of a heart that bends the tissue, too: frames from beat to beat [none].",
+)
+@click.option(
     "--row-offset",
     type=click.IntRange(-10, 10),
     help="Movies of rows taken forth and back: how far every other one lies to the right, px [0].",
@@ -63,7 +68,7 @@ def synth(
     from moco_dl.synth import SyntheticMovie, movie_options
 
     count, seed, replace = (options.pop(name) for name in ("pairs", "seed", "overwrite"))
-    of_movies = {name: options.pop(name) for name in ("frames", "calm", "running", "row_offset")}
+    of_movies = {name: options.pop(name) for name in ("frames", "calm", "running", "beat", "row_offset")}
     if movie and count is not None:
         raise click.UsageError("--pairs is for datasets; leave it out with --movie")
     if movie and preview is not None:
