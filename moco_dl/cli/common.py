@@ -8,7 +8,7 @@ import re
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -138,12 +138,19 @@ def imports() -> Iterator[None]:
         gc.enable()
 
 
+def tell(message: str) -> None:
+    """A line on stderr; if it is closed or full, work goes on without."""
+    with suppress(OSError):
+        click.echo(message, err=True)
+
+
 @contextmanager
 def bar(name: str, quiet: bool, unit: str = "frame") -> Iterator[Callable[[int, int], None]]:
     """A progress function `(just done, in all)`, drawn on stderr when that is a terminal."""
     from tqdm import tqdm
 
-    with tqdm(desc=name, unit=unit, disable=True if quiet else None, leave=False) as drawn:
+    hidden = True if quiet or sys.stderr is None else None  # None: unless it is a terminal
+    with tqdm(desc=name, unit=unit, disable=hidden, leave=False) as drawn:
 
         def progress(done: int, total: int) -> None:
             drawn.total = total
@@ -172,5 +179,5 @@ def reported(*, usage: bool = False) -> Iterator[None]:
     except NrcorrectError as error:
         if usage:
             raise click.UsageError(str(error)) from error
-        click.echo(f"nrcorrect: {error}", err=True)
+        tell(f"nrcorrect: {error}")
         sys.exit(1)

@@ -16,6 +16,7 @@ from moco_dl.cli.common import (
     overwrite,
     quiet,
     reported,
+    tell,
     which_movie,
 )
 from moco_dl.cli.jobs import outdir, output, planned, run_all
@@ -137,7 +138,7 @@ def correct(
         return summary(correct_file(job, corrector, reference, progress, command=shlex.join(sys.argv)))
 
     if shared is None and len(jobs) > 1 and numbered(movies) and not quiet:
-        click.echo("each movie gets its own reference; if they are files of one recording: --join", err=True)
+        tell("each movie gets its own reference; if they are files of one recording: --join")
     run_all(jobs, run, quiet)
 
 

@@ -16,6 +16,7 @@ from moco_dl.cli.common import (
     part,
     quiet,
     reported,
+    tell,
     which_movie,
 )
 
@@ -79,7 +80,7 @@ def evaluate(
     click.echo("\n".join(lines(found)))
     if not quiet:
         for path in wanted.outputs:
-            click.echo(f"wrote {path}", err=True)
+            tell(f"wrote {path}")
 
 
 def lines(evaluation: "Evaluation") -> list[str]:

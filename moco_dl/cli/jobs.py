@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from moco_dl.cli.common import PATH, bar, in_memory, part, reported, tidying
+from moco_dl.cli.common import PATH, bar, in_memory, part, reported, tell, tidying
 from moco_dl.errors import NrcorrectError
 
 output = click.option("-o", "--output", "out", type=PATH, help="Name of the corrected movie (one movie only).")
@@ -55,12 +55,12 @@ def run_all(jobs: list, run: Callable, quiet: bool) -> None:
         except NrcorrectError as error:
             failed.append(job.name)
             named = any(str(path) in str(error) for path in (job.movie, *job.more, *job.outputs))
-            click.echo(f"nrcorrect: {error}" if named else f"nrcorrect: {job.movie}: {error}", err=True)
+            tell(f"nrcorrect: {error}" if named else f"nrcorrect: {job.movie}: {error}")
             continue
         click.echo("\t".join(str(path) for path in job.outputs))
         if not quiet:
-            click.echo(f"{job.name}: {summary}", err=True)
+            tell(f"{job.name}: {summary}")
     if failed and len(jobs) > 1:
-        click.echo(f"nrcorrect: {len(failed)} of {len(jobs)} movies failed: {', '.join(failed)}", err=True)
+        tell(f"nrcorrect: {len(failed)} of {len(jobs)} movies failed: {', '.join(failed)}")
     if failed:
         sys.exit(1)
