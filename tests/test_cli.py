@@ -150,6 +150,34 @@ def test_unwritable_directory(movie_file, tmp_path, monkeypatch):
     assert "no permission to write in" in result.stderr
 
 
+def test_what_may_not_be_read_is_no_wrong_usage(movie_file, tmp_path, monkeypatch):
+    def opened(path, *arguments, **options):
+        if path.stem == "locked":
+            raise PermissionError(13, "Permission denied")
+        return usual(path, *arguments, **options)
+
+    locked = tmp_path / "locked.tif"
+    locked.write_bytes(movie_file.read_bytes())
+    usual = Path.open
+    monkeypatch.setattr(Path, "open", opened)
+    monkeypatch.setattr(os, "access", lambda path, mode: mode != os.R_OK)
+    (tmp_path / "out").mkdir()  # which may not be listed
+    result = run("correct", locked, movie_file, "--rigid-only", "--outdir", tmp_path / "out", code=1)
+    assert f"nrcorrect: {locked}: cannot read: Permission denied" in result.stderr
+    assert (tmp_path / "out" / "movie_corrected.tif").exists()
+    told = run("correct", movie_file, "--ref", locked, code=1).stderr
+    assert told == f"nrcorrect: {locked}: cannot read the image: Permission denied\n"
+
+
+def test_training_in_a_folder_that_may_not_be_entered(tmp_path, monkeypatch):
+    def there(path):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "exists", there)
+    told = run("train", tmp_path / "run", code=1).stderr
+    assert told == f"nrcorrect: {tmp_path / 'run'}: cannot write: Permission denied; choose another folder\n"
+
+
 def test_synth_and_train_end_to_end(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for name in ("a", "b"):

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from moco_dl.movie import Part
     from moco_dl.turns import Turn
 
-PATH = click.Path(path_type=Path)
+PATH = click.Path(path_type=Path, readable=False)  # what cannot be read is told with its movie
 
 # Numbers are those of glibc's malloc.h.
 MALLOC = {
