@@ -18,7 +18,7 @@ from moco_dl.evaluation.watch import Watch, not_compared
 from moco_dl.fields import create_fields, load_fields
 from moco_dl.movie import WHOLE, Movie, Part, Progress
 from moco_dl.network import STRIDE
-from moco_dl.output import SUFFIXES, create_movie, movie_format, refuse_ending
+from moco_dl.output import SUFFIXES, create_movie, ending, movie_format, refuse_ending, without_ending
 from moco_dl.plan import Plan
 from moco_dl.recording import open_recording
 from moco_dl.staging import refuse_inputs, staged
@@ -74,10 +74,11 @@ def plan_jobs(
     jobs, more = [], tuple(movies[1:]) if join else ()
     for movie in movies[:1] if join else movies:
         folder = outdir or movie.parent
-        corrected = out or folder / f"{movie.stem}_corrected{_ending(movie)}"
-        stem = corrected.stem if out else movie.stem
+        corrected = out or folder / f"{without_ending(movie)}_corrected{_ending(movie)}"
+        stem = without_ending(out or movie)
         beside = {kind: corrected.parent / f"{stem}_{NAMES[kind]}" for kind in kinds}
         jobs.append(Job(movie, corrected, **beside, more=more, **options))
+    _refuse_repeated(movies)
     refuse_inputs((path for job in jobs for path in job.outputs), movies)
     _refuse_clashes(jobs)
     return jobs
@@ -85,7 +86,15 @@ def plan_jobs(
 
 def _ending(movie: Path) -> str:
     """Of what is made of a movie."""
-    return PLAIN.get(movie.suffix.lower(), movie.suffix)
+    return PLAIN.get(movie.suffix.lower(), ending(movie))
+
+
+def _refuse_repeated(movies: Sequence[Path]) -> None:
+    seen = set()
+    for movie in movies:
+        if (place := os.path.abspath(movie)) in seen:  # noqa: PTH100 (resolve would follow links)
+            raise NrcorrectError(f"{movie}: is named twice; name it once")
+        seen.add(place)
 
 
 def _refuse_clashes(jobs: Sequence[Job]) -> None:

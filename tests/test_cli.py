@@ -123,6 +123,8 @@ def test_no_input_is_overwritten(movie_file, tmp_path):
     [
         (["a.tif", "b.tif", "-o", "c.tif"], "-o names the output of one movie"),
         (["x/m.tif", "y/m.tif", "--outdir", "."], "output of both x/m.tif and y/m.tif"),
+        (["a.tif", "b.tif", "./a.tif"], "a.tif: is named twice; name it once"),
+        (["a.tif", "./a.tif", "--join"], "a.tif: is named twice; name it once"),
         (["a.tif", "--outdir", "none"], "no such directory; make it first"),
         (["a.tif", "--dtype", "complex64"], "dtype: got 'complex64'; wanted one of"),
         (["a.tif", "--batch-size", "0"], "0 is not in the range"),
@@ -253,6 +255,19 @@ def test_name_without_an_ending_or_with_that_of_the_input(tmp_path, movie_file, 
     movie = movie_file.rename(tmp_path / "movie.raw")
     run("correct", movie, "-o", tmp_path / name, "--no-fields", "--no-csv", "--rigid-only")
     assert tifffile.imread(tmp_path / name).shape == tifffile.imread(movie).shape
+
+
+def test_names_with_numbers_after_a_dot(tmp_path, movie_file):
+    movies = [tmp_path / name for name in ("power_2.5mW", "power_2.7mW")]
+    for movie in movies:
+        movie.write_bytes(movie_file.read_bytes())
+    run("correct", *movies, "--rigid-only")
+    run("correct", movie_file, "-o", tmp_path / "w_2.5mW", "--no-csv", "--rigid-only")
+    run("synth", tmp_path / "s_2.5mW", "--movie", "--frames", 2, "--size", 32)
+    made = {path.name for path in tmp_path.iterdir()} - {"movie.tif", "power_2.5mW", "power_2.7mW"}
+    ends = ("corrected", "fields.h5", "motion.csv")
+    expected = {f"power_2.{digit}mW_{end}" for digit in (5, 7) for end in ends}
+    assert made == expected | {"w_2.5mW", "w_2.5mW_fields.h5", "s_2.5mW", "s_2.5mW_truth.h5"}
 
 
 def test_result_of_a_matlab_file_is_plain_hdf5(tmp_path, known_movie):
