@@ -1,7 +1,6 @@
-"""One movie file in, its output files out: plan the names, check them, stream, rename when complete."""
+"""One movie file in, its output files out: check them, stream, rename when complete."""
 
-import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,104 +9,18 @@ import numpy as np
 
 from moco_dl.batch import Batch
 from moco_dl.correction import Corrector, apply_batches, metadata
-from moco_dl.errors import NrcorrectError
 from moco_dl.evaluation import Verdict
 from moco_dl.evaluation.evaluator import Evaluator
 from moco_dl.evaluation.motion_table import write_motion_table
 from moco_dl.evaluation.watch import Watch, not_compared
 from moco_dl.fields import create_fields, load_fields
-from moco_dl.movie import WHOLE, Movie, Part, Progress
+from moco_dl.jobs import Job
+from moco_dl.movie import Movie, Progress
 from moco_dl.network import STRIDE
-from moco_dl.output import SUFFIXES, create_movie, ending, movie_format, refuse_ending, without_ending
+from moco_dl.output import create_movie, movie_format
 from moco_dl.plan import Plan
 from moco_dl.recording import open_recording
 from moco_dl.staging import refuse_inputs, staged
-
-
-@dataclass(frozen=True)
-class Job:
-    """A movie and where its results go; None: not wanted."""
-
-    movie: Path
-    corrected: Path
-    fields: Path | None = None
-    table: Path | None = None  # what happened to each frame, see `motion_table.py`
-    page: Path | None = None  # the evaluation, to look at
-    picture: Path | None = None  # the page's main figure
-    more: tuple[Path, ...] = ()  # files in which it goes on
-    part: Part = WHOLE  # of each file that is the movie
-    overwrite: bool = False
-
-    @property
-    def name(self) -> str:
-        return f"{self.movie} and {len(self.more)} more" if self.more else str(self.movie)
-
-    @property
-    def outputs(self) -> list[Path]:
-        paths = (self.corrected, self.fields, self.table, self.page, self.picture)
-        return [path for path in paths if path is not None]
-
-
-PLAIN = {".mat": ".h5", ".nwb": ".h5"}  # what is more than HDF5, and what is written instead
-NAMES = {"fields": "fields.h5", "table": "motion.csv", "page": "report.html", "picture": "report.png"}
-
-
-def plan_jobs(
-    movies: Sequence[Path],
-    out: Path | None,
-    outdir: Path | None,
-    *,
-    kinds: Sequence[str],
-    join: bool = False,
-    **options: object,
-) -> list[Job]:
-    """Jobs for `movies`: NAME_corrected.EXT and `kinds` beside each, in `outdir`, or named after `out`.
-
-    EXT is that of the movie, see PLAIN.
-
-    `kinds` are keys of NAMES. With `join`, the movies are files of one recording, and there is one job, named
-    after the first of them. Raises NrcorrectError if two movies would have the same output, an output is one of
-    the movies, or `out` ends like a file of another kind.
-    """
-    if out is not None:
-        refuse_ending(out, dict.fromkeys([*SUFFIXES, *(_ending(movie).lower() for movie in movies)]))
-    jobs, more = [], tuple(movies[1:]) if join else ()
-    for movie in movies[:1] if join else movies:
-        folder = outdir or movie.parent
-        corrected = out or folder / f"{without_ending(movie)}_corrected{_ending(movie)}"
-        stem = without_ending(out or movie)
-        beside = {kind: corrected.parent / f"{stem}_{NAMES[kind]}" for kind in kinds}
-        jobs.append(Job(movie, corrected, **beside, more=more, **options))
-    _refuse_repeated(movies)
-    refuse_inputs((path for job in jobs for path in job.outputs), movies)
-    _refuse_clashes(jobs)
-    return jobs
-
-
-def _ending(movie: Path) -> str:
-    """Of what is made of a movie."""
-    return PLAIN.get(movie.suffix.lower(), ending(movie))
-
-
-def _refuse_repeated(movies: Sequence[Path]) -> None:
-    seen = set()
-    for movie in movies:
-        if (place := os.path.abspath(movie)) in seen:  # noqa: PTH100 (resolve would follow links)
-            raise NrcorrectError(f"{movie}: is named twice; name it once")
-        seen.add(place)
-
-
-def _refuse_clashes(jobs: Sequence[Job]) -> None:
-    seen: dict[str, Path] = {}
-    for job in jobs:
-        for path in job.outputs:
-            place = os.path.realpath(path)
-            if place in seen:
-                raise NrcorrectError(
-                    f"{path}: output of both {seen[place]} and {job.movie}; correct them into"
-                    " different directories"
-                )
-            seen[place] = job.movie
 
 
 @dataclass(frozen=True)

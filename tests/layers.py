@@ -14,6 +14,7 @@ CORE = {
     "staging": {"errors"},
     "samples": {"batch", "errors"},
     "edges": {"samples"},
+    "jobs": {"errors", "movie", "output", "recording", "staging"},
     "inplace": {"reference", "samples"},
     "surround": {"edges", "inplace", "samples"},
     "specks": {"edges", "inplace", "samples"},

@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from moco_dl.cli.common import PATH, imports, overwrite, quiet, reported, which_movie
-from moco_dl.cli.jobs import outdir, output, planned, run_all
+from moco_dl.cli.jobs import outdir, output, planned, run_all, skip_existing
 
 
 @click.command()
@@ -16,6 +16,7 @@ from moco_dl.cli.jobs import outdir, output, planned, run_all
 @which_movie
 @click.option("--interpolation", type=click.Choice(["bilinear", "bicubic"]), help="[as the fields were made]")
 @click.option("--dtype", help="Pixel type of the result [as the fields were made, or that of the input].")
+@skip_existing
 @overwrite
 @quiet
 def apply(
