@@ -1,6 +1,6 @@
 """One movie file in, its output files out: check them, stream, rename when complete."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +34,7 @@ class Done:
     off: float = 0.0  # px by which fields may be off, as frames do not show where they are
     likeness: float | None = None  # correlation of a given reference with what the movie shows
     left_out: float = 0.0  # share of the frame, as it shows no tissue in any
+    notes: tuple[str, ...] = ()  # of how the movie was read
 
 
 def correct_file(
@@ -56,7 +57,8 @@ def correct_file(
                 batches = corrector.batches(movie, found, look)
                 rigid = _drain(batches, write, watch, movie.shape[0], progress)
             verdict = None if watch is None else _conclude(job, part, watch, about)
-    return Done(rigid, verdict, found.row_offset, found.kinds, found.off, found.likeness, found.edges.share)
+    told = found.row_offset, found.kinds, found.off, found.likeness, found.edges.share
+    return Done(rigid, verdict, *told, movie.notes)
 
 
 def _watch(job: Job, movie: Movie, found: Plan) -> Watch | Evaluator | None:
@@ -121,8 +123,10 @@ def _writers(
         yield write
 
 
-def apply_file(job: Job, fields_path: Path, progress: Progress, **options: str | None) -> None:
+def apply_file(job: Job, fields_path: Path, progress: Progress, **options: str | None) -> Sequence[str]:
     """Apply a field file to a movie file. `options`: interpolation and dtype, by default those of the fields.
+
+    Returns what a user should know.
 
     Raises NrcorrectError and leaves no output behind if movie and fields do not fit, or the disk is full.
     """
@@ -137,3 +141,4 @@ def apply_file(job: Job, fields_path: Path, progress: Progress, **options: str |
                 for start, frames in batches:
                     corrected.write(start, mov=frames)
                     progress(len(frames), movie.shape[0])
+        return movie.notes

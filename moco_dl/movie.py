@@ -32,6 +32,8 @@ class Movie(Closable, Protocol):
     frames_apart: bool  # reading a frame does not take reading others
     files: set[Path]  # that frames are in
     pixel: tuple[float, float] | None  # micrometres (y, x), where that is known
+    dataset: str | None  # of an HDF5 file
+    notes: tuple[str, ...]  # what a user should know of how it is read
 
     def read(self, indices: Sequence[int]) -> np.ndarray:
         """Frames `indices` as one array (n, H, W), native byte order."""
@@ -116,6 +118,7 @@ class ArrayMovie:
     """A movie that is already in memory."""
 
     format, frames_apart, pixel = "array", True, None
+    dataset, notes = None, ()
 
     def __init__(self, frames: np.ndarray):
         if np.ma.is_masked(frames):
@@ -137,13 +140,14 @@ class ArrayMovie:
 def describe(path: Path, movie: Movie, part: Part = WHOLE) -> dict:
     """What identifies an input: name and part of the file, shape, dtype, size in bytes, time of last change."""
     known = path.stat()
-    return {
+    about = {
         "name": path.name,
         "shape": list(movie.shape),
         "dtype": movie.dtype.name,
         "bytes": known.st_size,
         "mtime": known.st_mtime,
-    } | part.described()
+    }
+    return about | part.described() | ({} if movie.dataset is None else {"dataset": movie.dataset})
 
 
 @contextmanager

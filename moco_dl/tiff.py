@@ -29,6 +29,7 @@ class TiffMovie:
     """
 
     format, frames_apart = "tiff", True
+    dataset, notes = None, ()
 
     def __init__(self, path: Path, turns: Turns, *, image: bool = False):
         self.path = path

@@ -1,5 +1,6 @@
 """`nrcorrect apply`."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import click
@@ -41,4 +42,8 @@ def apply(
     jobs = planned(movies, out, outdir, options, kinds=(), join=True)
     with reported(usage=True):
         refuse_inputs((path for job in jobs for path in job.outputs), [fields])
-    run_all(jobs, lambda job, progress: apply_file(job, fields, progress, **options) or "fields applied", quiet)
+
+    def run(job: "Job", progress: Callable[[int, int], None]) -> str:  # noqa: F821 (imported lazily)
+        return "; ".join(["fields applied", *apply_file(job, fields, progress, **options)])
+
+    run_all(jobs, run, quiet)

@@ -69,7 +69,9 @@ def which_movie(command: Callable) -> Callable:
             " file does not say so.",
         ),
         click.option(
-            "--dataset", metavar="KEY", help="Dataset of an HDF5 movie [mov, data, or the largest 3-D one]."
+            "--dataset",
+            metavar="KEY",
+            help="Dataset of an HDF5 movie [the 3-D one of most frames; of as many, mov, then data].",
         ),
     ):
         command = option(command)
