@@ -47,6 +47,7 @@ class Part:
     dataset: str | None = None  # of an HDF5 file
     channel: Turn | None = None  # of a TIFF, as is
     plane: Turn | None = None
+    joined: bool = True  # several movies in a TIFF go on in one another; False: they are refused
 
     @property
     def turns(self) -> Turns:
@@ -54,7 +55,9 @@ class Part:
 
     def described(self) -> dict:
         """What is known, by name."""
-        return {name: value for name, value in asdict(self).items() if value is not None}
+        known = asdict(self)
+        del known["joined"]
+        return {name: value for name, value in known.items() if value is not None}
 
 
 WHOLE = Part()
@@ -89,7 +92,7 @@ def open_movie(path: Path, part: Part = WHOLE, *, image: bool = False) -> Movie:
     if magic[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
         if part.dataset is not None:
             raise NrcorrectError(f"{path}: --dataset {part.dataset} is for HDF5; this is a TIFF: leave it out")
-        return TiffMovie(path, part.turns, image=image)
+        return TiffMovie(path, part.turns, image=image, joined=part.joined)
     if is_hdf5(path):  # something else may come first in it, as in MATLAB's files
         for name, turn in part.turns.items():
             if turn is not None:

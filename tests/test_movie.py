@@ -5,6 +5,7 @@ import h5py
 import numpy as np
 import pytest
 import tifffile
+from commands import run
 from drawn_movies import DTYPES, check, frames
 
 from moco_dl.errors import NrcorrectError
@@ -64,6 +65,33 @@ def test_a_thumbnail_is_not_the_movie(tmp_path):
             file.write(frame, photometric="minisblack")
         file.write(np.zeros((30, 40, 3), np.uint8), photometric="rgb")
     check(tmp_path / "m.tif", frames())
+
+
+def two_movies(path, *more):
+    with tifffile.TiffWriter(path) as file:
+        for movie in (frames(), frames()[::-1], *more):
+            file.write(movie, photometric="minisblack")
+
+
+def test_several_movies_in_a_file_are_one_if_that_is_said(tmp_path):
+    two_movies(tmp_path / "m.tif")
+    told = run("correct", tmp_path / "m.tif", "--rigid-only", code=1).stderr
+    assert "m.tif: holds 2 movies; wanted one: save each on its own, or add --join if they are" in told
+    run("correct", tmp_path / "m.tif", "--rigid-only", "--join")
+    assert tifffile.imread(tmp_path / "m_corrected.tif").shape == (14, 20, 24)
+    run("apply", tmp_path / "m.tif", tmp_path / "m_fields.h5", "-o", tmp_path / "again.tif")
+    run("evaluate", tmp_path / "m.tif", tmp_path / "m_corrected.tif")
+
+
+def test_images_of_other_sizes_are_told(tmp_path):
+    two_movies(tmp_path / "m.tif", frames(shape=(5, 16, 24)), frames(shape=(3, 30, 30)))
+    with closing(open_movie(tmp_path / "m.tif")) as movie:
+        assert movie.shape == (14, 20, 24) and movie.notes == ("8 images of other sizes were left out",)
+    assert movie.notes[0] in run("correct", tmp_path / "m.tif", "--rigid-only", "--join").stderr
+    tifffile.imwrite(tmp_path / "n.tif", frames(), photometric="minisblack")
+    tifffile.imwrite(tmp_path / "n.tif", frames()[0, :16], append=True)
+    with closing(open_movie(tmp_path / "n.tif")) as movie:
+        assert movie.shape == (7, 20, 24) and movie.notes == ()
 
 
 def test_no_frame_is_left_out_because_it_is_of_another_type(tmp_path):

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -43,7 +44,11 @@ def planned(
     if outdir is not None and not _is_folder(outdir):
         raise click.UsageError(f"--outdir {outdir}: no such directory; make it first")
     with reported(usage=True):
-        more = {"part": part(options), "overwrite": options.pop("overwrite"), "skip_existing": skip}
+        more = {
+            "part": replace(part(options), joined=join),
+            "overwrite": options.pop("overwrite"),
+            "skip_existing": skip,
+        }
         jobs, left_out = plan_jobs(movies, out, outdir, kinds=kinds, join=join, **more)
     for line in left_out:
         tell(line)
