@@ -15,6 +15,7 @@ from moco_dl.edges import blanked, filled_corners
 from moco_dl.errors import NrcorrectError
 from moco_dl.fields import FLOW_DTYPE, ROWS, Fields, checked_fields
 from moco_dl.infer import move
+from moco_dl.intensity import clipped
 from moco_dl.movie import SMALLEST, ArrayMovie, Movie
 from moco_dl.network import STRIDE
 from moco_dl.options import INTERPOLATIONS, CorrectOptions
@@ -94,7 +95,8 @@ class Corrector:
             motion = batch.motion.merged(FLOW_DTYPE)
             frames = straightened(batch.frames, plan.row_offset, motion.flagged)
             moved = move(frames, motion, STRIDE, self.options.interpolation, dtype, plan.computing)
-            return Batch(batch.start, moved, motion, look and look(batch.start, batch.frames, moved, motion))
+            notes = look and look(batch.start, batch.frames, moved, motion)
+            return Batch(batch.start, moved, motion, notes, clipped(batch.frames, dtype))
 
         size = self.options.batch_size or self._batch_size(movie)
         frames = read_batches(movie, size)
@@ -181,13 +183,13 @@ def apply(frames: np.ndarray, fields: Fields, *, interpolation: str | None = Non
     if there is no such interpolation.
     """
     batches = apply_batches(ArrayMovie(frames), checked_fields(fields), interpolation=interpolation)
-    return np.concatenate([part for _, part in batches])
+    return np.concatenate([batch.frames for batch in batches])
 
 
 def apply_batches(
     movie: Movie, fields: Fields, *, interpolation: str | None = None, dtype: str | None = None, size: int = 16
-) -> Iterator[tuple[int, np.ndarray]]:
-    """Yield (number of the first frame, frames moved by their fields, in `dtype` or the movie's)."""
+) -> Iterator[Batch]:
+    """Frames moved by their fields, in `dtype` or the movie's, batch by batch."""
     if fields.shape != movie.shape:
         raise NrcorrectError(
             f"the fields are for a movie {fields.shape}, this one is {movie.shape}; wanted the same"
@@ -196,8 +198,10 @@ def apply_batches(
     mode = interpolation or fields.options.get("interpolation", "bicubic")
     if mode not in INTERPOLATIONS:
         raise NrcorrectError(f"interpolation: got {mode!r}; wanted one of {', '.join(INTERPOLATIONS)}")
+    kind = np.dtype(dtype or movie.dtype)
     for start, frames in read_batches(movie, size):
         part = slice(start, start + len(frames))
         motion = Motion(fields.rigid[part], fields.flow[part], fields.flagged[part])
+        beyond = clipped(frames, kind)
         frames = straightened(frames, fields.row_offset, motion.flagged)
-        yield start, move(frames, motion, fields.stride, mode, np.dtype(dtype or movie.dtype))
+        yield Batch(start, move(frames, motion, fields.stride, mode, kind), motion, clipped=beyond)

@@ -1,5 +1,6 @@
 """One movie file in, its output files out: check them, stream, rename when complete."""
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
@@ -22,6 +23,8 @@ from moco_dl.plan import Plan
 from moco_dl.recording import open_recording
 from moco_dl.staging import refuse_inputs, staged
 
+CLIPPED = 0.01  # of all pixels: less, as by what interpolation adds to bright ones, is not told
+
 
 @dataclass(frozen=True)
 class Done:
@@ -34,7 +37,9 @@ class Done:
     off: float = 0.0  # px by which fields may be off, as frames do not show where they are
     likeness: float | None = None  # correlation of a given reference with what the movie shows
     left_out: float = 0.0  # share of the frame, as it shows no tissue in any
-    notes: tuple[str, ...] = ()  # of how the movie was read
+    notes: tuple[str, ...] = ()  # of how the movie was read, and what became of its values
+    flagged: int = 0  # frames that should not be trusted
+    listed: Path | None = None  # where these are; None: they are those that could not be judged
 
 
 def correct_file(
@@ -55,10 +60,13 @@ def correct_file(
             dtype = np.dtype(corrector.options.dtype or movie.dtype)
             with _writers(job, part, (movie, dtype), found, about) as write:
                 batches = corrector.batches(movie, found, look)
-                rigid = _drain(batches, write, watch, movie.shape[0], progress)
-            verdict = None if watch is None else _conclude(job, part, watch, about)
+                drained = _drain(batches, write, watch, movie.shape[0], progress)
+            verdict, flagged = None, drained.flagged
+            if watch is not None:
+                verdict, flagged = _conclude(job, part, watch, about)
     told = found.row_offset, found.kinds, found.off, found.likeness, found.edges.share
-    return Done(rigid, verdict, *told, movie.notes)
+    notes = *movie.notes, *_clipping(drained.clipped, movie, dtype)
+    return Done(drained.rigid, verdict, *told, notes, flagged, job.table or job.page)
 
 
 def _watch(job: Job, movie: Movie, found: Plan) -> Watch | Evaluator | None:
@@ -69,18 +77,30 @@ def _watch(job: Job, movie: Movie, found: Plan) -> Watch | Evaluator | None:
     return Watch(*about, left_out) if job.table is not None else None
 
 
-def _conclude(job: Job, part: dict[Path, Path], watch: Watch | Evaluator, about: dict) -> Verdict | None:
-    """Write what is known once all frames have been seen."""
+def _conclude(
+    job: Job, part: dict[Path, Path], watch: Watch | Evaluator, about: dict
+) -> tuple[Verdict | None, int]:
+    """Write what is known once all frames have been seen; returns the number of flagged frames, too."""
     if isinstance(watch, Watch):
-        write_motion_table(part[job.table], watch.traces())
-        return None
+        traces = watch.traces()
+        write_motion_table(part[job.table], traces)
+        return None, sum(map(bool, traces.flags))
     evaluation = watch.finish(about | {"inputs": [about["input"]]})
     if job.table is not None:
         write_motion_table(part[job.table], evaluation.traces)
     from moco_dl.report import write_page
 
     write_page(evaluation, part[job.page], part.get(job.picture))
-    return evaluation.verdict
+    return evaluation.verdict, sum(map(bool, evaluation.traces.flags))
+
+
+@dataclass(frozen=True)
+class Drained:
+    """What is kept of all batches."""
+
+    rigid: np.ndarray  # (T, 2) px
+    flagged: int  # frames that could not be judged
+    clipped: int  # pixels
 
 
 def _drain(
@@ -89,15 +109,17 @@ def _drain(
     watch: Watch | Evaluator | None,
     total: int,
     progress: Progress,
-) -> np.ndarray:
-    rigid = []
+) -> Drained:
+    rigid, flagged, clipped = [], 0, 0
     for batch in batches:
         write(batch)
         if watch is not None:
             watch.add(batch.notes)
         rigid.append(batch.motion.rigid)
+        flagged += int(batch.motion.flagged.sum())
+        clipped += batch.clipped
         progress(len(batch.frames), total)
-    return np.concatenate(rigid)
+    return Drained(np.concatenate(rigid), flagged, clipped)
 
 
 @contextmanager
@@ -138,7 +160,15 @@ def apply_file(job: Job, fields_path: Path, progress: Progress, **options: str |
         refuse_inputs(job.outputs, movie.files)
         with staged(job.outputs, overwrite=job.overwrite) as parts:
             with closing(create_movie(parts[0], kind, movie.shape, dtype, movie.pixel)) as corrected:
-                for start, frames in batches:
-                    corrected.write(start, mov=frames)
-                    progress(len(frames), movie.shape[0])
-        return movie.notes
+                beyond = 0
+                for batch in batches:
+                    corrected.write(batch.start, mov=batch.frames)
+                    beyond += batch.clipped
+                    progress(len(batch.frames), movie.shape[0])
+        return *movie.notes, *_clipping(beyond, movie, dtype)
+
+
+def _clipping(pixels: int, movie: Movie, dtype: np.dtype) -> Iterator[str]:
+    """What to tell of a number of clipped pixels."""
+    if (share := pixels / math.prod(movie.shape)) > CLIPPED:
+        yield f"{share:.0%} of pixels were clipped to {dtype.name}: choose a wider --dtype"
