@@ -18,7 +18,7 @@ from moco_dl.infer import move
 from moco_dl.intensity import clipped
 from moco_dl.movie import SMALLEST, ArrayMovie, Movie
 from moco_dl.network import STRIDE
-from moco_dl.options import INTERPOLATIONS, CorrectOptions
+from moco_dl.options import CHOICES, INTERPOLATIONS, CorrectOptions
 from moco_dl.parallel import Workers, workers_first
 from moco_dl.plan import APART, Plan
 from moco_dl.preparation import Preparation
@@ -114,6 +114,13 @@ def read_batches(movie: Movie, size: int) -> Iterator[tuple[int, np.ndarray]]:
         yield start, movie.read(range(start, min(start + size, movie.shape[0])))
 
 
+def _refuse_name(reference: object) -> None:
+    if isinstance(reference, str | Path):
+        made = reference in CHOICES["ref"]
+        way_out = f"say ref={reference!r}" if made else "read it first, e.g. tifffile.imread(path)"
+        raise NrcorrectError(f"reference: got {str(reference)!r}; wanted an image (height, width): {way_out}")
+
+
 def checked_reference(reference: np.ndarray, movie: Movie) -> np.ndarray:
     """`reference` as float32, NaN where its edges show nothing.
 
@@ -148,6 +155,7 @@ def correct(frames: np.ndarray, reference: np.ndarray | None = None, **options: 
     be used.
     """
     movie = ArrayMovie(frames)
+    _refuse_name(reference)
     corrector = Corrector(CorrectOptions(**options))
     with workers_first():
         plan = corrector.prepare(movie, None if reference is None else np.asarray(reference))

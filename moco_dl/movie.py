@@ -14,6 +14,13 @@ from moco_dl.turns import Turn, Turns
 
 SMALLEST = 16  # px, shortest side the network can see anything in
 DTYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "float16", "float32", "float64")
+VIDEO = "save it as TIFF, in Fiji with File, Save As"
+CONVERT = {
+    ".npy": 'in Python, tifffile.imwrite("movie.tif", numpy.load("movie.npy"), photometric="minisblack")',
+    ".mat": 'in MATLAB, save it anew with save(..., "-v7.3"), which is HDF5',
+    ".bin": "if it is Suite2p's, its frames are numpy.memmap(path, 'int16', shape=(frames, Ly, Lx)): save them"
+    " with tifffile.imwrite",
+} | dict.fromkeys((".avi", ".mp4", ".mov", ".mkv"), VIDEO)
 Progress = Callable[[int, int], None]  # (frames just done, frames in all)
 
 
@@ -98,7 +105,8 @@ def open_movie(path: Path, part: Part = WHOLE, *, image: bool = False) -> Movie:
             if turn is not None:
                 raise NrcorrectError(f"{path}: --{name} is for TIFF; this is HDF5: choose a dataset, --dataset")
         return Hdf5Movie(path, part.dataset)
-    raise NrcorrectError(f"{path}: neither TIFF nor HDF5; convert the movie to one of them")
+    how = CONVERT.get(path.suffix.lower(), "convert the movie to one of them")
+    raise NrcorrectError(f"{path}: neither TIFF nor HDF5; {how}")
 
 
 def check_movie(name: str, shape: Sequence[int], dtype: np.dtype) -> None:
@@ -124,6 +132,11 @@ class ArrayMovie:
     dataset, notes = None, ()
 
     def __init__(self, frames: np.ndarray):
+        if isinstance(frames, str | Path):
+            raise NrcorrectError(
+                f"frames: got a path, {str(frames)!r}; read it first, e.g. tifffile.imread(path), or use the"
+                " command nrcorrect correct"
+            )
         if np.ma.is_masked(frames):
             raise NrcorrectError(
                 'frames are masked; fill what is missing: frames.astype("float32").filled(np.nan)'

@@ -76,6 +76,11 @@ class TiffMovie:
 
     def _refuse_other_images(self, series: tifffile.TiffPageSeries) -> None:
         page = series.keyframe
+        if page.samplesperpixel == 2:
+            raise NrcorrectError(
+                f"{self.path}: holds grey images with transparency {series.axes} {series.shape}; wanted one"
+                " grey value a pixel: save it without alpha channel"
+            )
         if "S" in series.axes or page.samplesperpixel > 1 or page.photometric == tifffile.PHOTOMETRIC.RGB:
             raise NrcorrectError(
                 f"{self.path}: holds colour (RGB) images {series.axes} {series.shape}; wanted one grey value"

@@ -53,6 +53,12 @@ def test_apply_repeats_correct_bit_for_bit(movie_file, tmp_path):
         assert digest(tmp_path / "again.tif") == digest(tmp_path / "movie_corrected.tif")
 
 
+def test_fields_in_the_place_of_the_movie(movie_file, tmp_path):
+    run("correct", movie_file, "--rigid-only")
+    told = run("apply", tmp_path / "movie_fields.h5", movie_file, code=1).stderr
+    assert told.endswith("fields.h5: is a field file; the movie comes first: nrcorrect apply MOVIE FIELDS\n")
+
+
 def test_hdf5_in_hdf5_out_and_conversion(tmp_path, known_movie):
     with h5py.File(tmp_path / "m.h5", "w") as file:
         file["raw/stack"] = known_movie[0][:6]
@@ -125,6 +131,9 @@ def test_no_input_is_overwritten(movie_file, tmp_path):
         (["x/m.tif", "y/m.tif", "--outdir", "."], "output of both x/m.tif and y/m.tif"),
         (["a.tif", "b.tif", "./a.tif"], "a.tif: is named twice; name it once"),
         (["a.tif", "./a.tif", "--join"], "a.tif: is named twice; name it once"),
+        (["a.tif", "--outdir", ""], "--outdir': got no name; is a variable empty?"),
+        (["a.tif", "-o", "-"], "'-o' / '--output': got '-'; wanted a name: movies do not go through pipes"),
+        (["-"], "got '-'; wanted a name"),
         (["a.tif", "--outdir", "none"], "no such directory; make it first"),
         (["a.tif", "--dtype", "complex64"], "dtype: got 'complex64'; wanted one of"),
         (["a.tif", "--batch-size", "0"], "0 is not in the range"),
@@ -238,6 +247,11 @@ def test_train_options_that_exclude_one_another():
 @pytest.mark.parametrize("name", COMMANDS)
 def test_help_of_every_command(name):
     assert "Usage: " in run(name, "--help").output
+
+
+def test_help_tells_what_a_largest_shift_limits():
+    told = " ".join(run("correct", "--help").output.split())
+    assert "Largest whole-frame shift looked for; the steps that follow may add to it" in told
 
 
 def test_name_of_another_kind_of_file(tmp_path, movie_file, monkeypatch):

@@ -151,6 +151,10 @@ BAD = {
     "pipe": (os.mkfifo, "is a pipe or device; wanted a file"),
     "empty": (lambda path: path.touch(), "file is empty; wanted a TIFF or HDF5"),
     "text": (lambda path: path.write_text("frame,dy,dx\n" * 9), "neither TIFF nor HDF5; convert"),
+    "grey and alpha": (
+        lambda path: write_tiff(path, frames(shape=(7, 20, 24, 2)), extrasamples=["unassalpha"]),
+        r"holds grey images with transparency .* \(7, 20, 24, 2\); .* save it without alpha channel",
+    ),
     "no page": (lambda path: path.write_bytes(b"II*" + bytes(5)), "it holds no image"),
     "truncated plain": (truncated_plain, "truncated.* copy it again"),
     "truncated single page": (truncated_single_page, "truncated .* copy it again"),
@@ -182,6 +186,22 @@ def test_bad_input_is_named_with_a_way_out(tmp_path, kind):
         with closing(open_movie(path)) as movie:
             movie.read(range(movie.shape[0]))
     assert str(path) in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "way_out"),
+    [
+        ("m.npy", "numpy.load"),
+        ("data.bin", "numpy.memmap"),
+        ("m.AVI", "in Fiji"),
+        ("m.mat", "-v7.3"),
+        ("m.xyz", "convert the movie to one of them"),
+    ],
+)
+def test_how_to_convert_is_told(tmp_path, name, way_out):
+    (tmp_path / name).write_bytes(b"something else")
+    with pytest.raises(NrcorrectError, match=f"{name}: neither TIFF nor HDF5; .*{way_out}"):
+        open_movie(tmp_path / name)
 
 
 def test_wrong_key_lists_what_there_is(tmp_path):

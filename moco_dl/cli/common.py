@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from moco_dl.movie import Part
     from moco_dl.turns import Turn
 
-PATH = click.Path(path_type=Path, readable=False)  # what cannot be read is told with its movie
 
 # Numbers are those of glibc's malloc.h.
 MALLOC = {
@@ -29,6 +28,23 @@ MALLOC = {
     -1: 64 * 2**20,  # free bytes that are kept
 }
 TIDIED = 2.0  # s, after which free memory between used blocks is given back
+
+
+class FileName(click.Path):
+    """A name; what is behind it is looked at later, so that what cannot be read fails by itself."""
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path, readable=False)
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        if value == "":
+            self.fail("got no name; is a variable empty?", param, ctx)
+        if value == "-":
+            self.fail("got '-'; wanted a name: movies do not go through pipes", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+PATH = FileName()
 
 
 class Finite(click.FloatRange):

@@ -89,7 +89,7 @@ class AutoOr(click.ParamType):
     "--max-shift",
     type=Finite(0),
     metavar="PX",
-    help="Largest whole-frame shift looked for [15% of the shorter side].",
+    help="Largest whole-frame shift looked for; the steps that follow may add to it [15% of the shorter side].",
 )
 @click.option(
     "--row-offset",
