@@ -14,8 +14,11 @@ from moco_dl.evaluation.truth import Truth, load_truth, score
 from moco_dl.fields import load_fields
 from moco_dl.image import load_image
 from moco_dl.movie import WHOLE, Part, Progress
+from moco_dl.output import refuse_ending
 from moco_dl.recording import open_recording
 from moco_dl.staging import refuse_inputs, staged
+
+PAGES = (".html", ".htm")
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,8 @@ class Comparison:
     def __post_init__(self) -> None:
         if self.truth is not None and self.fields is None:
             raise NrcorrectError("--truth is compared with fields; name them with --fields")
+        if self.page is not None:
+            refuse_ending(self.page, PAGES, otherwise=": the page, and --png adds its figure")
         inputs = [self.raw, *self.more, self.corrected, self.fields, self.reference, self.truth]
         refuse_inputs(self.outputs, (path for path in inputs if path is not None))
         if len({os.path.realpath(path) for path in self.outputs}) < len(self.outputs):

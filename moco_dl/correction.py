@@ -15,9 +15,10 @@ from moco_dl.edges import blanked, filled_corners
 from moco_dl.errors import NrcorrectError
 from moco_dl.fields import FLOW_DTYPE, ROWS, Fields, checked_fields
 from moco_dl.infer import move
+from moco_dl.intensity import clipped
 from moco_dl.movie import SMALLEST, ArrayMovie, Movie
 from moco_dl.network import STRIDE
-from moco_dl.options import INTERPOLATIONS, CorrectOptions
+from moco_dl.options import CHOICES, INTERPOLATIONS, CorrectOptions
 from moco_dl.parallel import Workers, workers_first
 from moco_dl.plan import APART, Plan
 from moco_dl.preparation import Preparation
@@ -94,7 +95,8 @@ class Corrector:
             motion = batch.motion.merged(FLOW_DTYPE)
             frames = straightened(batch.frames, plan.row_offset, motion.flagged)
             moved = move(frames, motion, STRIDE, self.options.interpolation, dtype, plan.computing)
-            return Batch(batch.start, moved, motion, look and look(batch.start, batch.frames, moved, motion))
+            notes = look and look(batch.start, batch.frames, moved, motion)
+            return Batch(batch.start, moved, motion, notes, clipped(batch.frames, dtype))
 
         size = self.options.batch_size or self._batch_size(movie)
         frames = read_batches(movie, size)
@@ -110,6 +112,13 @@ def read_batches(movie: Movie, size: int) -> Iterator[tuple[int, np.ndarray]]:
     """Yield (number of the first frame, frames (n, H, W)) over the whole movie."""
     for start in range(0, movie.shape[0], size):
         yield start, movie.read(range(start, min(start + size, movie.shape[0])))
+
+
+def _refuse_name(reference: object) -> None:
+    if isinstance(reference, str | Path):
+        made = reference in CHOICES["ref"]
+        way_out = f"say ref={reference!r}" if made else "read it first, e.g. tifffile.imread(path)"
+        raise NrcorrectError(f"reference: got {str(reference)!r}; wanted an image (height, width): {way_out}")
 
 
 def checked_reference(reference: np.ndarray, movie: Movie) -> np.ndarray:
@@ -146,6 +155,7 @@ def correct(frames: np.ndarray, reference: np.ndarray | None = None, **options: 
     be used.
     """
     movie = ArrayMovie(frames)
+    _refuse_name(reference)
     corrector = Corrector(CorrectOptions(**options))
     with workers_first():
         plan = corrector.prepare(movie, None if reference is None else np.asarray(reference))
@@ -181,13 +191,13 @@ def apply(frames: np.ndarray, fields: Fields, *, interpolation: str | None = Non
     if there is no such interpolation.
     """
     batches = apply_batches(ArrayMovie(frames), checked_fields(fields), interpolation=interpolation)
-    return np.concatenate([part for _, part in batches])
+    return np.concatenate([batch.frames for batch in batches])
 
 
 def apply_batches(
     movie: Movie, fields: Fields, *, interpolation: str | None = None, dtype: str | None = None, size: int = 16
-) -> Iterator[tuple[int, np.ndarray]]:
-    """Yield (number of the first frame, frames moved by their fields, in `dtype` or the movie's)."""
+) -> Iterator[Batch]:
+    """Frames moved by their fields, in `dtype` or the movie's, batch by batch."""
     if fields.shape != movie.shape:
         raise NrcorrectError(
             f"the fields are for a movie {fields.shape}, this one is {movie.shape}; wanted the same"
@@ -196,8 +206,10 @@ def apply_batches(
     mode = interpolation or fields.options.get("interpolation", "bicubic")
     if mode not in INTERPOLATIONS:
         raise NrcorrectError(f"interpolation: got {mode!r}; wanted one of {', '.join(INTERPOLATIONS)}")
+    kind = np.dtype(dtype or movie.dtype)
     for start, frames in read_batches(movie, size):
         part = slice(start, start + len(frames))
         motion = Motion(fields.rigid[part], fields.flow[part], fields.flagged[part])
+        beyond = clipped(frames, kind)
         frames = straightened(frames, fields.row_offset, motion.flagged)
-        yield start, move(frames, motion, fields.stride, mode, np.dtype(dtype or movie.dtype))
+        yield Batch(start, move(frames, motion, fields.stride, mode, kind), motion, clipped=beyond)

@@ -18,7 +18,7 @@ from moco_dl.errors import NrcorrectError
 from moco_dl.fields import CONVENTION, ROWS, create_fields
 from moco_dl.image import load_image
 from moco_dl.movie import SMALLEST, Progress, open_movie
-from moco_dl.output import create_hdf5, create_movie, movie_format, refuse_ending
+from moco_dl.output import create_hdf5, create_movie, movie_format, refuse_ending, without_ending
 from moco_dl.pairs import PairOptions, Pairs, ScenePool, draw_pairs
 from moco_dl.samples import draw_samples, sample_runs
 from moco_dl.scenes import SHOWN
@@ -128,7 +128,7 @@ def write_movie(
     path: Path, movie: SyntheticMovie, *, progress: Progress, overwrite: bool = False
 ) -> list[Path]:
     """Write a synthetic movie and, as a field file of stride 1, its truth NAME_truth.h5; returns both paths."""
-    paths = [path, path.with_name(f"{path.stem}_truth.h5")]
+    paths = [path, path.with_name(f"{without_ending(path)}_truth.h5")]
     refuse_ending(path)
     shape = movie.options.shape
     about = {"seed": movie.seed, "options": asdict(movie.options), "images": _described(movie.images)}

@@ -136,6 +136,15 @@ def load_fields(path: str | Path) -> Fields:
         raise NrcorrectError(f"{path}: damaged, or not a field file ({error}); {way_out}") from error
 
 
+def is_field_file(path: Path) -> bool:
+    """Whether `load_fields` would know it."""
+    try:
+        with h5py.File(path, "r", locking="best-effort") as file:
+            return file.attrs.get("format") == FORMAT
+    except OSError:
+        return False
+
+
 def _fitting(fields: Fields) -> Fields:
     """`fields`; raises ValueError if their parts do not fit together."""
     size, stride = fields.reference.shape, fields.stride

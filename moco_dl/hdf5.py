@@ -9,7 +9,7 @@ import h5py
 import numpy as np
 
 from moco_dl.errors import NrcorrectError
-from moco_dl.movie import check_movie, closed_on_error
+from moco_dl.movie import DTYPES, SMALLEST, check_movie, closed_on_error
 
 PREFERRED_KEYS = ("mov", "data")
 
@@ -31,6 +31,16 @@ def _axes(dataset: h5py.Dataset) -> tuple[int, ...]:
     return axes if len(axes) <= 3 else tuple(axis for axis in axes if dataset.shape[axis] > 1)
 
 
+def _usable(dataset: h5py.Dataset) -> bool:
+    """Whether what looks like a movie could be corrected."""
+    frames, *size = (dataset.shape[axis] for axis in _axes(dataset))
+    return frames > 0 and min(size) >= SMALLEST and dataset.dtype.name in DTYPES
+
+
+def _listed(datasets: dict[str, h5py.Dataset]) -> str:
+    return ", ".join(f"{name} {item.shape}" for name, item in datasets.items())
+
+
 def _holds(path: Path, key: str) -> bool:
     """Whether there is such a dataset in such a file."""
     try:
@@ -44,6 +54,7 @@ class Hdf5Movie:
     """One 3-D dataset of an HDF5 file; it may have more axes, of length one."""
 
     format, pixel = "hdf5", None
+    notes: tuple[str, ...] = ()
 
     def __init__(self, path: Path, dataset: str | None = None):
         self.path, self.files = path, {path.resolve()}
@@ -72,7 +83,7 @@ class Hdf5Movie:
                 " pip install hdf5plugin"
             )
         self.files |= self._sources(found) | {Path(found.file.filename).resolve()}  # it may be a link
-        self._data, self._axes = found, axes
+        self._data, self._axes, self.dataset = found, axes, key
         self.shape, self.dtype = shape, found.dtype.newbyteorder("=")
         self.frames_apart = found.chunks is None or found.chunks[axes[0]] == 1
 
@@ -106,17 +117,29 @@ class Hdf5Movie:
         return found
 
     def _guess(self) -> str:
+        """The dataset with most frames; of several, one of a known name, which no other may exceed."""
         linked = {key: item for key in PREFERRED_KEYS if isinstance(item := self._file.get(key), h5py.Dataset)}
         movies = {name: item for name, item in (linked | self._datasets()).items() if len(_axes(item)) == 3}
         if not movies:
             raise NrcorrectError(
                 f"{self.path}: no 3-D dataset; found {self._listing()}; wanted (frames, height, width)"
             )
-        preferred = [key for key in PREFERRED_KEYS if key in movies]
-        return preferred[0] if preferred else max(movies, key=lambda name: movies[name].size)
+        movies = {name: item for name, item in movies.items() if _usable(item)} or movies
+        lengths = {name: item.shape[_axes(item)[0]] for name, item in movies.items()}
+        longest = [name for name, length in lengths.items() if length == max(lengths.values())]
+        known = [key for key in PREFERRED_KEYS if key in movies]
+        chosen = [key for key in known if key in longest][:1] or ([] if known else longest)
+        if len(chosen) != 1:
+            raise NrcorrectError(
+                f"{self.path}: holds {len(movies)} datasets that may be the movie, {_listed(movies)};"
+                " choose one with --dataset"
+            )
+        if len(movies) > 1:
+            self.notes = (f"taken from dataset {chosen[0]!r}, one of {len(movies)}",)
+        return chosen[0]
 
     def _listing(self) -> str:
-        return ", ".join(f"{name} {item.shape}" for name, item in self._datasets().items()) or "nothing"
+        return _listed(self._datasets()) or "nothing"
 
     def read(self, indices: Sequence[int]) -> np.ndarray:
         first, last = indices[0], indices[-1]

@@ -15,14 +15,16 @@ def load_image(path: Path) -> np.ndarray:
 
     Raises NrcorrectError if the file is missing, is none of these, or holds something else than one grey image.
     """
+    try:
+        path.open("rb").close()
+    except OSError as error:
+        raise NrcorrectError(f"{path}: cannot read the image: {error.strerror or error}") from error
     if h5py.is_hdf5(path):
         return load_fields(path).reference
     try:
         image = (
             np.load(path, mmap_mode="r", allow_pickle=False) if path.suffix.lower() == ".npy" else _tiff(path)
         )
-    except OSError as error:
-        raise NrcorrectError(f"{path}: cannot read the image: {error.strerror or error}") from error
     except Exception as error:  # decoders raise whatever the bytes provoke
         raise NrcorrectError(f"{path}: not a TIFF or NPY image ({error}); wanted one grey image") from error
     if not isinstance(image, np.ndarray) or image.squeeze().ndim != 2:

@@ -46,3 +46,17 @@ def counts(values: Tensor, dtype: np.dtype) -> Tensor:
         return torch.where(torch.isfinite(values), values.clamp(-most, most), values)
     limits = np.iinfo(dtype)
     return values.nan_to_num(0.0).round_().clamp_(limits.min, limits.max)
+
+
+def clipped(frames: np.ndarray, dtype: np.dtype) -> int:
+    """How many values of `frames` (n, H, W) `counts` clips as they are beyond the range of `dtype`."""
+    low, high = _limits(dtype)
+    least, most = _limits(frames.dtype)
+    if low <= least and most <= high:
+        return 0
+    return int(np.count_nonzero(frames < low)) + int(np.count_nonzero(frames > high))
+
+
+def _limits(dtype: np.dtype) -> tuple[float, float]:
+    limits = np.finfo(dtype) if dtype.kind == "f" else np.iinfo(dtype)
+    return limits.min, limits.max

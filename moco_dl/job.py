@@ -1,6 +1,6 @@
-"""One movie file in, its output files out: plan the names, check them, stream, rename when complete."""
+"""One movie file in, its output files out: check them, stream, rename when complete."""
 
-import os
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
@@ -15,90 +15,16 @@ from moco_dl.evaluation import Verdict
 from moco_dl.evaluation.evaluator import Evaluator
 from moco_dl.evaluation.motion_table import write_motion_table
 from moco_dl.evaluation.watch import Watch, not_compared
-from moco_dl.fields import create_fields, load_fields
-from moco_dl.movie import WHOLE, Movie, Part, Progress
+from moco_dl.fields import create_fields, is_field_file, load_fields
+from moco_dl.jobs import Job
+from moco_dl.movie import Movie, Progress
 from moco_dl.network import STRIDE
-from moco_dl.output import SUFFIXES, create_movie, movie_format, refuse_ending
+from moco_dl.output import create_movie, movie_format
 from moco_dl.plan import Plan
 from moco_dl.recording import open_recording
 from moco_dl.staging import refuse_inputs, staged
 
-
-@dataclass(frozen=True)
-class Job:
-    """A movie and where its results go; None: not wanted."""
-
-    movie: Path
-    corrected: Path
-    fields: Path | None = None
-    table: Path | None = None  # what happened to each frame, see `motion_table.py`
-    page: Path | None = None  # the evaluation, to look at
-    picture: Path | None = None  # the page's main figure
-    more: tuple[Path, ...] = ()  # files in which it goes on
-    part: Part = WHOLE  # of each file that is the movie
-    overwrite: bool = False
-
-    @property
-    def name(self) -> str:
-        return f"{self.movie} and {len(self.more)} more" if self.more else str(self.movie)
-
-    @property
-    def outputs(self) -> list[Path]:
-        paths = (self.corrected, self.fields, self.table, self.page, self.picture)
-        return [path for path in paths if path is not None]
-
-
-PLAIN = {".mat": ".h5", ".nwb": ".h5"}  # what is more than HDF5, and what is written instead
-NAMES = {"fields": "fields.h5", "table": "motion.csv", "page": "report.html", "picture": "report.png"}
-
-
-def plan_jobs(
-    movies: Sequence[Path],
-    out: Path | None,
-    outdir: Path | None,
-    *,
-    kinds: Sequence[str],
-    join: bool = False,
-    **options: object,
-) -> list[Job]:
-    """Jobs for `movies`: NAME_corrected.EXT and `kinds` beside each, in `outdir`, or named after `out`.
-
-    EXT is that of the movie, see PLAIN.
-
-    `kinds` are keys of NAMES. With `join`, the movies are files of one recording, and there is one job, named
-    after the first of them. Raises NrcorrectError if two movies would have the same output, an output is one of
-    the movies, or `out` ends like a file of another kind.
-    """
-    if out is not None:
-        refuse_ending(out, dict.fromkeys([*SUFFIXES, *(_ending(movie).lower() for movie in movies)]))
-    jobs, more = [], tuple(movies[1:]) if join else ()
-    for movie in movies[:1] if join else movies:
-        folder = outdir or movie.parent
-        corrected = out or folder / f"{movie.stem}_corrected{_ending(movie)}"
-        stem = corrected.stem if out else movie.stem
-        beside = {kind: corrected.parent / f"{stem}_{NAMES[kind]}" for kind in kinds}
-        jobs.append(Job(movie, corrected, **beside, more=more, **options))
-    refuse_inputs((path for job in jobs for path in job.outputs), movies)
-    _refuse_clashes(jobs)
-    return jobs
-
-
-def _ending(movie: Path) -> str:
-    """Of what is made of a movie."""
-    return PLAIN.get(movie.suffix.lower(), movie.suffix)
-
-
-def _refuse_clashes(jobs: Sequence[Job]) -> None:
-    seen: dict[str, Path] = {}
-    for job in jobs:
-        for path in job.outputs:
-            place = os.path.realpath(path)
-            if place in seen:
-                raise NrcorrectError(
-                    f"{path}: output of both {seen[place]} and {job.movie}; correct them into"
-                    " different directories"
-                )
-            seen[place] = job.movie
+CLIPPED = 0.01  # of all pixels: less, as by what interpolation adds to bright ones, is not told
 
 
 @dataclass(frozen=True)
@@ -112,6 +38,9 @@ class Done:
     off: float = 0.0  # px by which fields may be off, as frames do not show where they are
     likeness: float | None = None  # correlation of a given reference with what the movie shows
     left_out: float = 0.0  # share of the frame, as it shows no tissue in any
+    notes: tuple[str, ...] = ()  # of how the movie was read, and what became of its values
+    flagged: int = 0  # frames that should not be trusted
+    listed: Path | None = None  # where these are; None: they are those that could not be judged
 
 
 def correct_file(
@@ -132,9 +61,13 @@ def correct_file(
             dtype = np.dtype(corrector.options.dtype or movie.dtype)
             with _writers(job, part, (movie, dtype), found, about) as write:
                 batches = corrector.batches(movie, found, look)
-                rigid = _drain(batches, write, watch, movie.shape[0], progress)
-            verdict = None if watch is None else _conclude(job, part, watch, about)
-    return Done(rigid, verdict, found.row_offset, found.kinds, found.off, found.likeness, found.edges.share)
+                drained = _drain(batches, write, watch, movie.shape[0], progress)
+            verdict, flagged = None, drained.flagged
+            if watch is not None:
+                verdict, flagged = _conclude(job, part, watch, about)
+    told = found.row_offset, found.kinds, found.off, found.likeness, found.edges.share
+    notes = *movie.notes, *_clipping(drained.clipped, movie, dtype)
+    return Done(drained.rigid, verdict, *told, notes, flagged, job.table or job.page)
 
 
 def _watch(job: Job, movie: Movie, found: Plan) -> Watch | Evaluator | None:
@@ -145,18 +78,30 @@ def _watch(job: Job, movie: Movie, found: Plan) -> Watch | Evaluator | None:
     return Watch(*about, left_out) if job.table is not None else None
 
 
-def _conclude(job: Job, part: dict[Path, Path], watch: Watch | Evaluator, about: dict) -> Verdict | None:
-    """Write what is known once all frames have been seen."""
+def _conclude(
+    job: Job, part: dict[Path, Path], watch: Watch | Evaluator, about: dict
+) -> tuple[Verdict | None, int]:
+    """Write what is known once all frames have been seen; returns the number of flagged frames, too."""
     if isinstance(watch, Watch):
-        write_motion_table(part[job.table], watch.traces())
-        return None
+        traces = watch.traces()
+        write_motion_table(part[job.table], traces)
+        return None, sum(map(bool, traces.flags))
     evaluation = watch.finish(about | {"inputs": [about["input"]]})
     if job.table is not None:
         write_motion_table(part[job.table], evaluation.traces)
     from moco_dl.report import write_page
 
     write_page(evaluation, part[job.page], part.get(job.picture))
-    return evaluation.verdict
+    return evaluation.verdict, sum(map(bool, evaluation.traces.flags))
+
+
+@dataclass(frozen=True)
+class Drained:
+    """What is kept of all batches."""
+
+    rigid: np.ndarray  # (T, 2) px
+    flagged: int  # frames that could not be judged
+    clipped: int  # pixels
 
 
 def _drain(
@@ -165,15 +110,17 @@ def _drain(
     watch: Watch | Evaluator | None,
     total: int,
     progress: Progress,
-) -> np.ndarray:
-    rigid = []
+) -> Drained:
+    rigid, flagged, clipped = [], 0, 0
     for batch in batches:
         write(batch)
         if watch is not None:
             watch.add(batch.notes)
         rigid.append(batch.motion.rigid)
+        flagged += int(batch.motion.flagged.sum())
+        clipped += batch.clipped
         progress(len(batch.frames), total)
-    return np.concatenate(rigid)
+    return Drained(np.concatenate(rigid), flagged, clipped)
 
 
 @contextmanager
@@ -199,11 +146,17 @@ def _writers(
         yield write
 
 
-def apply_file(job: Job, fields_path: Path, progress: Progress, **options: str | None) -> None:
+def apply_file(job: Job, fields_path: Path, progress: Progress, **options: str | None) -> Sequence[str]:
     """Apply a field file to a movie file. `options`: interpolation and dtype, by default those of the fields.
+
+    Returns what a user should know.
 
     Raises NrcorrectError and leaves no output behind if movie and fields do not fit, or the disk is full.
     """
+    if is_field_file(job.movie):
+        raise NrcorrectError(
+            f"{job.movie}: is a field file; the movie comes first: nrcorrect apply MOVIE FIELDS"
+        )
     fields = load_fields(fields_path)
     with open_recording((job.movie, *job.more), job.part) as (movie, _):
         dtype = np.dtype(options.get("dtype") or fields.options.get("dtype") or movie.dtype)
@@ -212,6 +165,15 @@ def apply_file(job: Job, fields_path: Path, progress: Progress, **options: str |
         refuse_inputs(job.outputs, movie.files)
         with staged(job.outputs, overwrite=job.overwrite) as parts:
             with closing(create_movie(parts[0], kind, movie.shape, dtype, movie.pixel)) as corrected:
-                for start, frames in batches:
-                    corrected.write(start, mov=frames)
-                    progress(len(frames), movie.shape[0])
+                beyond = 0
+                for batch in batches:
+                    corrected.write(batch.start, mov=batch.frames)
+                    beyond += batch.clipped
+                    progress(len(batch.frames), movie.shape[0])
+        return *movie.notes, *_clipping(beyond, movie, dtype)
+
+
+def _clipping(pixels: int, movie: Movie, dtype: np.dtype) -> Iterator[str]:
+    """What to tell of a number of clipped pixels."""
+    if (share := pixels / math.prod(movie.shape)) > CLIPPED:
+        yield f"{share:.0%} of pixels were clipped to {dtype.name}: choose a wider --dtype"

@@ -14,6 +14,13 @@ from moco_dl.turns import Turn, Turns
 
 SMALLEST = 16  # px, shortest side the network can see anything in
 DTYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "float16", "float32", "float64")
+VIDEO = "save it as TIFF, in Fiji with File, Save As"
+CONVERT = {
+    ".npy": 'in Python, tifffile.imwrite("movie.tif", numpy.load("movie.npy"), photometric="minisblack")',
+    ".mat": 'in MATLAB, save it anew with save(..., "-v7.3"), which is HDF5',
+    ".bin": "if it is Suite2p's, its frames are numpy.memmap(path, 'int16', shape=(frames, Ly, Lx)): save them"
+    " with tifffile.imwrite",
+} | dict.fromkeys((".avi", ".mp4", ".mov", ".mkv"), VIDEO)
 Progress = Callable[[int, int], None]  # (frames just done, frames in all)
 
 
@@ -32,6 +39,8 @@ class Movie(Closable, Protocol):
     frames_apart: bool  # reading a frame does not take reading others
     files: set[Path]  # that frames are in
     pixel: tuple[float, float] | None  # micrometres (y, x), where that is known
+    dataset: str | None  # of an HDF5 file
+    notes: tuple[str, ...]  # what a user should know of how it is read
 
     def read(self, indices: Sequence[int]) -> np.ndarray:
         """Frames `indices` as one array (n, H, W), native byte order."""
@@ -45,6 +54,7 @@ class Part:
     dataset: str | None = None  # of an HDF5 file
     channel: Turn | None = None  # of a TIFF, as is
     plane: Turn | None = None
+    joined: bool = True  # several movies in a TIFF go on in one another; False: they are refused
 
     @property
     def turns(self) -> Turns:
@@ -52,7 +62,9 @@ class Part:
 
     def described(self) -> dict:
         """What is known, by name."""
-        return {name: value for name, value in asdict(self).items() if value is not None}
+        known = asdict(self)
+        del known["joined"]
+        return {name: value for name, value in known.items() if value is not None}
 
 
 WHOLE = Part()
@@ -87,13 +99,14 @@ def open_movie(path: Path, part: Part = WHOLE, *, image: bool = False) -> Movie:
     if magic[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
         if part.dataset is not None:
             raise NrcorrectError(f"{path}: --dataset {part.dataset} is for HDF5; this is a TIFF: leave it out")
-        return TiffMovie(path, part.turns, image=image)
+        return TiffMovie(path, part.turns, image=image, joined=part.joined)
     if is_hdf5(path):  # something else may come first in it, as in MATLAB's files
         for name, turn in part.turns.items():
             if turn is not None:
                 raise NrcorrectError(f"{path}: --{name} is for TIFF; this is HDF5: choose a dataset, --dataset")
         return Hdf5Movie(path, part.dataset)
-    raise NrcorrectError(f"{path}: neither TIFF nor HDF5; convert the movie to one of them")
+    how = CONVERT.get(path.suffix.lower(), "convert the movie to one of them")
+    raise NrcorrectError(f"{path}: neither TIFF nor HDF5; {how}")
 
 
 def check_movie(name: str, shape: Sequence[int], dtype: np.dtype) -> None:
@@ -116,8 +129,14 @@ class ArrayMovie:
     """A movie that is already in memory."""
 
     format, frames_apart, pixel = "array", True, None
+    dataset, notes = None, ()
 
     def __init__(self, frames: np.ndarray):
+        if isinstance(frames, str | Path):
+            raise NrcorrectError(
+                f"frames: got a path, {str(frames)!r}; read it first, e.g. tifffile.imread(path), or use the"
+                " command nrcorrect correct"
+            )
         if np.ma.is_masked(frames):
             raise NrcorrectError(
                 'frames are masked; fill what is missing: frames.astype("float32").filled(np.nan)'
@@ -137,13 +156,14 @@ class ArrayMovie:
 def describe(path: Path, movie: Movie, part: Part = WHOLE) -> dict:
     """What identifies an input: name and part of the file, shape, dtype, size in bytes, time of last change."""
     known = path.stat()
-    return {
+    about = {
         "name": path.name,
         "shape": list(movie.shape),
         "dtype": movie.dtype.name,
         "bytes": known.st_size,
         "mtime": known.st_mtime,
-    } | part.described()
+    }
+    return about | part.described() | ({} if movie.dataset is None else {"dataset": movie.dataset})
 
 
 @contextmanager

@@ -118,12 +118,19 @@ def create_movie(
 SUFFIXES = {".tif": "tiff", ".tiff": "tiff", ".btf": "tiff", ".h5": "hdf5", ".hdf5": "hdf5"}
 
 
-def refuse_ending(path: Path, endings: Iterable[str] = SUFFIXES, *, otherwise: str = "") -> None:
-    """Raise NrcorrectError if the name is that of another kind of file than those with these `endings`.
+def ending(path: Path) -> str:
+    """Of a name, with its dot, or ""; what begins with a digit is none (`power_2.5mW`)."""
+    return path.suffix if path.suffix[1:2].isalpha() else ""
 
-    What begins with a digit is no ending (`power_2.5mW`).
-    """
-    if path.suffix[1:2].isalpha() and path.suffix.lower() not in endings:
+
+def without_ending(path: Path) -> str:
+    """The name of a file without folder and ending."""
+    return path.name.removesuffix(ending(path))
+
+
+def refuse_ending(path: Path, endings: Iterable[str] = SUFFIXES, *, otherwise: str = "") -> None:
+    """Raise NrcorrectError if the name is that of another kind of file than those with these `endings`."""
+    if ending(path) and path.suffix.lower() not in endings:
         raise NrcorrectError(
             f"{path}: ends in {path.suffix!r}; wanted {', '.join(filter(None, endings))}{otherwise}"
         )

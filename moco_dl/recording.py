@@ -39,6 +39,7 @@ class Joined:
         with closed_on_error(self):
             first = self._movie(0)
             self.dtype, self.format, self.pixel = first.dtype, first.format, first.pixel
+            self.dataset, self.notes = first.dataset, first.notes
             self.frames_apart = True
             for number, path in enumerate(paths):
                 movie = self._movie(number)

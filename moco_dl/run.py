@@ -119,7 +119,10 @@ def train_into(
     Raises NrcorrectError if the folder holds another run, or cannot be written.
     """
     last = folder / "last.pt"
-    there = [] if resume else [name for name in WRITTEN if (folder / name).exists()]
+    try:
+        there = [] if resume else [name for name in WRITTEN if (folder / name).exists()]
+    except OSError as error:
+        raise _unwritable(folder, error) from error
     if there:
         raise NrcorrectError(
             f"{folder / there[0]}: a run began here; go on with --resume, or choose another folder"
@@ -136,4 +139,8 @@ def train_into(
         folder.mkdir(parents=True, exist_ok=True)
         return train(trainer, _load(batches, trainer.step, workers), folder, **how)
     except OSError as error:
-        raise NrcorrectError(f"{folder}: cannot write: {error.strerror or error}") from error
+        raise _unwritable(folder, error) from error
+
+
+def _unwritable(folder: Path, error: OSError) -> NrcorrectError:
+    return NrcorrectError(f"{folder}: cannot write: {error.strerror or error}; choose another folder")

@@ -45,12 +45,14 @@ def _refuse_place(path: Path) -> None:
         raise NrcorrectError(f"{path}: no permission to write in {parent}; choose another directory")
 
 
-def refuse_inputs(paths: Iterable[Path], inputs: Iterable[Path]) -> None:
+def refuse_inputs(
+    paths: Iterable[Path], inputs: Iterable[Path], way_out: str = "choose another output"
+) -> None:
     """Raise NrcorrectError if one of the outputs, or what goes with it if that is replaced, is read."""
     known = {key for path in inputs for key in _keys(path)}
     for path in paths:
         if any(not known.isdisjoint(_keys(each)) for each in (path, *unfinished(path))):
-            raise NrcorrectError(f"{path}: is an input; choose another output")
+            raise NrcorrectError(f"{path}: is an input; {way_out}")
 
 
 def _keys(path: Path) -> list[object]:

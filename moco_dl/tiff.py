@@ -1,7 +1,6 @@
 """TIFF movies: plain, BigTIFF, ImageJ, OME, compressed, one page or one series a frame."""
 
 import logging
-import math
 import re
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +14,7 @@ from moco_dl.errors import NrcorrectError
 from moco_dl.movie import check_movie, closed_on_error
 from moco_dl.pixelsize import pixel_size
 from moco_dl.scanimage import axes_of
+from moco_dl.series import frames_of, largest, left_out, says_where
 from moco_dl.turns import Turns, along_axes, in_turn
 
 DECODERS = 4  # threads that decode compressed frames
@@ -25,12 +25,14 @@ Frame = tuple[tifffile.TiffPageSeries, int]  # in which series, and its number i
 class TiffMovie:
     """A TIFF movie: the frames of all series that look like the one with most frames, or the first of such.
 
-    Of these, `turns` may choose one channel or plane of several. One `image` is a movie if that is said.
+    Of these, `turns` may choose one channel or plane of several. One `image` is a movie, and several of many
+    frames are one, `joined`, if that is said.
     """
 
     format, frames_apart = "tiff", True
+    dataset = None
 
-    def __init__(self, path: Path, turns: Turns, *, image: bool = False):
+    def __init__(self, path: Path, turns: Turns, *, image: bool = False, joined: bool = True):
         self.path = path
         with _damage_reported(path):
             # What it makes of ScanImage's files may lack the last frames, or have more than there are.
@@ -38,12 +40,14 @@ class TiffMovie:
         self._file.filehandle.set_lock(True)
         self._decoders = ThreadPoolExecutor(DECODERS)
         with closed_on_error(self._file):
-            self._inspect(turns, image)
+            self._inspect(turns, image, joined)
 
-    def _inspect(self, turns: Turns, image: bool) -> None:
+    def _inspect(self, turns: Turns, image: bool, joined: bool) -> None:
         with _damage_reported(self.path):
-            alike, others = _largest(self._file.series)
+            alike, others = largest(self._file.series)
         alike = self._one_image(alike)
+        if not joined:
+            self._refuse_several(alike)
         first = alike[0]
         self._refuse_other_images(first)
         self._frames = self._taken(self._chosen(alike, turns))
@@ -61,9 +65,22 @@ class TiffMovie:
         check_movie(str(self.path), self.shape, self.dtype)
         self._refuse_truncated(alike)
         self._refuse_other_types(others)
+        self.notes = left_out(others, alike)
+
+    def _refuse_several(self, alike: list[tifffile.TiffPageSeries]) -> None:
+        if (count := sum(frames_of(series) > 1 for series in alike)) > 1:
+            raise NrcorrectError(
+                f"{self.path}: holds {count} movies; wanted one: save each on its own, or add --join if"
+                " they are one recording"
+            )
 
     def _refuse_other_images(self, series: tifffile.TiffPageSeries) -> None:
         page = series.keyframe
+        if page.samplesperpixel == 2:
+            raise NrcorrectError(
+                f"{self.path}: holds grey images with transparency {series.axes} {series.shape}; wanted one"
+                " grey value a pixel: save it without alpha channel"
+            )
         if "S" in series.axes or page.samplesperpixel > 1 or page.photometric == tifffile.PHOTOMETRIC.RGB:
             raise NrcorrectError(
                 f"{self.path}: holds colour (RGB) images {series.axes} {series.shape}; wanted one grey value"
@@ -92,18 +109,18 @@ class TiffMovie:
         """Without those at the end that an OME recording in one file was to have, and never got."""
         named = set(FILE_NAME.findall(self._file.ome_metadata)) if self._file.is_ome else set()
         if len(named) <= 1:  # this file, which may have got another name since
-            while frames and _says_where(frames[-1][0]) and frames[-1][0].pages[frames[-1][1]] is None:
+            while frames and says_where(frames[-1][0]) and frames[-1][0].pages[frames[-1][1]] is None:
                 frames.pop()
         return frames
 
     def _one_image(self, alike: list[tifffile.TiffPageSeries]) -> list[tifffile.TiffPageSeries]:
         """Of several movies in an OME recording, such as of places, the one that is in this file."""
-        if not self._file.is_ome or all(_frames_of(series) == 1 for series in alike) or len(alike) == 1:
+        if not self._file.is_ome or all(frames_of(series) == 1 for series in alike) or len(alike) == 1:
             return alike
         here = [series for series in alike if self._holds(series.pages[0])]
         if len(here) != 1:
             raise NrcorrectError(
-                f"{self.path}: holds {len(here)} of {len(alike)} OME images of {_frames_of(alike[0])} frames;"
+                f"{self.path}: holds {len(here)} of {len(alike)} OME images of {frames_of(alike[0])} frames;"
                 " wanted one movie a file: save each on its own"
             )
         return here
@@ -113,12 +130,12 @@ class TiffMovie:
 
     def _start(self, series: tifffile.TiffPageSeries) -> int | None:
         """Where its frames begin, if they lie in this file, uncompressed and one after another."""
-        scattered = _says_where(series) and not all(self._holds(page) for page in series.pages)
+        scattered = says_where(series) and not all(self._holds(page) for page in series.pages)
         return None if scattered else series.dataoffset
 
     def _other_files(self) -> set[Path]:
         """Those of an OME recording in many files, which it says itself."""
-        pages = [series.pages[place] for series, place in self._frames if _says_where(series)]
+        pages = [series.pages[place] for series, place in self._frames if says_where(series)]
         lost = [number for number, page in enumerate(pages) if page is None]
         if lost:
             raise NrcorrectError(
@@ -131,7 +148,7 @@ class TiffMovie:
         """Those of a series, and their sizes, without height and width; and which of these frames it has."""
         if self._file.pages.first.is_scanimage:
             return axes_of(self._file.filehandle, len(series.pages), self._file.pages.first.description)
-        return series.axes[:-2], series.shape[:-2], range(_frames_of(series))
+        return series.axes[:-2], series.shape[:-2], range(frames_of(series))
 
     def _refuse_truncated(self, alike: list[tifffile.TiffPageSeries]) -> None:
         size = self.path.stat().st_size
@@ -196,28 +213,6 @@ def _open(file: tifffile.FileHandle) -> Iterator[None]:
         yield
     finally:
         file.close()
-
-
-def _largest(
-    series: Sequence[tifffile.TiffPageSeries],
-) -> tuple[list[tifffile.TiffPageSeries], list[tifffile.TiffPageSeries]]:
-    """Those that look alike and have most frames together, and the others; ValueError if there are none."""
-    if not series:
-        raise ValueError("it holds no image")
-    kinds: dict[tuple, list[tifffile.TiffPageSeries]] = {}
-    for one in series:
-        kinds.setdefault((one.axes[-2:], one.shape[-2:], one.dtype), []).append(one)
-    alike = max(kinds.values(), key=lambda kind: sum(_frames_of(one) for one in kind))
-    return alike, [one for kind in kinds.values() if kind is not alike for one in kind]
-
-
-def _says_where(series: tifffile.TiffPageSeries) -> bool:
-    """Whether it is said of each frame in which file it is, and where."""
-    return series.kind == "ome" or series.is_multifile
-
-
-def _frames_of(series: tifffile.TiffPageSeries) -> int:
-    return math.prod(series.shape[: max(series.axes.find("Y"), 0)])
 
 
 @contextmanager

@@ -53,6 +53,12 @@ def test_apply_repeats_correct_bit_for_bit(movie_file, tmp_path):
         assert digest(tmp_path / "again.tif") == digest(tmp_path / "movie_corrected.tif")
 
 
+def test_fields_in_the_place_of_the_movie(movie_file, tmp_path):
+    run("correct", movie_file, "--rigid-only")
+    told = run("apply", tmp_path / "movie_fields.h5", movie_file, code=1).stderr
+    assert told.endswith("fields.h5: is a field file; the movie comes first: nrcorrect apply MOVIE FIELDS\n")
+
+
 def test_hdf5_in_hdf5_out_and_conversion(tmp_path, known_movie):
     with h5py.File(tmp_path / "m.h5", "w") as file:
         file["raw/stack"] = known_movie[0][:6]
@@ -123,6 +129,11 @@ def test_no_input_is_overwritten(movie_file, tmp_path):
     [
         (["a.tif", "b.tif", "-o", "c.tif"], "-o names the output of one movie"),
         (["x/m.tif", "y/m.tif", "--outdir", "."], "output of both x/m.tif and y/m.tif"),
+        (["a.tif", "b.tif", "./a.tif"], "a.tif: is named twice; name it once"),
+        (["a.tif", "./a.tif", "--join"], "a.tif: is named twice; name it once"),
+        (["a.tif", "--outdir", ""], "--outdir': got no name; is a variable empty?"),
+        (["a.tif", "-o", "-"], "'-o' / '--output': got '-'; wanted a name: movies do not go through pipes"),
+        (["-"], "got '-'; wanted a name"),
         (["a.tif", "--outdir", "none"], "no such directory; make it first"),
         (["a.tif", "--dtype", "complex64"], "dtype: got 'complex64'; wanted one of"),
         (["a.tif", "--batch-size", "0"], "0 is not in the range"),
@@ -148,6 +159,34 @@ def test_unwritable_directory(movie_file, tmp_path, monkeypatch):
     monkeypatch.setattr("moco_dl.staging.os.access", lambda path, mode: mode != os.W_OK)
     result = run("correct", movie_file, code=1)
     assert "no permission to write in" in result.stderr
+
+
+def test_what_may_not_be_read_is_no_wrong_usage(movie_file, tmp_path, monkeypatch):
+    def opened(path, *arguments, **options):
+        if path.stem == "locked":
+            raise PermissionError(13, "Permission denied")
+        return usual(path, *arguments, **options)
+
+    locked = tmp_path / "locked.tif"
+    locked.write_bytes(movie_file.read_bytes())
+    usual = Path.open
+    monkeypatch.setattr(Path, "open", opened)
+    monkeypatch.setattr(os, "access", lambda path, mode: mode != os.R_OK)
+    (tmp_path / "out").mkdir()  # which may not be listed
+    result = run("correct", locked, movie_file, "--rigid-only", "--outdir", tmp_path / "out", code=1)
+    assert f"nrcorrect: {locked}: cannot read: Permission denied" in result.stderr
+    assert (tmp_path / "out" / "movie_corrected.tif").exists()
+    told = run("correct", movie_file, "--ref", locked, code=1).stderr
+    assert told == f"nrcorrect: {locked}: cannot read the image: Permission denied\n"
+
+
+def test_training_in_a_folder_that_may_not_be_entered(tmp_path, monkeypatch):
+    def there(path):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "exists", there)
+    told = run("train", tmp_path / "run", code=1).stderr
+    assert told == f"nrcorrect: {tmp_path / 'run'}: cannot write: Permission denied; choose another folder\n"
 
 
 def test_synth_and_train_end_to_end(tmp_path, monkeypatch):
@@ -210,6 +249,11 @@ def test_help_of_every_command(name):
     assert "Usage: " in run(name, "--help").output
 
 
+def test_help_tells_what_a_largest_shift_limits():
+    told = " ".join(run("correct", "--help").output.split())
+    assert "Largest whole-frame shift looked for; the steps that follow may add to it" in told
+
+
 def test_name_of_another_kind_of_file(tmp_path, movie_file, monkeypatch):
     monkeypatch.chdir(tmp_path)
     before = {path.name for path in tmp_path.iterdir()}
@@ -225,6 +269,19 @@ def test_name_without_an_ending_or_with_that_of_the_input(tmp_path, movie_file, 
     movie = movie_file.rename(tmp_path / "movie.raw")
     run("correct", movie, "-o", tmp_path / name, "--no-fields", "--no-csv", "--rigid-only")
     assert tifffile.imread(tmp_path / name).shape == tifffile.imread(movie).shape
+
+
+def test_names_with_numbers_after_a_dot(tmp_path, movie_file):
+    movies = [tmp_path / name for name in ("power_2.5mW", "power_2.7mW")]
+    for movie in movies:
+        movie.write_bytes(movie_file.read_bytes())
+    run("correct", *movies, "--rigid-only")
+    run("correct", movie_file, "-o", tmp_path / "w_2.5mW", "--no-csv", "--rigid-only")
+    run("synth", tmp_path / "s_2.5mW", "--movie", "--frames", 2, "--size", 32)
+    made = {path.name for path in tmp_path.iterdir()} - {"movie.tif", "power_2.5mW", "power_2.7mW"}
+    ends = ("corrected", "fields.h5", "motion.csv")
+    expected = {f"power_2.{digit}mW_{end}" for digit in (5, 7) for end in ends}
+    assert made == expected | {"w_2.5mW", "w_2.5mW_fields.h5", "s_2.5mW", "s_2.5mW_truth.h5"}
 
 
 def test_result_of_a_matlab_file_is_plain_hdf5(tmp_path, known_movie):

@@ -1,5 +1,7 @@
 """End to end on arrays, with the shipped weights."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from truth import INTERIOR, end_point_error
@@ -173,6 +175,16 @@ def test_masked_arrays_are_refused(known_movie):
         moco_dl.correct(masked)
     plain = np.ma.masked_less(known_movie[0], 0)  # hides nothing
     assert moco_dl.correct(plain, rigid_only=True).corrected.shape == plain.shape
+
+
+@pytest.mark.parametrize("kind", [str, Path])
+def test_names_are_no_arrays(known_movie, kind):
+    with pytest.raises(NrcorrectError, match=r"got a path, 'm\.tif'; read it first, e\.g\. tifffile\.imread"):
+        moco_dl.correct(kind("m.tif"))
+    with pytest.raises(NrcorrectError, match=r"reference: got 'day\.tif'; wanted an image .*: read it first"):
+        moco_dl.correct(known_movie[0], kind("day.tif"))
+    with pytest.raises(NrcorrectError, match=r"reference: got 'mean'; wanted an image .*: say ref='mean'"):
+        moco_dl.correct(known_movie[0], "mean")
 
 
 def test_what_cannot_be_applied(known_movie, result):

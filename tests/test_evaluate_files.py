@@ -114,6 +114,8 @@ def test_fields_that_were_found_are_no_truth(synthetic):
         (["raw.tif", "corrected.tif", "--json", "raw.tif"], 2, "is an input; choose another output"),
         (["raw.tif", "corrected.tif", "--json", "a", "--csv", "a"], 2, "two outputs have the same name"),
         (["raw.tif", "corrected.tif", "--png"], 2, "name the page with -o"),
+        (["raw.tif", "corrected.tif", "-o", "a.pdf"], 2, "a.pdf: ends in '.pdf'; wanted .html, .htm: the page"),
+        (["raw.tif", "corrected.tif", "-o", "a.png", "--png"], 2, "and --png adds its figure"),
         (["raw.tif", "corrected.tif", "--json", "none/a.json"], 1, "no directory none; make it first"),
         (["raw.tif", "corrected.tif", "-o", ".", "--png"], 1, ".: is a directory; name a file"),
         (["raw.tif", "black.tif"], 1, "no frame can be judged"),

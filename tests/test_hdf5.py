@@ -7,9 +7,11 @@ from contextlib import closing
 import h5py
 import numpy as np
 import pytest
+from commands import run
 from drawn_movies import DTYPES, check, frames
 
 from moco_dl.errors import NrcorrectError
+from moco_dl.fields import load_fields
 from moco_dl.movie import Part, open_movie
 
 
@@ -125,19 +127,49 @@ def test_compression_that_a_plugin_knows(compressed, monkeypatch):
     open_movie(compressed).close()
 
 
-def test_hdf5_dataset_by_name_then_by_size(tmp_path):
+def test_hdf5_dataset_by_length_then_by_name(tmp_path):
     path = tmp_path / "m.h5"
     with h5py.File(path, "w") as file:
         file["small"], file["group/large"] = frames(shape=(2, 20, 24)), frames()
         file["image"] = frames()[0]
+        file["masks"], file["traces"] = np.zeros((90, 20, 24), bool), frames(shape=(90, 4, 5))  # no movies
     assert shape_of(path) == (7, 20, 24)
     assert shape_of(path, "small") == (2, 20, 24)
     with h5py.File(path, "a") as file:
         file["data"] = frames(shape=(3, 20, 24))
-    assert shape_of(path) == (3, 20, 24)
-    with h5py.File(path, "a") as file:
-        file["mov"] = frames(shape=(4, 20, 24))
-    assert shape_of(path) == (4, 20, 24)
+    several = (
+        r"m\.h5: holds 3 datasets that may be the movie, data \(3, 20, 24\), .*; choose one with --dataset"
+    )
+    with pytest.raises(NrcorrectError, match=several):
+        open_movie(path)
+    for name in ("data", "mov"):
+        with h5py.File(path, "a") as file:
+            file.pop("data", None)
+            file["data"] = frames(shape=(8, 20, 24))
+            if name == "mov":
+                file["mov"] = frames(shape=(8, 20, 24))
+        with closing(open_movie(path)) as movie:
+            assert movie.dataset == name
+            assert movie.notes == (f"taken from dataset {name!r}, one of {3 if name == 'data' else 4}",)
+
+
+def test_hdf5_of_movies_alike(tmp_path):
+    with h5py.File(tmp_path / "m.h5", "w") as file:
+        file["red"], file["green"] = frames(), frames()
+    with pytest.raises(NrcorrectError, match=r"holds 2 datasets .*, green \(7, 20, 24\), red .*; choose one"):
+        open_movie(tmp_path / "m.h5")
+
+
+def test_which_dataset_was_taken_is_told(tmp_path, known_movie):
+    path = tmp_path / "m.h5"
+    with h5py.File(path, "w") as file:
+        file["raw"], file["other"] = known_movie[0][:9], known_movie[0][:4]
+    told = "taken from dataset 'raw', one of 2"
+    assert told in run("correct", path, "--rigid-only").stderr
+    assert load_fields(tmp_path / "m_fields.h5").metadata["input"]["dataset"] == "raw"
+    assert told in run("apply", path, tmp_path / "m_fields.h5", "-o", tmp_path / "again.h5").stderr
+    done = run("correct", path, "--rigid-only", "--dataset", "raw", "-o", tmp_path / "again.tif")
+    assert "taken from" not in done.stderr
 
 
 @pytest.mark.parametrize(("chunks", "apart"), [(None, True), ((1, 20, 24), True), ((4, 10, 24), False)])

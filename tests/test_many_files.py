@@ -5,6 +5,7 @@ import warnings
 import numpy as np
 import pytest
 import tifffile
+from commands import run
 
 from moco_dl.errors import NrcorrectError
 from moco_dl.movie import WHOLE, Part, open_movie
@@ -83,6 +84,22 @@ def test_files_that_are_known_already(tmp_path):
     with pytest.raises(NrcorrectError, match="holds the frames of the others, too; name this file only"):
         with open_recording(files, WHOLE):
             pass
+
+
+def test_each_file_of_a_recording_is_named(tmp_path):
+    """It is corrected once, in a later run, too."""
+    files = write(tmp_path, 4, channels=1)
+    first = files[0].with_name("t00_c0.ome_corrected.tif")
+    done = run("correct", *files, "--rigid-only")
+    told = [f"{path}: left out, as its frames are in a recording that was named before" for path in files[1:]]
+    assert done.stdout.startswith(f"{first}\t") and done.stdout.count("\n") == 1
+    assert "--join" not in done.stderr and all(line in done.stderr for line in told)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / first.name).touch()
+    done = run("correct", *files, "--rigid-only", "--outdir", tmp_path / "out", code=1)
+    assert "1 of 3 movies failed" in done.stderr and all(line in done.stderr for line in told)
+    done = run("correct", *files, "--rigid-only", "--skip-existing")
+    assert done.stdout == "" and all(line in done.stderr for line in told)
 
 
 def two_images(folder, second):

@@ -5,6 +5,7 @@ import h5py
 import numpy as np
 import pytest
 import tifffile
+from commands import run
 from drawn_movies import DTYPES, check, frames
 
 from moco_dl.errors import NrcorrectError
@@ -66,6 +67,33 @@ def test_a_thumbnail_is_not_the_movie(tmp_path):
     check(tmp_path / "m.tif", frames())
 
 
+def two_movies(path, *more):
+    with tifffile.TiffWriter(path) as file:
+        for movie in (frames(), frames()[::-1], *more):
+            file.write(movie, photometric="minisblack")
+
+
+def test_several_movies_in_a_file_are_one_if_that_is_said(tmp_path):
+    two_movies(tmp_path / "m.tif")
+    told = run("correct", tmp_path / "m.tif", "--rigid-only", code=1).stderr
+    assert "m.tif: holds 2 movies; wanted one: save each on its own, or add --join if they are" in told
+    run("correct", tmp_path / "m.tif", "--rigid-only", "--join")
+    assert tifffile.imread(tmp_path / "m_corrected.tif").shape == (14, 20, 24)
+    run("apply", tmp_path / "m.tif", tmp_path / "m_fields.h5", "-o", tmp_path / "again.tif")
+    run("evaluate", tmp_path / "m.tif", tmp_path / "m_corrected.tif")
+
+
+def test_images_of_other_sizes_are_told(tmp_path):
+    two_movies(tmp_path / "m.tif", frames(shape=(5, 16, 24)), frames(shape=(3, 30, 30)))
+    with closing(open_movie(tmp_path / "m.tif")) as movie:
+        assert movie.shape == (14, 20, 24) and movie.notes == ("8 images of other sizes were left out",)
+    assert movie.notes[0] in run("correct", tmp_path / "m.tif", "--rigid-only", "--join").stderr
+    tifffile.imwrite(tmp_path / "n.tif", frames(), photometric="minisblack")
+    tifffile.imwrite(tmp_path / "n.tif", frames()[0, :16], append=True)
+    with closing(open_movie(tmp_path / "n.tif")) as movie:
+        assert movie.shape == (7, 20, 24) and movie.notes == ()
+
+
 def test_no_frame_is_left_out_because_it_is_of_another_type(tmp_path):
     with tifffile.TiffWriter(tmp_path / "m.tif") as file:
         for frame in [*frames(), *frames("uint8")[:3]]:
@@ -123,6 +151,10 @@ BAD = {
     "pipe": (os.mkfifo, "is a pipe or device; wanted a file"),
     "empty": (lambda path: path.touch(), "file is empty; wanted a TIFF or HDF5"),
     "text": (lambda path: path.write_text("frame,dy,dx\n" * 9), "neither TIFF nor HDF5; convert"),
+    "grey and alpha": (
+        lambda path: write_tiff(path, frames(shape=(7, 20, 24, 2)), extrasamples=["unassalpha"]),
+        r"holds grey images with transparency .* \(7, 20, 24, 2\); .* save it without alpha channel",
+    ),
     "no page": (lambda path: path.write_bytes(b"II*" + bytes(5)), "it holds no image"),
     "truncated plain": (truncated_plain, "truncated.* copy it again"),
     "truncated single page": (truncated_single_page, "truncated .* copy it again"),
@@ -154,6 +186,22 @@ def test_bad_input_is_named_with_a_way_out(tmp_path, kind):
         with closing(open_movie(path)) as movie:
             movie.read(range(movie.shape[0]))
     assert str(path) in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "way_out"),
+    [
+        ("m.npy", "numpy.load"),
+        ("data.bin", "numpy.memmap"),
+        ("m.AVI", "in Fiji"),
+        ("m.mat", "-v7.3"),
+        ("m.xyz", "convert the movie to one of them"),
+    ],
+)
+def test_how_to_convert_is_told(tmp_path, name, way_out):
+    (tmp_path / name).write_bytes(b"something else")
+    with pytest.raises(NrcorrectError, match=f"{name}: neither TIFF nor HDF5; .*{way_out}"):
+        open_movie(tmp_path / name)
 
 
 def test_wrong_key_lists_what_there_is(tmp_path):

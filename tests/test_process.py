@@ -71,6 +71,25 @@ def test_streams_that_are_closed(closed):
     assert subprocess.run(["sh", "-c", f'"$@" {closed}', "sh", *command("--version")]).returncode == 0
 
 
+@pytest.mark.parametrize("stream", ["2>&-", "2>/dev/full"])
+def test_work_goes_on_if_messages_cannot_be_printed(tmp_path, movie_file, stream):
+    if "full" in stream and not Path("/dev/full").exists():
+        pytest.skip("needs a device that is full")
+
+    def status(*arguments):
+        return subprocess.run(["sh", "-c", f'"$@" {stream}', "sh", *command(*arguments)]).returncode
+
+    movies = [movie_file.with_name(name) for name in ("none.tif", "movie.tif", "other.tif")]
+    movies[2].write_bytes(movie_file.read_bytes())
+    assert status("correct", *movies, "--rigid-only") == 1
+    corrected = [path.with_name(f"{path.stem}_corrected.tif") for path in movies[1:]]
+    assert all(path.exists() for path in corrected)
+    page = tmp_path / "page.html"
+    assert status("evaluate", movie_file, corrected[0], "-o", page) == 0 and page.exists()
+    assert status("synth", tmp_path / "s.tif", "--movie", "--frames", 3, "--size", 32) == 0
+    assert status("train", tmp_path / "run", "--steps", 1, "--batch", 1, "--workers", 0) == 0
+
+
 @pytest.mark.parametrize("error", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory")])
 def test_too_little_memory_is_told(movie_file, monkeypatch, error):
     def correct(*arguments, **options):

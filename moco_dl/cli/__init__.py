@@ -12,6 +12,7 @@ import click
 
 from moco_dl import __version__
 from moco_dl.cli.apply import apply
+from moco_dl.cli.common import tell
 from moco_dl.cli.correct import correct
 from moco_dl.cli.evaluate import evaluate
 from moco_dl.cli.learn import synth, train
@@ -91,7 +92,7 @@ def process() -> None:
         pass  # whoever reads has left
     except OSError as error:  # what was to be printed has no room
         status = 1
-        click.echo(f"nrcorrect: {error}", err=True)
+        tell(f"nrcorrect: {error}")
     with suppress(OSError, AttributeError):
         sys.stderr.flush()
     os._exit(status)

@@ -1,11 +1,12 @@
 """`nrcorrect apply`."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import click
 
 from moco_dl.cli.common import PATH, imports, overwrite, quiet, reported, which_movie
-from moco_dl.cli.jobs import outdir, output, planned, run_all
+from moco_dl.cli.jobs import outdir, output, planned, run_all, skip_existing
 
 
 @click.command()
@@ -16,6 +17,7 @@ from moco_dl.cli.jobs import outdir, output, planned, run_all
 @which_movie
 @click.option("--interpolation", type=click.Choice(["bilinear", "bicubic"]), help="[as the fields were made]")
 @click.option("--dtype", help="Pixel type of the result [as the fields were made, or that of the input].")
+@skip_existing
 @overwrite
 @quiet
 def apply(
@@ -40,4 +42,8 @@ def apply(
     jobs = planned(movies, out, outdir, options, kinds=(), join=True)
     with reported(usage=True):
         refuse_inputs((path for job in jobs for path in job.outputs), [fields])
-    run_all(jobs, lambda job, progress: apply_file(job, fields, progress, **options) or "fields applied", quiet)
+
+    def run(job: "Job", progress: Callable[[int, int], None]) -> str:  # noqa: F821 (imported lazily)
+        return "; ".join(["fields applied", *apply_file(job, fields, progress, **options)])
+
+    run_all(jobs, run, quiet)

@@ -8,7 +8,7 @@ import re
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from moco_dl.movie import Part
     from moco_dl.turns import Turn
 
-PATH = click.Path(path_type=Path)
 
 # Numbers are those of glibc's malloc.h.
 MALLOC = {
@@ -29,6 +28,23 @@ MALLOC = {
     -1: 64 * 2**20,  # free bytes that are kept
 }
 TIDIED = 2.0  # s, after which free memory between used blocks is given back
+
+
+class FileName(click.Path):
+    """A name; what is behind it is looked at later, so that what cannot be read fails by itself."""
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path, readable=False)
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        if value == "":
+            self.fail("got no name; is a variable empty?", param, ctx)
+        if value == "-":
+            self.fail("got '-'; wanted a name: movies do not go through pipes", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+PATH = FileName()
 
 
 class Finite(click.FloatRange):
@@ -69,7 +85,9 @@ def which_movie(command: Callable) -> Callable:
             " file does not say so.",
         ),
         click.option(
-            "--dataset", metavar="KEY", help="Dataset of an HDF5 movie [mov, data, or the largest 3-D one]."
+            "--dataset",
+            metavar="KEY",
+            help="Dataset of an HDF5 movie [the 3-D one of most frames; of as many, mov, then data].",
         ),
     ):
         command = option(command)
@@ -138,12 +156,19 @@ def imports() -> Iterator[None]:
         gc.enable()
 
 
+def tell(message: str) -> None:
+    """A line on stderr; if it is closed or full, work goes on without."""
+    with suppress(OSError):
+        click.echo(message, err=True)
+
+
 @contextmanager
 def bar(name: str, quiet: bool, unit: str = "frame") -> Iterator[Callable[[int, int], None]]:
     """A progress function `(just done, in all)`, drawn on stderr when that is a terminal."""
     from tqdm import tqdm
 
-    with tqdm(desc=name, unit=unit, disable=True if quiet else None, leave=False) as drawn:
+    hidden = True if quiet or sys.stderr is None else None  # None: unless it is a terminal
+    with tqdm(desc=name, unit=unit, disable=hidden, leave=False) as drawn:
 
         def progress(done: int, total: int) -> None:
             drawn.total = total
@@ -172,5 +197,5 @@ def reported(*, usage: bool = False) -> Iterator[None]:
     except NrcorrectError as error:
         if usage:
             raise click.UsageError(str(error)) from error
-        click.echo(f"nrcorrect: {error}", err=True)
+        tell(f"nrcorrect: {error}")
         sys.exit(1)

@@ -16,9 +16,10 @@ from moco_dl.cli.common import (
     overwrite,
     quiet,
     reported,
+    tell,
     which_movie,
 )
-from moco_dl.cli.jobs import outdir, output, planned, run_all
+from moco_dl.cli.jobs import outdir, output, planned, run_all, skip_existing
 
 
 class AutoOr(click.ParamType):
@@ -88,7 +89,7 @@ class AutoOr(click.ParamType):
     "--max-shift",
     type=Finite(0),
     metavar="PX",
-    help="Largest whole-frame shift looked for [15% of the shorter side].",
+    help="Largest whole-frame shift looked for; the steps that follow may add to it [15% of the shorter side].",
 )
 @click.option(
     "--row-offset",
@@ -102,6 +103,7 @@ class AutoOr(click.ParamType):
 @click.option("--no-csv", is_flag=True, help="Do not write the table of frames.")
 @click.option("--report", is_flag=True, help="Also write NAME_report.html: how good is it?")
 @click.option("--png", is_flag=True, help="Also NAME_report.png, the page's main figure; needs matplotlib.")
+@skip_existing
 @overwrite
 @quiet
 def correct(
@@ -119,12 +121,15 @@ def correct(
         from moco_dl.correction import Corrector
         from moco_dl.image import load_image
         from moco_dl.job import correct_file
+        from moco_dl.jobs import recorded
         from moco_dl.options import CorrectOptions
         from moco_dl.recording import numbered
         from moco_dl.staging import refuse_inputs
 
     kinds, join = _kinds(options), options.pop("join")
     jobs = planned(movies, out, outdir, options, kinds=kinds, join=join)
+    if not jobs:
+        return
     shared = None if ref in ("median", "mean") else Path(ref)
     with reported(usage=True):
         refuse_inputs((path for job in jobs for path in job.outputs), [shared] if shared else [])
@@ -136,8 +141,9 @@ def correct(
     def run(job: "Job", progress: Callable[[int, int], None]) -> str:  # noqa: F821 (imported lazily)
         return summary(correct_file(job, corrector, reference, progress, command=shlex.join(sys.argv)))
 
-    if shared is None and len(jobs) > 1 and numbered(movies) and not quiet:
-        click.echo("each movie gets its own reference; if they are files of one recording: --join", err=True)
+    alone = not quiet and shared is None and len(jobs) > 1 and numbered(movies)
+    if alone and jobs[1].movie.resolve() not in recorded(jobs[0]):
+        tell("each movie gets its own reference; if they are files of one recording: --join")
     run_all(jobs, run, quiet)
 
 

@@ -16,6 +16,7 @@ from moco_dl.cli.common import (
     part,
     quiet,
     reported,
+    tell,
     which_movie,
 )
 
@@ -65,11 +66,12 @@ def evaluate(
         from moco_dl import figures
         from moco_dl.comparison import Comparison, compare_files
         from moco_dl.movie import Part
+        from moco_dl.output import without_ending
 
     if png and page is None:
         raise click.UsageError("--png puts the figure beside the page; name the page with -o REPORT.html")
     threads, parts = options.pop("threads"), (part(options), Part(options.pop("corrected_dataset")))
-    picture = page.parent / f"{page.stem}.png" if png else None
+    picture = page.parent / f"{without_ending(page)}.png" if png else None
     with reported(usage=True):
         wanted = Comparison(raw[0], corrected, more=raw[1:], page=page, picture=picture, parts=parts, **options)
     with reported(), bar(corrected.name, quiet) as progress:
@@ -79,7 +81,7 @@ def evaluate(
     click.echo("\n".join(lines(found)))
     if not quiet:
         for path in wanted.outputs:
-            click.echo(f"wrote {path}", err=True)
+            tell(f"wrote {path}")
 
 
 def lines(evaluation: "Evaluation") -> list[str]:

@@ -2,13 +2,19 @@
 
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import click
 
-from moco_dl.cli.common import PATH, bar, in_memory, part, reported, tidying
+from moco_dl.cli.common import PATH, bar, in_memory, part, reported, tell, tidying
 from moco_dl.errors import NrcorrectError
 
+skip_existing = click.option(
+    "--skip-existing",
+    is_flag=True,
+    help="Leave out movies whose outputs are all there, and outputs among MOVIES.",
+)
 output = click.option("-o", "--output", "out", type=PATH, help="Name of the corrected movie (one movie only).")
 outdir = click.option("--outdir", type=PATH, help="Directory for the outputs [beside each movie].")
 
@@ -23,7 +29,13 @@ def planned(
     join: bool,
 ) -> list:
     """Jobs of a command; takes the options that concern files out of `options`."""
-    from moco_dl.job import plan_jobs
+    from moco_dl.jobs import plan_jobs
+
+    skip = options.pop("skip_existing")
+    if skip and options["overwrite"]:
+        raise click.UsageError(
+            "--skip-existing keeps outputs that exist, --overwrite replaces them; choose one"
+        )
 
     if out is not None and ((len(movies) > 1 and not join) or outdir is not None):
         raise click.UsageError(
@@ -32,8 +44,15 @@ def planned(
     if outdir is not None and not _is_folder(outdir):
         raise click.UsageError(f"--outdir {outdir}: no such directory; make it first")
     with reported(usage=True):
-        more = {"part": part(options), "overwrite": options.pop("overwrite")}
-        return plan_jobs(movies, out, outdir, kinds=kinds, join=join, **more)
+        more = {
+            "part": replace(part(options), joined=join),
+            "overwrite": options.pop("overwrite"),
+            "skip_existing": skip,
+        }
+        jobs, left_out = plan_jobs(movies, out, outdir, kinds=kinds, join=join, **more)
+    for line in left_out:
+        tell(line)
+    return jobs
 
 
 def _is_folder(path: Path) -> bool:
@@ -45,22 +64,27 @@ def _is_folder(path: Path) -> bool:
 
 def run_all(jobs: list, run: Callable, quiet: bool) -> None:
     """Run each job, print its outputs, go on after failures, and exit with 1 if there were any."""
+    from moco_dl.jobs import recorded, told_before
     from moco_dl.parallel import workers_first
 
-    failed = []
+    failed, known = [], set()
     for job in jobs:
+        if job.movie.resolve() in known:
+            tell(told_before(job))
+            continue
+        known |= recorded(job) if len(jobs) > 1 else set()
         try:
             with bar(job.movie.name, quiet) as progress, workers_first(), in_memory("try --threads 1"):
                 summary = run(job, tidying(progress))
         except NrcorrectError as error:
             failed.append(job.name)
             named = any(str(path) in str(error) for path in (job.movie, *job.more, *job.outputs))
-            click.echo(f"nrcorrect: {error}" if named else f"nrcorrect: {job.movie}: {error}", err=True)
+            tell(f"nrcorrect: {error}" if named else f"nrcorrect: {job.movie}: {error}")
             continue
         click.echo("\t".join(str(path) for path in job.outputs))
         if not quiet:
-            click.echo(f"{job.name}: {summary}", err=True)
+            tell(f"{job.name}: {summary}")
     if failed and len(jobs) > 1:
-        click.echo(f"nrcorrect: {len(failed)} of {len(jobs)} movies failed: {', '.join(failed)}", err=True)
+        tell(f"nrcorrect: {len(failed)} of {len(jobs)} movies failed: {', '.join(failed)}")
     if failed:
         sys.exit(1)

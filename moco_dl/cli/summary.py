@@ -14,6 +14,10 @@ def summary(done: Done) -> str:
     if done.left_out:
         why = "it stays in place: a mask, what is dark around the view, specks"
         parts[0] += f", {done.left_out:.0%} of the frame left out ({why})"
+    parts += done.notes
+    if done.flagged:
+        where = "could not be judged" if done.listed is None else f"flagged: see {done.listed.name}"
+        parts.append(f"{done.flagged} frame{'s' * (done.flagged > 1)} {where}")
     if done.verdict is not None:
         parts.append(f"{done.verdict.kind}: {done.verdict.sentence}")
     if done.likeness is not None and done.likeness < UNLIKE:

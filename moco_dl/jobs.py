@@ -1,0 +1,145 @@
+"""What a command is to do: movies, where their results go, and which of them are still to be done."""
+
+import os
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from moco_dl.errors import NrcorrectError
+from moco_dl.movie import WHOLE, Part
+from moco_dl.output import SUFFIXES, ending, refuse_ending, without_ending
+from moco_dl.recording import open_recording
+from moco_dl.staging import refuse_inputs
+
+
+@dataclass(frozen=True)
+class Job:
+    """A movie and where its results go; None: not wanted."""
+
+    movie: Path
+    corrected: Path
+    fields: Path | None = None
+    table: Path | None = None  # what happened to each frame, see `motion_table.py`
+    page: Path | None = None  # the evaluation, to look at
+    picture: Path | None = None  # the page's main figure
+    more: tuple[Path, ...] = ()  # files in which it goes on
+    part: Part = WHOLE  # of each file that is the movie
+    overwrite: bool = False
+
+    @property
+    def name(self) -> str:
+        return f"{self.movie} and {len(self.more)} more" if self.more else str(self.movie)
+
+    @property
+    def outputs(self) -> list[Path]:
+        paths = (self.corrected, self.fields, self.table, self.page, self.picture)
+        return [path for path in paths if path is not None]
+
+
+PLAIN = {".mat": ".h5", ".nwb": ".h5"}  # what is more than HDF5, and what is written instead
+NAMES = {"fields": "fields.h5", "table": "motion.csv", "page": "report.html", "picture": "report.png"}
+
+
+def plan_jobs(
+    movies: Sequence[Path],
+    out: Path | None,
+    outdir: Path | None,
+    *,
+    kinds: Sequence[str],
+    join: bool = False,
+    skip_existing: bool = False,
+    **options: object,
+) -> tuple[list[Job], list[str]]:
+    """Jobs for `movies`: NAME_corrected.EXT and `kinds` beside each, in `outdir`, or named after `out`.
+
+    EXT is that of the movie, see PLAIN.
+
+    `kinds` are keys of NAMES. With `join`, the movies are files of one recording, and there is one job, named
+    after the first of them. With `skip_existing`, only what is `unfinished` is to be done; what is left out is
+    told in the second result, a line each.
+
+    Raises NrcorrectError if two movies would have the same output, an output is one of the movies, or `out`
+    ends like a file of another kind.
+    """
+    if out is not None:
+        refuse_ending(out, dict.fromkeys([*SUFFIXES, *(_ending(movie).lower() for movie in movies)]))
+    jobs, more = [], tuple(movies[1:]) if join else ()
+    for movie in movies[:1] if join else movies:
+        folder = outdir or movie.parent
+        corrected = out or folder / f"{without_ending(movie)}_corrected{_ending(movie)}"
+        stem = without_ending(out or movie)
+        beside = {kind: corrected.parent / f"{stem}_{NAMES[kind]}" for kind in kinds}
+        jobs.append(Job(movie, corrected, **beside, more=more, **options))
+    _refuse_repeated(movies)
+    left_out = []
+    if skip_existing:
+        jobs, left_out = unfinished(jobs)
+    inputs = [path for job in jobs for path in (job.movie, *job.more)]
+    many = len(jobs) > 1 and not skip_existing
+    way_out = "choose another output, or leave out what is corrected: --skip-existing"
+    outputs = (path for job in jobs for path in job.outputs)
+    refuse_inputs(outputs, inputs, **{"way_out": way_out} if many else {})
+    _refuse_clashes(jobs)
+    return jobs, left_out
+
+
+def _ending(movie: Path) -> str:
+    """Of what is made of a movie."""
+    return PLAIN.get(movie.suffix.lower(), ending(movie))
+
+
+def unfinished(jobs: Sequence[Job]) -> tuple[list[Job], list[str]]:
+    """Those that are to be done, and why others are not.
+
+    Of these the results are there, or the movie is a result of another one, or has its frames in one that is
+    done.
+    """
+    results = {os.path.realpath(path): job.movie for job in jobs for path in job.outputs}
+    wanted, left_out, known = [], [], set()
+    for job in jobs:
+        source = results.get(os.path.realpath(job.movie), job.movie)
+        if source != job.movie:
+            left_out.append(f"{job.movie}: left out, as it is a result of {source}")
+        elif job.movie.resolve() in known:
+            left_out.append(told_before(job))
+        elif all(os.path.lexists(path) for path in job.outputs):
+            left_out.append(f"{job.name}: left out, as its results are there")
+            known |= recorded(job)
+        else:
+            wanted.append(job)
+    return wanted, left_out
+
+
+def recorded(job: Job) -> set[Path]:
+    """Files that a recording in several, named by one of them, has its frames in; of others, none."""
+    with suppress(NrcorrectError), open_recording((job.movie, *job.more), job.part) as (movie, _):
+        if movie.format == "tiff" and len(movie.files) > 1:
+            return movie.files
+    return set()
+
+
+def told_before(job: Job) -> str:
+    """Of a movie that is in a recording named before."""
+    return f"{job.movie}: left out, as its frames are in a recording that was named before"
+
+
+def _refuse_repeated(movies: Sequence[Path]) -> None:
+    seen = set()
+    for movie in movies:
+        if (place := os.path.abspath(movie)) in seen:  # noqa: PTH100 (resolve would follow links)
+            raise NrcorrectError(f"{movie}: is named twice; name it once")
+        seen.add(place)
+
+
+def _refuse_clashes(jobs: Sequence[Job]) -> None:
+    seen: dict[str, Path] = {}
+    for job in jobs:
+        for path in job.outputs:
+            place = os.path.realpath(path)
+            if place in seen:
+                raise NrcorrectError(
+                    f"{path}: output of both {seen[place]} and {job.movie}; correct them into"
+                    " different directories"
+                )
+            seen[place] = job.movie

@@ -1,0 +1,56 @@
+"""What a command is to do, and what is done already."""
+
+import pytest
+from commands import run
+
+
+@pytest.fixture
+def two(movie_file, tmp_path, monkeypatch):
+    (tmp_path / "other.tif").write_bytes(movie_file.read_bytes())
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def correct(*arguments, code=0):
+    return run("correct", *arguments, "--rigid-only", code=code)
+
+
+def test_a_second_run_does_what_is_left(two):
+    done = correct("movie.tif", "--skip-existing")
+    assert "left out" not in done.stderr
+    made = (two / "movie_corrected.tif").read_bytes()
+    done = correct("movie.tif", "movie_corrected.tif", "other.tif", "--skip-existing")
+    assert done.stdout == "other_corrected.tif\tother_fields.h5\tother_motion.csv\n"
+    assert "movie.tif: left out, as its results are there\n" in done.stderr
+    assert "movie_corrected.tif: left out, as it is a result of movie.tif\n" in done.stderr
+    everything = sorted(path.name for path in two.glob("*.tif"))
+    before = sorted(two.iterdir())
+    assert correct(*everything, "--skip-existing").stdout == "" and sorted(two.iterdir()) == before
+    assert (two / "movie_corrected.tif").read_bytes() == made
+
+
+def test_what_is_there_in_part_is_refused(two):
+    (two / "movie_corrected.tif").write_bytes((two / "movie.tif").read_bytes())
+    done = correct("movie.tif", "movie_corrected.tif", "other.tif", "--skip-existing", code=1)
+    assert "movie_corrected.tif: exists; choose another output" in done.stderr
+    assert (two / "other_corrected.tif").exists() and not (two / "movie_fields.h5").exists()
+
+
+def test_the_way_out_of_a_second_run_is_told(two):
+    correct("movie.tif")
+    told = correct("movie.tif", "movie_corrected.tif", code=2).stderr
+    assert "is an input; choose another output, or leave out what is corrected: --skip-existing" in told
+
+
+def test_results_are_kept_or_replaced(two):
+    for name in ("correct", "apply"):
+        told = run(name, "movie.tif", "other.tif", "--skip-existing", "--overwrite", code=2).stderr
+        assert "--skip-existing keeps outputs that exist, --overwrite replaces them; choose one" in told
+
+
+def test_what_was_applied_before_is_left_out(two):
+    correct("movie.tif")
+    for count in (1, 0):
+        done = run("apply", "other.tif", "movie_fields.h5", "--skip-existing")
+        assert done.stdout.count("\n") == count
+    assert "other.tif: left out, as its results are there" in done.stderr
