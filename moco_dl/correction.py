@@ -10,7 +10,7 @@ import torch
 
 from moco_dl import checkpoint
 from moco_dl.batch import Batch, Motion
-from moco_dl.device import LARGEST_BATCH, choose_device, own_stream, together
+from moco_dl.device import LARGEST_BATCH, choose_device, own_stream, threads_on, together
 from moco_dl.edges import blanked, filled_corners
 from moco_dl.errors import NrcorrectError
 from moco_dl.fields import FLOW_DTYPE, ROWS, Fields, checked_fields
@@ -51,7 +51,7 @@ class Corrector:
         options = options or CorrectOptions()
         self.options, self.device = options, choose_device(options.device)
         self.network, self.weights_sha256 = None, None
-        self.workers = Workers(options.threads, partial(own_stream, self.device))
+        self.workers = Workers(threads_on(self.device, options.threads), partial(own_stream, self.device))
         if not options.rigid_only:
             loaded = checkpoint.load(Path(options.weights or checkpoint.default_weights()))
             self.network = loaded.network.to(self.device, memory_format=torch.channels_last)
