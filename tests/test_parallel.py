@@ -16,9 +16,10 @@ def test_linear_algebra_starts_no_threads_beside_the_workers():
     def threads():
         return [library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"]
 
-    before = threads()
+    if not (before := threads()):
+        pytest.skip("a library of linear algebra that threadpoolctl does not know")
     with workers_first():
-        assert threads() and set(threads()) == {1}
+        assert set(threads()) == {1}
     assert threads() == before
 
 
