@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from moco_dl.errors import NrcorrectError
+from moco_dl.errors import NrcorrectError, gpu_is_full
 from moco_dl.parallel import MOST
 
 CPU = torch.device("cpu")
@@ -102,7 +102,9 @@ def halved(
     """`frames` (n,) and what `compute` makes of them; if memory runs out, of one half and then of the other."""
     try:
         found = compute(frames)
-    except torch.cuda.OutOfMemoryError as error:
+    except RuntimeError as error:
+        if not gpu_is_full(error):
+            raise
         if len(frames) == 1:
             raise no_memory(device) from error
     else:

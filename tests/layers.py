@@ -83,7 +83,7 @@ CORE = {
     },
     "equations": {"batch", "device", "infer", "misfit", "refine", "samples", "template", "warp"},
     "figures": {"errors"},
-    "infer": {"batch", "blocks", "device", "intensity", "network", "rigid", "warp"},
+    "infer": {"batch", "blocks", "device", "errors", "intensity", "network", "rigid", "warp"},
     "intensity": set(),
     "options": {"errors", "movie"},
     "pairs": {"motion", "scenes", "warp"},

@@ -58,6 +58,26 @@ def test_groups_are_halved_until_memory_suffices(estimator, known_movie, monkeyp
     assert given[10:] == [1, 1]  # it does not try again what failed
 
 
+@pytest.mark.parametrize(
+    "full", [torch.cuda.OutOfMemoryError("CUDA out of memory."), RuntimeError("MPS backend out of memory")]
+)
+def test_frames_are_sent_by_halves_until_memory_suffices(estimator, known_movie, monkeypatch, full):
+    frames, judged, given = known_movie[0][:6], np.arange(6) != 1, []
+    expected, correlations = estimator(frames, judged), estimator.correlations(frames)
+
+    def failing(some, *arguments):
+        given.append(len(some))
+        if len(some) > 2:
+            raise full
+        return sent_binned(some, *arguments)
+
+    monkeypatch.setattr("moco_dl.infer.sent_binned", failing)
+    found = estimator(frames, judged)
+    np.testing.assert_array_equal(found.total(), expected.total())
+    assert given == [5, 3, 2, 1, 2]
+    np.testing.assert_array_equal(estimator.correlations(frames), correlations)
+
+
 def test_too_little_memory_for_one_frame_is_told(estimator, known_movie, monkeypatch):
     out_of_memory_above(estimator, 0, monkeypatch)
     with pytest.raises(

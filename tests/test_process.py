@@ -8,6 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import torch
 from commands import command, run
 
 import moco_dl
@@ -79,6 +80,28 @@ def test_too_little_memory_is_told(movie_file, monkeypatch, error):
     monkeypatch.setattr("moco_dl.job.correct_file", correct)
     told = run("correct", movie_file, code=1).stderr
     assert told == f"nrcorrect: {movie_file}: not enough memory; close other programs, or try --threads 1\n"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.cuda.OutOfMemoryError("CUDA ran out"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+        RuntimeError("MPS backend out of memory (MPS allocated: 9.00 GB, max allowed: 9.07 GB)"),
+    ],
+)
+def test_a_gpu_that_is_full_is_told(movie_file, monkeypatch, error):
+    def correct(*arguments, **options):
+        raise error
+
+    monkeypatch.setattr("moco_dl.job.correct_file", correct)
+    told = "not enough memory on the GPU; end what else runs there, or choose --device cpu"
+    assert run("correct", movie_file, code=1).stderr == f"nrcorrect: {movie_file}: {told}\n"
+
+
+def test_other_errors_of_torch_are_no_lack_of_memory():
+    with pytest.raises(RuntimeError, match="a bug"), common.in_memory():
+        raise RuntimeError("a bug")
 
 
 @pytest.mark.parametrize(
