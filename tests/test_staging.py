@@ -138,3 +138,29 @@ def test_all_outputs_get_their_names_even_if_a_signal_comes_in_between(tmp_path,
     with pytest.raises(KeyboardInterrupt), staged(out):
         pass
     assert sorted(tmp_path.iterdir()) == out
+
+
+def test_what_cannot_be_replaced_leaves_the_result_beside_it(tmp_path, monkeypatch):
+    """As on Windows, while another program has it open; the other outputs get their names."""
+    out = [tmp_path / name for name in "abc"]
+    replace = type(out[0]).replace
+
+    def refused(self, target):
+        if target in out[1:]:
+            raise PermissionError(13, "The process cannot access the file")
+        replace(self, target)
+
+    monkeypatch.setattr(type(out[0]), "replace", refused)
+    told = (
+        r"b, .*c: cannot be replaced: The process cannot access the file; close what has it open, then rename"
+    )
+    with pytest.raises(NrcorrectError, match=told) as raised, staged(out) as parts:
+        for path, part in zip(out, parts, strict=True):
+            part.write_text(f"all of {path.name}")
+    assert sorted(tmp_path.iterdir()) == sorted([out[0], *parts[1:]])
+    assert [path.read_text(encoding="utf-8") for path in (out[0], *parts[1:])] == [
+        "all of a",
+        "all of b",
+        "all of c",
+    ]
+    assert all(str(part) in str(raised.value) for part in parts[1:]) and "\n" not in str(raised.value)
