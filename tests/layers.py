@@ -45,15 +45,16 @@ CORE = {
     "device": {"errors", "parallel"},
     "parallel": set(),
     "basis": {"device", "network"},
-    "difference": {"basis", "device", "misfit", "network", "template", "warp"},
+    "cached": set(),
+    "difference": {"basis", "cached", "device", "misfit", "network", "template", "warp"},
     "refine": {"basis", "device", "difference", "template"},
     "durations": set(),
     "prior": {"basis", "batch", "durations", "refine"},
     "vigour": {"basis"},
     "covariance": {"basis", "batch", "prior", "refine"},
     "risk": {"trajectory"},
-    "timefilter": {"batch", "prior", "risk", "vigour"},
-    "trajectory": {"batch"},
+    "timefilter": {"batch", "cached", "prior", "risk", "vigour"},
+    "trajectory": {"batch", "cached"},
     "track": {
         "basis",
         "batch",
@@ -169,7 +170,7 @@ ROOMS = {  # every module of a room stands here
         "pictures": {".raster", "blocks", "evaluation"},
         "field_views": {".arrows", ".raster", "evaluation"},
         "poster": {".chart", ".raster", ".timeline", "evaluation", "figures"},
-        "page": {".field_views", ".pictures", ".poster", ".raster", ".timeline", "evaluation"},
+        "page": {".field_views", ".pictures", ".poster", ".raster", ".timeline", "evaluation", "figures"},
     },
 }
 ENTER_ROOMS = {
