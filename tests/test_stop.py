@@ -4,6 +4,7 @@ import os
 import shutil
 import signal
 import subprocess
+import threading
 import time
 
 import numpy as np
@@ -134,6 +135,30 @@ def test_a_stop_while_an_object_is_taken_apart(movie_file, monkeypatch):
     monkeypatch.setattr("moco_dl.job.correct_file", correct)
     assert CliRunner().invoke(main, ["correct", str(movie_file)]).exit_code == 128 + signal.SIGTERM
     assert not went_on
+
+
+@pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="no thread can be chosen")
+def test_a_stop_that_is_tried_again_wakes_the_main_thread(movie_file, monkeypatch):
+    """Whatever it waits for: a signal that another thread gets would be heard once it is done."""
+    sent = []
+
+    class Thing:
+        def __del__(self):
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(5)
+
+    def correct(*arguments, **options):
+        Thing()
+        time.sleep(5)
+
+    def kill(thread, number, send=signal.pthread_kill):
+        sent.append((thread, number))
+        send(thread, number)
+
+    monkeypatch.setattr("moco_dl.job.correct_file", correct)
+    monkeypatch.setattr(signal, "pthread_kill", kill)
+    assert CliRunner().invoke(main, ["correct", str(movie_file)]).exit_code == 128 + signal.SIGTERM
+    assert sent == [(threading.main_thread().ident, signal.SIGTERM)]
 
 
 def test_what_is_to_be_ignored_does_not_stop_a_run(movie_file, monkeypatch):
