@@ -1,6 +1,6 @@
 """The main job: reference, estimator, and the stream of corrected chunks."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -149,16 +149,32 @@ def correct(frames: np.ndarray, reference: np.ndarray | None = None, **options: 
     corrector = Corrector(CorrectOptions(**options))
     with workers_first():
         plan = corrector.prepare(movie, None if reference is None else np.asarray(reference))
-        batches = list(corrector.batches(movie, plan))
-    parts = [batch.motion.stored() for batch in batches]
+        batches = corrector.batches(movie, plan)
+        parts = ((batch.start, {"frames": batch.frames} | batch.motion.stored()) for batch in batches)
+        whole = gathered(parts, movie.shape[0])
+    corrected = whole.pop("frames")
     fields = Fields(
-        **{name: np.concatenate([part[name] for part in parts]) for name in parts[0]},
+        **whole,
         expected_error=plan.expected_error,
         stride=STRIDE,
         reference=plan.reference,
         metadata=metadata(corrector, plan),
     )
-    return Correction(np.concatenate([b.frames for b in batches]), fields, plan.reference)
+    return Correction(corrected, fields, plan.reference)
+
+
+def gathered(parts: Iterable[tuple[int, dict[str, np.ndarray]]], count: int) -> dict[str, np.ndarray]:
+    """Arrays (count, ...) of parts: number of the first frame, and arrays (n, ...) by name.
+
+    Parts are not kept, so that memory holds but the whole.
+    """
+    whole: dict[str, np.ndarray] = {}
+    for start, part in parts:
+        for name, values in part.items():
+            if name not in whole:
+                whole[name] = np.empty((count, *values.shape[1:]), values.dtype.newbyteorder("="))
+            whole[name][start : start + len(values)] = values
+    return whole
 
 
 def metadata(corrector: Corrector, plan: Plan, **more: object) -> dict:
@@ -180,8 +196,9 @@ def apply(frames: np.ndarray, fields: Fields, *, interpolation: str | None = Non
     `interpolation` defaults to what the fields were made with. Raises NrcorrectError if the shapes differ, or
     if there is no such interpolation.
     """
-    batches = apply_batches(ArrayMovie(frames), checked_fields(fields), interpolation=interpolation)
-    return np.concatenate([part for _, part in batches])
+    movie = ArrayMovie(frames)
+    batches = apply_batches(movie, checked_fields(fields), interpolation=interpolation)
+    return gathered(((start, {"frames": part}) for start, part in batches), movie.shape[0])["frames"]
 
 
 def apply_batches(
