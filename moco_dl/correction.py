@@ -1,6 +1,6 @@
 """The main job: reference, estimator, and the stream of corrected chunks."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -10,7 +10,7 @@ import torch
 
 from moco_dl import checkpoint
 from moco_dl.batch import Batch, Motion
-from moco_dl.device import LARGEST_BATCH, choose_device, own_stream, together
+from moco_dl.device import LARGEST_BATCH, choose_device, own_stream, threads_on, together
 from moco_dl.edges import blanked, filled_corners
 from moco_dl.errors import NrcorrectError
 from moco_dl.fields import FLOW_DTYPE, ROWS, Fields, checked_fields
@@ -52,7 +52,7 @@ class Corrector:
         options = options or CorrectOptions()
         self.options, self.device = options, choose_device(options.device)
         self.network, self.weights_sha256 = None, None
-        self.workers = Workers(options.threads, partial(own_stream, self.device))
+        self.workers = Workers(threads_on(self.device, options.threads), partial(own_stream, self.device))
         if not options.rigid_only:
             loaded = checkpoint.load(Path(options.weights or checkpoint.default_weights()))
             self.network = loaded.network.to(self.device, memory_format=torch.channels_last)
@@ -159,16 +159,32 @@ def correct(frames: np.ndarray, reference: np.ndarray | None = None, **options: 
     corrector = Corrector(CorrectOptions(**options))
     with workers_first():
         plan = corrector.prepare(movie, None if reference is None else np.asarray(reference))
-        batches = list(corrector.batches(movie, plan))
-    parts = [batch.motion.stored() for batch in batches]
+        batches = corrector.batches(movie, plan)
+        parts = ((batch.start, {"frames": batch.frames} | batch.motion.stored()) for batch in batches)
+        whole = gathered(parts, movie.shape[0])
+    corrected = whole.pop("frames")
     fields = Fields(
-        **{name: np.concatenate([part[name] for part in parts]) for name in parts[0]},
+        **whole,
         expected_error=plan.expected_error,
         stride=STRIDE,
         reference=plan.reference,
         metadata=metadata(corrector, plan),
     )
-    return Correction(np.concatenate([b.frames for b in batches]), fields, plan.reference)
+    return Correction(corrected, fields, plan.reference)
+
+
+def gathered(parts: Iterable[tuple[int, dict[str, np.ndarray]]], count: int) -> dict[str, np.ndarray]:
+    """Arrays (count, ...) of parts: number of the first frame, and arrays (n, ...) by name.
+
+    Parts are not kept, so that memory holds but the whole.
+    """
+    whole: dict[str, np.ndarray] = {}
+    for start, part in parts:
+        for name, values in part.items():
+            if name not in whole:
+                whole[name] = np.empty((count, *values.shape[1:]), values.dtype.newbyteorder("="))
+            whole[name][start : start + len(values)] = values
+    return whole
 
 
 def metadata(corrector: Corrector, plan: Plan, **more: object) -> dict:
@@ -190,8 +206,9 @@ def apply(frames: np.ndarray, fields: Fields, *, interpolation: str | None = Non
     `interpolation` defaults to what the fields were made with. Raises NrcorrectError if the shapes differ, or
     if there is no such interpolation.
     """
-    batches = apply_batches(ArrayMovie(frames), checked_fields(fields), interpolation=interpolation)
-    return np.concatenate([batch.frames for batch in batches])
+    movie = ArrayMovie(frames)
+    batches = apply_batches(movie, checked_fields(fields), interpolation=interpolation)
+    return gathered(((batch.start, {"frames": batch.frames}) for batch in batches), movie.shape[0])["frames"]
 
 
 def apply_batches(

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from contextlib import ExitStack, closing
 from dataclasses import asdict
@@ -33,6 +34,7 @@ FORMAT = "nrcorrect-pairs-1"
 BATCH = 16
 PREVIEWED = 6  # pairs
 HDF5 = [".h5", ".hdf5"]
+UNREADABLE = (OSError, KeyError, ValueError)  # what h5py raises for files that are gone or damaged
 SAMPLED = 200  # frames of a movie whose mean is made a scene
 
 
@@ -159,17 +161,24 @@ class PairFile:
                 self._count = len(file["flow"])
                 told = {name: json.loads(file.attrs[name]) for name in ("options", "images")}
                 self.about = {"pairs": self._count, "seed": int(file.attrs["seed"]), **told}
-        except (OSError, KeyError, ValueError) as error:
-            reason = getattr(error, "strerror", None) or "not a whole dataset of pairs"
-            raise NrcorrectError(f"{path}: cannot read: {reason}; make one with nrcorrect synth") from error
+        except UNREADABLE as error:
+            raise self._unreadable(error) from error
+
+    def _unreadable(self, error: Exception) -> NrcorrectError:
+        number = getattr(error, "errno", None)  # h5py's words would be many
+        reason = os.strerror(number) if number else "not a whole dataset of pairs"
+        return NrcorrectError(f"{self.path}: cannot read: {reason}; make one with nrcorrect synth")
 
     def __len__(self) -> int:
         return self._count
 
     def take(self, numbers: np.ndarray) -> Pairs:
-        """The pairs with these numbers, as one batch."""
-        with h5py.File(self.path, "r", locking="best-effort") as file:
-            parts = [np.stack([file[name][i] for i in numbers]) for name in ("reference", "frame", "flow")]
+        """The pairs with these numbers, as one batch. Raises NrcorrectError if they cannot be read."""
+        try:
+            with h5py.File(self.path, "r", locking="best-effort") as file:
+                parts = [np.stack([file[name][i] for i in numbers]) for name in ("reference", "frame", "flow")]
+        except UNREADABLE as error:
+            raise self._unreadable(error) from error
         return Pairs(*(torch.from_numpy(part) for part in parts))
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from moco_dl.errors import NrcorrectError
+from moco_dl.errors import NrcorrectError, gpu_is_full
 from moco_dl.parallel import MOST
 
 CPU = torch.device("cpu")
@@ -22,10 +22,10 @@ Result = TypeVar("Result")
 
 
 def choose_device(name: str) -> torch.device:
-    """`auto` takes a GPU if torch sees one. Raises NrcorrectError for a device that is not there."""
+    """`auto` takes a CUDA GPU if torch sees one. Raises NrcorrectError for a device that is not there."""
     there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if name == "auto":
-        name = next(device for device in ("cuda", "mps", "cpu") if there[device])
+        name = "cuda" if there["cuda"] else "cpu"
     if not there.get(name, False):
         found = ", ".join(device for device, has in there.items() if has)
         raise NrcorrectError(f"device {name!r} is not available; found {found}; leave out --device to choose")
@@ -78,6 +78,7 @@ def settle(device: torch.device) -> None:
 def frames_that_fit(device: torch.device, pixels: int) -> int:
     """Frames of so many pixels that the network takes at a time in each of MOST threads, on a CUDA device."""
     free, _ = torch.cuda.mem_get_info(device)
+    free += torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)  # kept by torch for more
     return int(np.clip(free // (MOST * NEEDED * pixels), 1, LARGEST_GROUP))
 
 
@@ -101,7 +102,9 @@ def halved(
     """`frames` (n,) and what `compute` makes of them; if memory runs out, of one half and then of the other."""
     try:
         found = compute(frames)
-    except torch.cuda.OutOfMemoryError as error:
+    except RuntimeError as error:
+        if not gpu_is_full(error):
+            raise
         if len(frames) == 1:
             raise no_memory(device) from error
     else:
@@ -117,6 +120,11 @@ def no_memory(device: torch.device) -> NrcorrectError:
     return NrcorrectError(
         f"no memory left on {device}, not even for one frame; end what else runs there, or choose --device cpu"
     )
+
+
+def threads_on(device: torch.device, threads: int | None) -> int | None:
+    """Of the `threads` that are wanted, how many may compute there: on MPS, torch aborts if two do."""
+    return 1 if device.type == "mps" else threads
 
 
 def release(device: torch.device) -> None:

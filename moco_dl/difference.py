@@ -5,7 +5,6 @@ off the pixels, the others off sums over cells of the coarse grid, so that few o
 """
 
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 import torch
@@ -13,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from moco_dl.basis import applied, gaussian_window
+from moco_dl.cached import cached
 from moco_dl.device import CPU, settle
 from moco_dl.misfit import DARK
 from moco_dl.network import STRIDE
@@ -69,7 +69,7 @@ class Difference:
         variance = _blurred(self.weight.sum((0, 1)), (rows.square(), columns.square()))
         self.allowed = limit * variance.clamp_min(1e-30).sqrt()
         self.view = self._view(torch.from_numpy(template.image))
-        self._views = lru_cache(maxsize=READY)(self._against)
+        self._views = cached(self._against, READY)
         self.device = CPU
 
     def to(self, device: torch.device) -> None:

@@ -1,5 +1,13 @@
-"""The one exception a user's input can cause."""
+"""The one exception a user's input can cause; and how memory that runs out is known."""
+
+GPU_IS_FULL = ("out of memory", "_STATUS_ALLOC_FAILED")  # what CUDA, its libraries, and MPS say
 
 
 class NrcorrectError(Exception):
     """Bad input or a failed write; the message says what was got, what was wanted and the way out."""
+
+
+def gpu_is_full(error: BaseException) -> bool:
+    """Whether an error of torch's tells that a GPU's memory has run out."""
+    full = type(error).__name__ == "OutOfMemoryError"
+    return full or (isinstance(error, RuntimeError) and any(words in str(error) for words in GPU_IS_FULL))

@@ -1,6 +1,7 @@
 """Pictures; they need matplotlib, which comes with the extra `figures`."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,8 +27,26 @@ def require() -> None:
         raise NrcorrectError("a picture needs matplotlib; add it with pip install 'nrcorrect[figures]'")
 
 
+@contextmanager
+def plain_style() -> Iterator[None]:
+    """Matplotlib's own style while a picture is drawn and saved, whatever a user's matplotlibrc says.
+
+    Raises NrcorrectError if matplotlib is missing.
+    """
+    require()
+    from matplotlib import style
+
+    with style.context("default"):
+        yield
+
+
 def loss_curve(log: Sequence[dict[str, float]], picture: Path) -> None:
     """Draw a training log as `train` keeps it: loss, and end-point error per photon level, by step; a PNG."""
+    with plain_style():
+        _loss_curve(log).savefig(picture, format="png", dpi=120)
+
+
+def _loss_curve(log: Sequence[dict[str, float]]) -> "Figure":
     figure = _figure(7, 3)
     left, right = figure.subplots(1, 2)
     steps = [row["step"] for row in log]
@@ -37,7 +56,7 @@ def loss_curve(log: Sequence[dict[str, float]], picture: Path) -> None:
         right.plot(steps, [row[name] for row in log], label=f"{name.removeprefix('epe_')} photons")
     right.set(xlabel="step", ylabel="end-point error, px", ylim=(0, None))
     right.legend(frameon=False)
-    figure.savefig(picture, format="png", dpi=120)
+    return figure
 
 
 def preview(reference: np.ndarray, frame: np.ndarray, flow: np.ndarray, picture: Path, kind: str) -> None:
@@ -46,6 +65,11 @@ def preview(reference: np.ndarray, frame: np.ndarray, flow: np.ndarray, picture:
     `reference` and `frame` (n, H, W), NaN where there is no data; `flow` (n, 2, H, W) px, (dy, dx); `kind` of
     picture: png, pdf or svg.
     """
+    with plain_style():
+        _preview(reference, frame, flow).savefig(picture, format=kind, dpi=120)
+
+
+def _preview(reference: np.ndarray, frame: np.ndarray, flow: np.ndarray) -> "Figure":
     count = len(reference)
     figure = _figure(2 * count, 4)
     step = max(1, reference.shape[-1] // 10)
@@ -58,11 +82,10 @@ def preview(reference: np.ndarray, frame: np.ndarray, flow: np.ndarray, picture:
         below.quiver(x, y, dx, dy, angles="xy", scale_units="xy", scale=1, color="orange")
         for axes in (above, below):
             axes.set_axis_off()
-    figure.savefig(picture, format=kind, dpi=120)
+    return figure
 
 
 def _figure(width: float, height: float) -> "Figure":
-    require()
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), layout="constrained")

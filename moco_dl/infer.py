@@ -12,16 +12,8 @@ from torch import Tensor
 
 from moco_dl.batch import Motion
 from moco_dl.blocks import shrink
-from moco_dl.device import (
-    CPU,
-    frames_that_fit,
-    in_parts,
-    no_memory,
-    received,
-    release,
-    sent,
-    settle,
-)
+from moco_dl.device import CPU, frames_that_fit, halved, in_parts, received, release, sent, settle
+from moco_dl.errors import gpu_is_full
 from moco_dl.intensity import counts, network_input
 from moco_dl.network import STRIDE, PyramidFlowNet
 from moco_dl.rigid import RigidRegistration
@@ -79,20 +71,29 @@ class Estimator:
         seen = judged if seen is None else judged & seen
         rigid = np.zeros((len(frames), 2), np.float32)
         flow = np.zeros((len(frames), 2, *self.coarse), np.float32)
-        if judged.any():
-            images = sent_binned(frames if judged.all() else frames[judged], self.binning, self.device)
-            known = None if shifts is None else sent(shifts[judged] / np.float32(self.binning), self.device)
-            shift, residual = self._estimate(images, torch.from_numpy(seen[judged]), known)
-            rigid[judged] = self.binning * shift.cpu().numpy()
+
+        def estimated(some: np.ndarray) -> None:
+            images = sent_binned(frames[some] if len(some) < len(frames) else frames, self.binning, self.device)
+            known = None if shifts is None else sent(shifts[some] / np.float32(self.binning), self.device)
+            shift, residual = self._estimate(images, torch.from_numpy(seen[some]), known)
+            rigid[some] = self.binning * shift.cpu().numpy()
             if len(residual):
-                flow[seen] = received(enlarged(residual, self.binning, self.coarse))
+                flow[some[seen[some]]] = received(enlarged(residual, self.binning, self.coarse))
+
+        if judged.any():
+            list(halved(estimated, np.flatnonzero(judged), self.device))
         return Motion(rigid, flow, ~judged)
 
     @torch.inference_mode()
     def correlations(self, frames: np.ndarray) -> np.ndarray:
         """See `RigidRegistration`."""
-        images = sent_binned(frames, self.binning, self.device)
-        return self._in_groups(lambda size: _grouped(self.rigid.correlations, size, images)).cpu().numpy()
+
+        def found(some: np.ndarray) -> np.ndarray:
+            images = sent_binned(frames[some[0] : some[-1] + 1], self.binning, self.device)
+            return self._in_groups(lambda size: _grouped(self.rigid.correlations, size, images)).cpu().numpy()
+
+        parts = [part for _, part in halved(found, np.arange(len(frames)), self.device)]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
     def _estimate(self, images: Tensor, seen: Tensor, known: Tensor | None) -> tuple[Tensor, Tensor]:
         """Images (n, H, W) float32 -> shifts (n, 2), flow (k, 2, h, w) of those `seen` (n,), in px of these.
@@ -115,9 +116,9 @@ class Estimator:
             size = self.group
             try:
                 return compute(size)
-            except torch.cuda.OutOfMemoryError as error:
-                if size == 1:
-                    raise no_memory(self.device) from error
+            except RuntimeError as error:
+                if size == 1 or not gpu_is_full(error):
+                    raise
             self.group = min(self.group, size // 2)
             release(self.device)
 

@@ -6,10 +6,11 @@ threads would split small operations and spend more time waiting for one another
 
 import os
 import sys
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from threading import Lock, get_ident
 from typing import TypeVar
 
 import torch
@@ -27,6 +28,37 @@ def available() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+class _Setting:
+    """What `workers_first` sets; most is the whole process's, and the last thread to leave puts that back."""
+
+    def __init__(self):
+        self._lock, self._inside = Lock(), Counter()  # how many times each thread has entered
+        self._threads: dict[int, int] = {}  # of torch, that each had before
+
+    def enter(self) -> None:
+        with self._lock:
+            if not self._inside:
+                self._interval, self._limits = sys.getswitchinterval(), threadpool_limits(1, "blas")
+                sys.setswitchinterval(TURN)
+            if get_ident() not in self._inside:  # one that is new to torch has what others have set
+                self._threads[get_ident()] = max(torch.get_num_threads(), *self._threads.values(), 1)
+                torch.set_num_threads(1)
+            self._inside[get_ident()] += 1
+
+    def leave(self) -> None:
+        with self._lock:
+            self._inside[get_ident()] -= 1
+            if not self._inside[get_ident()]:
+                del self._inside[get_ident()]
+                torch.set_num_threads(self._threads.pop(get_ident()))
+            if not self._inside:
+                sys.setswitchinterval(self._interval)
+                self._limits.restore_original_limits()
+
+
+_setting = _Setting()
+
+
 @contextmanager
 def workers_first() -> Iterator[None]:
     """Operations of torch in this thread, and of linear algebra in all, start no threads, see above; threads
@@ -35,15 +67,11 @@ def workers_first() -> Iterator[None]:
     Workers need the interpreter for moments only, between long operations that do without it. Idle threads of
     linear algebra would keep the processors busy with waiting.
     """
-    threads, interval = torch.get_num_threads(), sys.getswitchinterval()
-    torch.set_num_threads(1)
-    sys.setswitchinterval(TURN)
+    _setting.enter()
     try:
-        with threadpool_limits(1, "blas"):
-            yield
+        yield
     finally:
-        torch.set_num_threads(threads)
-        sys.setswitchinterval(interval)
+        _setting.leave()
 
 
 class Workers:

@@ -1,10 +1,13 @@
 """A training run in a folder: begun or gone on with, logged, saved every now and then."""
 
 import csv
+import os
 import signal
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from multiprocessing import parent_process
 from pathlib import Path
+from threading import Thread, Timer
 
 import numpy as np
 import torch
@@ -19,6 +22,7 @@ from moco_dl.staging import staged
 from moco_dl.train import Trainer, TrainOptions, plain, validate
 
 WRITTEN = ("last.pt", "weights.pt", "log.csv", "loss.png")
+SOON = 10.0  # s, in which a trainer that was told to stop has sent its workers away
 
 
 def train(
@@ -68,9 +72,13 @@ def _about(trainer: Trainer) -> dict:
 
 def _load(batches: Dataset, start: int, workers: int) -> Iterator[Pairs]:
     order = range(start, len(batches))
-    how = {"num_workers": workers, "worker_init_fn": _leave_stops_to_parent if workers else None}
+    how = {"num_workers": workers, "worker_init_fn": _stay_with_trainer if workers else None}
     loader = DataLoader(batches, batch_size=None, sampler=order, collate_fn=_to_arrays, **how)
-    return (Pairs(*map(torch.from_numpy, arrays)) for arrays in loader)
+    try:
+        for arrays in loader:
+            yield Pairs(*map(torch.from_numpy, arrays))
+    except NrcorrectError as error:  # a worker's comes with its traceback
+        raise NrcorrectError(str(error).strip().rpartition("NrcorrectError: ")[2]) from error
 
 
 def _to_arrays(pairs: Pairs) -> tuple[np.ndarray, ...]:
@@ -82,14 +90,32 @@ def _to_arrays(pairs: Pairs) -> tuple[np.ndarray, ...]:
     return tuple(part.numpy() for part in (pairs.reference, pairs.frame, pairs.flow))
 
 
-def _leave_stops_to_parent(_: int) -> None:
-    """All processes may be told to stop; workers that go before they are sent away look like a failure.
+def _stay_with_trainer(_: int) -> None:
+    """Have a worker go when the trainer is gone, and not before it if all of them are told to stop.
 
-    They go by themselves once their parent is gone.
+    A worker that goes first looks like a failure; one that waits for room in a pipe that nobody reads would
+    stay for ever.
     """
-    for name in ("SIGINT", "SIGHUP", "SIGTERM"):
+    trainer = parent_process()
+
+    def follow() -> None:
+        trainer.join()
+        _end()
+
+    def end_soon(*_: object) -> None:
+        late = Timer(SOON, _end)
+        late.daemon = True
+        late.start()
+
+    Thread(target=follow, daemon=True).start()
+    for name, answer in (("SIGINT", signal.SIG_IGN), ("SIGHUP", signal.SIG_IGN), ("SIGTERM", end_soon)):
         if hasattr(signal, name):
-            signal.signal(getattr(signal, name), signal.SIG_IGN)
+            signal.signal(getattr(signal, name), answer)
+
+
+def _end() -> None:
+    """End this process at once, whatever its threads wait for."""
+    os.kill(os.getpid(), getattr(signal, "SIGKILL", signal.SIGTERM))
 
 
 def write_log(log: Sequence[dict[str, float]], path: Path) -> None:
@@ -116,7 +142,7 @@ def train_into(
 
     `how`: the number of `workers` that draw data, and what `train` takes.
 
-    Raises NrcorrectError if the folder holds another run, or cannot be written.
+    Raises NrcorrectError if the folder holds another run, or cannot be written, or if a worker is ended.
     """
     last = folder / "last.pt"
     try:
@@ -137,9 +163,17 @@ def train_into(
         trainer.begin_with(checkpoint.load(init))
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        return train(trainer, _load(batches, trainer.step, workers), folder, **how)
     except OSError as error:
         raise _unwritable(folder, error) from error
+    try:
+        return train(trainer, _load(batches, trainer.step, workers), folder, **how)
+    except RuntimeError as error:
+        if not str(error).startswith("DataLoader worker (pid"):
+            raise
+        reason = str(error).splitlines()[0].strip(" .")
+        raise NrcorrectError(
+            f"{folder}: {reason}; if memory is short, take fewer --workers, and go on with --resume"
+        ) from error
 
 
 def _unwritable(folder: Path, error: OSError) -> NrcorrectError:

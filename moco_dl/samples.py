@@ -205,7 +205,8 @@ def _refuse_unusable(words: np.ndarray, frame: Callable[[int], np.ndarray]) -> N
     if extreme.sum() > good.sum():
         refuse_extremes(frame(int(extreme.argmax())), "movie")
     if not good.any():
-        raise NrcorrectError("no usable frame to build a reference from: all are empty, constant or saturated")
+        found = " or ".join(dict.fromkeys(words))
+        raise NrcorrectError(f"no usable frame to build a reference from: all are {found}; take another movie")
 
 
 def without_infinite(frames: np.ndarray) -> np.ndarray:

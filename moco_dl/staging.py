@@ -84,8 +84,9 @@ def _part_of(path: Path) -> Path:
 def staged(paths: Sequence[Path], *, overwrite: bool = False) -> Iterator[list[Path]]:
     """Names to write to instead of `paths`; they become `paths` if the block succeeds, else they are removed.
 
-    They are there from the start, so that other runs see them. Raises NrcorrectError as `refuse_existing` does,
-    and if a write fails (no space, no permission).
+    They are there from the start, so that other runs see them. What is complete stays if it cannot replace one
+    of `paths`, as on Windows while another program has that open. Raises NrcorrectError then, as
+    `refuse_existing` does, and if a write fails (no space, no permission).
     """
     refuse_existing(paths, overwrite=overwrite)
     try:
@@ -97,13 +98,27 @@ def staged(paths: Sequence[Path], *, overwrite: bool = False) -> Iterator[list[P
                     raise NrcorrectError(f"{part}: was removed while it was written; run it again")
                 if not overwrite and os.path.lexists(path):
                     raise NrcorrectError(f"{path}: exists, made by another program in the meantime; {WAY_OUT}")
-            with ExitStack() as published:  # all of them, even if a signal comes in between
-                for path, part in zip(reversed(paths), reversed(parts), strict=True):
-                    published.callback(part.replace, path)
+            _publish(parts, paths, made)
     except OSError as error:
         reason = error.strerror or str(error).splitlines()[0]
         raise NrcorrectError(
             f"{paths[0]}: cannot write: {reason}; free some space or choose another directory"
+        ) from error
+
+
+def _publish(parts: Sequence[Path], paths: Sequence[Path], made: ExitStack) -> None:
+    """Give all outputs their names, even if a signal comes in between; what cannot get its own is kept."""
+    try:
+        with ExitStack() as published:
+            for path, part in zip(reversed(paths), reversed(parts), strict=True):
+                published.callback(part.replace, path)
+    except OSError as error:
+        made.pop_all()
+        left = {part: path for part, path in zip(parts, paths, strict=True) if part.exists()}
+        named = ", ".join(str(path) for path in left.values())
+        raise NrcorrectError(
+            f"{named}: cannot be replaced: {error.strerror or error}; close what has it open, then rename"
+            f" {', '.join(map(str, left))}, which is complete"
         ) from error
 
 

@@ -1,11 +1,10 @@
 """Filters in time: what a mode of the tissue's motion is in a frame, from what the frames around it tell."""
 
-from functools import lru_cache
-
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from moco_dl.batch import frames_alike
+from moco_dl.cached import cached
 from moco_dl.prior import Prior
 from moco_dl.risk import exceeding
 from moco_dl.vigour import REACH, Vigour
@@ -23,7 +22,7 @@ class TimeFilter:
         `sizes` (modes,) is what a mode of unit variance adds to squared errors.
         """
         self._prior, self._visible, self._sizes, self.vigour = prior, visible, sizes, vigour
-        self._around, self._usual_weights = (lru_cache(maxsize=16)(f) for f in (self._around, self._weights))
+        self._around, self._usual_weights = (cached(f, 16) for f in (self._around, self._weights))
         errors = [sizes @ self._unknown(reach) for reach in REACHES]
         self.reach = next(r for r, error in zip(REACHES, errors, strict=True) if error <= ENOUGH * errors[-1])
 

@@ -51,11 +51,13 @@ class Trainer:
 
     def __init__(self, options: TrainOptions, device: torch.device, data: dict | None = None):
         """`data` identifies the pairs that are learned from; None: they are drawn as the options say."""
-        torch.manual_seed(options.seed)
         self.options, self.device, self.data, self.step = options, device, data, 0
         self.ancestor: dict | None = None  # provenance of the weights that training began with
         self.log: list[dict[str, float]] = []  # of each validation: step, seconds, loss, and errors by name
-        self.network = PyramidFlowNet(options.network).to(device, memory_format=torch.channels_last)
+        with torch.random.fork_rng(devices=[]):  # numbers that others draw stay as they are
+            torch.default_generator.manual_seed(options.seed)
+            network = PyramidFlowNet(options.network)
+        self.network = network.to(device, memory_format=torch.channels_last)
         self.optimiser = torch.optim.AdamW(self.network.parameters(), options.rate, weight_decay=1e-4)
         self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimiser, self._rate)
 

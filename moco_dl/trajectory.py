@@ -7,12 +7,12 @@ the most probable one of it and of those around it.
 """
 
 from dataclasses import dataclass, replace
-from functools import lru_cache
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from moco_dl.batch import Batch, Given, Motion, frames_alike, surroundings
+from moco_dl.cached import cached
 
 REACHES = (4, 3, 2, 1)  # frames on either side that tell of a frame's path: the most that samples tell of
 ENOUGH = 20  # times as many samples as are looked at together, from fewer of which nothing is concluded
@@ -53,7 +53,7 @@ class PathFilter:
         self._middle = found.mean(axis=0)
         windows = self._seen(found)[_windows(numbers[clear], reach)]
         self._motion = _covariance(windows, self._noise)
-        self._known_weights = lru_cache(maxsize=64)(self._weights)
+        self._known_weights = cached(self._weights, 64)
 
     def _seen(self, found: np.ndarray) -> np.ndarray:
         """Paths (n, 2, 3) about their middle, as if nothing had been expected of them; zero if not shown."""

@@ -15,6 +15,11 @@ def run(*arguments, code=0):
     return result
 
 
-def command(*arguments):
-    """What starts it as a process of its own."""
-    return [sys.executable, "-c", "from moco_dl.cli import process; process()", *map(str, arguments)]
+def command(*arguments, first="", heard=()):
+    """What starts it as a process of its own.
+
+    It runs the statements `first`. Signals `heard` are not ignored, as a shell's background has them.
+    """
+    reset = "".join(f"import signal; signal.signal({int(number)}, signal.SIG_DFL); " for number in heard)
+    code = f"{reset}{first}\nfrom moco_dl.cli import process; process()"
+    return [sys.executable, "-c", code, *map(str, arguments)]

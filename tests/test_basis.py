@@ -69,8 +69,7 @@ def test_large_frames_have_no_more_functions():
     assert len(basis.pairs[0]) == basis.rows.stop + along_x * along_y
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
-def test_a_gpu_takes_large_matrices_apart():
+def test_a_gpu_takes_large_matrices_apart(gpu):
     matrix = np.random.default_rng(0).normal(size=(LARGE, LARGE))
     matrix @= matrix.T.copy()
     device = torch.device("cuda")

@@ -101,7 +101,9 @@ def test_nothing_is_overwritten(movie_file, tmp_path):
     precious.write_text("precious")
     result = run("correct", movie_file, code=1)
     assert "movie_fields.h5: exists; choose another output, or --overwrite" in result.stderr
-    assert precious.read_text() == "precious" and not (tmp_path / "movie_corrected.tif").exists()
+    assert (
+        precious.read_text(encoding="utf-8") == "precious" and not (tmp_path / "movie_corrected.tif").exists()
+    )
     result = run("correct", movie_file, "-o", movie_file, "--overwrite", code=2)
     assert "is an input; choose another output" in result.stderr
     run("correct", movie_file, "--overwrite")

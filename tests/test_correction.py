@@ -1,5 +1,6 @@
 """End to end on arrays, with the shipped weights."""
 
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ from truth import INTERIOR, end_point_error
 
 import moco_dl
 from moco_dl.checkpoint import default_weights
+from moco_dl.correction import gathered
 from moco_dl.errors import NrcorrectError
 from moco_dl.movie import ArrayMovie
 from moco_dl.options import CorrectOptions
@@ -255,6 +257,22 @@ def test_bad_arrays(frames, reference, message):
 def test_fields_of_another_movie_are_refused(result, known_movie):
     with pytest.raises(NrcorrectError, match="the fields are for a movie"):
         moco_dl.apply(known_movie[0][:-1], result.fields)
+
+
+def test_parts_are_put_together_without_keeping_them():
+    def parts():
+        for start in range(0, 64, 16):
+            yield start, {"frames": np.full((16, 2**14), start, ">u2"), "flagged": np.full(16, start > 0)}
+
+    tracemalloc.start()
+    whole = gathered(parts(), 64)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 1.7 * whole["frames"].nbytes  # it, and up to two parts
+    expected = {name: np.concatenate([part[name] for _, part in parts()]) for name in whole}
+    for name, values in expected.items():
+        np.testing.assert_array_equal(whole[name], values)
+        assert whole[name].dtype == values.dtype and whole[name].dtype.isnative
 
 
 def test_the_shipped_weights_are_of_the_documented_size():

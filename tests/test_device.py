@@ -6,7 +6,18 @@ import torch
 
 import moco_dl
 from moco_dl import checkpoint
-from moco_dl.device import CPU, choose_device, full_device, halved, own_stream, raw, received, sent
+from moco_dl.correction import Corrector
+from moco_dl.device import (
+    CPU,
+    choose_device,
+    frames_that_fit,
+    full_device,
+    halved,
+    own_stream,
+    raw,
+    received,
+    sent,
+)
 from moco_dl.errors import NrcorrectError
 from moco_dl.infer import Estimator, averaged, binned, sent_binned
 from moco_dl.intensity import counts
@@ -45,6 +56,26 @@ def test_groups_are_halved_until_memory_suffices(estimator, known_movie, monkeyp
     assert given == [16, 8, 4, 2, 1, 1, 1, 1, 1, 1]
     estimator(frames[:2])
     assert given[10:] == [1, 1]  # it does not try again what failed
+
+
+@pytest.mark.parametrize(
+    "full", [torch.cuda.OutOfMemoryError("CUDA out of memory."), RuntimeError("MPS backend out of memory")]
+)
+def test_frames_are_sent_by_halves_until_memory_suffices(estimator, known_movie, monkeypatch, full):
+    frames, judged, given = known_movie[0][:6], np.arange(6) != 1, []
+    expected, correlations = estimator(frames, judged), estimator.correlations(frames)
+
+    def failing(some, *arguments):
+        given.append(len(some))
+        if len(some) > 2:
+            raise full
+        return sent_binned(some, *arguments)
+
+    monkeypatch.setattr("moco_dl.infer.sent_binned", failing)
+    found = estimator(frames, judged)
+    np.testing.assert_array_equal(found.total(), expected.total())
+    assert given == [5, 3, 2, 1, 2]
+    np.testing.assert_array_equal(estimator.correlations(frames), correlations)
 
 
 def test_too_little_memory_for_one_frame_is_told(estimator, known_movie, monkeypatch):
@@ -118,14 +149,40 @@ def test_only_cuda_does_everything():
     assert choose_device("cpu") == CPU
 
 
+def test_a_device_is_chosen_by_what_is_there(monkeypatch):
+    """Apple's only if it is asked for: torch is not safe there in more than one thread."""
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    assert choose_device("auto") == CPU and choose_device("mps").type == "mps"
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", torch.backends.cudnn.allow_tf32)
+    assert choose_device("auto").type == "cuda"
+
+
+@pytest.mark.parametrize(("device", "threads"), [("mps", 1), ("cpu", 3)])
+def test_on_mps_one_thread_computes(monkeypatch, device, threads):
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    options = moco_dl.CorrectOptions(device=device, threads=3, rigid_only=True)
+    assert Corrector(options).workers.threads == threads
+
+
+def test_memory_that_torch_keeps_for_more_is_free(monkeypatch):
+    told = {
+        "mem_get_info": (0, 2**40),
+        "memory_reserved": 5 * 4 * 64 * 100,
+        "memory_allocated": 2 * 4 * 64 * 100,
+    }
+    for name, value in told.items():
+        monkeypatch.setattr(torch.cuda, name, lambda device, value=value: value)
+    assert frames_that_fit(torch.device("cuda"), 100) == 3
+
+
 def test_each_worker_starts_with_what_it_is_given():
     started = []
     assert list(Workers(2, lambda: started.append(True)).map(lambda i: i, range(8))) == list(range(8))
     assert 1 <= len(started) <= 2
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
-def test_a_gpu_finds_what_a_cpu_finds_whatever_the_batch_size(known_movie):
+def test_a_gpu_finds_what_a_cpu_finds_whatever_the_batch_size(known_movie, gpu):
     expected, found, again = (
         moco_dl.correct(known_movie[0], device=device, **options)
         for device, options in (("cpu", {}), ("cuda", {}), ("cuda", {"batch_size": 7, "threads": 2}))

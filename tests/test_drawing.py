@@ -100,7 +100,7 @@ def luminance(colour: str) -> float:
 
 @pytest.mark.parametrize("theme", [0, 1], ids=["light", "dark"])
 def test_text_stands_out(theme):
-    style = (files("moco_dl.report") / "assets" / "report.css").read_text()
+    style = (files("moco_dl.report") / "assets" / "report.css").read_text(encoding="utf-8")
     colours = dict(re.findall(r"--([a-z]+): (#[0-9a-f]+)", re.findall(r":root \{(.*?)\}", style, re.S)[theme]))
     assert len(colours) > 15
     paper = luminance(colours["paper"])

@@ -46,7 +46,7 @@ def test_evaluate_writes_json_and_csv(synthetic):
     arguments += ["--json", synthetic / "e.json", "--csv", synthetic / "e.csv"]
     result = run(*arguments)
     assert "wrote" in result.stderr
-    stored = json.loads((synthetic / "e.json").read_text())
+    stored = json.loads((synthetic / "e.json").read_text(encoding="utf-8"))
     assert stored["format"] == "nrcorrect-evaluation-1" and stored["frames"] == 12
     assert stored["verdict"]["kind"] == "better"
     error = stored["metrics"]["end_point_error_interior"]
@@ -56,10 +56,15 @@ def test_evaluate_writes_json_and_csv(synthetic):
     assert about["photons"] == 10 and len(about["weights_sha256"]) == 64 and about["fields"] == "m_fields.h5"
     assert [entry["name"] for entry in about["inputs"]] == ["m.tif", "m_corrected.tif"]
     # The same numbers come from the correction itself.
-    assert (synthetic / "e.csv").read_text() == (synthetic / "m_motion.csv").read_text()
+    assert (synthetic / "e.csv").read_text(encoding="utf-8") == (synthetic / "m_motion.csv").read_text(
+        encoding="utf-8"
+    )
     first = (synthetic / "e.json").read_bytes()
     run(*arguments, "--overwrite", "--threads", 1)
-    assert json.loads(first)["metrics"] == json.loads((synthetic / "e.json").read_text())["metrics"]
+    assert (
+        json.loads(first)["metrics"]
+        == json.loads((synthetic / "e.json").read_text(encoding="utf-8"))["metrics"]
+    )
     assert "e.json: exists" in run(*arguments, code=1).stderr
 
 
@@ -73,7 +78,7 @@ def test_truth_from_a_folder_and_its_score(files):
         files / "raw_fields.h5",
     ]
     run(*arguments, "--truth", files / "known", "--json", files / "e.json")
-    metrics = json.loads((files / "e.json").read_text())["metrics"]
+    metrics = json.loads((files / "e.json").read_text(encoding="utf-8"))["metrics"]
     truth, found = np.load(files / "known" / "gt_field.npy"), moco_dl.load_fields(files / "raw_fields.h5")
     difference = found[:] - truth
     inside = difference[..., 16:-16, 16:-16].transpose(1, 0, 2, 3).reshape(2, -1)
@@ -88,7 +93,7 @@ def test_truth_from_a_folder_and_its_score(files):
     assert "holds list; wanted a JSON object" in run(*arguments, "--truth", files / "known", code=1).stderr
     (files / "known" / "meta.json").write_text('{"photons": NaN}')
     run(*arguments, "--truth", files / "known", "--json", files / "unknown.json")
-    assert json.loads((files / "unknown.json").read_text())["provenance"]["photons"] is None
+    assert json.loads((files / "unknown.json").read_text(encoding="utf-8"))["provenance"]["photons"] is None
 
 
 def test_fields_that_were_found_are_no_truth(synthetic):
@@ -192,7 +197,7 @@ def test_the_page(files):
     pytest.importorskip("moco_dl.report")
     page = files / "how_good.html"
     run("evaluate", files / "raw.tif", files / "corrected.tif", "-o", page, "--png")
-    assert "<html" in page.read_text()[:500].lower()
+    assert "<html" in page.read_text(encoding="utf-8")[:500].lower()
     assert (files / "how_good.png").read_bytes()[:4] == b"\x89PNG"
 
 
@@ -223,7 +228,7 @@ def test_no_csv_and_an_empty_frame(movie_file, tmp_path):
     frames[4] = 0
     tifffile.imwrite(tmp_path / "gap.tif", frames, photometric="minisblack")
     run("correct", tmp_path / "gap.tif")
-    row = (tmp_path / "gap_motion.csv").read_text().splitlines()[5]
+    row = (tmp_path / "gap_motion.csv").read_text(encoding="utf-8").splitlines()[5]
     assert row == "4,0.0000,0.0000,0.0000,0.0000,,,empty"
     run("correct", tmp_path / "gap.tif", "--no-csv", "--overwrite", "-o", tmp_path / "plain.tif")
     assert not (tmp_path / "plain_motion.csv").exists()

@@ -4,6 +4,7 @@ from click.testing import CliRunner
 
 from moco_dl import figures
 from moco_dl.cli import main
+from moco_dl.report import report_picture
 
 
 def run(*arguments):
@@ -30,6 +31,29 @@ def test_training_log_becomes_a_picture(tmp_path):
     log = [dict(zip(names, row, strict=True)) for row in ((1, 2, 3.0, 1.0, 0.5), (2, 4, 2.0, 0.8, 0.4))]
     figures.loss_curve(log, tmp_path / "loss.png")
     assert pixels(tmp_path / "loss.png").std() > 0.05
+
+
+@pytest.mark.parametrize(
+    "set_by_user", [{"savefig.transparent": True, "savefig.bbox": "tight"}, {"font.size": 30}]
+)
+def test_a_picture_does_not_depend_on_what_a_user_has_set(tmp_path, set_by_user, evaluation):
+    import matplotlib
+
+    log = [{"step": step, "seconds": 1.0, "loss": 3.0 / step, "epe_2": 0.5} for step in (1, 2)]
+    image, flow = np.eye(64, dtype=np.float32)[None], np.zeros((1, 2, 64, 64), np.float32)
+
+    def drawn():
+        for draw in (
+            lambda path: figures.loss_curve(log, path),
+            lambda path: figures.preview(image, image, flow, path, "png"),
+            lambda path: report_picture(evaluation, path, "png"),
+        ):
+            draw(tmp_path / "p.png")
+            yield (tmp_path / "p.png").read_bytes()
+
+    expected = list(drawn())
+    with matplotlib.rc_context(set_by_user):
+        assert list(drawn()) == expected
 
 
 def test_preview_of_a_dataset(tmp_path):

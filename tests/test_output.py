@@ -63,6 +63,6 @@ def test_no_space(tmp_path, kind):
     queue = context.Queue()
     process = context.Process(target=_write_beyond_limit, args=(tmp_path / "out", kind, queue))
     process.start()
-    assert "cannot write: " in queue.get(timeout=60)
+    assert "cannot write: " in queue.get(timeout=300)
     process.join()
     assert list(tmp_path.iterdir()) == []

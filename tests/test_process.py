@@ -1,13 +1,14 @@
 """The command as a process: its streams, exit status, imports and memory."""
 
-import ctypes
 import gc
 import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+import torch
 from commands import command, run
 
 import moco_dl
@@ -101,6 +102,28 @@ def test_too_little_memory_is_told(movie_file, monkeypatch, error):
 
 
 @pytest.mark.parametrize(
+    "error",
+    [
+        torch.cuda.OutOfMemoryError("CUDA ran out"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+        RuntimeError("MPS backend out of memory (MPS allocated: 9.00 GB, max allowed: 9.07 GB)"),
+    ],
+)
+def test_a_gpu_that_is_full_is_told(movie_file, monkeypatch, error):
+    def correct(*arguments, **options):
+        raise error
+
+    monkeypatch.setattr("moco_dl.job.correct_file", correct)
+    told = "not enough memory on the GPU; end what else runs there, or choose --device cpu"
+    assert run("correct", movie_file, code=1).stderr == f"nrcorrect: {movie_file}: {told}\n"
+
+
+def test_other_errors_of_torch_are_no_lack_of_memory():
+    with pytest.raises(RuntimeError, match="a bug"), common.in_memory():
+        raise RuntimeError("a bug")
+
+
+@pytest.mark.parametrize(
     ("name", "encoding", "printed"),
     [
         (b"5 \xb5m.tif", "utf-8:strict", b"5 \xb5m.tif"),  # of a system that wrote Latin 1
@@ -128,22 +151,18 @@ def test_what_is_imported_is_left_out_of_garbage_collection():
     gc.unfreeze()
 
 
-def resident():
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+def test_free_memory_goes_back_every_now_and_then_while_a_movie_is_corrected(monkeypatch):
+    now, calls, trimmed = [100.0], [], []
+    monkeypatch.setattr(common, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.setattr(common, "_of_glibc", {"malloc_trim": trimmed.append}.get)
+    progress, seen = tidying(lambda *numbers: calls.append(numbers)), []
+    for later in (0.0, 0.9, 0.2, 0.9, 0.2):  # in parts of the time after which it is due
+        now[0] += later * common.TIDIED
+        progress(8, 100)
+        seen.append(len(trimmed))
+    assert seen == [0, 0, 1, 1, 2] and trimmed == [0, 0] and calls == 5 * [(8, 100)]
 
 
-@pytest.mark.skipif(
-    sys.platform != "linux" or not hasattr(ctypes.CDLL(None), "malloc_trim"), reason="another C library"
-)
-def test_free_memory_between_used_blocks_goes_back_while_a_movie_is_corrected(monkeypatch):
-    calls, progress = [], tidying(lambda *numbers: calls.append(numbers))
-    blocks = [bytes(3000) for _ in range(50_000)]
-    del blocks[:-1]
-    before = resident()
-    progress(8, 100)  # just now: nothing happens
-    kept = resident()
-    monkeypatch.setattr(common, "TIDIED", 0.0)
-    progress(16, 100)
-    assert kept > before - 20 and resident() < before - 100
-    assert calls == [(8, 100), (16, 100)]
+def test_a_library_that_cannot_give_memory_back_is_left_alone():
+    assert common._of_glibc("malloc_trim")(0) in (0, 1)
+    assert common._of_glibc("no_such_function")(0) == 0

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -18,7 +19,7 @@ PAGES = [
     ROOT / "weights/README.md",
     ROOT / "tests/benchmarks/README.md",
 ]
-BLOCKS = re.findall(r"```(\w+)\n(.*?)```", README.read_text(), flags=re.DOTALL)
+BLOCKS = re.findall(r"```(\w+)\n(.*?)```", README.read_text(encoding="utf-8"), flags=re.DOTALL)
 SET_UP = [text for _, text in BLOCKS if "python3 -m venv" in text]
 REST = [(kind, text) for kind, text in BLOCKS if text not in SET_UP]
 
@@ -36,7 +37,8 @@ def folder(tmp_path_factory, known_movie):
         file["raw/stack"] = frames
     scripts = folder / "bin"
     scripts.mkdir()
-    (scripts / "nrcorrect").write_text(f"#!{sys.executable}\nfrom moco_dl.cli import process\nprocess()\n")
+    script = shlex.join([sys.executable, "-c", "from moco_dl.cli import process; process()"])
+    (scripts / "nrcorrect").write_text(f'#!/bin/sh\nexec {script} "$@"\n')  # its path may have spaces
     (scripts / "nrcorrect").chmod(0o755)
     return folder
 
@@ -58,23 +60,23 @@ def test_every_option_is_listed():
     from moco_dl.cli import main
 
     options = {o for p in main.commands["correct"].params for o in p.opts if o.startswith("--")} - {"--output"}
-    text = README.read_text()
+    text = README.read_text(encoding="utf-8")
     assert not [option for option in options if not re.search(rf"`{option}(?![\w-])|, `?{option}`", text)]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_lead_somewhere(page):
-    for link in re.findall(r"\]\(([^)]+)\)", page.read_text()):
+    for link in re.findall(r"\]\(([^)]+)\)", page.read_text(encoding="utf-8")):
         name, _, heading = link.partition("#")
         target = page.parent / name if name else page
         assert target.exists(), link
         if heading:
-            headings = re.findall(r"^#+ (.*)$", target.read_text(), flags=re.MULTILINE)
+            headings = re.findall(r"^#+ (.*)$", target.read_text(encoding="utf-8"), flags=re.MULTILINE)
             assert heading in [re.sub(r"[^\w -]", "", text).lower().replace(" ", "-") for text in headings], (
                 link
             )
 
 
 def test_the_method_names_modules_that_exist():
-    named = re.findall(r"`(\w+\.py)`", (ROOT / "docs/method.md").read_text())
+    named = re.findall(r"`(\w+\.py)`", (ROOT / "docs/method.md").read_text(encoding="utf-8"))
     assert len(named) > 20 and all((ROOT / "moco_dl" / name).exists() for name in named)

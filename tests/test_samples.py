@@ -41,8 +41,12 @@ def draw(frames, **options):
 
 
 def test_no_usable_frame():
-    with pytest.raises(NrcorrectError, match="no usable frame"):
-        draw(np.zeros((4, 20, 20), np.uint8))
+    frames = np.zeros((4, 20, 20), np.float32)
+    with pytest.raises(NrcorrectError, match="no usable frame to build a reference from: all are empty; take"):
+        draw(frames)
+    frames[1:] = np.nan
+    with pytest.raises(NrcorrectError, match="all are empty or not finite; take another movie"):
+        draw(frames)
 
 
 @pytest.mark.parametrize("kept", [0, 20, 60])

@@ -1,4 +1,5 @@
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -54,7 +55,7 @@ def test_a_second_run_does_not_begin(tmp_path):
         with pytest.raises(NrcorrectError, match="left by a run that was killed, or still goes on"):
             with staged([out]):
                 pytest.fail("it began")
-    assert out.read_text() == "first" and list(tmp_path.iterdir()) == [out]
+    assert out.read_text(encoding="utf-8") == "first" and list(tmp_path.iterdir()) == [out]
 
 
 def test_two_runs_that_begin_at_once_do_not_share_an_output(tmp_path, monkeypatch):
@@ -64,7 +65,7 @@ def test_two_runs_that_begin_at_once_do_not_share_an_output(tmp_path, monkeypatc
         monkeypatch.setattr("moco_dl.staging.refuse_existing", lambda *_, **__: None)  # it was not there yet
         with pytest.raises(NrcorrectError, match="another run has begun to write it"), staged([out]):
             pytest.fail("the second began")
-    assert out.read_text() == "first" and list(tmp_path.iterdir()) == [out]
+    assert out.read_text(encoding="utf-8") == "first" and list(tmp_path.iterdir()) == [out]
 
 
 def test_of_two_runs_that_may_overwrite_the_second_goes_on(tmp_path):
@@ -75,7 +76,7 @@ def test_of_two_runs_that_may_overwrite_the_second_goes_on(tmp_path):
             with staged([out], overwrite=True) as second:
                 assert first != second and not first[0].exists()
                 second[0].write_text("second")
-    assert out.read_text() == "second" and list(tmp_path.iterdir()) == [out]
+    assert out.read_text(encoding="utf-8") == "second" and list(tmp_path.iterdir()) == [out]
 
 
 def test_what_a_killed_run_left_is_removed_if_that_is_said(tmp_path):
@@ -86,7 +87,7 @@ def test_what_a_killed_run_left_is_removed_if_that_is_said(tmp_path):
     assert len(unfinished(out)) == 2
     with staged([out], overwrite=True) as parts:
         parts[0].write_text("new")
-    assert out.read_text() == "new" and sorted(tmp_path.iterdir()) == [out, other]
+    assert out.read_text(encoding="utf-8") == "new" and sorted(tmp_path.iterdir()) == [out, other]
 
 
 def test_what_appears_in_the_meantime_is_kept(tmp_path):
@@ -95,7 +96,7 @@ def test_what_appears_in_the_meantime_is_kept(tmp_path):
         for part in parts:
             part.write_text("ours")
         out[1].write_text("theirs")
-    assert out[1].read_text() == "theirs" and list(tmp_path.iterdir()) == [out[1]]
+    assert out[1].read_text(encoding="utf-8") == "theirs" and list(tmp_path.iterdir()) == [out[1]]
 
 
 @pytest.mark.parametrize("overwrite", [False, True])
@@ -104,7 +105,10 @@ def test_links_pipes_and_devices_are_never_replaced(tmp_path, overwrite):
     link.symlink_to(tmp_path / "nowhere")
     os.mkfifo(pipe)
     for out, kind in ((link, "a link"), (pipe, "a device or pipe"), (Path(os.devnull), "a device or pipe")):
-        with pytest.raises(NrcorrectError, match=f"{out}: is {kind}"), staged([out], overwrite=overwrite):
+        with (
+            pytest.raises(NrcorrectError, match=f"{re.escape(str(out))}: is {kind}"),
+            staged([out], overwrite=overwrite),
+        ):
             pytest.fail("it would have been replaced")
     assert link.is_symlink() and pipe.is_fifo()
 
@@ -134,3 +138,29 @@ def test_all_outputs_get_their_names_even_if_a_signal_comes_in_between(tmp_path,
     with pytest.raises(KeyboardInterrupt), staged(out):
         pass
     assert sorted(tmp_path.iterdir()) == out
+
+
+def test_what_cannot_be_replaced_leaves_the_result_beside_it(tmp_path, monkeypatch):
+    """As on Windows, while another program has it open; the other outputs get their names."""
+    out = [tmp_path / name for name in "abc"]
+    replace = type(out[0]).replace
+
+    def refused(self, target):
+        if target in out[1:]:
+            raise PermissionError(13, "The process cannot access the file")
+        replace(self, target)
+
+    monkeypatch.setattr(type(out[0]), "replace", refused)
+    told = (
+        r"b, .*c: cannot be replaced: The process cannot access the file; close what has it open, then rename"
+    )
+    with pytest.raises(NrcorrectError, match=told) as raised, staged(out) as parts:
+        for path, part in zip(out, parts, strict=True):
+            part.write_text(f"all of {path.name}")
+    assert sorted(tmp_path.iterdir()) == sorted([out[0], *parts[1:]])
+    assert [path.read_text(encoding="utf-8") for path in (out[0], *parts[1:])] == [
+        "all of a",
+        "all of b",
+        "all of c",
+    ]
+    assert all(str(part) in str(raised.value) for part in parts[1:]) and "\n" not in str(raised.value)

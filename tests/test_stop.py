@@ -1,8 +1,10 @@
 """Runs that are told to stop."""
 
 import os
+import shutil
 import signal
 import subprocess
+import threading
 import time
 
 import numpy as np
@@ -14,42 +16,92 @@ from commands import command
 from moco_dl.cli import main
 from moco_dl.errors import NrcorrectError
 
+DEADLINE = 300  # s, for machines that do much else
+WITHOUT_VALIDATION = "import moco_dl.train; moco_dl.train.VALIDATION_PHOTONS = ()"  # it takes long
+BEGUN = "import multiprocessing; multiprocessing.set_start_method({!r})\n" + WITHOUT_VALIDATION
+
+
+def wait_until(there):
+    """Poll `there` until it gives something, which is returned."""
+    deadline = time.monotonic() + DEADLINE
+    while not (found := there()) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert found
+    return found
+
 
 @pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_stopped_run_leaves_nothing(tmp_path, known_movie, sent):
     movie = tmp_path / "long.tif"
     tifffile.imwrite(movie, np.tile(known_movie[0], (40, 1, 1)), photometric="minisblack")
     process = subprocess.Popen(
-        command("correct", movie, "--ref-frames", "5"),
+        command("correct", movie, "--ref-frames", "5", heard=[sent]),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
-        preexec_fn=lambda: signal.signal(sent, signal.SIG_DFL),  # a shell's background ignores some
     )
-    deadline = time.monotonic() + 60
-    while not list(tmp_path.glob("long_corrected.tif.*.part")) and time.monotonic() < deadline:
-        time.sleep(0.02)
+    wait_until(lambda: list(tmp_path.glob("long_corrected.tif.*.part")))
     process.send_signal(sent)
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=DEADLINE)
     assert process.returncode == 128 + sent and b"Traceback" not in errors
     assert [p.name for p in tmp_path.iterdir()] == ["long.tif"]
 
 
-def test_training_that_is_stopped_with_all_its_workers_ends_quietly(tmp_path):
-    options = ("--steps", "500", "--batch", "1", "--every", "1", "--workers", "2", "--device", "cpu")
+def training(folder, first=WITHOUT_VALIDATION):
+    """A process that trains, and its workers have begun."""
+    options = ("--steps", "5000", "--batch", "1", "--every", "1", "--workers", "2", "--device", "cpu")
     process = subprocess.Popen(
-        command("train", tmp_path / "run", *options),
+        command("train", folder, *options, first=first, heard=[signal.SIGINT, signal.SIGTERM]),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         start_new_session=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
-    deadline = time.monotonic() + 60
-    while not (tmp_path / "run" / "log.csv").exists() and time.monotonic() < deadline:
-        time.sleep(0.02)
-    os.killpg(process.pid, signal.SIGINT)  # as a terminal does
-    _, errors = process.communicate(timeout=60)
-    assert process.returncode == 128 + signal.SIGINT and b"Traceback" not in errors
+    wait_until(lambda: (folder / "log.csv").exists() or process.poll() is not None)
+    assert process.poll() is None, process.stderr.read()
+    return process
+
+
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_training_that_is_stopped_with_all_its_workers_ends_quietly(tmp_path, sent):
+    process = training(tmp_path / "run")
+    os.killpg(process.pid, sent)  # as a terminal does
+    _, errors = process.communicate(timeout=DEADLINE)
+    assert process.returncode == 128 + sent and b"Traceback" not in errors
     assert not list(tmp_path.rglob("*.part"))
+
+
+def living(parent=None, among=None):
+    """Numbers of processes that run: those of a `parent`, or those `among` some."""
+    listed = subprocess.run(["ps", "-A", "-o", "pid=,ppid=,stat="], capture_output=True, text=True, check=True)
+    rows = [line.split() for line in listed.stdout.splitlines()]
+    rows = [(int(pid), int(of)) for pid, of, state, *_ in rows if not state.startswith("Z")]
+    return {pid for pid, of in rows if (of == parent if among is None else pid in among)}
+
+
+@pytest.mark.skipif(shutil.which("ps") is None, reason="no list of processes")
+@pytest.mark.parametrize("begun", ["fork", "spawn"])
+def test_workers_go_when_their_trainer_is_killed(tmp_path, begun):
+    process = training(tmp_path / "run", first=BEGUN.format(begun))
+    workers = living(parent=process.pid)
+    assert len(workers) >= 2
+    process.kill()
+    process.wait()
+    try:
+        wait_until(lambda: not living(among=workers))
+    finally:
+        for worker in living(among=workers):
+            os.kill(worker, signal.SIGKILL)
+        process.stderr.close()
+
+
+@pytest.mark.skipif(shutil.which("ps") is None, reason="no list of processes")
+@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGKILL])
+def test_a_worker_that_is_ended_is_told_in_one_line(tmp_path, sent):
+    process = training(tmp_path / "run", first=BEGUN.format("spawn"))
+    os.kill(max(living(parent=process.pid)), sent)
+    _, errors = process.communicate(timeout=DEADLINE)
+    (told,) = (line for line in errors.splitlines() if line.startswith(b"nrcorrect: "))
+    assert told.endswith(b"if memory is short, take fewer --workers, and go on with --resume")
+    assert process.returncode == 1 and b"Traceback" not in errors
 
 
 def test_a_stop_that_a_library_turned_into_an_error(movie_file, monkeypatch):
@@ -84,6 +136,30 @@ def test_a_stop_while_an_object_is_taken_apart(movie_file, monkeypatch):
     monkeypatch.setattr("moco_dl.job.correct_file", correct)
     assert CliRunner().invoke(main, ["correct", str(movie_file)]).exit_code == 128 + signal.SIGTERM
     assert not went_on
+
+
+@pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="no thread can be chosen")
+def test_a_stop_that_is_tried_again_wakes_the_main_thread(movie_file, monkeypatch):
+    """Whatever it waits for: a signal that another thread gets would be heard once it is done."""
+    sent = []
+
+    class Thing:
+        def __del__(self):
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(5)
+
+    def correct(*arguments, **options):
+        Thing()
+        time.sleep(5)
+
+    def kill(thread, number, send=signal.pthread_kill):
+        sent.append((thread, number))
+        send(thread, number)
+
+    monkeypatch.setattr("moco_dl.job.correct_file", correct)
+    monkeypatch.setattr(signal, "pthread_kill", kill)
+    assert CliRunner().invoke(main, ["correct", str(movie_file)]).exit_code == 128 + signal.SIGTERM
+    assert sent == [(threading.main_thread().ident, signal.SIGTERM)]
 
 
 def test_what_is_to_be_ignored_does_not_stop_a_run(movie_file, monkeypatch):

@@ -42,7 +42,7 @@ def ours(tree: ast.AST) -> set[str]:
 
 
 def tree_of(name: str) -> ast.Module:
-    return ast.parse(path_of(name).read_text())
+    return ast.parse(path_of(name).read_text(encoding="utf-8"))
 
 
 def loaded(name: str) -> set[str]:
@@ -51,7 +51,11 @@ def loaded(name: str) -> set[str]:
     while waiting:
         one = waiting.pop()
         path = path_of(one) if path_of(one).exists() else path_of(f"{one}.__init__")
-        statements = [s for s in ast.parse(path.read_text()).body if isinstance(s, ast.Import | ast.ImportFrom)]
+        statements = [
+            s
+            for s in ast.parse(path.read_text(encoding="utf-8")).body
+            if isinstance(s, ast.Import | ast.ImportFrom)
+        ]
         names = imports(ast.Module(statements, []))
         new = {module(other) if other.split(".")[0] == "moco_dl" else other for other in names} - found - {""}
         waiting += [other for other in new if path_of(other).exists() or (PACKAGE / other).is_dir()]
@@ -78,7 +82,10 @@ def test_every_module_of_a_room_is_listed(room):
 @pytest.mark.parametrize("path", sorted(PACKAGE.glob("*.py")), ids=lambda path: path.stem)
 def test_rooms_build_on_the_core_and_not_the_core_on_them(path):
     if path.stem not in ENTER_ROOMS:
-        rooms = {name.split(".")[0] for name in ours(ast.parse(path.read_text()))} & {*ROOMS, "cli"}
+        rooms = {name.split(".")[0] for name in ours(ast.parse(path.read_text(encoding="utf-8")))} & {
+            *ROOMS,
+            "cli",
+        }
         assert not rooms
 
 
@@ -94,7 +101,7 @@ def test_only_what_computes_with_torch_knows_it(name):
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_only_the_command_line_prints_or_exits(path):
-    tree = ast.parse(path.read_text())
+    tree = ast.parse(path.read_text(encoding="utf-8"))
     called = {ast.unparse(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
     if path.parent.name != "cli":
         assert not called & {"print", "exit", "sys.exit", "os._exit", "sys.stdout.write", "sys.stderr.write"}
@@ -102,14 +109,14 @@ def test_only_the_command_line_prints_or_exits(path):
 
 
 def test_grid_sample_stands_in_one_place():
-    assert [path.stem for path in FILES if "F.grid_sample(" in path.read_text()] == ["warp"]
+    assert [path.stem for path in FILES if "F.grid_sample(" in path.read_text(encoding="utf-8")] == ["warp"]
 
 
 def test_size_of_files_functions_and_signatures():
     bodies = []
     for path in FILES:
-        assert len(path.read_text().splitlines()) <= 250, path
-        for node in ast.walk(ast.parse(path.read_text())):
+        assert len(path.read_text(encoding="utf-8").splitlines()) <= 250, path
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.FunctionDef):
                 bodies.append(node.end_lineno - node.lineno + 1)
                 arguments = [a for a in node.args.posonlyargs + node.args.args if a.arg not in ("self", "cls")]
@@ -121,7 +128,7 @@ def test_size_of_files_functions_and_signatures():
 
 def test_public_functions_are_documented():
     for path in FILES:
-        tree = ast.parse(path.read_text())
+        tree = ast.parse(path.read_text(encoding="utf-8"))
         assert ast.get_docstring(tree), path
         for node in tree.body:
             if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_"):
@@ -134,5 +141,5 @@ def test_the_page_is_made_without_matplotlib():
 
 
 def test_script_of_the_page_stays_small():
-    script = (PACKAGE / "report" / "assets" / "report.js").read_text()
+    script = (PACKAGE / "report" / "assets" / "report.js").read_text(encoding="utf-8")
     assert script.startswith('"use strict";') and len(script.splitlines()) <= 300

@@ -6,12 +6,12 @@ import torch
 from networks import TO_STRIDE_4
 
 from moco_dl.checkpoint import load, save
-from moco_dl.dataset import Batches, PairFile, write_pairs
+from moco_dl.dataset import Batches, PairFile, StoredBatches, write_pairs
 from moco_dl.errors import NrcorrectError
 from moco_dl.losses import end_point_error, mixed_loss, mse, ncc, robust_epe
 from moco_dl.network import NetworkConfig, PyramidFlowNet
 from moco_dl.pairs import PairOptions, ScenePool
-from moco_dl.run import train_into
+from moco_dl.run import _load, train_into
 from moco_dl.train import Trainer, TrainOptions, parse_loss
 from moco_dl.warp import warp
 
@@ -38,11 +38,24 @@ def test_losses_by_hand():
 
 @pytest.mark.parametrize("name", ["epe", "mse", "ncc"])
 def test_every_loss_falls_when_the_flow_gets_better(name):
-    scene = torch.nn.functional.avg_pool2d(torch.rand(1, 1, 52, 52), 5, 1)
+    random = torch.rand(1, 1, 52, 52, generator=torch.Generator().manual_seed(0))
+    scene = torch.nn.functional.avg_pool2d(random, 5, 1)
     truth = torch.full((1, 2, 48, 48), 1.5)
     reference = warp(scene, truth)
     values = [mixed_loss({name: 1.0}, share * truth, truth, reference, scene).item() for share in (0, 0.5, 1)]
     assert values[0] > values[1] > values[2]
+
+
+def test_random_numbers_of_others_are_left_as_they_are():
+    """The same seed makes the same weights, whatever was drawn before."""
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    first = Trainer(SMALL, CPU)
+    assert torch.equal(torch.rand(3), expected)
+    second = Trainer(SMALL, CPU)
+    for one, other in zip(first.network.parameters(), second.network.parameters(), strict=True):
+        assert torch.equal(one, other)
 
 
 def test_training_can_begin_with_weights(tmp_path):
@@ -60,7 +73,7 @@ def test_training_can_begin_with_weights(tmp_path):
 
 def test_training_stops_in_time_and_can_go_on(tmp_path):
     train_into(tmp_path, SMALL, workers=0, hours=1e-9)
-    assert len((tmp_path / "log.csv").read_text().splitlines()) == 2
+    assert len((tmp_path / "log.csv").read_text(encoding="utf-8").splitlines()) == 2
     assert load(tmp_path / "last.pt").training["step"] == 1
     assert load(tmp_path / "weights.pt").provenance["steps_taken"] == 1
     train_into(tmp_path, SMALL, workers=0, resume=True)
@@ -150,6 +163,22 @@ def test_stored_pairs_train_too(tmp_path):
         train_into(tmp_path / "run", SMALL, resume=True)
     with pytest.raises(NrcorrectError, match="not a dataset of pairs; make one with nrcorrect synth"):
         PairFile(write_other(tmp_path / "other.h5"))
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_pairs_that_are_gone_while_they_are_read_are_told_in_one_line(tmp_path, workers):
+    options = PairOptions(size=32)
+    write_pairs(tmp_path / "p.h5", 2, options, ScenePool(0, options.scene_size), progress=ignore)
+    batches = StoredBatches(PairFile(tmp_path / "p.h5"), SMALL)
+    (tmp_path / "p.h5").unlink()
+    with pytest.raises(NrcorrectError, match=r"\A.*p\.h5: cannot read: No such file.*\Z"):
+        next(_load(batches, 0, workers))
+
+
+def test_a_folder_that_cannot_be_made_is_told(tmp_path):
+    (tmp_path / "file").write_text("no folder")
+    with pytest.raises(NrcorrectError, match="cannot write: Not a directory"):
+        train_into(tmp_path / "file" / "run", SMALL, workers=0)
 
 
 def write_other(path):

@@ -6,7 +6,7 @@ import signal
 import sys
 from contextlib import suppress
 from io import TextIOWrapper
-from threading import Timer
+from threading import Timer, main_thread
 
 import click
 
@@ -35,7 +35,7 @@ class Stoppable(click.Group):
         def ignored(what: object) -> None:
             """Python drops what is raised while it takes an object apart, an exit, too: that is tried again."""
             if stopped_by and isinstance(what.exc_value, SystemExit):
-                Timer(SOON, signal.raise_signal, stopped_by[-1:]).start()
+                Timer(SOON, _signal_again, stopped_by[-1:]).start()
             else:
                 hook(what)
 
@@ -62,6 +62,14 @@ def main() -> None:
 
 for command in (correct, apply, evaluate, synth, train):
     main.add_command(command)
+
+
+def _signal_again(number: int) -> None:
+    """To the main thread, whatever it waits for, where a thread can be chosen."""
+    if hasattr(signal, "pthread_kill"):
+        signal.pthread_kill(main_thread().ident, number)
+    else:
+        signal.raise_signal(number)
 
 
 def _named(error: UnicodeError) -> tuple[str | bytes, int]:

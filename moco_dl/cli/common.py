@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from moco_dl.errors import NrcorrectError
+from moco_dl.errors import NrcorrectError, gpu_is_full
 
 if TYPE_CHECKING:
     from moco_dl.movie import Part
@@ -183,6 +183,9 @@ def in_memory(way_out: str = "ask for less") -> Iterator[None]:
     try:
         yield
     except (MemoryError, RuntimeError) as error:
+        if gpu_is_full(error):
+            told = "not enough memory on the GPU; end what else runs there, or choose --device cpu"
+            raise NrcorrectError(told) from error
         if isinstance(error, RuntimeError) and "can't allocate memory" not in str(error):  # torch's
             raise
         raise NrcorrectError(f"not enough memory; close other programs, or {way_out}") from error

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from moco_dl.evaluation import Evaluation, Row
+from moco_dl.figures import plain_style
 from moco_dl.report.field_views import field_views
 from moco_dl.report.pictures import images, kymographs, preview
 from moco_dl.report.raster import direction_colours, png
@@ -78,7 +79,8 @@ def report_picture(evaluation: Evaluation, path: Path, kind: str) -> None:
     """
     from moco_dl.report.poster import poster
 
-    poster(evaluation, _title(evaluation.provenance)).savefig(path, format=kind, dpi=150)
+    with plain_style():
+        poster(evaluation, _title(evaluation.provenance)).savefig(path, format=kind, dpi=150)
 
 
 def write_page(evaluation: Evaluation, page: Path, picture: Path | None = None) -> None:
