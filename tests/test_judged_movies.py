@@ -10,8 +10,17 @@ import moco_dl
 from moco_dl import evaluate
 from moco_dl.evaluation.measure import _same_scene
 from moco_dl.motion import MotionOptions
+from moco_dl.scan import straightened
 from moco_dl.scenes import draw_scene
-from moco_dl.synth import MovieOptions, SyntheticMovie
+from moco_dl.synth import MovieOptions, SyntheticMovie, movie_options
+
+
+def synthetic(seed, **options):
+    return np.stack([frame for frame, _ in SyntheticMovie(seed, movie_options(**options))])
+
+
+def values(evaluation):
+    return {row.key: (row.before, row.after) for row in evaluation.table}
 
 
 def turned(fields):
@@ -111,3 +120,75 @@ def test_a_movie_that_seldom_moves():
     assert verdict.kind == "better" and "stood out" in verdict.sentence
     assert evaluate(frames, frames).verdict.kind == "no motion"
     assert evaluate(frames, raw).verdict.kind != "better"
+
+
+@pytest.mark.parametrize("photons", [1.0, 10.0])
+@pytest.mark.parametrize("offset", [-1, 2, 12])
+def test_every_other_row_moved_away_is_doubtful(photons, offset):
+    """Also if the tissue moves up and down, so that no comb is left in the mean image."""
+    raw = synthetic(4, frames=40, size=96, photons=photons)
+    right = moco_dl.correct(raw)
+    assert evaluate(raw, right.corrected, right.fields).verdict.kind == "better"
+    combed = moco_dl.apply(straightened(raw, offset), right.fields)
+    found = evaluate(raw, combed, right.fields)
+    assert found.verdict.kind == "doubtful" and "every other row was moved by" in found.verdict.sentence
+    assert values(found)["rows_moved"][1] == pytest.approx(offset, abs=0.3)
+
+
+def test_rows_brought_to_where_they_belong_or_left():
+    raw = synthetic(4, frames=40, size=96, photons=5, row_offset=2)
+    for offset, kind in ((None, "better"), (0, "better"), (-2, "doubtful"), (-6, "doubtful")):
+        found = evaluate(raw, moco_dl.correct(raw, row_offset=offset).corrected)
+        assert found.verdict.kind == kind, offset
+        assert values(found)["rows_moved"][1] == pytest.approx(2 if offset is None else offset, abs=0.1)
+        before, after = values(found)["rows_alike"]
+        assert (after > before + 0.05) if offset is None else (after < before + 0.01)
+
+
+@pytest.mark.parametrize("how", ["shuffled", "turned round", "replaced"])
+def test_frames_that_are_not_their_own_are_doubtful(how):
+    raw = synthetic(4, frames=40, size=96, photons=2)
+    corrected, rng = moco_dl.correct(raw).corrected, np.random.default_rng(0)
+    mean = corrected.mean(axis=0)
+    others = {
+        "shuffled": lambda: corrected[rng.permutation(40)],
+        "turned round": lambda: corrected[::-1],
+        "replaced": lambda: mean + corrected.std(axis=0) * rng.standard_normal(corrected.shape),
+    }[how]()
+    assert values(evaluate(raw, corrected))["own_frame"][1] > 99
+    found = evaluate(raw, others)
+    assert found.verdict.kind == "doubtful" and "their own raw frames" in found.verdict.sentence
+    assert 30 < values(found)["own_frame"][1] < 68
+
+
+def test_denoised_frames_are_their_own(movie):
+    """The three strongest components of activity and noise, no more."""
+    raw, fields = movie
+    corrected = moco_dl.apply(raw, fields).astype(np.float32)
+    mean = corrected.mean(axis=0)
+    left, size, right = np.linalg.svd((corrected - mean).reshape(40, -1), full_matrices=False)
+    denoised = mean + ((left[:, :3] * size[:3]) @ right[:3]).reshape(corrected.shape)
+    found = evaluate(raw, denoised)
+    assert found.verdict.kind == "better" and values(found)["own_frame"][1] > 80
+
+
+def test_clipped_movies_are_doubtful(movie):
+    raw, fields = movie
+    corrected = moco_dl.apply(raw, fields)
+    assert "at_limits" not in values(evaluate(raw, corrected))
+    for share in (10, 45):
+        clipped = corrected.clip(*np.percentile(corrected, (share, 100 - share)))
+        found = evaluate(raw, clipped)
+        assert found.verdict.kind == "doubtful" and "clipped" in found.verdict.sentence
+        before, after = values(found)["at_limits"]
+        assert before < 0.1 and 2 * share - 10 < after < 2 * share + 10
+
+
+def test_a_moving_edge_of_one_value_is_not_clipping(movie):
+    """As of tools that fill what a frame does not show with the least value."""
+    raw, fields = movie
+    moved = replace(fields, flow=0 * fields.flow)
+    corrected = moco_dl.apply(raw, moved)
+    for frame, (dy, dx) in zip(corrected, fields.rigid.round().astype(int), strict=True):
+        frame[: max(0, -dy) + 8], frame[:, 96 - max(0, dx) :] = 0, 0
+    assert "at_limits" not in values(evaluate(raw, corrected))

@@ -10,6 +10,7 @@ from moco_dl.blocks import block_means, shrink
 from moco_dl.evaluation.metrics import inner
 from moco_dl.evaluation.moments import choose_moments, contains, lines_of_most_detail
 from moco_dl.evaluation.results import Evaluation, Pictures, Row, Samples
+from moco_dl.evaluation.rows import Rows
 from moco_dl.evaluation.tally import Tally, filled, without
 from moco_dl.evaluation.verdict import judge
 from moco_dl.evaluation.watch import Look, Watch
@@ -25,6 +26,7 @@ class Seen:
     images: tuple[np.ndarray, np.ndarray]  # before, after: (n, H, W)
     small: dict[int, tuple[np.ndarray, np.ndarray]]  # frame number -> binned frame before, after
     fields: dict[int, np.ndarray]  # frame number -> (2, h, w) px
+    rows: list[np.ndarray]  # see `Rows.look`
 
 
 class Evaluator:
@@ -52,6 +54,7 @@ class Evaluator:
         self.left_out = left_out
         self.places = lines_of_most_detail(self.watch.reference, inner(shape[1:]))
         self.tallies = tuple(Tally(shape, self.moments, self.places) for _ in range(2))
+        self.rows = Rows(shape[1:])
         self.fields: dict[int, np.ndarray] = {}
         self.pool = max(1, -(-max(shape[1:]) // ((stride or 1) * FIELD_SIDE)))
 
@@ -59,15 +62,17 @@ class Evaluator:
         """Frames `start`... before and after, (n, H, W), and what was applied, if that is known."""
         look = self.watch.look(start, raw, corrected, motion)
         raw, corrected = self._compared(raw), self._compared(corrected)
-        small, fields = {}, {}
+        small, fields, rows = {}, {}, []
         for i, word in enumerate(look.reasons):
             if not word and self.moments.binned(start + i):
-                pair = (filled(frames[i]) for frames in (raw, corrected))
+                pair = [filled(frames[i]) for frames in (raw, corrected)]
                 small[start + i] = tuple(shrink(frame, self.moments.factor) for frame in pair)
+                if contains(self.moments.rows, start + i):
+                    rows.append(self.rows.look(*pair))
             if motion is not None and contains(self.moments.fields, start + i):
                 field = motion.flow[i].astype(np.float32) + motion.rigid[i][:, None, None]
                 fields[start + i] = block_means(field, (self.pool, self.pool))
-        return Seen(look, (raw, corrected), small, fields)
+        return Seen(look, (raw, corrected), small, fields, rows)
 
     def _compared(self, frames: np.ndarray) -> np.ndarray:
         """Frames (n, H, W), NaN where they are left out."""
@@ -77,6 +82,8 @@ class Evaluator:
         """Add what was seen to the sums; batches come in order."""
         self.watch.add(seen.look)
         self.fields |= seen.fields
+        for each in seen.rows:
+            self.rows.add(each)
         for tally, images, which in zip(self.tallies, seen.images, (0, 1), strict=True):
             for i, word in enumerate(seen.look.reasons):
                 t = seen.look.start + i

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.ndimage import gaussian_filter, uniform_filter
 
 from moco_dl.evaluation.flags import rescued
-from moco_dl.evaluation.metrics import correlation, correlation_with_others, crispness, inner, sharpness
+from moco_dl.evaluation.metrics import banded, correlation, correlation_with_others, crispness, sharpness
+from moco_dl.evaluation.origin import own_shown
 from moco_dl.evaluation.residual import component_shifts, flow_possible, residual_flow, shifts
 from moco_dl.evaluation.results import Traces
 from moco_dl.evaluation.tally import Tally, filled, shared_part, without
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from moco_dl.evaluation.evaluator import Evaluator
 
 MAX_SHIFT = 0.15  # of the shorter side
-FINE, COARSE = 1.0, 25  # binned px, sigma and side: what lies between tells of motion, not of noise or shading
 
 
 @dataclass(frozen=True)
@@ -57,6 +56,9 @@ def measure(evaluator: "Evaluator", traces: Traces) -> Figures:
         folded=finite_mean(watch.values["folded"]) if watch.stride else 0.0,
         rescued=int(rescued(traces.correlation_before, traces.correlation_after).sum()),
         flagged=float(np.mean([bool(words) for words in traces.flags])),
+        own=own_shown(*kept, MAX_SHIFT * min(kept[0].shape[1:])),
+        rows=evaluator.rows.found(),
+        limits=tuple(tally.limits.share for tally in tallies),
     )
     return Figures(
         fit,
@@ -102,13 +104,8 @@ def _flow(tally: Tally, reference: np.ndarray, part: tuple[slice, slice]) -> flo
     return np.mean([residual_flow(mean[part], image) for mean in tally.flow_means])
 
 
-def _banded(frames: np.ndarray) -> np.ndarray:
-    filtered = [gaussian_filter(frame, FINE) - uniform_filter(frame, COARSE) for frame in frames]
-    return np.stack(filtered)[(slice(None), *inner(frames.shape[1:]))]
-
-
 def _agreement(kept: np.ndarray) -> float:
-    return finite_mean(correlation_with_others(_banded(kept))) if len(kept) > 1 else np.nan
+    return finite_mean(correlation_with_others(banded(kept))) if len(kept) > 1 else np.nan
 
 
 def _same_scene(before: np.ndarray, after: np.ndarray) -> float:
@@ -131,4 +128,4 @@ def _alike(before: np.ndarray, after: np.ndarray) -> float:
     for frame, other in zip(before, after, strict=True):
         dy, dx = shifts(frame[None], other, limit)[0].round().astype(int)
         brought += np.roll(frame, (-dy, -dx), (0, 1)) / len(before)
-    return correlation(*_banded(np.stack([brought, after.mean(axis=0)])))
+    return correlation(*banded(np.stack([brought, after.mean(axis=0)])))

@@ -10,6 +10,7 @@ LINES = 600  # frames that a kymograph shows
 PREVIEW, PREVIEW_LENGTH = 40, 5  # moments of the preview, and frames averaged for each
 FLOW, FLOW_LENGTH = 4, 10  # moments at which residual flow is measured, and frames averaged for each
 FIELDS = 24  # fields that are kept
+ROWS = 24  # frames of which every other row is looked at
 PAIRED = 1000  # frames of the correlation image
 SMALL, LEAST = 128, 16  # px, longer side of binned frames, at most, and shorter side, at least
 
@@ -34,6 +35,7 @@ class Moments:
     kept: np.ndarray  # (n,)
     lines: np.ndarray
     fields: np.ndarray
+    rows: np.ndarray
     preview: Bins
     flow: Bins
     paired_step: int  # every so many frames, one goes into the correlation image
@@ -51,6 +53,7 @@ def choose_moments(shape: tuple[int, int, int]) -> Moments:
         kept=evenly(frames, KEPT),
         lines=evenly(frames, LINES),
         fields=evenly(frames, FIELDS),
+        rows=evenly(frames, ROWS),
         preview=_bins(frames, PREVIEW, PREVIEW_LENGTH),
         flow=_bins(frames, FLOW, FLOW_LENGTH),
         paired_step=-(-frames // PAIRED),

@@ -83,6 +83,34 @@ COMPONENTS = Line(
     LOW,
     "Mean shift between the frames at both ends of the first components, after Suite2p.",
 )
+OWN = Line(
+    "own_frame",
+    "Frames like their own raw frame",
+    "%",
+    HIGH,
+    "How often a corrected frame is more like its own raw frame than like another: 50 % by chance.",
+)
+ROWS_MOVED = Line(
+    "rows_moved",
+    "Every other row moved",
+    "px",
+    "",
+    "By so much to the left against those between, by the correction; right if rows are more alike then.",
+)
+ROWS_ALIKE = Line(
+    "rows_alike",
+    "Likeness of every other row",
+    "",
+    HIGH,
+    "In raw frames, with the rows above and below, where it lay and where the correction has put it.",
+)
+LIMITS = Line(
+    "at_limits",
+    "Pixels at the least or greatest value",
+    "%",
+    LOW,
+    "In the middle of the frame; clipping puts many there.",
+)
 RIGID = Line("rigid_mean", "Whole-frame shift, mean", "px", "", "Length of each frame's mean displacement.")
 RIGID_MAX = Line("rigid_max", "Whole-frame shift, largest", "px", "", "The longest of them.")
 NONRIGID = Line(
@@ -120,8 +148,13 @@ def build_table(evaluator: "Evaluator", figures: Figures, traces: Traces) -> lis
             (FLOW, figures.flow),
             (SHIFT, figures.shift),
             (COMPONENTS, figures.components),
+            (OWN, (np.nan, 100 * measured.own)),
+            (ROWS_MOVED, (np.nan, measured.rows[0])),
+            (ROWS_ALIKE, measured.rows[1:]),
         )
     ]
+    if measured.clipped:
+        rows.append(_row(LIMITS, tuple(100 * share for share in measured.limits)))
     if watch.stride:
         length = np.hypot(*traces.rigid.T)
         covered = watch.covered / watch.shape[0]

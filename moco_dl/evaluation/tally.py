@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from moco_dl.evaluation.limits import Limits
 from moco_dl.evaluation.metrics import inner
 from moco_dl.evaluation.moments import LEAST, Moments, contains
 
@@ -54,6 +55,7 @@ class Tally:
         self.rows = np.full((count, size[1]), np.nan, np.float32)
         self.columns = np.full((count, size[0]), np.nan, np.float32)
         self.pairs, self.steps = PairSums(size), Steps(size)
+        self.limits = Limits(size)
 
     def add(self, t: int, frame: np.ndarray, small: np.ndarray | None) -> None:
         """Frame t, (H, W), and its binned form if `moments` wants it."""
@@ -74,6 +76,7 @@ class Tally:
         if small is None:
             return
         if contains(self.moments.kept, t):
+            self.limits.add(frame)
             self.kept[np.searchsorted(self.moments.kept, t)] = small
         if (i := self.moments.preview.of(t)) is not None:
             self.preview[i] += small

@@ -1,0 +1,41 @@
+"""Whether each corrected frame shows what its own raw frame does, and not what others do."""
+
+import numpy as np
+
+from moco_dl.evaluation.metrics import banded
+from moco_dl.evaluation.residual import shifts
+
+LEAST = 4  # frames; of fewer, chance could tell as well
+RELATIVE = 1e-5  # of an image: smaller deviations are of rounding
+
+
+def own_shown(before: np.ndarray, after: np.ndarray, max_shift: float) -> float:
+    """How often corrected frames are more like their own raw frame than like others: 1 always, 0.5 by chance.
+
+    `before`, `after` (n, h, w) finite; raw frames are brought onto their own by whole px, up to `max_shift`.
+    Their means are taken off: noise and activity of a moment tell one frame from another, the scene does not.
+    NaN for few frames, and for raw ones that do not differ.
+    """
+    if len(before) < LEAST:
+        return np.nan
+    moved = [
+        np.roll(frame, tuple(-shifts(frame[None], other, max_shift)[0].round().astype(int)), (0, 1))
+        for frame, other in zip(before, after, strict=True)
+    ]
+    one, other = (_deviations(frames) for frames in (np.stack(moved), after))
+    if not one.any():
+        return np.nan
+    alike = one @ other.T
+    own = np.diag(alike)[:, None]
+    more = (own > alike) + 0.5 * (own == alike)
+    return float(more[~np.eye(len(alike), dtype=bool)].mean())
+
+
+def _deviations(frames: np.ndarray) -> np.ndarray:
+    """Of frames (n, h, w) from their mean, of length 1, or 0 where there are none: (n, pixels)."""
+    flat = banded(frames).reshape(len(frames), -1).astype(np.float64)
+    least = RELATIVE * np.linalg.norm(flat, axis=1, keepdims=True)
+    flat -= flat.mean(axis=0)
+    flat -= flat.mean(axis=1, keepdims=True)
+    length = np.linalg.norm(flat, axis=1, keepdims=True)
+    return np.where(length > least, flat / np.maximum(length, 1e-30), 0)
