@@ -39,7 +39,7 @@ def test_nothing_is_concluded_from_few_frames_or_from_chance(known_movie):
 def test_the_summary_tells_and_a_channel_is_the_way_out(tmp_path, known_movie):
     path = tmp_path / "m.tif"
     tifffile.imwrite(path, mixed(known_movie[0], 2), photometric="minisblack")
-    told = "frames of 2 kinds take turns: choose a channel, such as --channel 1/2"
+    told = "frames of 2 kinds take turns: if they are channels or planes, choose one, such as --channel 1/2"
     assert told in run("correct", path, "--rigid-only").stderr
     done = run("correct", path, "--channel", "1/2", "--rigid-only", "-o", tmp_path / "one.tif")
     assert "kinds" not in done.stderr and "40 frames" in done.stderr

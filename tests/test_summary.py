@@ -29,7 +29,10 @@ RIGID = np.array([[0.0, 0.0], [1.0, -2.5]])
         ({"off": 0.9, "likeness": 0.1}, "px; the reference is hardly like the movie (correlation 0.10): is it"),
         ({"flagged": 3, "listed": Path("a/m_motion.csv")}, "px; 3 frames flagged: see m_motion.csv"),
         ({"flagged": 1}, "px; 1 frame could not be judged"),
-        ({"kinds": 3}, "px; frames of 3 kinds take turns: choose a channel, such as --channel 1/3"),
+        (
+            {"kinds": 3},
+            "px; frames of 3 kinds take turns: if they are channels or planes, choose one, such as --channel 1",
+        ),
     ],
 )
 def test_what_is_told(found, expected):

@@ -89,7 +89,8 @@ class AutoOr(click.ParamType):
     "--max-shift",
     type=Finite(0),
     metavar="PX",
-    help="Largest whole-frame shift looked for; the steps that follow may add to it [15% of the shorter side].",
+    help="Largest whole-frame shift looked for; the steps that follow may add to it [15% of the shorter side;"
+    " 30% if frames are found there].",
 )
 @click.option(
     "--row-offset",

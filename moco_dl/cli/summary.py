@@ -26,9 +26,13 @@ def summary(done: Done) -> str:
             " is it of this field of view, and the same way up?"
         )
     elif done.off > LOST:
-        parts.append(f"too dim, may be off by about {done.off:.1f} px: average neighbouring frames first")
+        parts.append(
+            f"too dim, may be off by about {done.off:.1f} px: average neighbouring frames first;"
+            " or it moves farther than --max-shift"
+        )
     if done.kinds > 1:
         parts.append(
-            f"frames of {done.kinds} kinds take turns: choose a channel, such as --channel 1/{done.kinds}"
+            f"frames of {done.kinds} kinds take turns: if they are channels or planes, choose one, such as"
+            f" --channel 1/{done.kinds}"
         )
     return "; ".join(parts)
