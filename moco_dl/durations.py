@@ -19,9 +19,9 @@ FASTER = 1.5  # power of an update: below 2 they still settle (Badeau, Bertin an
 QUIET = 0.01  # of the noise that was expected: frames that are all alike show none
 SURE = 14.0  # log-likelihood by which motion must explain frames better than noise alone does
 SHAKES = 0.05  # share of motion that is new in each frame, from which that is looked into
-# Log-likelihood of a mode in a piece that this must bring. Hearts that beat once in three frames brought 0.08
-# to 0.6; cells that flash strongly in still tissue, which is not it, up to 0.03.
-SHAKEN = 0.05
+# Log-likelihood of a mode in a piece that this must bring, over the share of the noise that lasts: cells that
+# begin to flash look like it. In still tissue that was up to 0.3, with a beat of three frames 1 to 20.
+SHAKEN = 0.5
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ def measure_durations(effects: np.ndarray, pieces: np.ndarray, *, moves: bool = 
         return Durations(times, motion, 0 * noise, sure)
     if motion[:, -1].sum() > SHAKES * motion.sum():
         _, _, lasting = _most_likely(effects, seen, times, shakes=False)
-        if likely - lasting > max(SHAKEN, SURE / (count * modes)):
+        if likely - lasting > max(SHAKEN * noise[:-1].sum(), SURE / (count * modes)):
             return Durations(times, motion, np.append(noise[:-1], 0), sure)
     return Durations(LASTING, motion[:, :-1], noise[:-1], sure)
 
