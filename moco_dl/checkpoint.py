@@ -45,12 +45,13 @@ def save(path: Path, network: PyramidFlowNet, provenance: dict, training: dict |
     }
     if training is not None:
         content["training"] = training
+    packed = io.BytesIO()  # given a path, its name would be written into the file
+    torch.save(content, packed)
     with staged([path], overwrite=True) as parts:
         try:
-            with parts[0].open("wb") as file:  # given a name, it would be written into the file
-                torch.save(content, file)
-        except RuntimeError as error:  # where no room is left
-            raise NrcorrectError(f"{path}: cannot write weights: {str(error).splitlines()[0]}") from error
+            parts[0].write_bytes(packed.getbuffer())
+        except OSError as error:
+            raise NrcorrectError(f"{path}: cannot write weights: {error.strerror or error}") from error
 
 
 def load(path: Path) -> Checkpoint:

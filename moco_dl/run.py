@@ -5,6 +5,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from multiprocessing import parent_process
 from pathlib import Path
 from threading import Thread, Timer
@@ -165,8 +166,15 @@ def train_into(
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise _unwritable(folder, error) from error
-    try:
+    with _ends_told(folder):
         return train(trainer, _load(batches, trainer.step, workers), folder, **how)
+
+
+@contextmanager
+def _ends_told(folder: Path) -> Iterator[None]:
+    """Tell of a worker that was ended, as PyTorch raises wherever the trainer is then."""
+    try:
+        yield
     except RuntimeError as error:
         if not str(error).startswith("DataLoader worker (pid"):
             raise

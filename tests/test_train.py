@@ -1,4 +1,7 @@
 import csv
+import errno
+import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -122,15 +125,25 @@ def test_training_that_diverges_stops(tmp_path):
 
 
 def test_weights_for_which_no_room_is_left(tmp_path, monkeypatch):
-    def full(content, file):
-        file.write(b"some")
-        raise RuntimeError("[enforce fail] PytorchStreamWriter failed writing file\nframe #0: ...")
+    def full(path, content):
+        path.touch()
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr("torch.save", full)
+    monkeypatch.setattr(Path, "write_bytes", full)
     network = PyramidFlowNet(NetworkConfig())
-    with pytest.raises(NrcorrectError, match=r"cannot write weights: .*failed writing file$"):
+    with pytest.raises(NrcorrectError, match=r"weights.pt: cannot write weights: No space left on device$"):
         save(tmp_path / "weights.pt", network, {})
     assert not list(tmp_path.iterdir())
+
+
+def test_a_worker_that_is_ended_while_weights_are_saved(tmp_path, monkeypatch):
+    def ended(*_):
+        raise RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed. ")
+
+    monkeypatch.setattr("torch.save", ended)
+    told = r"run: DataLoader worker \(pid 7\) is killed by signal: Killed; if memory is short, take fewer"
+    with pytest.raises(NrcorrectError, match=told):
+        train_into(tmp_path / "run", SMALL, workers=0)
 
 
 def test_runs_are_not_mixed_up(tmp_path):

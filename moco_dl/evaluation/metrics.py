@@ -7,7 +7,6 @@ images are compared: corrected frames have no data there.
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.ndimage import gaussian_filter, uniform_filter
 
 BORDER = 16  # parts of the shorter side, one of which is left out at each edge
 FINE, COARSE = 1.0, 25  # px, sigma and side: what lies between tells of motion, not of noise or shading
@@ -21,6 +20,8 @@ def inner(shape: Sequence[int]) -> tuple[slice, slice]:
 
 def banded(frames: np.ndarray) -> np.ndarray:
     """Frames (n, h, w) without their border, noise and slow shading filtered out."""
+    from scipy.ndimage import gaussian_filter, uniform_filter
+
     filtered = [gaussian_filter(frame, FINE) - uniform_filter(frame, COARSE) for frame in frames]
     return np.stack(filtered)[(slice(None), *inner(frames.shape[1:]))]
 
