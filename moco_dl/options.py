@@ -18,7 +18,7 @@ CHOICES = {
     "dtype": (None, *DTYPES),
 }
 USUAL = 0.15  # of the shorter side: whole-frame shifts that are looked for
-FARTHER = 2.0  # times as far is looked if frames lie beyond
+FARTHER = 3.0  # times as far is looked if frames lie beyond
 AUTO = ("smooth", "row_offset")  # may be given as "auto", as in the command: None
 
 

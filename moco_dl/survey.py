@@ -218,7 +218,8 @@ class Survey:
         if _lost(rigid.walk):
             return clear(some, self.farther._rigid(seed(some)), self.mapping)
         limit = self.options.farthest(rigid.reference.shape)  # the usual share of its size
-        return lie_beyond(some, limit, self.farther._rigid(rigid.reference), self.mapping)
+        images = (rigid.reference, seed(some))  # that of all may show two places at once
+        return any(lie_beyond(some, limit, self.farther._rigid(image), self.mapping) for image in images)
 
     def _estimator(self, reference: np.ndarray, binning: int = 1, *, rigid: bool = False) -> Estimator:
         size = self.movie.shape[1:]

@@ -186,13 +186,18 @@ def stays_behind(count=60):
     return np.stack((np.zeros(count), 24 * (np.arange(count) >= 2 * count // 3)), axis=1).astype(int)
 
 
+def changes_places(count=100):
+    """Tissue that jumps by 24 px of 96 half way: a mean of all shows both places at once."""
+    return np.stack((np.zeros(count), 24 * (2 * np.arange(count) >= count)), axis=1).astype(int)
+
+
 def circles(count=100):
     """Tissue that goes round in circles of 16 px of 96."""
     turns = np.arange(count) / 9
     return np.stack((16 * np.sin(turns), 16 * np.cos(turns)), axis=1).round().astype(int)
 
 
-@pytest.mark.parametrize("moved", [stays_behind, circles])
+@pytest.mark.parametrize("moved", [stays_behind, changes_places, circles])
 def test_frames_are_found_farther_away_than_usual(moved):
     places, rigid = moved(), {}
     for most in (None, 14.4):  # this is what is usual
