@@ -11,7 +11,8 @@ from moco_dl.walk import Walk, measure_walk
 
 CLEAR = 30.0  # standard deviations of noise: frames whose peaks are higher tell by themselves where they are
 LOOKED_AT = 20  # samples, from which it is seen whether they do
-FARTHER = 1.5  # times the highest peak nearby: one that is so high far away shows that a frame is there
+SURELY = 10.0  # the same, of peaks far away: noise makes up to 5
+FARTHER = 1.3  # times the highest peak nearby, too: frames that are near have none that is higher
 SOME = 0.05  # of the samples
 LEAST = 20  # samples, fewer of which do not show how far they usually move
 PASSES = 2  # of these, each time with the others where the last has found them
@@ -37,7 +38,7 @@ def lie_beyond(samples: Samples, limit: float, estimator: Estimator, mapping: Ca
     seen = correlations(samples.glanced(LOOKED_AT), estimator, mapping)
     y, x = (np.abs(np.arange(size) - size // 2) <= limit for size in seen.shape[1:])
     highest, nearby = (part.max(axis=(1, 2)) for part in (seen, seen[:, y][:, :, x]))
-    return bool(np.mean((highest > CLEAR) & (highest > FARTHER * nearby)) > SOME)
+    return bool(np.mean((highest > SURELY) & (highest > FARTHER * nearby)) > SOME)
 
 
 def correlations(samples: Samples, estimator: Estimator, mapping: Callable = map) -> np.ndarray:

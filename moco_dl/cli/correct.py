@@ -90,7 +90,7 @@ class AutoOr(click.ParamType):
     type=Finite(0),
     metavar="PX",
     help="Largest whole-frame shift looked for; the steps that follow may add to it [15% of the shorter side;"
-    " 30% if frames are found there].",
+    " 45% if frames are found there].",
 )
 @click.option(
     "--row-offset",
