@@ -69,13 +69,13 @@ class Hdf5Movie:
 
     def _inspect(self, dataset: str | None) -> None:
         key = dataset if dataset is not None else self._guess()
-        found = self._file.get(key)
+        found = self._at(key)
         if not isinstance(found, h5py.Dataset):
             raise NrcorrectError(
                 f"{self.path}: no dataset {key!r}; found {self._listing()}; choose one with --dataset"
             )
         axes = _axes(found)
-        shape = tuple(found.shape[axis] for axis in axes) if len(axes) == 3 else found.shape
+        shape = tuple(found.shape[axis] for axis in axes) if len(axes) == 3 else found.shape or ()
         check_movie(f"{self.path}: {key}", shape, found.dtype)
         if missing := _missing_filters(found):
             raise NrcorrectError(
@@ -86,6 +86,13 @@ class Hdf5Movie:
         self._data, self._axes, self.dataset = found, axes, key
         self.shape, self.dtype = shape, found.dtype.newbyteorder("=")
         self.frames_apart = found.chunks is None or found.chunks[axes[0]] == 1
+
+    def _at(self, key: str) -> object:
+        """What is there, or None; links may lead to one another."""
+        try:
+            return self._file.get(key)
+        except RuntimeError:
+            return None
 
     def _sources(self, dataset: h5py.Dataset) -> set[Path]:
         """Files in which a virtual dataset has its frames; of those that are not there, it would show zeros."""
@@ -118,7 +125,7 @@ class Hdf5Movie:
 
     def _guess(self) -> str:
         """The dataset with most frames; of several, one of a known name, which no other may exceed."""
-        linked = {key: item for key in PREFERRED_KEYS if isinstance(item := self._file.get(key), h5py.Dataset)}
+        linked = {key: item for key in PREFERRED_KEYS if isinstance(item := self._at(key), h5py.Dataset)}
         movies = {name: item for name, item in (linked | self._datasets()).items() if len(_axes(item)) == 3}
         if not movies:
             raise NrcorrectError(

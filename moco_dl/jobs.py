@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -72,6 +72,9 @@ def plan_jobs(
         beside = {kind: corrected.parent / f"{stem}_{NAMES[kind]}" for kind in kinds}
         jobs.append(Job(movie, corrected, **beside, more=more, **options))
     _refuse_repeated(movies)
+    _refuse_clashes(jobs)
+    for job in jobs:
+        refuse_inputs(job.outputs, (job.movie, *job.more))
     left_out = []
     if skip_existing:
         jobs, left_out = unfinished(jobs)
@@ -80,7 +83,6 @@ def plan_jobs(
     way_out = "choose another output, or leave out what is corrected: --skip-existing"
     outputs = (path for job in jobs for path in job.outputs)
     refuse_inputs(outputs, inputs, **{"way_out": way_out} if many else {})
-    _refuse_clashes(jobs)
     return jobs, left_out
 
 
@@ -96,19 +98,32 @@ def unfinished(jobs: Sequence[Job]) -> tuple[list[Job], list[str]]:
     done.
     """
     results = {os.path.realpath(path): job.movie for job in jobs for path in job.outputs}
-    wanted, left_out, known = [], [], set()
-    for job in jobs:
-        source = results.get(os.path.realpath(job.movie), job.movie)
+    sources = [results.get(os.path.realpath(job.movie), job.movie) for job in jobs]
+    done = [job for job in jobs if _done(job)]
+    known = {path: job for job in done for path in recorded(job)}
+    wanted, left_out = [], []
+    for job, source in zip(jobs, sources, strict=True):
         if source != job.movie:
             left_out.append(f"{job.movie}: left out, as it is a result of {source}")
+        elif job in done:
+            left_out.append(f"{job.name}: left out, as its results are there")
         elif job.movie.resolve() in known:
             left_out.append(told_before(job))
-        elif all(os.path.lexists(path) for path in job.outputs):
-            left_out.append(f"{job.name}: left out, as its results are there")
-            known |= recorded(job)
         else:
             wanted.append(job)
     return wanted, left_out
+
+
+def _done(job: Job) -> bool:
+    """Whether its results are there, and those of a recording in several files not of fewer of these."""
+    if not all(path.is_file() for path in job.outputs):
+        return False
+    if job.more:
+        with suppress(NrcorrectError), ExitStack() as opened:
+            files = ((job.movie, *job.more), job.part), ((job.corrected,), WHOLE)
+            lengths = {opened.enter_context(open_recording(*each))[0].shape[0] for each in files}
+            return len(lengths) == 1
+    return True
 
 
 def recorded(job: Job) -> set[Path]:

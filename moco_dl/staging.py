@@ -24,7 +24,9 @@ def refuse_existing(paths: Sequence[Path], *, overwrite: bool) -> None:
         if os.path.lexists(path):
             raise NrcorrectError(f"{path}: exists; {WAY_OUT}")
         for part in unfinished(path):
-            raise NrcorrectError(f"{part}: exists (left by a run that was killed, or still goes on); {WAY_OUT}")
+            raise NrcorrectError(
+                f"{part}: exists (left by a run that was killed, or still goes on); if none goes on, remove it"
+            )
 
 
 def _refuse_place(path: Path) -> None:

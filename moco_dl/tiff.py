@@ -68,10 +68,12 @@ class TiffMovie:
         self.notes = left_out(others, alike)
 
     def _refuse_several(self, alike: list[tifffile.TiffPageSeries]) -> None:
-        if (count := sum(frames_of(series) > 1 for series in alike)) > 1:
+        movies = sum(frames_of(series) > 1 for series in alike)
+        if movies and len(alike) > 1:
+            more = f"{movies} movies" if movies > 1 else "a movie and images beside it"
             raise NrcorrectError(
-                f"{self.path}: holds {count} movies; wanted one: save each on its own, or add --join if"
-                " they are one recording"
+                f"{self.path}: holds {more}; wanted one: save each on its own, or add --join if they are one"
+                " recording"
             )
 
     def _refuse_other_images(self, series: tifffile.TiffPageSeries) -> None:
@@ -115,12 +117,13 @@ class TiffMovie:
 
     def _one_image(self, alike: list[tifffile.TiffPageSeries]) -> list[tifffile.TiffPageSeries]:
         """Of several movies in an OME recording, such as of places, the one that is in this file."""
-        if not self._file.is_ome or all(frames_of(series) == 1 for series in alike) or len(alike) == 1:
+        movies = [series for series in alike if frames_of(series) > 1]
+        if not self._file.is_ome or len(movies) < 2:
             return alike
-        here = [series for series in alike if self._holds(series.pages[0])]
+        here = [series for series in movies if self._holds(series.pages[0])]
         if len(here) != 1:
             raise NrcorrectError(
-                f"{self.path}: holds {len(here)} of {len(alike)} OME images of {frames_of(alike[0])} frames;"
+                f"{self.path}: holds {len(here)} of {len(movies)} OME images of {frames_of(movies[0])} frames;"
                 " wanted one movie a file: save each on its own"
             )
         return here

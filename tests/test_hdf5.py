@@ -182,3 +182,16 @@ def test_whether_reading_a_frame_takes_reading_others(tmp_path, chunks, apart):
         file.create_dataset("mov", data=frames(), chunks=chunks)
     with closing(open_movie(tmp_path / "m.h5")) as movie:
         assert movie.frames_apart == apart
+
+
+def test_hdf5_without_data(tmp_path):
+    """Links that lead to one another, and a dataset of nothing."""
+    with h5py.File(tmp_path / "m.h5", "w") as file:
+        file["mov"] = h5py.SoftLink("/mov")
+        file["empty"] = h5py.Empty("f")
+    for more, told in (
+        ((), "no 3-D dataset"),
+        (("--dataset", "mov"), "no dataset 'mov'"),
+        (("--dataset", "empty"), r"m.h5: empty: has shape ()"),
+    ):
+        assert told in run("correct", tmp_path / "m.h5", *more, code=1).stderr

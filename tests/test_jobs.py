@@ -36,6 +36,27 @@ def test_what_is_there_in_part_is_refused(two):
     assert (two / "other_corrected.tif").exists() and not (two / "movie_fields.h5").exists()
 
 
+def test_what_is_left_out_has_results_of_its_own(two):
+    for name in ("a", "b"):
+        (two / name).mkdir()
+        (two / name / "movie.tif").write_bytes((two / "movie.tif").read_bytes())
+    run("correct", "a/movie.tif", "--outdir", ".", "--rigid-only")
+    told = correct("a/movie.tif", "b/movie.tif", "--outdir", ".", "--skip-existing", code=2).stderr
+    assert "movie_corrected.tif: output of both a/movie.tif and b/movie.tif" in told
+    options = ("--no-fields", "--no-csv", "--skip-existing")
+    assert "is an input" in correct("movie.tif", "-o", "movie.tif", *options, code=2).stderr
+    (two / "other_corrected.tif").mkdir()
+    assert "is a directory; name a file" in correct("other.tif", *options, code=1).stderr
+
+
+def test_a_recording_that_goes_on_is_not_done(two):
+    (two / "third.tif").write_bytes((two / "movie.tif").read_bytes())
+    correct("movie.tif", "other.tif", "--join")
+    assert "as its results" in correct("movie.tif", "other.tif", "--join", "--skip-existing").stderr
+    told = correct("movie.tif", "other.tif", "third.tif", "--join", "--skip-existing", code=1).stderr
+    assert "movie_corrected.tif: exists; choose another output" in told
+
+
 def test_the_way_out_of_a_second_run_is_told(two):
     correct("movie.tif")
     told = correct("movie.tif", "movie_corrected.tif", code=2).stderr

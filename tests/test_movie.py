@@ -83,6 +83,17 @@ def test_several_movies_in_a_file_are_one_if_that_is_said(tmp_path):
     run("evaluate", tmp_path / "m.tif", tmp_path / "m_corrected.tif")
 
 
+@pytest.mark.parametrize("name", ["m.tif", "m.ome.tif"])
+def test_a_movie_and_its_mean_are_no_movie(tmp_path, name):
+    with tifffile.TiffWriter(tmp_path / name) as file:
+        for images in (frames(), frames()[0]):
+            file.write(images, photometric="minisblack", metadata={"axes": "TYX"[-images.ndim :]})
+    told = run("correct", tmp_path / name, "--rigid-only", code=1).stderr
+    assert f"{name}: holds a movie and images beside it; wanted one: save each on its own" in told
+    with closing(open_movie(tmp_path / name)) as movie:
+        assert movie.shape == (8, 20, 24)
+
+
 def test_images_of_other_sizes_are_told(tmp_path):
     two_movies(tmp_path / "m.tif", frames(shape=(5, 16, 24)), frames(shape=(3, 30, 30)))
     with closing(open_movie(tmp_path / "m.tif")) as movie:
