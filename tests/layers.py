@@ -128,7 +128,7 @@ ROOMS = {  # every module of a room stands here
         "flags": set(),
         "limits": set(),
         "rows": set(),
-        "origin": {".metrics", ".residual"},
+        "origin": {".metrics", ".residual", ".verdict"},
         "residual": {".metrics", "rigid"},
         "tally": {".limits", ".metrics", ".moments"},
         "watch": {".flags", ".metrics", ".results", "batch", "inplace", "samples"},

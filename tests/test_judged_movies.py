@@ -161,6 +161,16 @@ def test_frames_that_are_not_their_own_are_doubtful(how):
     assert 30 < values(found)["own_frame"][1] < 68
 
 
+@pytest.mark.parametrize("photons", [None, 5000])
+def test_bright_frames_differ_by_motion(photons):
+    rng = np.random.default_rng(3)
+    scene, places = draw_scene((128, 128), rng)[0], gaussian_filter(rng.normal(0, 8, (30, 2)), (1.5, 0))
+    raw = np.stack([shift(scene, place, order=3, mode="reflect")[16:-16, 16:-16] for place in places])
+    raw = raw * 1000 if photons is None else rng.poisson(raw.clip(0) * photons / raw.mean())
+    found = evaluate(raw.astype(np.float32), moco_dl.correct(raw.astype(np.float32)).corrected)
+    assert found.verdict.kind == "better" and values(found)["own_frame"][1] is None
+
+
 def test_denoised_frames_are_their_own(movie):
     """The three strongest components of activity and noise, no more."""
     raw, fields = movie

@@ -4,9 +4,13 @@ import numpy as np
 
 from moco_dl.evaluation.metrics import banded
 from moco_dl.evaluation.residual import shifts
+from moco_dl.evaluation.verdict import OWN
 
 LEAST = 4  # frames; of fewer, chance could tell as well
 RELATIVE = 1e-5  # of an image: smaller deviations are of rounding
+# Of raw deviations, what is left: 0.5 to 1 in movies of up to 100 photons a pixel. In brighter ones, most are
+# motion, which a correction takes away.
+TELLING = 0.5
 
 
 def own_shown(before: np.ndarray, after: np.ndarray, max_shift: float) -> float:
@@ -14,7 +18,8 @@ def own_shown(before: np.ndarray, after: np.ndarray, max_shift: float) -> float:
 
     `before`, `after` (n, h, w) finite; raw frames are brought onto their own by whole px, up to `max_shift`.
     Their means are taken off: noise and activity of a moment tell one frame from another, the scene does not.
-    NaN for few frames, and for raw ones that do not differ.
+    NaN for few frames, and where few do so but corrected ones differ much less than raw ones: in bright movies,
+    what raw frames differ by is motion.
     """
     if len(before) < LEAST:
         return np.nan
@@ -22,20 +27,21 @@ def own_shown(before: np.ndarray, after: np.ndarray, max_shift: float) -> float:
         np.roll(frame, tuple(-shifts(frame[None], other, max_shift)[0].round().astype(int)), (0, 1))
         for frame, other in zip(before, after, strict=True)
     ]
-    one, other = (_deviations(frames) for frames in (np.stack(moved), after))
+    (one, sizes), (other, left) = (_deviations(frames) for frames in (np.stack(moved), after))
     if not one.any():
         return np.nan
     alike = one @ other.T
     own = np.diag(alike)[:, None]
     more = (own > alike) + 0.5 * (own == alike)
-    return float(more[~np.eye(len(alike), dtype=bool)].mean())
+    share = float(more[~np.eye(len(alike), dtype=bool)].mean())
+    return np.nan if share < OWN and np.median(left) < TELLING * np.median(sizes) else share
 
 
-def _deviations(frames: np.ndarray) -> np.ndarray:
-    """Of frames (n, h, w) from their mean, of length 1, or 0 where there are none: (n, pixels)."""
+def _deviations(frames: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Of frames (n, h, w) from their mean, (n, pixels) of length 1, or 0 if there are none; and their sizes."""
     flat = banded(frames).reshape(len(frames), -1).astype(np.float64)
     least = RELATIVE * np.linalg.norm(flat, axis=1, keepdims=True)
     flat -= flat.mean(axis=0)
     flat -= flat.mean(axis=1, keepdims=True)
     length = np.linalg.norm(flat, axis=1, keepdims=True)
-    return np.where(length > least, flat / np.maximum(length, 1e-30), 0)
+    return np.where(length > least, flat / np.maximum(length, 1e-30), 0), length
