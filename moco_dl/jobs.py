@@ -116,7 +116,7 @@ def unfinished(jobs: Sequence[Job]) -> tuple[list[Job], list[str]]:
 
 def _done(job: Job) -> bool:
     """Whether its results are there, and those of a recording in several files not of fewer of these."""
-    if not all(path.is_file() for path in job.outputs):
+    if not all(os.path.isfile(path) for path in job.outputs):  # noqa: PTH113 (no error of names too long)
         return False
     if job.more:
         with suppress(NrcorrectError), ExitStack() as opened:

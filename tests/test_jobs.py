@@ -49,6 +49,12 @@ def test_what_is_left_out_has_results_of_its_own(two):
     assert "is a directory; name a file" in correct("other.tif", *options, code=1).stderr
 
 
+def test_names_too_long_are_told_of_what_is_left_to_do_too(two):
+    (two / f"{240 * 'm'}.tif").write_bytes((two / "movie.tif").read_bytes())
+    told = correct(f"{240 * 'm'}.tif", "--skip-existing", code=1).stderr
+    assert "cannot write: File name too long; choose another output" in told
+
+
 def test_a_recording_that_goes_on_is_not_done(two):
     (two / "third.tif").write_bytes((two / "movie.tif").read_bytes())
     correct("movie.tif", "other.tif", "--join")
