@@ -118,17 +118,19 @@ def test_a_stop_that_a_library_turned_into_an_error(movie_file, monkeypatch):
     assert CliRunner().invoke(main, ["correct", str(movie_file)]).exit_code == 128 + signal.SIGTERM
 
 
+class StopsAsItGoes:
+    """Python ignores what is raised while an object is taken apart."""
+
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(5)
+
+
 def test_a_stop_while_an_object_is_taken_apart(movie_file, monkeypatch):
-    """Python ignores what is raised then."""
     went_on = []
 
-    class Thing:
-        def __del__(self):
-            os.kill(os.getpid(), signal.SIGTERM)
-            time.sleep(5)
-
     def correct(*arguments, **options):
-        Thing()
+        StopsAsItGoes()
         for _ in range(500):
             time.sleep(0.01)
         went_on.append(True)
@@ -143,13 +145,8 @@ def test_a_stop_that_is_tried_again_wakes_the_main_thread(movie_file, monkeypatc
     """Whatever it waits for: a signal that another thread gets would be heard once it is done."""
     sent = []
 
-    class Thing:
-        def __del__(self):
-            os.kill(os.getpid(), signal.SIGTERM)
-            time.sleep(5)
-
     def correct(*arguments, **options):
-        Thing()
+        StopsAsItGoes()
         time.sleep(5)
 
     def kill(thread, number, send=signal.pthread_kill):
