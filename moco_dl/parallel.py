@@ -38,7 +38,9 @@ class _Setting:
     def enter(self) -> None:
         with self._lock:
             if not self._inside:
-                self._interval, self._limits = sys.getswitchinterval(), threadpool_limits(1, "blas")
+                self._keeper = ThreadPoolExecutor(1)  # only the thread that has limited OpenBLAS may lift that
+                self._limits = self._keeper.submit(threadpool_limits, 1, "blas").result()
+                self._interval = sys.getswitchinterval()
                 sys.setswitchinterval(TURN)
             if get_ident() not in self._inside:  # one that is new to torch has what others have set
                 self._threads[get_ident()] = max(torch.get_num_threads(), *self._threads.values(), 1)
@@ -53,7 +55,8 @@ class _Setting:
                 torch.set_num_threads(self._threads.pop(get_ident()))
             if not self._inside:
                 sys.setswitchinterval(self._interval)
-                self._limits.restore_original_limits()
+                self._keeper.submit(self._limits.restore_original_limits).result()
+                self._keeper.shutdown()  # and when it ends, others may again
 
 
 _setting = _Setting()

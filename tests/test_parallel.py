@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 import torch
-from threadpoolctl import threadpool_info
+from threadpoolctl import threadpool_info, threadpool_limits
 
 import moco_dl
 from moco_dl.infer import binned
@@ -120,6 +120,17 @@ def test_of_threads_that_overlap_the_last_puts_back_what_was_set():
     assert had() == before
     assert [thread.submit(torch.get_num_threads).result() for thread in threads] == [3, 3]
     torch.set_num_threads(torch.get_num_threads())  # for threads that are new to torch
+
+
+def test_afterwards_other_threads_may_limit_linear_algebra():
+    def limited():
+        with threadpool_limits(1, "blas"):
+            return [library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"]
+
+    with workers_first():
+        pass
+    with ThreadPoolExecutor(1) as other:
+        assert set(other.submit(limited).result()) <= {1}
 
 
 def test_what_was_set_stays_until_the_outer_one_leaves():
