@@ -11,7 +11,6 @@ import torch
 from moco_dl import checkpoint
 from moco_dl.batch import Batch, Motion
 from moco_dl.device import LARGEST_BATCH, choose_device, own_stream, threads_on, together
-from moco_dl.edges import blanked, filled_corners
 from moco_dl.errors import NrcorrectError
 from moco_dl.fields import FLOW_DTYPE, ROWS, Fields, checked_fields
 from moco_dl.infer import move
@@ -23,8 +22,9 @@ from moco_dl.parallel import Workers, workers_first
 from moco_dl.plan import APART, Plan
 from moco_dl.preparation import Preparation
 from moco_dl.room import frames_in
-from moco_dl.samples import refuse_extremes, without_infinite
-from moco_dl.scan import straightened
+from moco_dl.sampled.edges import blanked, filled_corners
+from moco_dl.sampled.samples import refuse_extremes, without_infinite
+from moco_dl.sampled.scan import straightened
 from moco_dl.survey import Survey
 
 BATCH = 4 * 2**20  # bytes of frames that are computed at a time by a thread: 4 to 32 frames

@@ -21,7 +21,7 @@ from moco_dl.image import load_image
 from moco_dl.movie import SMALLEST, Progress, open_movie
 from moco_dl.output import create_hdf5, create_movie, movie_format, refuse_ending, without_ending
 from moco_dl.pairs import PairOptions, Pairs, ScenePool, draw_pairs
-from moco_dl.samples import draw_samples, sample_runs
+from moco_dl.sampled.samples import draw_samples, sample_runs
 from moco_dl.scenes import SHOWN
 from moco_dl.staging import refuse_existing, staged
 from moco_dl.synth import SyntheticMovie

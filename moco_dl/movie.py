@@ -10,7 +10,7 @@ from typing import Protocol
 import numpy as np
 
 from moco_dl.errors import NrcorrectError
-from moco_dl.turns import Turn, Turns
+from moco_dl.formats.turns import Turn, Turns
 
 SMALLEST = 16  # px, shortest side the network can see anything in
 DTYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "float16", "float32", "float64")
@@ -91,8 +91,8 @@ def open_movie(path: Path, part: Part = WHOLE, *, image: bool = False) -> Movie:
         raise NrcorrectError(f"{path}: cannot read: {error.strerror or error}") from error
     from h5py import is_hdf5
 
-    from moco_dl.hdf5 import Hdf5Movie  # here, because the formats build on this file
-    from moco_dl.tiff import TiffMovie
+    from moco_dl.formats.hdf5 import Hdf5Movie  # here, because the formats build on this file
+    from moco_dl.formats.tiff import TiffMovie
 
     if not magic:
         raise NrcorrectError(f"{path}: the file is empty; wanted a TIFF or HDF5 movie")

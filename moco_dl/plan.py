@@ -9,23 +9,23 @@ import numpy as np
 import torch
 
 from moco_dl.batch import Arrays, Batch, Equations, Filter, Given, Motion, chosen, filtered, joined, late
-from moco_dl.bend import bent, rebased
 from moco_dl.device import full_device
-from moco_dl.edges import NONE, Edges
-from moco_dl.equations import linearise
 from moco_dl.infer import Estimator
-from moco_dl.prior import SHIFT
-from moco_dl.refine import Refiner
-from moco_dl.risk import Errors
-from moco_dl.samples import usable, without
-from moco_dl.scan import straightened
-from moco_dl.smooth import Smoothing
-from moco_dl.spikes import without_spikes
-from moco_dl.steady import Steadiness, steadied
-from moco_dl.strays import Strays
-from moco_dl.track import Linearised, Tracker, Tracking
-from moco_dl.trajectory import PathFilter
-from moco_dl.walk import Walk
+from moco_dl.refinement.bend import bent, rebased
+from moco_dl.refinement.equations import linearise
+from moco_dl.refinement.refine import Refiner
+from moco_dl.refinement.strays import Strays
+from moco_dl.sampled.edges import NONE, Edges
+from moco_dl.sampled.samples import usable, without
+from moco_dl.sampled.scan import straightened
+from moco_dl.sampled.spikes import without_spikes
+from moco_dl.sampled.walk import Walk
+from moco_dl.tracking.prior import SHIFT
+from moco_dl.tracking.risk import Errors
+from moco_dl.tracking.smooth import Smoothing
+from moco_dl.tracking.steady import Steadiness, steadied
+from moco_dl.tracking.track import Linearised, Tracker, Tracking
+from moco_dl.tracking.trajectory import PathFilter
 
 APART = 2  # frames, of which the network sees one where motion lasts: the steps find what it does not see
 REACH = 10  # px by which frames are taken to move if only whole ones are

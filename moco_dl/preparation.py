@@ -7,27 +7,27 @@ from functools import partial
 import numpy as np
 import torch
 
-from moco_dl.anchor import anchored, likeness
 from moco_dl.batch import DOUBTFUL, Batch, Equations, Motion, chosen, filtered, joined
-from moco_dl.bend import inverse
-from moco_dl.covariance import learned
-from moco_dl.equations import linearise, share_told
 from moco_dl.infer import binned, move, move_known
-from moco_dl.misfit import LEAST, measure_usual
-from moco_dl.nearer import GivenReference
 from moco_dl.network import STRIDE
 from moco_dl.plan import Plan, Step
-from moco_dl.prior import measure_prior
-from moco_dl.refine import Refiner
+from moco_dl.refinement.anchor import anchored, likeness
+from moco_dl.refinement.bend import inverse
+from moco_dl.refinement.equations import linearise, share_told
+from moco_dl.refinement.misfit import LEAST, measure_usual
+from moco_dl.refinement.nearer import GivenReference
+from moco_dl.refinement.refine import Refiner
+from moco_dl.refinement.strays import measure_strays
+from moco_dl.refinement.template import BLUR, NO_PART, Template, build_template
 from moco_dl.rest import rest_weights
-from moco_dl.samples import Samples, chunks, mean_length
-from moco_dl.smooth import WIDTHS, Smoothing, choose_width
-from moco_dl.steady import measure_steadiness
-from moco_dl.strays import measure_strays
-from moco_dl.template import BLUR, NO_PART, Template, build_template
-from moco_dl.track import Linearised, Tracker, clarity
-from moco_dl.trajectory import measure_trajectory
-from moco_dl.vigour import measure_vigour
+from moco_dl.sampled.samples import Samples, chunks, mean_length
+from moco_dl.tracking.covariance import learned
+from moco_dl.tracking.prior import measure_prior
+from moco_dl.tracking.smooth import WIDTHS, Smoothing, choose_width
+from moco_dl.tracking.steady import measure_steadiness
+from moco_dl.tracking.track import Linearised, Tracker, clarity
+from moco_dl.tracking.trajectory import measure_trajectory
+from moco_dl.tracking.vigour import measure_vigour
 
 UNSURE = 1.5, 4.0  # times its expected error, between which motion may be false: less is none, more is clear
 FAR = 0.7  # px, mean length of a first step that is taken again from where it led to: details are not wider

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from moco_dl.samples import TOGETHER, Move, Samples, chunks
+from moco_dl.sampled.samples import TOGETHER, Move, Samples, chunks
 
 OUTLIER = 4.0  # scaled deviations below the median correlation at which a sample is left out
 

@@ -4,8 +4,8 @@ import numpy as np
 
 from moco_dl.batch import closed_up
 from moco_dl.plan import Step
-from moco_dl.samples import Samples
-from moco_dl.vigour import REACH
+from moco_dl.sampled.samples import Samples
+from moco_dl.tracking.vigour import REACH
 
 
 def rest_weights(step: Step, samples: Samples, trusted: np.ndarray) -> np.ndarray:

@@ -7,22 +7,22 @@ from functools import partial
 import numpy as np
 import torch
 
-from moco_dl.bend import composed, inverse
 from moco_dl.device import full_device
-from moco_dl.edges import Edges
 from moco_dl.infer import Estimator, binned, enlarged, move_known
-from moco_dl.interleaved import taking_turns
 from moco_dl.movie import Movie
-from moco_dl.nearer import GivenReference, bend_to, sizes
 from moco_dl.network import STRIDE, PyramidFlowNet
 from moco_dl.options import CorrectOptions
-from moco_dl.pattern import fixed_pattern
 from moco_dl.reference import Estimate, build_reference, centred, seed
+from moco_dl.refinement.bend import composed, inverse
+from moco_dl.refinement.nearer import GivenReference, bend_to, sizes
 from moco_dl.room import frames_in
-from moco_dl.sample_shifts import clear, lie_beyond, walk_among_others, walk_from, whole_shifts
-from moco_dl.samples import Move, Samples, chunks
-from moco_dl.sampling import Rigidly, Sampling
-from moco_dl.walk import LOST, Walk
+from moco_dl.sampled.edges import Edges
+from moco_dl.sampled.interleaved import taking_turns
+from moco_dl.sampled.pattern import fixed_pattern
+from moco_dl.sampled.sample_shifts import clear, lie_beyond, walk_among_others, walk_from, whole_shifts
+from moco_dl.sampled.samples import Move, Samples, chunks
+from moco_dl.sampled.sampling import Rigidly, Sampling
+from moco_dl.sampled.walk import LOST, Walk
 
 ENOUGH = 32 * 2**20  # bytes of those that the reference is made of: 40 to 100 frames
 BINNED = 240  # px, shorter side from which on binned frames show enough

@@ -5,10 +5,10 @@ from itertools import starmap
 import numpy as np
 
 from moco_dl.batch import Batch, Equations, Motion, filtered
-from moco_dl.refine import Refiner
+from moco_dl.refinement.refine import Refiner
+from moco_dl.refinement.template import Template
 from moco_dl.scenes import draw_scene
-from moco_dl.template import Template
-from moco_dl.track import Tracking
+from moco_dl.tracking.track import Tracking
 
 SIZE = (64, 72)
 RUN = 10

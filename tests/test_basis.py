@@ -4,8 +4,19 @@ import numpy as np
 import pytest
 import torch
 
-from moco_dl.basis import LARGE, MOST, PATH, ROWS, TISSUE, Basis, eigen, gaussian_window, root, smooth_functions
 from moco_dl.network import STRIDE
+from moco_dl.refinement.basis import (
+    LARGE,
+    MOST,
+    PATH,
+    ROWS,
+    TISSUE,
+    Basis,
+    eigen,
+    gaussian_window,
+    root,
+    smooth_functions,
+)
 
 GRIDS = pytest.mark.parametrize("grid", [(16, 16), (12, 33)])
 

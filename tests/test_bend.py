@@ -5,8 +5,8 @@ import pytest
 from scipy.ndimage import gaussian_filter, map_coordinates
 
 from moco_dl.batch import Motion
-from moco_dl.bend import bent, inverse, rebased
 from moco_dl.network import STRIDE
+from moco_dl.refinement.bend import bent, inverse, rebased
 
 GRID = 24, 28
 INNER = np.s_[..., 3:-3, 3:-3]

@@ -7,9 +7,9 @@ import pytest
 from drawn import draw, gaussian, motions, root, sum_of, textured_refiner
 
 from moco_dl.batch import Equations
-from moco_dl.covariance import REST, SIZES, _combinations, _Samples, learned
-from moco_dl.prior import measure_prior
-from moco_dl.track import Tracker
+from moco_dl.tracking.covariance import REST, SIZES, _combinations, _Samples, learned
+from moco_dl.tracking.prior import measure_prior
+from moco_dl.tracking.track import Tracker
 
 FRAMES = 240
 RUNS = np.arange(FRAMES) // 80

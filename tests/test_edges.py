@@ -6,9 +6,9 @@ from truth import end_point_error
 
 import moco_dl
 from moco_dl.correction import checked_reference
-from moco_dl.edges import NONE, blanked, filled_corners, measure_edges
 from moco_dl.movie import ArrayMovie
-from moco_dl.samples import draw_samples
+from moco_dl.sampled.edges import NONE, blanked, filled_corners, measure_edges
+from moco_dl.sampled.samples import draw_samples
 
 
 def edges_of(frames):

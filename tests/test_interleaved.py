@@ -5,8 +5,8 @@ import pytest
 import tifffile
 from commands import run
 
-from moco_dl.interleaved import taking_turns
-from moco_dl.samples import Samples
+from moco_dl.sampled.interleaved import taking_turns
+from moco_dl.sampled.samples import Samples
 
 
 def samples_of(frames, run=10):

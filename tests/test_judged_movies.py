@@ -10,7 +10,7 @@ import moco_dl
 from moco_dl import evaluate
 from moco_dl.evaluation.measure import _same_scene
 from moco_dl.motion import MotionOptions
-from moco_dl.scan import straightened
+from moco_dl.sampled.scan import straightened
 from moco_dl.scenes import draw_scene
 from moco_dl.synth import MovieOptions, SyntheticMovie, movie_options
 

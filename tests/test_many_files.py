@@ -8,9 +8,9 @@ import tifffile
 from commands import run
 
 from moco_dl.errors import NrcorrectError
+from moco_dl.formats.turns import Turn
 from moco_dl.movie import WHOLE, Part, open_movie
 from moco_dl.recording import open_recording
-from moco_dl.turns import Turn
 
 FRAMES = np.random.default_rng(0).integers(0, 60000, (12, 2, 20, 24), np.uint16)
 OME = '<OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06" UUID="{uuid}">{content}</OME>'

@@ -8,10 +8,10 @@ from scipy.ndimage import gaussian_filter
 import moco_dl
 from moco_dl.batch import DOUBTFUL, Equations, Motion
 from moco_dl.infer import move_known
-from moco_dl.misfit import LEAST, Usual, measure_usual, softness
-from moco_dl.refine import Refiner
+from moco_dl.refinement.misfit import LEAST, Usual, measure_usual, softness
+from moco_dl.refinement.refine import Refiner
+from moco_dl.refinement.template import Template
 from moco_dl.scenes import draw_scene
-from moco_dl.template import Template
 
 SHIFTS = np.array([(0, 0), (0.5, 0), (0.5, -0.5), (-1.25, 3), (2.9, 0.2)], np.float32)
 

@@ -58,7 +58,7 @@ def test_blank_frames_of_a_masked_view(frames):
 
 def test_specks_that_would_leave_nothing_are_none(frames, monkeypatch):
     everywhere = lambda samples, *_: np.ones(samples[np.array([0])].shape[1:], bool)  # noqa: E731
-    monkeypatch.setattr("moco_dl.sampling.fixed_specks", everywhere)
+    monkeypatch.setattr("moco_dl.sampled.sampling.fixed_specks", everywhere)
     assert moco_dl.correct(frames, rigid_only=True).fields.metadata["share_left_out"] == 0
 
 

@@ -9,8 +9,8 @@ from truth import end_point_error
 import moco_dl
 from moco_dl.infer import move_known
 from moco_dl.network import STRIDE
-from moco_dl.pattern import fixed_pattern
-from moco_dl.samples import Samples
+from moco_dl.sampled.pattern import fixed_pattern
+from moco_dl.sampled.samples import Samples
 
 
 def coarse(fields):

@@ -10,11 +10,11 @@ from truth import end_point_error
 
 import moco_dl
 from moco_dl.correction import Corrector
-from moco_dl.equations import linearise
 from moco_dl.movie import ArrayMovie
 from moco_dl.network import STRIDE
 from moco_dl.options import CorrectOptions
 from moco_dl.plan import NEAR
+from moco_dl.refinement.equations import linearise
 from moco_dl.room import frames_sampled
 from moco_dl.synth import SyntheticMovie, movie_options
 from moco_dl.warp import upsample
@@ -119,7 +119,7 @@ def test_samples_are_kept_where_reading_one_takes_reading_others(known_movie, mo
             return super().read(indices)
 
     reads = []
-    monkeypatch.setattr("moco_dl.sampling.KEPT", 0)
+    monkeypatch.setattr("moco_dl.sampled.sampling.KEPT", 0)
     Corrector(CorrectOptions()).prepare(Counted(known_movie[0]))
     assert (sorted(reads) == list(range(len(known_movie[0])))) == (not apart)
 

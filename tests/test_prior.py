@@ -7,9 +7,9 @@ import pytest
 from drawn import RUN, draw, gaussian, root, textured_refiner
 
 from moco_dl.batch import Equations
-from moco_dl.durations import pieces
-from moco_dl.prior import measure_prior
-from moco_dl.track import Tracker
+from moco_dl.tracking.durations import pieces
+from moco_dl.tracking.prior import measure_prior
+from moco_dl.tracking.track import Tracker
 
 
 @pytest.fixture(scope="module")

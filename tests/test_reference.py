@@ -3,7 +3,7 @@ import pytest
 
 from moco_dl.infer import move_known
 from moco_dl.reference import _median, build_reference, centred, seed
-from moco_dl.samples import draw_samples, sample_runs
+from moco_dl.sampled.samples import draw_samples, sample_runs
 
 
 def samples_of(frames):

@@ -8,9 +8,9 @@ import pytest
 import tifffile
 
 from moco_dl.errors import NrcorrectError
+from moco_dl.formats.turns import Turn
 from moco_dl.movie import Part, open_movie
 from moco_dl.recording import open_recording
-from moco_dl.turns import Turn
 
 FRAMES = np.random.default_rng(0).integers(-500, 30000, (12, 20, 24), np.int16)
 FIRST, SECOND = Part(channel=Turn(1)), Part(channel=Turn(2))

@@ -6,7 +6,7 @@ from scipy.ndimage import convolve1d
 
 from moco_dl.batch import Batch, Motion, chosen, filtered
 from moco_dl.motion import smooth_series
-from moco_dl.smooth import WIDTHS, Smoothing, choose_width
+from moco_dl.tracking.smooth import WIDTHS, Smoothing, choose_width
 
 FRAMES = 41
 

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 
 import moco_dl
-from moco_dl.inplace import Changes
 from moco_dl.motion import MotionOptions
 from moco_dl.reference import divided
-from moco_dl.samples import draw_samples
+from moco_dl.sampled.inplace import Changes
+from moco_dl.sampled.samples import draw_samples
+from moco_dl.sampled.specks import fixed_specks
 from moco_dl.scenes import draw_scene
-from moco_dl.specks import fixed_specks
 from moco_dl.synth import MovieOptions, SyntheticMovie
 
 SIZE, FRAMES = 128, 40

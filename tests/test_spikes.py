@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import moco_dl
-from moco_dl.spikes import without_spikes
+from moco_dl.sampled.spikes import without_spikes
 
 
 def noise(*shape, dtype=np.uint16):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from moco_dl.batch import Batch, Motion, chosen
-from moco_dl.steady import measure_steadiness, steadied
+from moco_dl.tracking.steady import measure_steadiness, steadied
 
 NOISE = np.array([0.2, 0.1])
 

@@ -9,8 +9,8 @@ import torch
 from drawn import batches, draw, gaussian, motions, root, sum_of, textured_refiner
 
 from moco_dl.batch import Equations, Motion
-from moco_dl.prior import Prior
-from moco_dl.track import DESCENTS, Tracker, Tracking
+from moco_dl.tracking.prior import Prior
+from moco_dl.tracking.track import DESCENTS, Tracker, Tracking
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +70,7 @@ def test_where_frames_have_no_data_they_tell_of_what_is_most_probable(
     refiner, prior, monkeypatch, descents, error
 ):
     """Against the equations of those cells that are seen; these are nearly reached soon."""
-    monkeypatch.setattr("moco_dl.track.DESCENTS", descents)
+    monkeypatch.setattr("moco_dl.tracking.track.DESCENTS", descents)
     rng, tissue = np.random.default_rng(0), refiner.basis.kinds()["tissue"]
     prior = replace(prior, tissue=0.2 * refiner.basis.tissue_shapes()[0])
     unknowns, so_far = np.zeros((2, 4, len(tissue)))

@@ -7,7 +7,7 @@ import pytest
 from scipy.ndimage import gaussian_filter1d
 
 from moco_dl.batch import Batch, Motion, chosen, filtered
-from moco_dl.trajectory import FramePath, measure_trajectory
+from moco_dl.tracking.trajectory import FramePath, measure_trajectory
 
 ROWS, FRAMES = 48, 400
 SHOWN = 0.03, 0.08, 0.08  # px, errors of shift, slope and bend

@@ -10,8 +10,8 @@ from commands import run
 
 from moco_dl.errors import NrcorrectError
 from moco_dl.fields import load_fields
+from moco_dl.formats.turns import Turn
 from moco_dl.movie import Part, open_movie
-from moco_dl.turns import Turn
 
 T, Z, C = 4, 3, 2
 FRAMES = np.random.default_rng(0).integers(0, 60000, (T, Z, C, 20, 24), np.uint16)  # in ImageJ's order

@@ -7,11 +7,11 @@ from drawn import draw, gaussian, motions, textured_refiner
 from moco_dl.batch import Equations
 from moco_dl.correction import Corrector
 from moco_dl.movie import ArrayMovie
-from moco_dl.prior import Prior, measure_prior
 from moco_dl.synth import SyntheticMovie, movie_options
-from moco_dl.timefilter import TimeFilter
-from moco_dl.track import Tracker
-from moco_dl.vigour import BESIDE, CHANGES, LEVELS, REACH, Vigour, _posterior, measure_vigour
+from moco_dl.tracking.prior import Prior, measure_prior
+from moco_dl.tracking.timefilter import TimeFilter
+from moco_dl.tracking.track import Tracker
+from moco_dl.tracking.vigour import BESIDE, CHANGES, LEVELS, REACH, Vigour, _posterior, measure_vigour
 
 FRAMES = 200
 BOUT = np.isin(np.arange(FRAMES) // 20, (3, 7))  # two, of 20 frames each

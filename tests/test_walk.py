@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from test_shifts import drawn_correlations
 
-from moco_dl.shifts import Expected
-from moco_dl.walk import JUMPS, REACH, Walk, measure_walk
+from moco_dl.sampled.shifts import Expected
+from moco_dl.sampled.walk import JUMPS, REACH, Walk, measure_walk
 
 
 def enumerated(expected, shown):
@@ -29,7 +29,7 @@ def enumerated(expected, shown):
 
 
 def test_shifts_are_those_expected_over_all_paths(monkeypatch):
-    monkeypatch.setattr("moco_dl.walk.REACH", 2)
+    monkeypatch.setattr("moco_dl.sampled.walk.REACH", 2)
     rng = np.random.default_rng(0)
     expected = Expected(1.0, np.array([0.3, -0.2]), np.array([1.0, 0.8]), step=0.7)
     shown = rng.uniform(0.01, 1, (5, 3, 3)).astype(np.float32)

@@ -17,8 +17,8 @@ import click
 from moco_dl.errors import NrcorrectError, gpu_is_full
 
 if TYPE_CHECKING:
+    from moco_dl.formats.turns import Turn
     from moco_dl.movie import Part
-    from moco_dl.turns import Turn
 
 
 # Numbers are those of glibc's malloc.h.
@@ -63,7 +63,7 @@ class OneOf(click.ParamType):
     name = "K|K/N"
 
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> "Turn":
-        from moco_dl.turns import Turn
+        from moco_dl.formats.turns import Turn
 
         found = re.fullmatch(r"([1-9][0-9]*)(?:/([1-9][0-9]*))?", value)
         number, of = (count and int(count) for count in (found.groups() if found else (None, None)))

@@ -1,7 +1,7 @@
 """What is told of a corrected movie, in a line."""
 
 from moco_dl.job import Done
-from moco_dl.walk import LOST
+from moco_dl.sampled.walk import LOST
 
 UNLIKE = 0.3  # correlation of a given reference with the movie: less, and it may be of another field of view
 

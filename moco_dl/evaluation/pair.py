@@ -18,7 +18,7 @@ from moco_dl.evaluation.watch import not_compared
 from moco_dl.fields import Fields, checked_fields
 from moco_dl.movie import ArrayMovie, Movie, Progress
 from moco_dl.parallel import Workers, workers_first
-from moco_dl.samples import why_unusable
+from moco_dl.sampled.samples import why_unusable
 
 BATCH = 16  # frames of each movie in memory at a time
 SAMPLED = 60  # frames that a reference is made of

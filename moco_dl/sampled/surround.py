@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from moco_dl.edges import HIDDEN, at_border
-from moco_dl.inplace import Changes, averaged, steps
-from moco_dl.samples import Samples
+from moco_dl.sampled.edges import HIDDEN, at_border
+from moco_dl.sampled.inplace import Changes, averaged, steps
+from moco_dl.sampled.samples import Samples
 
 DARKEST = 0.01  # quantile of that which is taken for no light at all
 DIM, BLACK = 0.25, 0.1  # of the light in the middle: less is dark; so little is most of a surround

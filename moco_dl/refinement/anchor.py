@@ -5,15 +5,15 @@ from functools import cached_property
 
 import numpy as np
 
-from moco_dl.basis import eigen, gaussian_window
 from moco_dl.batch import Motion
-from moco_dl.bend import composed, inverse
 from moco_dl.device import sent
-from moco_dl.equations import linearise
 from moco_dl.infer import Estimator, binned, move_known
-from moco_dl.nearer import GivenReference, continued
 from moco_dl.network import STRIDE
-from moco_dl.refine import Refiner
+from moco_dl.refinement.basis import eigen, gaussian_window
+from moco_dl.refinement.bend import composed, inverse
+from moco_dl.refinement.equations import linearise
+from moco_dl.refinement.nearer import GivenReference, continued
+from moco_dl.refinement.refine import Refiner
 
 LOOKS = 4  # of the network, at most
 BETTER = 0.975  # of what is unlike: else noise

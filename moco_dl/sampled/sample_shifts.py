@@ -6,8 +6,8 @@ import numpy as np
 
 from moco_dl.infer import Estimator
 from moco_dl.reference import centred, divided, summed
-from moco_dl.samples import Move, Samples
-from moco_dl.walk import Walk, measure_walk
+from moco_dl.sampled.samples import Move, Samples
+from moco_dl.sampled.walk import Walk, measure_walk
 
 CLEAR = 30.0  # standard deviations of noise: frames whose peaks are higher tell by themselves where they are
 LOOKED_AT = 20  # samples, from which it is seen whether they do

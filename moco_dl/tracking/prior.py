@@ -11,10 +11,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from moco_dl.basis import PATH, eigen, times_each
 from moco_dl.batch import Equations
-from moco_dl.durations import ANEW, correlations, measure_durations, pieces
-from moco_dl.refine import Refiner
+from moco_dl.refinement.basis import PATH, eigen, times_each
+from moco_dl.refinement.refine import Refiner
+from moco_dl.tracking.durations import ANEW, correlations, measure_durations, pieces
 
 UPDATES = 300  # of the expected squares
 BLIND = 1e-7  # of what a frame tells of its most visible mode: rounding

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from moco_dl.samples import Move, Samples, few
+from moco_dl.sampled.samples import Move, Samples, few
 
 MARGIN = 16  # px of mirror image around the frame, so that its edges do not show in its spectrum
 BLUR = 2.0  # px, sigma of the Gaussian that variances are averaged with

@@ -5,9 +5,9 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from moco_dl.batch import frames_alike
 from moco_dl.cached import cached
-from moco_dl.prior import Prior
-from moco_dl.risk import exceeding
-from moco_dl.vigour import REACH, Vigour
+from moco_dl.tracking.prior import Prior
+from moco_dl.tracking.risk import exceeding
+from moco_dl.tracking.vigour import REACH, Vigour
 
 REACHES = (0, 1, 2, 4, 8, 16, 32)  # frames looked at on either side
 ENOUGH = 1.01  # a reach suffices when the expected squared error is at most this times that of the farthest

@@ -10,9 +10,9 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from moco_dl.inplace import blur
 from moco_dl.network import STRIDE
-from moco_dl.samples import Samples, chunks, few
+from moco_dl.sampled.inplace import blur
+from moco_dl.sampled.samples import Samples, chunks, few
 from moco_dl.warp import blank_outside, invert, places_coarse, sample
 
 GLANCED = 32  # samples

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from moco_dl.trajectory import FramePath
+from moco_dl.tracking.trajectory import FramePath
 
 BLIND = 1e-6  # variance of what a frame tells of a mode, over that of its noise, that is looked at
 LARGEST = 0.999  # of what errs by as much as a frame's own noise: nothing is seen of its error

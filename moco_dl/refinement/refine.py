@@ -12,10 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from moco_dl.basis import Basis, applied
 from moco_dl.device import CPU, together
-from moco_dl.difference import FLASH, Difference
-from moco_dl.template import Template
+from moco_dl.refinement.basis import Basis, applied
+from moco_dl.refinement.difference import FLASH, Difference
+from moco_dl.refinement.template import Template
 
 
 class Refiner:

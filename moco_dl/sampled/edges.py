@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from moco_dl.samples import Samples, chunks
+from moco_dl.sampled.samples import Samples, chunks
 
 GLANCED = 32  # samples
 FEW = 0.1  # of these: frames of dark scenes may have lines of one value by chance

@@ -3,7 +3,7 @@
 import numpy as np
 
 from moco_dl.batch import run_slices
-from moco_dl.samples import Samples
+from moco_dl.sampled.samples import Samples
 
 MOST = 3  # that are looked for
 GLANCED = 64  # samples

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from moco_dl.edges import spread
-from moco_dl.inplace import Changes, averaged, blur, mean_of, within
-from moco_dl.samples import Samples
+from moco_dl.sampled.edges import spread
+from moco_dl.sampled.inplace import Changes, averaged, blur, mean_of, within
+from moco_dl.sampled.samples import Samples
 
 CLEAR, TRACE = 5.0, 2.0  # scaled deviations by which light is missing in a speck, and around it
 DEEP = 0.05  # of the light that is expected there

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import numpy as np
 
 from moco_dl.errors import NrcorrectError
-from moco_dl.samples import Samples, few
+from moco_dl.sampled.samples import Samples, few
 
 MOST = 10  # px, as far as an offset is looked for; less than an eighth of a row
 GLANCED = 32  # samples

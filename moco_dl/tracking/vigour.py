@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from moco_dl.basis import times_each
+from moco_dl.refinement.basis import times_each
 
 LEVELS = 2.0 ** np.arange(-5, 2.1, 0.5)
 CHANGES = 0.01  # probability from a frame to the next that it is drawn anew

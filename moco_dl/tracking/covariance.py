@@ -13,10 +13,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from moco_dl.basis import both, eigen, of_combined, root
 from moco_dl.batch import Equations, run_slices
-from moco_dl.prior import Prior, Reduced
-from moco_dl.refine import Refiner
+from moco_dl.refinement.basis import both, eigen, of_combined, root
+from moco_dl.refinement.refine import Refiner
+from moco_dl.tracking.prior import Prior, Reduced
 
 SHOWN = 0.02  # variance of what a frame tells of a function, over that of its noise: less is not learned
 MOST = 80  # functions, those shown best: more would be learned from too few samples

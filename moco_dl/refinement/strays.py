@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from moco_dl.batch import Batch, Given, Motion, surroundings
-from moco_dl.misfit import DARK
+from moco_dl.refinement.misfit import DARK
 
 REACH = 16  # frames on either side that are looked at
 UNLIKE = 0.25  # of the reference's brightness: frames that have less, and do not fit, may show another scene

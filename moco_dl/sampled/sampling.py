@@ -7,18 +7,18 @@ from typing import NamedTuple
 
 import numpy as np
 
-from moco_dl.edges import NONE, Edges, measure_edges
 from moco_dl.infer import binned
-from moco_dl.inplace import mean_of
 from moco_dl.movie import Movie
 from moco_dl.options import CorrectOptions
 from moco_dl.room import frames_in, frames_sampled
-from moco_dl.samples import Samples, draw_samples, sample_runs, without_infinite
-from moco_dl.scan import checked_offset, measure_row_offset, straightened
-from moco_dl.specks import fixed_specks
-from moco_dl.spikes import without_spikes
-from moco_dl.surround import dark_surround
-from moco_dl.walk import Walk
+from moco_dl.sampled.edges import NONE, Edges, measure_edges
+from moco_dl.sampled.inplace import mean_of
+from moco_dl.sampled.samples import Samples, draw_samples, sample_runs, without_infinite
+from moco_dl.sampled.scan import checked_offset, measure_row_offset, straightened
+from moco_dl.sampled.specks import fixed_specks
+from moco_dl.sampled.spikes import without_spikes
+from moco_dl.sampled.surround import dark_surround
+from moco_dl.sampled.walk import Walk
 
 GLANCED = 32  # samples, that show whether the view has a dark surround
 PASSES = 8  # in which specks are looked for: without the clearest ones, others are seen

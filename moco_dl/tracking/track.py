@@ -12,16 +12,16 @@ from threading import Lock
 
 import numpy as np
 
-from moco_dl.basis import both, eigen, of_combined, root, times_each
 from moco_dl.batch import DOUBTFUL, Batch, Equations, Given, Motion, surroundings
 from moco_dl.device import sent
-from moco_dl.misfit import AS_EXPECTED, Usual
-from moco_dl.prior import Prior, Reduced
-from moco_dl.refine import Refiner
-from moco_dl.risk import Errors, measure_excess
-from moco_dl.timefilter import TimeFilter
-from moco_dl.trajectory import FramePath
-from moco_dl.vigour import Vigour
+from moco_dl.refinement.basis import both, eigen, of_combined, root, times_each
+from moco_dl.refinement.misfit import AS_EXPECTED, Usual
+from moco_dl.refinement.refine import Refiner
+from moco_dl.tracking.prior import Prior, Reduced
+from moco_dl.tracking.risk import Errors, measure_excess
+from moco_dl.tracking.timefilter import TimeFilter
+from moco_dl.tracking.trajectory import FramePath
+from moco_dl.tracking.vigour import Vigour
 
 Linearised = tuple[Batch, Equations, Given]  # a batch, its equations, and what these tell
 

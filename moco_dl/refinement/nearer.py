@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from moco_dl.basis import gaussian_window
-from moco_dl.bend import composed, inverse
 from moco_dl.infer import Estimator, binned, move_known
 from moco_dl.network import STRIDE
+from moco_dl.refinement.basis import gaussian_window
+from moco_dl.refinement.bend import composed, inverse
 
 FAR = 4.0  # px of an image that the network is shown: displaced by less, it is seen well at once
 LOOKS = 2  # at each size

@@ -11,12 +11,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from moco_dl.basis import applied, gaussian_window
 from moco_dl.cached import cached
 from moco_dl.device import CPU, settle
-from moco_dl.misfit import DARK
 from moco_dl.network import STRIDE
-from moco_dl.template import NO_PART, Template
+from moco_dl.refinement.basis import applied, gaussian_window
+from moco_dl.refinement.misfit import DARK
+from moco_dl.refinement.template import NO_PART, Template
 from moco_dl.warp import between, nth_between
 
 CELL = 5.0  # px, sigma of the Gaussian over which a change of brightness is averaged

@@ -11,10 +11,10 @@ from torch import Tensor
 from moco_dl.batch import Equations, Motion, chosen, run_slices
 from moco_dl.device import halved, sent
 from moco_dl.infer import sent_binned
-from moco_dl.misfit import softness
-from moco_dl.refine import Refiner
-from moco_dl.samples import Samples
-from moco_dl.template import NO_PART
+from moco_dl.refinement.misfit import softness
+from moco_dl.refinement.refine import Refiner
+from moco_dl.refinement.template import NO_PART
+from moco_dl.sampled.samples import Samples
 from moco_dl.warp import blank_outside, places_coarse, sample
 
 CALIBRATING = 2  # runs of samples, from which it is seen how much frames tell of a displacement

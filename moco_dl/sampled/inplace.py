@@ -4,7 +4,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from moco_dl.reference import divided
-from moco_dl.samples import Samples, chunks
+from moco_dl.sampled.samples import Samples, chunks
 
 SMOOTH = 5  # px, side of the squares over which images are averaged
 SURE = 3.0  # standard errors

@@ -1,0 +1,1 @@
+"""What frames, compared with the reference, tell of the motion that is left."""
