@@ -17,8 +17,9 @@ from torch.utils.data import Dataset
 from moco_dl import figures
 from moco_dl.errors import NrcorrectError
 from moco_dl.fields import CONVENTION, ROWS, create_fields
+from moco_dl.formats.checks import SMALLEST
 from moco_dl.image import load_image
-from moco_dl.movie import SMALLEST, Progress, open_movie
+from moco_dl.movie import Progress, open_movie
 from moco_dl.output import create_hdf5, create_movie, movie_format, refuse_ending, without_ending
 from moco_dl.pairs import PairOptions, Pairs, ScenePool, draw_pairs
 from moco_dl.sampled.samples import draw_samples, sample_runs

@@ -1,8 +1,7 @@
 """Reading movies frame by frame, whatever their length: TIFF, HDF5, or an array."""
 
 import stat
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Protocol
@@ -10,10 +9,9 @@ from typing import Protocol
 import numpy as np
 
 from moco_dl.errors import NrcorrectError
+from moco_dl.formats.checks import Closable, check_movie
 from moco_dl.formats.turns import Turn, Turns
 
-SMALLEST = 16  # px, shortest side the network can see anything in
-DTYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "float16", "float32", "float64")
 VIDEO = "save it as TIFF, in Fiji with File, Save As"
 CONVERT = {
     ".npy": 'in Python, tifffile.imwrite("movie.tif", numpy.load("movie.npy"), photometric="minisblack")',
@@ -22,12 +20,6 @@ CONVERT = {
     " with tifffile.imwrite",
 } | dict.fromkeys((".avi", ".mp4", ".mov", ".mkv"), VIDEO)
 Progress = Callable[[int, int], None]  # (frames just done, frames in all)
-
-
-class Closable(Protocol):
-    """A file of any library."""
-
-    def close(self) -> None: ...
 
 
 class Movie(Closable, Protocol):
@@ -91,7 +83,7 @@ def open_movie(path: Path, part: Part = WHOLE, *, image: bool = False) -> Movie:
         raise NrcorrectError(f"{path}: cannot read: {error.strerror or error}") from error
     from h5py import is_hdf5
 
-    from moco_dl.formats.hdf5 import Hdf5Movie  # here, because the formats build on this file
+    from moco_dl.formats.hdf5 import Hdf5Movie
     from moco_dl.formats.tiff import TiffMovie
 
     if not magic:
@@ -107,22 +99,6 @@ def open_movie(path: Path, part: Part = WHOLE, *, image: bool = False) -> Movie:
         return Hdf5Movie(path, part.dataset)
     how = CONVERT.get(path.suffix.lower(), "convert the movie to one of them")
     raise NrcorrectError(f"{path}: neither TIFF nor HDF5; {how}")
-
-
-def check_movie(name: str, shape: Sequence[int], dtype: np.dtype) -> None:
-    """Raise NrcorrectError unless `shape` and `dtype` are those of a movie that can be corrected."""
-    if len(shape) != 3:
-        raise NrcorrectError(f"{name}: has shape {tuple(shape)}; wanted a movie (frames, height, width)")
-    if shape[0] == 0:
-        raise NrcorrectError(f"{name}: holds no frames; wanted at least one")
-    if min(shape[1:]) < SMALLEST:
-        raise NrcorrectError(
-            f"{name}: frames are {shape[1]}x{shape[2]}; wanted at least {SMALLEST}x{SMALLEST} pixels"
-        )
-    if np.dtype(dtype).name not in DTYPES:
-        raise NrcorrectError(
-            f"{name}: pixels are {np.dtype(dtype).name}; convert them to one of {', '.join(DTYPES)}"
-        )
 
 
 class ArrayMovie:
@@ -164,13 +140,3 @@ def describe(path: Path, movie: Movie, part: Part = WHOLE) -> dict:
         "mtime": known.st_mtime,
     }
     return about | part.described() | ({} if movie.dataset is None else {"dataset": movie.dataset})
-
-
-@contextmanager
-def closed_on_error(file: Closable) -> Iterator[None]:
-    """Close `file` if the block fails."""
-    try:
-        yield
-    except BaseException:
-        file.close()
-        raise

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from moco_dl.errors import NrcorrectError
-from moco_dl.movie import DTYPES
+from moco_dl.formats.checks import DTYPES
 
 INTERPOLATIONS = ("bilinear", "bicubic")
 CHOICES = {

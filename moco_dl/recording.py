@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from moco_dl.errors import NrcorrectError
-from moco_dl.movie import Movie, Part, closed_on_error, describe, open_movie
+from moco_dl.formats.checks import closed_on_error
+from moco_dl.movie import Movie, Part, describe, open_movie
 
 OPEN = 16  # files; a system allows some hundred
 NUMBER = re.compile(r"[0-9]+")

@@ -3,8 +3,8 @@
 # What a module may import of this project; a dot before a name: of the same room (subpackage).
 CORE = {
     "errors": set(),
-    "recording": {"errors", "movie"},
-    "movie": {"errors", "formats.hdf5", "formats.tiff", "formats.turns"},
+    "recording": {"errors", "formats.checks", "movie"},
+    "movie": {"errors", "formats.checks", "formats.hdf5", "formats.tiff", "formats.turns"},
     "output": {"errors"},
     "staging": {"errors"},
     "jobs": {"errors", "movie", "output", "recording", "staging"},
@@ -27,6 +27,7 @@ CORE = {
         "errors",
         "fields",
         "figures",
+        "formats.checks",
         "image",
         "movie",
         "output",
@@ -40,7 +41,7 @@ CORE = {
     "figures": {"errors"},
     "infer": {"batch", "blocks", "device", "errors", "intensity", "network", "rigid", "warp"},
     "intensity": set(),
-    "options": {"errors", "movie"},
+    "options": {"errors", "formats.checks"},
     "pairs": {"motion", "scenes", "warp"},
     "rest": {"batch", "plan", "sampled.samples", "tracking.vigour"},
     "rigid": set(),
@@ -59,12 +60,13 @@ LEAD = {
 ROOMS = {  # every module of a room stands here
     "formats": {
         "__init__": set(),
+        "checks": {"errors"},
         "turns": set(),
         "scanimage": set(),
         "series": set(),
         "pixelsize": set(),
-        "tiff": {".pixelsize", ".scanimage", ".series", ".turns", "errors", "movie"},
-        "hdf5": {"errors", "movie"},
+        "tiff": {".checks", ".pixelsize", ".scanimage", ".series", ".turns", "errors"},
+        "hdf5": {".checks", "errors"},
     },
     "sampled": {
         "__init__": set(),

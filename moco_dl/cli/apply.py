@@ -33,8 +33,8 @@ def apply(
     Several MOVIES are files of one recording, in this order.
     """
     with imports():
+        from moco_dl.formats.checks import DTYPES
         from moco_dl.job import apply_file
-        from moco_dl.movie import DTYPES
         from moco_dl.staging import refuse_inputs
 
     if options["dtype"] not in (None, *DTYPES):

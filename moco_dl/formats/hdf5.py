@@ -9,7 +9,7 @@ import h5py
 import numpy as np
 
 from moco_dl.errors import NrcorrectError
-from moco_dl.movie import DTYPES, SMALLEST, check_movie, closed_on_error
+from moco_dl.formats.checks import DTYPES, SMALLEST, check_movie, closed_on_error
 
 PREFERRED_KEYS = ("mov", "data")
 

@@ -11,11 +11,11 @@ import numpy as np
 import tifffile
 
 from moco_dl.errors import NrcorrectError
+from moco_dl.formats.checks import check_movie, closed_on_error
 from moco_dl.formats.pixelsize import pixel_size
 from moco_dl.formats.scanimage import axes_of
 from moco_dl.formats.series import frames_of, largest, left_out, says_where
 from moco_dl.formats.turns import Turns, along_axes, in_turn
-from moco_dl.movie import check_movie, closed_on_error
 
 DECODERS = 4  # threads that decode compressed frames
 FILE_NAME = re.compile(r'FileName="([^"]*)"')  # where OME has frames of a recording
