@@ -13,7 +13,7 @@ from moco_dl.batch import Batch, Motion
 from moco_dl.device import LARGEST_BATCH, choose_device, own_stream, threads_on, together
 from moco_dl.errors import NrcorrectError
 from moco_dl.fields import FLOW_DTYPE, ROWS, Fields, checked_fields
-from moco_dl.formats.checks import SMALLEST
+from moco_dl.formats.checks import SMALLEST, as_array
 from moco_dl.infer import move
 from moco_dl.intensity import clipped
 from moco_dl.movie import ArrayMovie, Movie
@@ -24,8 +24,9 @@ from moco_dl.plan import APART, Plan
 from moco_dl.preparation import Preparation
 from moco_dl.room import frames_in
 from moco_dl.sampled.edges import blanked, filled_corners
-from moco_dl.sampled.samples import refuse_extremes, without_infinite
+from moco_dl.sampled.samples import without_infinite
 from moco_dl.sampled.scan import straightened
+from moco_dl.sampled.usable import refuse_extremes
 from moco_dl.survey import Survey
 
 BATCH = 4 * 2**20  # bytes of frames that are computed at a time by a thread: 4 to 32 frames
@@ -115,18 +116,14 @@ def read_batches(movie: Movie, size: int) -> Iterator[tuple[int, np.ndarray]]:
         yield start, movie.read(range(start, min(start + size, movie.shape[0])))
 
 
-def _refuse_name(reference: object) -> None:
-    if isinstance(reference, str | Path):
-        made = reference in CHOICES["ref"]
-        way_out = f"say ref={reference!r}" if made else "read it first, e.g. tifffile.imread(path)"
-        raise NrcorrectError(f"reference: got {str(reference)!r}; wanted an image (height, width): {way_out}")
-
-
 def checked_reference(reference: np.ndarray, movie: Movie) -> np.ndarray:
-    """`reference` as float32, NaN where its edges show nothing.
+    """`reference`, any array, as float32, NaN where its edges show nothing.
 
     Raises NrcorrectError unless it is an image of the movie's frame size.
     """
+    if isinstance(reference, str) and reference in CHOICES["ref"]:
+        raise NrcorrectError(f"reference: got {reference!r}; wanted an image: say ref={reference!r}")
+    reference = as_array("reference", reference, "an image (height, width)")
     if reference.shape != movie.shape[1:]:
         raise NrcorrectError(
             f"reference has shape {reference.shape}; wanted {movie.shape[1:]}, the size of the movie's frames"
@@ -156,10 +153,9 @@ def correct(frames: np.ndarray, reference: np.ndarray | None = None, **options: 
     be used.
     """
     movie = ArrayMovie(frames)
-    _refuse_name(reference)
     corrector = Corrector(CorrectOptions(**options))
     with workers_first():
-        plan = corrector.prepare(movie, None if reference is None else np.asarray(reference))
+        plan = corrector.prepare(movie, reference)
         batches = corrector.batches(movie, plan)
         parts = ((batch.start, {"frames": batch.frames} | batch.motion.stored()) for batch in batches)
         whole = gathered(parts, movie.shape[0])
@@ -228,6 +224,9 @@ def apply_batches(
     for start, frames in read_batches(movie, size):
         part = slice(start, start + len(frames))
         motion = Motion(fields.rigid[part], fields.flow[part], fields.flagged[part])
+        if not np.isfinite(motion.flow).all():
+            which = f"{part.start} to {part.stop - 1}"
+            raise NrcorrectError(f"the fields of frames {which} are not finite; wanted a whole field file")
         beyond = clipped(frames, kind)
         frames = straightened(frames, fields.row_offset, motion.flagged)
         yield Batch(start, move(frames, motion, fields.stride, mode, kind), motion, clipped=beyond)

@@ -13,6 +13,7 @@ import h5py
 import numpy as np
 
 from moco_dl.errors import NrcorrectError
+from moco_dl.formats.checks import DTYPES
 from moco_dl.output import Stream, create_hdf5
 
 FORMAT = "nrcorrect-fields-1"
@@ -93,8 +94,8 @@ def _interpolation(full: int, coarse: int, stride: int) -> np.ndarray:
 class StoredFlow:
     """The coarse flow of a field file, read when sliced."""
 
-    def __init__(self, path: Path, shape: tuple[int, ...]):
-        self.path, self.shape = path, shape
+    def __init__(self, path: Path, stored: h5py.Dataset):
+        self.path, self.shape, self.dtype = path, stored.shape, stored.dtype
 
     def __getitem__(self, frames: slice) -> np.ndarray:
         forth = range(self.shape[0])[frames]
@@ -112,8 +113,10 @@ def load_fields(path: str | Path) -> Fields:
 
     Raises NrcorrectError if the file is missing, damaged or not a field file.
     """
-    path = Path(path)
     way_out = "wanted a NAME_fields.h5 that nrcorrect correct wrote"
+    if not isinstance(path, str | Path):
+        raise NrcorrectError(f"fields: got {type(path).__name__}; {way_out}")
+    path = Path(path)
     try:
         with h5py.File(path, "r", locking="best-effort") as file:
             if file.attrs.get("format") != FORMAT:
@@ -121,7 +124,7 @@ def load_fields(path: str | Path) -> Fields:
             return _fitting(
                 Fields(
                     rigid=file["rigid"][:],
-                    flow=StoredFlow(path, file["flow"].shape),
+                    flow=StoredFlow(path, file["flow"]),
                     flagged=file["flagged"][:],
                     misfit=file["misfit"][:],
                     expected_error=file["expected_error"][:],
@@ -132,8 +135,11 @@ def load_fields(path: str | Path) -> Fields:
             )
     except FileNotFoundError as error:
         raise NrcorrectError(f"{path}: no such file; {way_out}") from error
-    except (OSError, KeyError, ValueError) as error:
-        raise NrcorrectError(f"{path}: damaged, or not a field file ({error}); {way_out}") from error
+    except IsADirectoryError as error:
+        raise NrcorrectError(f"{path}: is a directory; {way_out}") from error
+    except (OSError, KeyError, ValueError, TypeError, AttributeError) as error:  # whatever stands in it
+        why = str(error).partition("\n")[0]
+        raise NrcorrectError(f"{path}: damaged, or not a field file ({why}); {way_out}") from error
 
 
 def is_field_file(path: Path) -> bool:
@@ -157,14 +163,23 @@ def _fitting(fields: Fields) -> Fields:
         "flagged": (frames,),
         "misfit": (frames,),
         "expected_error": grid,
+        "reference": size,
     }
     for name, wanted in shapes.items():
-        if (shape := getattr(fields, name).shape) != wanted:
-            raise ValueError(f"its {name} has shape {shape}; wanted {wanted}")
+        part, kind = getattr(fields, name), "b" if name == "flagged" else "f"
+        if part.shape != wanted:
+            raise ValueError(f"its {name} has shape {part.shape}; wanted {wanted}")
+        if part.dtype.kind != kind:
+            raise ValueError(f"its {name} has values of type {part.dtype}")
     if not np.isfinite(fields.rigid).all():
         raise ValueError("its rigid displacements are not finite")
-    if not isinstance(fields.metadata, dict) or not isinstance(fields.metadata.get("options", {}), dict):
+    if not np.isfinite(fields.reference).any():
+        raise ValueError("its reference shows nothing")
+    about = fields.metadata
+    if not isinstance(about, dict) or not isinstance(about.get("options", {}), dict):
         raise ValueError("its metadata are no JSON object")
+    if not isinstance(about.get(ROWS, 0), int) or fields.options.get("dtype") not in (None, *DTYPES):
+        raise ValueError("its metadata tell of another row offset or pixel type than there is")
     return fields
 
 

@@ -10,12 +10,11 @@ import numpy as np
 
 from moco_dl.batch import Batch
 from moco_dl.correction import Corrector, apply_batches, metadata
-from moco_dl.errors import NrcorrectError
 from moco_dl.evaluation import Verdict
 from moco_dl.evaluation.evaluator import Evaluator
 from moco_dl.evaluation.motion_table import write_motion_table
 from moco_dl.evaluation.watch import Watch, not_compared
-from moco_dl.fields import create_fields, is_field_file, load_fields
+from moco_dl.fields import Fields, create_fields
 from moco_dl.jobs import Job
 from moco_dl.movie import Movie, Progress
 from moco_dl.network import STRIDE
@@ -146,18 +145,13 @@ def _writers(
         yield write
 
 
-def apply_file(job: Job, fields_path: Path, progress: Progress, **options: str | None) -> Sequence[str]:
-    """Apply a field file to a movie file. `options`: interpolation and dtype, by default those of the fields.
+def apply_file(job: Job, fields: Fields, progress: Progress, **options: str | None) -> Sequence[str]:
+    """Apply fields to a movie file. `options`: interpolation and dtype, by default those of the fields.
 
     Returns what a user should know.
 
     Raises NrcorrectError and leaves no output behind if movie and fields do not fit, or the disk is full.
     """
-    if is_field_file(job.movie):
-        raise NrcorrectError(
-            f"{job.movie}: is a field file; the movie comes first: nrcorrect apply MOVIE FIELDS"
-        )
-    fields = load_fields(fields_path)
     with open_recording((job.movie, *job.more), job.part) as (movie, _):
         dtype = np.dtype(options.get("dtype") or fields.options.get("dtype") or movie.dtype)
         batches = apply_batches(movie, fields, interpolation=options.get("interpolation"), dtype=dtype.name)

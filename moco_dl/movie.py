@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 
 from moco_dl.errors import NrcorrectError
-from moco_dl.formats.checks import Closable, check_movie
+from moco_dl.formats.checks import Closable, as_array, check_movie
 from moco_dl.formats.turns import Turn, Turns
 
 VIDEO = "save it as TIFF, in Fiji with File, Save As"
@@ -47,6 +47,7 @@ class Part:
     channel: Turn | None = None  # of a TIFF, as is
     plane: Turn | None = None
     joined: bool = True  # several movies in a TIFF go on in one another; False: they are refused
+    option: str = "--dataset"  # by which a user names that
 
     @property
     def turns(self) -> Turns:
@@ -55,8 +56,7 @@ class Part:
     def described(self) -> dict:
         """What is known, by name."""
         known = asdict(self)
-        del known["joined"]
-        return {name: value for name, value in known.items() if value is not None}
+        return {name: known[name] for name in ("dataset", "channel", "plane") if known[name] is not None}
 
 
 WHOLE = Part()
@@ -90,13 +90,17 @@ def open_movie(path: Path, part: Part = WHOLE, *, image: bool = False) -> Movie:
         raise NrcorrectError(f"{path}: the file is empty; wanted a TIFF or HDF5 movie")
     if magic[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
         if part.dataset is not None:
-            raise NrcorrectError(f"{path}: --dataset {part.dataset} is for HDF5; this is a TIFF: leave it out")
+            raise NrcorrectError(
+                f"{path}: {part.option} {part.dataset} is for HDF5; this is a TIFF: leave it out"
+            )
         return TiffMovie(path, part.turns, image=image, joined=part.joined)
     if is_hdf5(path):  # something else may come first in it, as in MATLAB's files
         for name, turn in part.turns.items():
             if turn is not None:
-                raise NrcorrectError(f"{path}: --{name} is for TIFF; this is HDF5: choose a dataset, --dataset")
-        return Hdf5Movie(path, part.dataset)
+                raise NrcorrectError(
+                    f"{path}: --{name} is for TIFF; this is HDF5: choose a dataset, {part.option}"
+                )
+        return Hdf5Movie(path, part.dataset, part.option)
     how = CONVERT.get(path.suffix.lower(), "convert the movie to one of them")
     raise NrcorrectError(f"{path}: neither TIFF nor HDF5; {how}")
 
@@ -108,16 +112,7 @@ class ArrayMovie:
     dataset, notes = None, ()
 
     def __init__(self, frames: np.ndarray):
-        if isinstance(frames, str | Path):
-            raise NrcorrectError(
-                f"frames: got a path, {str(frames)!r}; read it first, e.g. tifffile.imread(path), or use the"
-                " command nrcorrect correct"
-            )
-        if np.ma.is_masked(frames):
-            raise NrcorrectError(
-                'frames are masked; fill what is missing: frames.astype("float32").filled(np.nan)'
-            )
-        frames = np.asarray(frames)
+        frames = as_array("frames", frames, "an array (frames, height, width)")
         check_movie("frames", frames.shape, frames.dtype)
         self.files: set[Path] = set()
         self.frames, self.shape, self.dtype = frames, frames.shape, frames.dtype.newbyteorder("=")

@@ -70,11 +70,15 @@ class CorrectOptions:
 
     def _check_numbers(self) -> None:
         given = {name: value for name, value in vars(self).items() if value is not None}
-        for name in ("ref_frames", "batch_size", "threads"):
-            if name in given and (not _whole(given[name]) or given[name] < 1):
-                raise NrcorrectError(f"{name}: got {given[name]!r}; wanted a whole number, at least 1")
+        if not isinstance(self.rigid_only, bool | np.bool_):
+            raise NrcorrectError(f"rigid_only: got {self.rigid_only!r}; wanted True or False")
+        if "weights" in given and not (isinstance(self.weights, str | Path) and str(self.weights)):
+            raise NrcorrectError(f"weights: got {self.weights!r}; wanted a path")
+        for name, least in {"ref_frames": 2, "batch_size": 1, "threads": 1}.items():
+            if name in given and (not _whole(given[name]) or given[name] < least):
+                raise NrcorrectError(f"{name}: got {given[name]!r}; wanted a whole number, at least {least}")
         for name in ("max_shift", "smooth"):
-            if name in given and not (isinstance(given[name], Real) and given[name] >= 0):
+            if name in given and not (_real(given[name]) and given[name] >= 0):
                 raise NrcorrectError(f"{name}: got {given[name]!r}; wanted a number, 0 or more")
         if "row_offset" in given and not _whole(given["row_offset"]):
             raise NrcorrectError(f"row_offset: got {given['row_offset']!r}; wanted a whole number of pixels")
@@ -82,3 +86,7 @@ class CorrectOptions:
 
 def _whole(value: object) -> bool:
     return isinstance(value, Integral) and not isinstance(value, bool)
+
+
+def _real(value: object) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)

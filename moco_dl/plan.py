@@ -16,9 +16,10 @@ from moco_dl.refinement.equations import linearise
 from moco_dl.refinement.refine import Refiner
 from moco_dl.refinement.strays import Strays
 from moco_dl.sampled.edges import NONE, Edges
-from moco_dl.sampled.samples import usable, without
+from moco_dl.sampled.samples import without
 from moco_dl.sampled.scan import straightened
 from moco_dl.sampled.spikes import without_spikes
+from moco_dl.sampled.usable import usable
 from moco_dl.sampled.walk import Walk
 from moco_dl.tracking.prior import SHIFT
 from moco_dl.tracking.risk import Errors

@@ -1,7 +1,6 @@
 """End to end on arrays, with the shipped weights."""
 
 import tracemalloc
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,7 +9,6 @@ from truth import INTERIOR, end_point_error
 import moco_dl
 from moco_dl.checkpoint import default_weights
 from moco_dl.correction import gathered
-from moco_dl.errors import NrcorrectError
 from moco_dl.movie import ArrayMovie
 from moco_dl.options import CorrectOptions
 from moco_dl.scenes import draw_scene
@@ -110,10 +108,10 @@ def test_pixel_types_agree(result, known_movie, dtype):
 
 def test_top_of_the_range_does_not_wrap(known_movie):
     frames = known_movie[0][:8]
-    for dtype, top in (("uint16", 65535), ("int16", 32767), ("uint32", 2**32 - 1)):
-        high = np.minimum(frames.astype(np.int64) + top - 2000, top).astype(dtype)
+    for dtype, top, unit in (("uint16", 2**16 - 1, 1), ("int16", 2**15 - 1, 1), ("uint32", 2**32 - 1, 2**20)):
+        high = np.minimum((frames.astype(np.int64) - 2000) * unit + top, top).astype(dtype)
         corrected = moco_dl.correct(high).corrected
-        assert corrected.min() > top - 4000
+        assert corrected.min() > top - 4000 * unit
 
 
 def test_a_still_movie_stays_still():
@@ -171,31 +169,6 @@ def test_options_may_be_given_as_in_the_command_and_types_as_in_numpy():
     assert named == CorrectOptions(dtype=np.float32) == CorrectOptions(dtype=np.dtype("<f4"))
 
 
-def test_masked_arrays_are_refused(known_movie):
-    masked = np.ma.masked_less(known_movie[0], 500)
-    with pytest.raises(NrcorrectError, match=r'fill what is missing: frames\.astype\("float32"\)\.filled'):
-        moco_dl.correct(masked)
-    plain = np.ma.masked_less(known_movie[0], 0)  # hides nothing
-    assert moco_dl.correct(plain, rigid_only=True).corrected.shape == plain.shape
-
-
-@pytest.mark.parametrize("kind", [str, Path])
-def test_names_are_no_arrays(known_movie, kind):
-    with pytest.raises(NrcorrectError, match=r"got a path, 'm\.tif'; read it first, e\.g\. tifffile\.imread"):
-        moco_dl.correct(kind("m.tif"))
-    with pytest.raises(NrcorrectError, match=r"reference: got 'day\.tif'; wanted an image .*: read it first"):
-        moco_dl.correct(known_movie[0], kind("day.tif"))
-    with pytest.raises(NrcorrectError, match=r"reference: got 'mean'; wanted an image .*: say ref='mean'"):
-        moco_dl.correct(known_movie[0], "mean")
-
-
-def test_what_cannot_be_applied(known_movie, result):
-    with pytest.raises(NrcorrectError, match=r"fields: got str; wanted .* load_fields\(path\)"):
-        moco_dl.apply(known_movie[0], "movie_fields.h5")
-    with pytest.raises(NrcorrectError, match="interpolation: got 'cubic'; wanted one of bilinear, bicubic"):
-        moco_dl.apply(known_movie[0], result.fields, interpolation="cubic")
-
-
 def test_frames_in_foreign_byte_order(known_movie):
     frames = known_movie[0][:12]
     swapped = ArrayMovie(frames.astype(">u2"))
@@ -207,56 +180,6 @@ def test_max_shift_is_a_limit(known_movie):
     for most in (0, 1, 1.3):
         fields = moco_dl.correct(known_movie[0], known_movie[0].mean(0), rigid_only=True, max_shift=most).fields
         assert np.abs(fields.rigid).max() == np.float32(most)
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"ref": "mode"}, "ref: got 'mode'; wanted one of median, mean"),
-        ({"interpolation": "nearest"}, "interpolation: got 'nearest'"),
-        ({"ref": np.ones((96, 112))}, "ref: wanted median or mean; an image is given as the second argument"),
-        ({"batch_size": 0}, "batch_size: got 0; wanted a whole number, at least 1"),
-        ({"batch_size": 8.0}, "batch_size: got 8.0; wanted a whole number"),
-        ({"ref_frames": 2.5}, "ref_frames: got 2.5; wanted a whole number"),
-        ({"threads": True}, "threads: got True; wanted a whole number"),
-        ({"row_offset": True}, "row_offset: got True; wanted a whole number of pixels"),
-        ({"smooth": "wide"}, "smooth: got 'wide'; wanted a number, 0 or more"),
-        ({"smooth": float("nan")}, "smooth: got nan; wanted a number"),
-        ({"max_shift": -1}, "max_shift: got -1"),
-        ({"dtype": "complex64"}, "dtype: got 'complex64'; wanted one of uint8"),
-        ({"device": "tpu"}, "device 'tpu' is not available; found cpu"),
-        ({"precision": "int8"}, "precision: got 'int8'; wanted one of float32, float16, bfloat16"),
-    ],
-)
-def test_bad_options(known_movie, options, message):
-    with pytest.raises(NrcorrectError, match=message):
-        moco_dl.correct(known_movie[0], **options)
-
-
-@pytest.mark.parametrize(
-    ("frames", "reference", "message"),
-    [
-        (np.zeros((4, 20)), None, r"has shape \(4, 20\); wanted a movie"),
-        (np.zeros((4, 20, 20), complex), None, "complex128; convert"),
-        (np.zeros((4, 20, 20)), None, "no usable frame"),
-        (np.zeros((0, 20, 20)), None, "no frames"),
-        (np.ones((4, 20, 20)), np.ones((20, 21)), r"shape \(20, 21\); wanted \(20, 20\)"),
-        (np.ones((4, 20, 20)), np.ones((20, 20)), "reference is empty or constant"),
-        (
-            np.ones((4, 20, 20)),
-            np.where(np.eye(20), np.arange(20.0), np.nan),
-            "reference shows 20 pixels",
-        ),
-    ],
-)
-def test_bad_arrays(frames, reference, message):
-    with pytest.raises(NrcorrectError, match=message):
-        moco_dl.correct(frames, reference)
-
-
-def test_fields_of_another_movie_are_refused(result, known_movie):
-    with pytest.raises(NrcorrectError, match="the fields are for a movie"):
-        moco_dl.apply(known_movie[0][:-1], result.fields)
 
 
 def test_parts_are_put_together_without_keeping_them():
@@ -308,12 +231,6 @@ def test_reference_with_missing_pixels(known_movie):
     image[:15, :30] = np.nan
     part = moco_dl.correct(frames, image).fields[:]
     assert np.isfinite(part).all() and np.abs(part - whole)[:, :, 50:].mean() < 0.1
-
-
-@pytest.mark.parametrize("scale", [1e-30, 1e30])
-def test_values_of_extreme_size_are_refused(known_movie, scale):
-    with pytest.raises(NrcorrectError, match="multiply the movie by a constant"):
-        moco_dl.correct(known_movie[0][:12].astype(np.float32) * np.float32(scale))
 
 
 @pytest.mark.parametrize("scale", [1e-5, 1e8])

@@ -82,6 +82,7 @@ DAMAGES = {
     "misfit": (np.zeros(3, np.float32), r"its misfit has shape \(3,\)"),
     "expected_error": (np.zeros((2, 2), np.float32), "its expected_error has shape"),
     "reference": (np.zeros(3, np.float32), "its reference has shape"),
+    "flagged": (np.zeros(5, np.float32), "its flagged has values of type float32"),
 }
 
 
@@ -100,7 +101,11 @@ def test_a_field_file_whose_parts_do_not_fit_is_refused(stored, name):
     [
         ({"metadata": "[]"}, "no JSON object"),
         ({"metadata": '{"options": 3}'}, "no JSON object"),
+        ({"metadata": '{"row_offset_px": "x"}'}, "row offset"),
+        ({"metadata": '{"options": {"dtype": "zz"}}'}, "pixel type"),
+        ({"metadata": 5}, "JSON"),
         ({"stride": 0}, "stride"),
+        ({"stride": np.array([4, 4])}, ""),
     ],
 )
 def test_a_field_file_with_odd_attributes_is_refused(stored, about, message):
@@ -115,6 +120,29 @@ def test_a_field_file_of_displacements_that_are_not_finite_is_refused(stored):
         file["rigid"][3, 0] = np.nan
     with pytest.raises(NrcorrectError, match=r"damaged, .*not finite"):
         load_fields(stored[0])
+
+
+@pytest.mark.parametrize("name", ["rigid", "flow", "misfit", "expected_error", "reference"])
+@pytest.mark.parametrize("values", ["bytes", "complex", "group"])
+def test_a_field_file_of_something_else_is_refused(stored, name, values):
+    with h5py.File(stored[0], "r+") as file:
+        shape = file[name].shape
+        del file[name]
+        if values == "group":
+            file.create_group(name)
+        else:
+            file[name] = np.zeros(shape, "S3" if values == "bytes" else complex)
+    with pytest.raises(NrcorrectError, match="damaged, or not a field file"):
+        load_fields(stored[0])
+
+
+def test_what_is_no_field_file_is_told_in_one_line(tmp_path):
+    with pytest.raises(NrcorrectError, match="is a directory; wanted a NAME_fields"):
+        load_fields(tmp_path)
+    (tmp_path / "a.h5").write_bytes(b"no")
+    with pytest.raises(NrcorrectError, match="damaged, or not a field file") as caught:
+        load_fields(tmp_path / "a.h5")
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from moco_dl.evaluation.flags import drops, jumps, rescued
-from moco_dl.sampled.samples import usable, why_unusable
+from moco_dl.sampled.usable import usable, why_unusable
 
 FRAMES = {
     "": np.arange(400).reshape(20, 20).astype(np.uint16),

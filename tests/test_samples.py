@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from moco_dl.errors import NrcorrectError
-from moco_dl.sampled.samples import Samples, draw_samples, sample_runs, usable
+from moco_dl.sampled.samples import Samples, draw_samples, sample_runs
+from moco_dl.sampled.usable import usable
 
 
 def test_samples_are_runs_spread_evenly():

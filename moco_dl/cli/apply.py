@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from moco_dl.cli.common import PATH, imports, overwrite, quiet, reported, which_movie
-from moco_dl.cli.jobs import outdir, output, planned, run_all, skip_existing
+from moco_dl.cli.jobs import keep_or_replace, outdir, output, planned, run_all, skip_existing
 
 
 @click.command()
@@ -33,17 +33,26 @@ def apply(
     Several MOVIES are files of one recording, in this order.
     """
     with imports():
+        from moco_dl.errors import NrcorrectError
+        from moco_dl.fields import is_field_file, load_fields
         from moco_dl.formats.checks import DTYPES
         from moco_dl.job import apply_file
         from moco_dl.staging import refuse_inputs
 
     if options["dtype"] not in (None, *DTYPES):
         raise click.UsageError(f"--dtype: got {options['dtype']!r}; wanted one of {', '.join(DTYPES)}")
+    keep_or_replace(options)
+    with reported():
+        if is_field_file(movies[0]):
+            raise NrcorrectError(
+                f"{movies[0]}: is a field file; the movie comes first: nrcorrect apply MOVIE FIELDS"
+            )
+        known = load_fields(fields)
     jobs = planned(movies, out, outdir, options, kinds=(), join=True)
     with reported(usage=True):
         refuse_inputs((path for job in jobs for path in job.outputs), [fields])
 
     def run(job: "Job", progress: Callable[[int, int], None]) -> str:  # noqa: F821 (imported lazily)
-        return "; ".join(["fields applied", *apply_file(job, fields, progress, **options)])
+        return "; ".join(["fields applied", *apply_file(job, known, progress, **options)])
 
     run_all(jobs, run, quiet)

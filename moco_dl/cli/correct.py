@@ -19,7 +19,7 @@ from moco_dl.cli.common import (
     tell,
     which_movie,
 )
-from moco_dl.cli.jobs import outdir, output, planned, run_all, skip_existing
+from moco_dl.cli.jobs import keep_or_replace, outdir, output, planned, run_all, skip_existing
 
 
 class AutoOr(click.ParamType):
@@ -47,7 +47,7 @@ class AutoOr(click.ParamType):
 )
 @click.option(
     "--ref-frames",
-    type=click.IntRange(1),
+    type=click.IntRange(2),
     help="Frames sampled to measure motion, and to make the reference [200 to 400, and 100 of these; fewer if"
     " large].",
 )
@@ -127,6 +127,7 @@ def correct(
         from moco_dl.recording import numbered
         from moco_dl.staging import refuse_inputs
 
+    keep_or_replace(options)
     kinds, join = _kinds(options), options.pop("join")
     jobs = planned(movies, out, outdir, options, kinds=kinds, join=join)
     if not jobs:

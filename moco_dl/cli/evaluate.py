@@ -70,7 +70,8 @@ def evaluate(
 
     if png and page is None:
         raise click.UsageError("--png puts the figure beside the page; name the page with -o REPORT.html")
-    threads, parts = options.pop("threads"), (part(options), Part(options.pop("corrected_dataset")))
+    threads, dataset = options.pop("threads"), options.pop("corrected_dataset")
+    parts = part(options), Part(dataset, option="--corrected-dataset")
     picture = page.parent / f"{without_ending(page)}.png" if png else None
     with reported(usage=True):
         wanted = Comparison(raw[0], corrected, more=raw[1:], page=page, picture=picture, parts=parts, **options)

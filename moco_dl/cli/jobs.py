@@ -19,6 +19,14 @@ output = click.option("-o", "--output", "out", type=PATH, help="Name of the corr
 outdir = click.option("--outdir", type=PATH, help="Directory for the outputs [beside each movie].")
 
 
+def keep_or_replace(options: dict) -> None:
+    """Refuse to do both with outputs that exist."""
+    if options["skip_existing"] and options["overwrite"]:
+        raise click.UsageError(
+            "--skip-existing keeps outputs that exist, --overwrite replaces them; choose one"
+        )
+
+
 def planned(
     movies: tuple[Path, ...],
     out: Path | None,
@@ -31,12 +39,6 @@ def planned(
     """Jobs of a command; takes the options that concern files out of `options`."""
     from moco_dl.jobs import plan_jobs
 
-    skip = options.pop("skip_existing")
-    if skip and options["overwrite"]:
-        raise click.UsageError(
-            "--skip-existing keeps outputs that exist, --overwrite replaces them; choose one"
-        )
-
     if out is not None and ((len(movies) > 1 and not join) or outdir is not None):
         raise click.UsageError(
             "-o names the output of one movie; use --outdir for many, --join for one in several files"
@@ -47,7 +49,7 @@ def planned(
         more = {
             "part": replace(part(options), joined=join),
             "overwrite": options.pop("overwrite"),
-            "skip_existing": skip,
+            "skip_existing": options.pop("skip_existing"),
         }
         jobs, left_out = plan_jobs(movies, out, outdir, kinds=kinds, join=join, **more)
     for line in left_out:

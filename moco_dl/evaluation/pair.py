@@ -18,7 +18,7 @@ from moco_dl.evaluation.watch import not_compared
 from moco_dl.fields import Fields, checked_fields
 from moco_dl.movie import ArrayMovie, Movie, Progress
 from moco_dl.parallel import Workers, workers_first
-from moco_dl.sampled.samples import why_unusable
+from moco_dl.sampled.usable import why_unusable
 
 BATCH = 16  # frames of each movie in memory at a time
 SAMPLED = 60  # frames that a reference is made of
@@ -92,7 +92,7 @@ def paired(
             f"{names[2]}: of a movie {fields.shape}, this one is {raw.shape}; name the fields of this movie"
         )
     if image is not None:
-        return Pair(raw, corrected, fields, checked_reference(np.asarray(image), raw), True)
+        return Pair(raw, corrected, fields, checked_reference(image, raw), True)
     if fields is not None:
         return Pair(raw, corrected, fields, fields.reference, True)
     return Pair(raw, corrected, fields, choose_reference(raw, corrected), False)
@@ -106,10 +106,11 @@ def choose_reference(raw: Movie, corrected: Movie) -> np.ndarray:
     """
     size = raw.shape[1:]
     sums, missing = np.zeros((2, 2, *size)), np.zeros((2, *size), int)  # [before, after][even, odd]
-    counts = [0, 0]
+    counts, reasons = [0, 0], []
     for t in evenly(raw.shape[0], SAMPLED).tolist():
         pair = [movie.read([t])[0] for movie in (raw, corrected)]
-        if any(why_unusable(frame) for frame in pair):
+        if why := why_unusable(pair[0]) or why_unusable(pair[1]):
+            reasons.append(why)
             continue
         half = sum(counts) % 2
         counts[half] += 1
@@ -118,7 +119,8 @@ def choose_reference(raw: Movie, corrected: Movie) -> np.ndarray:
             missing[which] += ~np.isfinite(frame)
     gaps = (missing > sum(counts) / 2).any(axis=0)
     if counts[0] == 0 or gaps.all():
-        raise NrcorrectError("no frame can be judged in both movies: all are empty, constant or saturated")
+        found = " or ".join(dict.fromkeys(reasons)) or "without data in one of them"
+        raise NrcorrectError(f"no frame can be judged in both movies: all are {found}")
     sums[:, :, gaps] = np.nan
     means = [(both / np.maximum(counts, 1)[:, None, None]) for both in sums]
     before, after = (np.nan_to_num(sharpness(*halves)) for halves in means)

@@ -9,7 +9,7 @@ from moco_dl.evaluation.flags import drops, jumps
 from moco_dl.evaluation.metrics import correlations, has_data, interpolated, jacobian, lengths
 from moco_dl.evaluation.results import Traces
 from moco_dl.sampled.inplace import within
-from moco_dl.sampled.samples import why_unusable
+from moco_dl.sampled.usable import why_unusable
 
 LEAST_COMPARED = 0.1  # of a frame: if less shows tissue at any time, all of it is
 OF_FIELDS = ("dy", "dx", "nonrigid_mean", "nonrigid_max", "folded", "interpolated", "misfit")

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -16,6 +17,19 @@ class Closable(Protocol):
     """A file of any library."""
 
     def close(self) -> None: ...
+
+
+def as_array(name: str, value: object, wanted: str) -> np.ndarray:
+    """`value`, whatever holds numbers, as an array. Raises NrcorrectError if it is none, or masked."""
+    if isinstance(value, str | Path):
+        raise NrcorrectError(f"{name}: got a path, {str(value)!r}; read it first, e.g. tifffile.imread(path)")
+    parts = value if isinstance(value, list | tuple) else [value]
+    if any(np.ma.is_masked(part) for part in parts):
+        raise NrcorrectError(f'{name}: masked; fill what is missing: .astype("float32").filled(np.nan)')
+    try:
+        return np.asarray(value)
+    except Exception as error:  # what is no array raises whatever it likes
+        raise NrcorrectError(f"{name}: got {type(value).__name__} ({error}); wanted {wanted}") from error
 
 
 def check_movie(name: str, shape: Sequence[int], dtype: np.dtype) -> None:

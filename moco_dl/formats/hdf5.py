@@ -56,8 +56,9 @@ class Hdf5Movie:
     format, pixel = "hdf5", None
     notes: tuple[str, ...] = ()
 
-    def __init__(self, path: Path, dataset: str | None = None):
-        self.path, self.files = path, {path.resolve()}
+    def __init__(self, path: Path, dataset: str | None = None, option: str = "--dataset"):
+        """`dataset`: None for that which is most like a movie; `option` is how a user names it."""
+        self.path, self.files, self._option = path, {path.resolve()}, option
         try:
             self._file = h5py.File(path, "r", locking="best-effort", rdcc_nbytes=2**26)
         except BlockingIOError as error:
@@ -72,7 +73,7 @@ class Hdf5Movie:
         found = self._at(key)
         if not isinstance(found, h5py.Dataset):
             raise NrcorrectError(
-                f"{self.path}: no dataset {key!r}; found {self._listing()}; choose one with --dataset"
+                f"{self.path}: no dataset {key!r}; found {self._listing()}; choose one with {self._option}"
             )
         axes = _axes(found)
         shape = tuple(found.shape[axis] for axis in axes) if len(axes) == 3 else found.shape or ()
@@ -139,7 +140,7 @@ class Hdf5Movie:
         if len(chosen) != 1:
             raise NrcorrectError(
                 f"{self.path}: holds {len(movies)} datasets that may be the movie, {_listed(movies)};"
-                " choose one with --dataset"
+                f" choose one with {self._option}"
             )
         if len(movies) > 1:
             self.notes = (f"taken from dataset {chosen[0]!r}, one of {len(movies)}",)

@@ -7,7 +7,7 @@ from threading import Lock
 import numpy as np
 
 from moco_dl.batch import Motion, chosen, run_slices
-from moco_dl.errors import NrcorrectError
+from moco_dl.sampled.usable import refuse_unusable, why_unusable
 
 RUN = 10  # consecutive frames of a run, averaged before the median, so that dim movies keep their light
 SHORT = 5  # the same if not all frames are taken: the middle position needs many places
@@ -15,9 +15,7 @@ LEAST_RUNS = 4  # for a median over runs
 PARTS = 10  # of the samples; what is made of all but one has nine tenths of their light
 TOGETHER = 2**19  # pixels of samples that are added at a time
 STRIPED = 5.0  # times the variance that columns of a pattern have by chance
-LEAST_FINITE = 0.3  # of a frame: a small round view may be all that is
 CHUNK = 16  # samples that a thread takes at a time
-SPREAD = (1e-4, 1e12)  # standard deviations within a frame that float32 can be trusted with
 
 Read = Callable[[list[int]], np.ndarray]  # numbers of frames -> these (n, H, W)
 # (frames (n, H, W), motion (n, 2, h, w)) -> frames (n, H, W) float32, NaN where there is no data.
@@ -35,38 +33,6 @@ def sample_runs(frames: int, count: int) -> list[range]:
         return [range(start, min(start + length, frames)) for start in range(0, frames, length)]
     starts = np.linspace(0, frames - length, max(1, count // length)).round().astype(int)
     return [range(start, start + length) for start in starts.tolist()]
-
-
-def usable(frames: np.ndarray) -> np.ndarray:
-    """`(n,)` bool: False for frames (n, H, W) of which nothing can be told; see `why_unusable`."""
-    return np.array([not why_unusable(frame) for frame in frames], bool)
-
-
-def why_unusable(frame: np.ndarray) -> str:
-    """Why nothing can be told from a frame (H, W), or "".
-
-    "not finite", "saturated", "empty", "constant", or "extreme": it varies by too little or too much.
-    """
-    if frame.dtype.kind == "f":
-        finite = frame[np.isfinite(frame)]
-        if finite.size <= LEAST_FINITE * frame.size:
-            return "not finite"
-        low, high, top = finite.min(), finite.max(), np.inf
-    else:
-        low, high, top = frame.min(), frame.max(), np.iinfo(frame.dtype).max
-    if high == top and np.count_nonzero(frame == high) > frame.size / 2:
-        return "saturated"
-    if low == high:
-        return "empty" if low == 0 else "constant"
-    if frame.dtype.kind == "f" and not SPREAD[0] <= _spread(finite) <= SPREAD[1]:
-        return "extreme"
-    return ""
-
-
-def _spread(values: np.ndarray) -> float:
-    """Standard deviation of finite values; NaN or infinite if float64 cannot hold their squares."""
-    with np.errstate(over="ignore", invalid="ignore"):
-        return float(values.std(dtype=np.float64))
 
 
 class Frames:
@@ -190,23 +156,13 @@ def draw_samples(
         return words
 
     words = np.concatenate(list(mapping(look, parts())))
-    _refuse_unusable(words, lambda place: read([int(numbers[place])])[0])
+    refuse_unusable(words, lambda place: read([int(numbers[place])])[0])
     good = words == ""
     if not good.all():
         large, small = large[good[: len(large)]], small if small is None else small[good]
     frames = Frames(large, numbers[good], lambda numbers: cleared(read(numbers)))
     samples = Samples(frames, np.arange(good.sum()), which[good], numbers[good])
     return samples, samples if small is None else replace(samples, frames=small)
-
-
-def _refuse_unusable(words: np.ndarray, frame: Callable[[int], np.ndarray]) -> None:
-    """Raise NrcorrectError if samples are no movie, by their `words` (n,); `frame` reads one of them."""
-    good, extreme = words == "", words == "extreme"
-    if extreme.sum() > good.sum():
-        refuse_extremes(frame(int(extreme.argmax())), "movie")
-    if not good.any():
-        found = " or ".join(dict.fromkeys(words))
-        raise NrcorrectError(f"no usable frame to build a reference from: all are {found}; take another movie")
 
 
 def without_infinite(frames: np.ndarray) -> np.ndarray:
@@ -218,15 +174,6 @@ def without_infinite(frames: np.ndarray) -> np.ndarray:
 def _room(count: int, like: np.ndarray) -> np.ndarray:
     """For so many frames of a size and type."""
     return np.empty((count, *like.shape[1:]), like.dtype)
-
-
-def refuse_extremes(image: np.ndarray, what: str) -> None:
-    """Raise NrcorrectError if values of an image (H, W), of `what` is named, are too small or too large."""
-    if image.dtype.kind == "f" and not SPREAD[0] <= (spread := _spread(image[np.isfinite(image)])) <= SPREAD[1]:
-        raise NrcorrectError(
-            f"pixel values vary by {spread:.0e}; wanted between {SPREAD[0]:.0e} and {SPREAD[1]:.0e}:"
-            f" multiply the {what} by a constant, or make NaN of what is missing"
-        )
 
 
 def mean_length(motion: Motion, other: Motion | None = None) -> float:
