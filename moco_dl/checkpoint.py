@@ -14,7 +14,7 @@ from moco_dl.staging import staged
 FORMAT = "nrcorrect-weights-1"
 ARCHITECTURE = "PyramidFlowNet-1"
 DEFAULT_NAME = "pyramid.pt"
-WAY_OUT = "name a file that nrcorrect train wrote; if none is named, the shipped ones are used"
+WAY_OUT = "name a file that nrcorrect train wrote"
 
 
 @dataclass(frozen=True)

@@ -127,11 +127,16 @@ def preview_pairs(dataset: Path, picture: Path | None, *, overwrite: bool = Fals
     return [picture]
 
 
+def movie_outputs(path: Path) -> list[Path]:
+    """What `write_movie` writes: the movie, and its truth NAME_truth.h5."""
+    return [path, path.with_name(f"{without_ending(path)}_truth.h5")]
+
+
 def write_movie(
     path: Path, movie: SyntheticMovie, *, progress: Progress, overwrite: bool = False
 ) -> list[Path]:
-    """Write a synthetic movie and, as a field file of stride 1, its truth NAME_truth.h5; returns both paths."""
-    paths = [path, path.with_name(f"{without_ending(path)}_truth.h5")]
+    """Write a synthetic movie and, as a field file of stride 1, its truth; returns both paths."""
+    paths = movie_outputs(path)
     refuse_ending(path)
     shape = movie.options.shape
     about = {"seed": movie.seed, "options": asdict(movie.options), "images": _described(movie.images)}

@@ -19,8 +19,13 @@ from moco_dl.dataset import Batches, PairFile, StoredBatches
 from moco_dl.device import choose_device
 from moco_dl.errors import NrcorrectError
 from moco_dl.pairs import Pairs
-from moco_dl.staging import staged
+from moco_dl.staging import refuse_existing, staged
 from moco_dl.train import Trainer, TrainOptions, plain, validate
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
 
 WRITTEN = ("last.pt", "weights.pt", "log.csv", "loss.png")
 SOON = 10.0  # s, in which a trainer that was told to stop has sent its workers away
@@ -80,6 +85,10 @@ def _load(batches: Dataset, start: int, workers: int) -> Iterator[Pairs]:
             yield Pairs(*map(torch.from_numpy, arrays))
     except NrcorrectError as error:  # a worker's comes with its traceback
         raise NrcorrectError(str(error).strip().rpartition("NrcorrectError: ")[2]) from error
+    except RuntimeError as error:  # what a worker's error of memory comes as
+        if "MemoryError" in str(error):
+            raise MemoryError from error
+        raise
 
 
 def _to_arrays(pairs: Pairs) -> tuple[np.ndarray, ...]:
@@ -146,14 +155,13 @@ def train_into(
     Raises NrcorrectError if the folder holds another run, or cannot be written, or if a worker is ended.
     """
     last = folder / "last.pt"
-    try:
-        there = [] if resume else [name for name in WRITTEN if (folder / name).exists()]
-    except OSError as error:
-        raise _unwritable(folder, error) from error
+    there = [] if resume else [name for name in WRITTEN if os.path.lexists(folder / name)]
     if there:
         raise NrcorrectError(
             f"{folder / there[0]}: a run began here; go on with --resume, or choose another folder"
         )
+    if resume and not os.path.lexists(last):
+        raise NrcorrectError(f"{last}: no such file; begin a run without --resume")
     pairs = None if data is None else PairFile(data)
     batches = Batches(options) if pairs is None else StoredBatches(pairs, options)
     trainer = Trainer(options, choose_device(device), pairs and pairs.about)
@@ -166,8 +174,29 @@ def train_into(
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise _unwritable(folder, error) from error
-    with _ends_told(folder):
+    with _alone_in(folder), _ends_told(folder):
+        refuse_existing([folder / name for name in WRITTEN], overwrite=True)  # now, not after hours
         return train(trainer, _load(batches, trainer.step, workers), folder, **how)
+
+
+@contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """Raise NrcorrectError if another run goes on in `folder`, where that can be told."""
+    if fcntl is None:
+        yield
+        return
+    place = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(place, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(place)
+        raise NrcorrectError(f"{folder}: another run goes on here; choose another folder") from error
+    except OSError:  # a file system that knows no locks
+        pass
+    try:
+        yield
+    finally:
+        os.close(place)
 
 
 @contextmanager

@@ -17,7 +17,7 @@ class MovieOptions:
 
     shape: tuple[int, int, int] = (200, 256, 256)  # frames, height, width
     photons: float = 2.0  # mean per pixel and frame
-    gain: float = 40.0  # counts per photon
+    gain: float = 40.0  # counts per photon; `movie_options` takes less for bright movies
     offset: float = 400.0  # counts
     read_noise: float = 0.4  # photons
     groups: int = 24  # groups of cells that are active together
@@ -30,6 +30,9 @@ class MovieOptions:
     )
 
 
+MEAN = 10_000.0  # counts, at most: cells are several times as bright, and uint16 ends at 65535
+
+
 def movie_options(*, frames: int | None = None, size: int | None = None, **options: object) -> MovieOptions:
     """MovieOptions with frames of `size` x `size` px; `options` are its fields, and those of MotionOptions.
 
@@ -39,6 +42,7 @@ def movie_options(*, frames: int | None = None, size: int | None = None, **optio
     shape = (frames or length, size or side, size or side)
     given = {name: value for name, value in options.items() if value is not None}
     of_motion = {each.name: given.pop(each.name) for each in fields(MotionOptions) if each.name in given}
+    given["gain"] = min(MovieOptions.gain, MEAN / given.get("photons", MovieOptions.photons))
     return MovieOptions(shape=shape, motion=MovieOptions().motion.changed(of_motion), **given)
 
 

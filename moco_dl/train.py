@@ -40,7 +40,8 @@ class TrainOptions:
     def __post_init__(self) -> None:
         unknown = set(self.loss) - set(LOSSES)
         if unknown or not self.loss:
-            raise NrcorrectError(f"loss: got {', '.join(self.loss)}; wanted {', '.join(LOSSES)}, or a mixture")
+            got = ", ".join(map(repr, self.loss))
+            raise NrcorrectError(f"loss: got {got}; wanted {', '.join(LOSSES)}, or a mixture")
         for name, weight in self.loss.items():
             if not 0 < weight < math.inf:
                 raise NrcorrectError(f"loss: got {name}:{weight:g}; wanted a weight above 0")
@@ -84,9 +85,20 @@ class Trainer:
         self.ancestor = {"sha256": saved.sha256, **saved.provenance}
 
     def resume(self, saved: checkpoint.Checkpoint) -> None:
-        """Go on from a checkpoint that holds training state, with the same options."""
+        """Go on from a checkpoint that holds training state, with the same options.
+
+        Raises NrcorrectError if it holds none, or other options, or if its state is damaged.
+        """
         if saved.training is None:
             raise NrcorrectError("these weights hold no training state; resume from a last.pt of train")
+        try:
+            self._go_on(saved)
+        except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+            raise NrcorrectError(
+                "resume: the training state is damaged; begin another run with --init"
+            ) from error
+
+    def _go_on(self, saved: checkpoint.Checkpoint) -> None:
         began = saved.training["options"]
         changed = [name for name, value in plain(self.options).items() if began.get(name) != value]
         changed += ["data"] if saved.training.get("data", self.data) != self.data else []
@@ -97,9 +109,11 @@ class Trainer:
         self.schedule.load_state_dict(saved.training["schedule"])
         self.step, self.ancestor = saved.training["step"], saved.training["ancestor"]
         self.log = saved.training.get("log", [])
+        if not 0 <= self.step <= self.options.steps or any(len(entry) < 3 for entry in self.log):
+            raise ValueError("a step that is none, or a log without what is logged")
 
     def learn(self, pairs: Pairs) -> float:
-        """One optimiser step; returns the loss. Raises NrcorrectError if that is no number."""
+        """One optimiser step; returns the loss. Raises NrcorrectError if it or its gradient is no number."""
         self.network.train()
         reference, frame = (
             network_input(x.to(self.device)).contiguous(memory_format=torch.channels_last)
@@ -110,11 +124,14 @@ class Trainer:
         loss = self._loss(flows, truth, reference[:, :1], frame[:, :1])
         error = end_point_error(upsample(flows[-1], STRIDE, truth.shape[-2:]), truth)
         loss = loss + ERROR_WEIGHT * laplace(error, upsample(expected[:, None], STRIDE, truth.shape[-2:])[:, 0])
-        if not math.isfinite(value := loss.item()):
-            raise NrcorrectError(f"the loss is {value} at step {self.step + 1}; try a lower --rate")
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
-        nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
+        steep = nn.utils.clip_grad_norm_(self.network.parameters(), 1.0).item()
+        if not math.isfinite((value := loss.item()) + steep):
+            what = f"loss is {value:g}" if not math.isfinite(value) else f"gradient of the loss is {steep:g}"
+            raise NrcorrectError(
+                f"the {what} at step {self.step + 1}; try a lower --rate, or smaller weights in --loss"
+            )
         self.optimiser.step()
         self.schedule.step()
         self.step += 1

@@ -113,7 +113,8 @@ def test_nothing_is_overwritten(movie_file, tmp_path):
 def test_no_input_is_overwritten(movie_file, tmp_path):
     other, unfinished, fields = (tmp_path / name for name in ("day.tif", "whole.tif.1.part", "movie_fields.h5"))
     run("correct", movie_file, "--rigid-only")
-    for path in (other, unfinished):
+    truth, picture = tmp_path / "x_truth.h5", tmp_path / "picture.png"
+    for path in (other, unfinished, truth, picture):
         path.write_bytes(movie_file.read_bytes())
     before = {path: path.read_bytes() for path in tmp_path.iterdir()}
     for arguments in (
@@ -121,6 +122,8 @@ def test_no_input_is_overwritten(movie_file, tmp_path):
         ("correct", movie_file, "--ref", other, "-o", other),
         ("apply", movie_file, fields, "-o", fields),
         ("synth", other, "--movie", "--images", other),
+        ("synth", tmp_path / "x.tif", "--movie", "--images", truth),
+        ("synth", tmp_path / "x.h5", "--images", other, "--images", picture, "--preview", picture),
     ):
         assert "is an input; choose another output" in run(*arguments, "--overwrite", code=2).stderr
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before

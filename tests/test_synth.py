@@ -203,3 +203,9 @@ def test_motion_of_pairs_and_movies_can_be_chosen():
     assert np.abs(fields).max() == pytest.approx(3.0, rel=0.01) and np.ptp(fields, axis=(2, 3)).max() < 1e-5
     with pytest.raises(NrcorrectError, match="smaller number first"):
         movie_options(spread=(30.0, 20.0))
+
+
+def test_bright_movies_do_not_saturate():
+    movie = SyntheticMovie(0, movie_options(frames=1, size=64, photons=1e6))
+    frame, _ = next(iter(movie))
+    assert (frame == 65535).mean() < 0.01 and movie_options(photons=20.0).gain == 40

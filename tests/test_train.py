@@ -124,6 +124,65 @@ def test_training_that_diverges_stops(tmp_path):
     assert not (tmp_path / "weights.pt").exists()
 
 
+def test_gradients_that_are_no_numbers_spoil_no_weights(tmp_path):
+    trainer = Trainer(TrainOptions(**vars(SMALL) | {"loss": {"epe": 1e38}}), CPU)
+    before = [values.clone() for values in trainer.network.parameters()]
+    with pytest.raises(NrcorrectError, match=r"the gradient of the loss is .* at step 1; .* weights in --loss"):
+        trainer.learn(Batches(SMALL)[0])
+    assert all(map(torch.equal, before, trainer.network.parameters()))
+
+
+def test_two_runs_in_one_folder(tmp_path, monkeypatch):
+    def meanwhile(self, pairs):
+        with pytest.raises(NrcorrectError, match="another run goes on here; choose another folder"):
+            train_into(tmp_path, SMALL, workers=0)
+        self.step += 1
+        return 0.0
+
+    pytest.importorskip("fcntl")
+    monkeypatch.setattr(Trainer, "learn", meanwhile)
+    assert train_into(tmp_path, SMALL, workers=0).exists()
+
+
+def test_names_that_cannot_be_written_are_told_before_the_first_step(tmp_path, monkeypatch):
+    monkeypatch.setattr(Trainer, "learn", lambda self, pairs: pytest.fail("learned"))
+    (tmp_path / "last.pt").symlink_to("/nonexistent/place")
+    with pytest.raises(NrcorrectError, match="a run began here"):
+        train_into(tmp_path, SMALL, workers=0)
+    (tmp_path / "last.pt").unlink()
+    with pytest.raises(NrcorrectError, match=r"last\.pt: no such file; begin a run without --resume"):
+        train_into(tmp_path, SMALL, workers=0, resume=True)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        dict.clear,
+        lambda state: state.pop("optimiser"),
+        lambda state: state.update(optimiser={"state": {}, "param_groups": []}),
+        lambda state: state.update(step=-5),
+        lambda state: state.update(log=[{}]),
+    ],
+)
+def test_a_damaged_state_of_training_is_told(tmp_path, change):
+    trainer = Trainer(SMALL, CPU)
+    state = trainer.state()
+    change(state)
+    save(tmp_path / "last.pt", trainer.network, {}, state)
+    with pytest.raises(NrcorrectError, match="resume: the training state is damaged"):
+        train_into(tmp_path, SMALL, workers=0, resume=True)
+
+
+class TooLarge(Batches):
+    def __getitem__(self, step):
+        return np.empty(2**50)
+
+
+def test_a_worker_that_is_out_of_memory_is_told():
+    with pytest.raises(MemoryError):
+        next(_load(TooLarge(SMALL), 0, 1))
+
+
 def test_weights_for_which_no_room_is_left(tmp_path, monkeypatch):
     def full(path, content):
         path.touch()

@@ -8,15 +8,15 @@ from moco_dl.cli.common import PATH, Finite, bar, device, overwrite, quiet, repo
 
 FARTHEST = 1000.0  # px
 LENGTH, NOT_NEGATIVE = Finite(0, FARTHEST, min_open=True), Finite(0, FARTHEST)
-SEED = click.IntRange(0, 2**63 - 1)
+SEED, COUNT = click.IntRange(0, 2**63 - 1), click.IntRange(1, 10**9)
 
 
 @click.command()
 @click.argument("out", type=PATH)
 @click.option("--movie", is_flag=True, help="A movie OUT and its true fields OUT_truth.h5, instead of pairs.")
-@click.option("--pairs", type=click.IntRange(1), help="Number of pairs [6000].")
-@click.option("--frames", type=click.IntRange(1), help="Frames of the movie [200].")
-@click.option("--size", type=click.IntRange(32), help="Pixels a side [pairs 128, movie 256].")
+@click.option("--pairs", type=COUNT, help="Number of pairs [6000].")
+@click.option("--frames", type=COUNT, help="Frames of the movie [200].")
+@click.option("--size", type=click.IntRange(32, 10**5), help="Pixels a side [pairs 128, movie 256].")
 @click.option(
     "--photons",
     type=Finite(0, 1e6, min_open=True),
@@ -62,7 +62,14 @@ def synth(
     out: Path, movie: bool, images: tuple[Path, ...], preview: Path | None, quiet: bool, **options: object
 ) -> None:
     """Make a dataset of synthetic pairs OUT (HDF5) with known fields, or a movie OUT (TIFF, HDF5)."""
-    from moco_dl.dataset import preview_pairs, preview_possible, read_scene_image, write_movie, write_pairs
+    from moco_dl.dataset import (
+        movie_outputs,
+        preview_pairs,
+        preview_possible,
+        read_scene_image,
+        write_movie,
+        write_pairs,
+    )
     from moco_dl.pairs import ScenePool, pair_options
     from moco_dl.staging import refuse_inputs
     from moco_dl.synth import SyntheticMovie, movie_options
@@ -77,7 +84,7 @@ def synth(
         if not movie and value is not None:
             raise click.UsageError(f"--{name.replace('_', '-')} is for movies; add --movie")
     with reported(usage=True):
-        refuse_inputs([out], images)
+        refuse_inputs(movie_outputs(out) if movie else [out, *filter(None, [preview])], images)
         wanted = movie_options(**of_movies, **options) if movie else pair_options(**options)
     with reported(), bar(out.name, quiet) as progress:
         names = [path.name for path in images]
@@ -96,20 +103,18 @@ def synth(
 @click.command()
 @click.argument("folder", type=PATH)
 @click.option("--data", type=PATH, help="Pairs from nrcorrect synth [drawn on the fly].")
-@click.option(
-    "--steps", default=12000, type=click.IntRange(1), help="Optimiser steps; the schedule ends with them."
-)
-@click.option("--batch", default=16, type=click.IntRange(1), help="Pairs a step.")
+@click.option("--steps", default=12000, type=COUNT, help="Optimiser steps; the schedule ends with them.")
+@click.option("--batch", default=16, type=click.IntRange(1, 10**6), help="Pairs a step.")
 @click.option("--rate", default=1e-3, type=Finite(0, 1, min_open=True), help="Peak learning rate.")
 @click.option(
     "--curriculum",
-    type=click.IntRange(0),
+    type=click.IntRange(0, 10**9),
     help="Steps from bright frames to the full range, of pairs drawn on the fly [1500].",
 )
 @click.option("--loss", default="epe:1", metavar="NAME:WEIGHT,...", help="Mixture of epe, mse and ncc.")
 @click.option("--seed", default=0, type=SEED, help="The same seed gives the same weights.")
-@click.option("--every", default=500, type=click.IntRange(1), help="Steps between checkpoints and validations.")
-@click.option("--workers", default=1, type=click.IntRange(0), help="Processes that draw the data.")
+@click.option("--every", default=500, type=COUNT, help="Steps between checkpoints and validations.")
+@click.option("--workers", default=1, type=click.IntRange(0, 1000), help="Processes that draw the data.")
 @click.option("--init", type=PATH, help="Weights to begin with (fine-tuning) [random ones].")
 @click.option("--hours", type=Finite(0, min_open=True), help="Stop after this time even if steps are left.")
 @click.option("--resume", is_flag=True, help="Go on from FOLDER/last.pt; repeat the other options.")
