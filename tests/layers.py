@@ -126,7 +126,7 @@ ROOMS = {  # every module of a room stands here
         "smooth": {"batch"},
         "steady": {"batch"},
         "durations": set(),
-        "prior": {".durations", "batch", "refinement.basis", "refinement.refine"},
+        "prior": {".durations", "batch", "network", "refinement.basis", "refinement.refine"},
         "vigour": {"refinement.basis"},
         "covariance": {".prior", "batch", "refinement.basis", "refinement.refine"},
         "risk": {".trajectory"},

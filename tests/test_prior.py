@@ -131,6 +131,12 @@ def test_motion_that_cannot_be_told_from_noise_is_not_ruled_out(refiner):
     assert Tracker(refiner, dim).errors(refiner).length().mean() > 1.05 * ruled_out
 
 
+def test_motion_farther_than_tissue_goes_is_none(refiner):
+    far = measured(refiner, 60, tissue=40.0)
+    assert not far.tissue.any() and not far.paths
+    assert total(replace(far, tissue=far.unsure), refiner) > 1
+
+
 def test_rows_may_move_though_tissue_does_not(refiner):
     prior = measured(refiner, 200, rows=0.2)
     assert total(prior, refiner) == 0

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from moco_dl.batch import Equations
+from moco_dl.network import STRIDE
 from moco_dl.refinement.basis import PATH, eigen, times_each
 from moco_dl.refinement.refine import Refiner
 from moco_dl.tracking.durations import ANEW, correlations, measure_durations, pieces
@@ -23,6 +24,7 @@ SURE = 14.0  # log-likelihood by which paths must explain frames better; in stil
 SHIFT = 0.3  # px, size that what is left of the whole frame's shift is allowed: it is well determined anyway
 ROWS = ("rows_y", "rows_x", "waves_y", "waves_x")  # kinds of unknowns beside the tissue's and the shift
 PATHS = tuple(f"{degree}_{component}" for degree in PATH for component in "yx")  # more of them
+BEYOND = 0.1  # of the shorter side: if tissue seems to move so far beside whole frames, these are not alike
 PHOTONS = 0.3  # least share of the noise that is new in each frame
 
 
@@ -75,11 +77,7 @@ def measure_prior(
     squares = np.square(left[trusted]).mean(axis=0)
     noise, sizes = _sizes(beside.matrix, some, squares)
     jerky = trusted.sum() * _gain(beside.matrix, some, squares, (noise, sizes), ROWS) > SURE
-    pairs = np.flatnonzero((np.diff(runs) == 0) & trusted[:-1] & trusted[1:])  # frames that another follows
-    if len(pairs):  # what lasts in the rows is activity
-        anew = (left[pairs + 1] - left[pairs]) / np.sqrt(2)
-        _, new = _sizes(beside.matrix, some, np.square(anew).mean(axis=0))
-        sizes |= {name: min(sizes[name], new[name]) for name in ROWS}
+    sizes |= _of_rows(beside.matrix, some, sizes, _anew(left, runs, trusted))
     fast = _beside_neighbours(beside.equations(equations.whole), runs, trusted)
     sizes |= _of_paths(beside.matrix, some, fast) | {"shift": SHIFT**2}
     alone = Reduced(matrix, kinds["tissue"], noise / _of_others(kinds, sizes))
@@ -92,12 +90,16 @@ def measure_prior(
     told = alone.equations(equations.whole - mean) @ modes / np.sqrt(noise * visible)
     paths = max(sizes[name] for name in PATHS) > LEAST
     lasts = measure_durations(effects, pieces(told, runs, trusted), moves=paths)
-    if lasts.sure < 1 and not jerky:
-        sizes |= dict.fromkeys(ROWS, LEAST)
     size, motion = lasts.motion.sum(axis=1), lasts.motion.sum(axis=0) / max(lasts.motion.sum(), 1e-12)
     tissue = size[0] * smooth + np.diag(size[1:] @ falling)
+    sure, most = lasts.sure, (BEYOND * STRIDE * min(refiner.grid)) ** 2 / max(tissue.diagonal().mean(), LEAST)
+    if most < 1:
+        tissue, sure, paths = most * tissue, 1.0, False
+        sizes |= dict.fromkeys((*ROWS, *PATHS), LEAST)
+    elif sure < 1 and not jerky:
+        sizes |= dict.fromkeys(ROWS, LEAST)
     prior = Prior(mean, noise, _of_others(kinds, sizes), tissue, lasts.times, motion, lasts.activity, paths)
-    return prior if lasts.sure == 1 else replace(prior, tissue=0 * tissue, unsure=lasts.sure * tissue)
+    return replace(prior, tissue=0 * tissue, unsure=sure * tissue) if most < 1 or sure < 1 else prior
 
 
 def _of_others(kinds: dict[str, np.ndarray], sizes: dict[str, float]) -> np.ndarray:
@@ -135,6 +137,12 @@ def _diagonals(modes: np.ndarray, smooth: np.ndarray, falling: np.ndarray) -> np
     return np.vstack((first, sum(falling @ np.square(part) for part in parts)))
 
 
+def _anew(seen: np.ndarray, runs: np.ndarray, trusted: np.ndarray) -> np.ndarray:
+    """What frames tell (n, k) beyond those before them: (j, k), as large as what does not last."""
+    pairs = np.flatnonzero((np.diff(runs) == 0) & trusted[:-1] & trusted[1:])  # frames that another follows
+    return (seen[pairs + 1] - seen[pairs]) / np.sqrt(2)
+
+
 def _beside_neighbours(seen: np.ndarray, runs: np.ndarray, trusted: np.ndarray) -> np.ndarray:
     """What frames tell (n, 2 m), less the mean of what the two beside each tell: (j, 2 m).
 
@@ -143,6 +151,16 @@ def _beside_neighbours(seen: np.ndarray, runs: np.ndarray, trusted: np.ndarray) 
     follows = (np.diff(runs) == 0) & trusted[1:] & trusted[:-1]
     between = np.flatnonzero(follows[1:] & follows[:-1]) + 1
     return (seen[between] - (seen[between - 1] + seen[between + 1]) / 2) * np.sqrt(2 / 3)
+
+
+def _of_rows(
+    matrix: np.ndarray, kinds: dict[str, np.ndarray], sizes: dict[str, float], anew: np.ndarray
+) -> dict[str, float]:
+    """Expected squares of rows' motion, no more than is new in frames (j, 2 m): what lasts is activity."""
+    if not len(anew):
+        return {}
+    _, new = _sizes(matrix, kinds, np.square(anew).mean(axis=0))
+    return {name: min(sizes[name], new[name]) for name in ROWS}
 
 
 def _of_paths(matrix: np.ndarray, kinds: dict[str, np.ndarray], anew: np.ndarray) -> dict[str, float]:
