@@ -70,6 +70,15 @@ def test_another_movie_altogether(movie):
     assert verdict.kind == "worse" and "same scene" in verdict.sentence
 
 
+def test_fields_of_another_movie(movie):
+    own, other = (moco_dl.correct(frames) for frames in (movie[0], synthetic(99, frames=40, size=112)[:, :96]))
+    assert evaluate(movie[0], own.corrected, own.fields).verdict.kind == "better"
+    assert evaluate(movie[0], own.corrected, reference=own.reference).verdict.kind == "better"
+    for known in ({"fields": other.fields}, {"reference": other.reference}):
+        verdict = evaluate(movie[0], own.corrected, **known).verdict
+        assert verdict.kind == "doubtful" and "the reference shows another scene" in verdict.sentence
+
+
 def test_a_movie_that_has_drifted_far_over_the_scene():
     """Then its mean image does not show it."""
     options = MovieOptions(

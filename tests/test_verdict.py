@@ -27,6 +27,7 @@ STILL = replace(GOOD, sharpness=(0.40, 0.40), motion=(0.1, 0.1), fit=(0.7, 0.7),
         (replace(GOOD, steps=(0.9, 0.5)), "doubtful", "but frames share their noise with those before"),
         (replace(GOOD, own=0.99, rows=(2.0, 0.8, 0.9), limits=(0.1, 0.15)), "better", "sharper and moves less"),
         (replace(GOOD, rows=(0.1, 0.9, 0.89)), "better", "sharper and moves less"),
+        (replace(GOOD, reference=0.1), "doubtful", "but the reference shows another scene: name that, or"),
         (replace(GOOD, own=0.5), "doubtful", "but frames do not show what their own raw frames do"),
         (replace(GOOD, rows=(-2.0, 0.9, 0.8)), "doubtful", "but every other row was moved by 2.0 px"),
         (

@@ -52,6 +52,7 @@ def measure(evaluator: "Evaluator", traces: Traces) -> Figures:
         fit=fit if evaluator.given else (np.nan, np.nan),
         agreement=_pair(_agreement, kept),
         scene=_same_scene(*kept),
+        reference=_like_reference(tallies[1].mean, watch.reference) if evaluator.given else np.nan,
         steps=tuple(float(tally.steps.ratio) for tally in tallies),
         folded=finite_mean(watch.values["folded"]) if watch.stride else 0.0,
         rescued=int(rescued(traces.correlation_before, traces.correlation_after).sum()),
@@ -106,6 +107,13 @@ def _flow(tally: Tally, reference: np.ndarray, part: tuple[slice, slice]) -> flo
 
 def _agreement(kept: np.ndarray) -> float:
     return finite_mean(correlation_with_others(banded(kept))) if len(kept) > 1 else np.nan
+
+
+def _like_reference(after: np.ndarray, reference: np.ndarray) -> float:
+    """Correlation of the corrected mean image (H, W) with the reference."""
+    if not (np.isfinite(after) & np.isfinite(reference)).any():
+        return np.nan
+    return _alike(*(filled(image)[None] for image in (reference, after)))
 
 
 def _same_scene(before: np.ndarray, after: np.ndarray) -> float:

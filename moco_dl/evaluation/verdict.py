@@ -31,6 +31,7 @@ MOVED, LESS_ALIKE = 0.5, 0.003
 # 0.24.
 CLIPPED = 0.09
 SAME_SCENE = 0.5  # correlation of the two mean images, finely aligned
+LIKE = 0.25  # that of the corrected one with the reference: own ones 0.9 to 1, of other scenes up to 0.1
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,7 @@ class Measured:
     scene: float  # correlation of the two mean images
     folded: float  # share of pixels
     flagged: float  # share of frames
+    reference: float = math.nan  # correlation of the corrected mean image with a reference that was given
     steps: tuple[float, float] = (math.nan, math.nan)  # see `Steps`
     own: float = math.nan  # see `origin.own_shown`
     rows: tuple[float, float, float] = (math.nan,) * 3  # see `Rows.found`
@@ -140,6 +142,8 @@ def _moving(gain: float, before: float, after: float, agrees: bool) -> tuple[str
 
 
 def _doubt(measured: Measured) -> str:
+    if measured.reference < LIKE:
+        return "the reference shows another scene: name that, or the fields, of this movie"
     if measured.steps[1] < AVERAGED * measured.steps[0]:
         return (
             "frames share their noise with those before, as if averaged over time: that looks sharp and alike"
