@@ -12,6 +12,7 @@ from moco_dl.errors import NrcorrectError
 from moco_dl.evaluation.watch import not_compared
 from moco_dl.plan import Plan
 from moco_dl.preparation import _displaced
+from moco_dl.synth import SyntheticMovie, movie_options
 
 
 @pytest.fixture
@@ -101,3 +102,10 @@ def test_gaps_of_a_reference_do_not_grow_as_it_is_displaced():
     np.testing.assert_array_equal(np.isnan(moved), np.isnan(image))
     nothing = np.full((40, 48), np.nan, np.float32)
     assert np.isnan(_displaced(nothing, np.zeros((2, 10, 12), np.float32), torch.device("cpu"))).all()
+
+
+def test_frames_with_less_light_fit():
+    movie, rng = SyntheticMovie(3, movie_options(frames=60, size=96, photons=5.0)), np.random.default_rng(0)
+    frames = np.stack([movie.recorded(movie.moved(t)[0] * 0.12 ** (t / 60), rng) for t in range(60)])
+    fields = moco_dl.correct(frames).fields
+    assert not fields.flagged.any() and fields.misfit.max() < 2

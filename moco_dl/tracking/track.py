@@ -215,7 +215,7 @@ class Tracking:
         of_rows, of_flow = rows.mean(axis=2), flow.mean(axis=(2, 3))
         rigid = motion.rigid + (shift + of_rows + of_flow)
         rows, flow = rows - of_rows[..., None], flow - of_flow[:, :, None, None]
-        misfit = np.where(motion.flagged, np.nan, tracker.usual.misfit(equations)).astype(np.float32)
+        misfit = np.where(motion.flagged, np.nan, tracker.usual.doubt(equations)).astype(np.float32)
         bright = np.ones_like(misfit) if equations.brightness is None else equations.brightness
         found = {"rigid": rigid, "flow": flow, "rows": rows, "misfit": misfit, "brightness": bright}
         return replace(batch, motion=replace(motion, **found))
