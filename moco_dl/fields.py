@@ -179,7 +179,7 @@ def _fitting(fields: Fields) -> Fields:
     if not isinstance(about, dict) or not isinstance(about.get("options", {}), dict):
         raise ValueError("its metadata are no JSON object")
     if not isinstance(about.get(ROWS, 0), int) or fields.options.get("dtype") not in (None, *DTYPES):
-        raise ValueError("its metadata tell of another row offset or pixel type than there is")
+        raise ValueError("its metadata hold a row offset, or a pixel type, that is none")
     return fields
 
 

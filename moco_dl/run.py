@@ -5,7 +5,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from multiprocessing import parent_process
 from pathlib import Path
 from threading import Thread, Timer
@@ -182,21 +182,17 @@ def train_into(
 @contextmanager
 def _alone_in(folder: Path) -> Iterator[None]:
     """Raise NrcorrectError if another run goes on in `folder`, where that can be told."""
-    if fcntl is None:
+    with ExitStack() as held:
+        try:
+            place = os.open(folder, os.O_RDONLY)
+            held.callback(os.close, place)
+            if fcntl is not None:
+                fcntl.flock(place, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise NrcorrectError(f"{folder}: another run goes on here; choose another folder") from error
+        except OSError:  # a file system without locks, or a system on which folders are not opened
+            pass
         yield
-        return
-    place = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(place, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        os.close(place)
-        raise NrcorrectError(f"{folder}: another run goes on here; choose another folder") from error
-    except OSError:  # a file system that knows no locks
-        pass
-    try:
-        yield
-    finally:
-        os.close(place)
 
 
 @contextmanager
