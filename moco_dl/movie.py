@@ -125,7 +125,10 @@ class ArrayMovie:
 
 
 def describe(path: Path, movie: Movie, part: Part = WHOLE) -> dict:
-    """What identifies an input: name and part of the file, shape, dtype, size in bytes, time of last change."""
+    """What identifies an input: name and part of the file, shape, dtype, size in bytes, time of last change.
+
+    And what a user should know of how it is read.
+    """
     known = path.stat()
     about = {
         "name": path.name,
@@ -134,4 +137,5 @@ def describe(path: Path, movie: Movie, part: Part = WHOLE) -> dict:
         "bytes": known.st_size,
         "mtime": known.st_mtime,
     }
-    return about | part.described() | ({} if movie.dataset is None else {"dataset": movie.dataset})
+    more = {"dataset": movie.dataset, "notes": list(movie.notes) or None}
+    return about | part.described() | {name: value for name, value in more.items() if value is not None}

@@ -172,6 +172,7 @@ def test_which_dataset_was_taken_is_told(tmp_path, known_movie):
     assert told in run("correct", path, "--rigid-only").stderr
     assert load_fields(tmp_path / "m_fields.h5").metadata["input"]["dataset"] == "raw"
     assert told in run("apply", path, tmp_path / "m_fields.h5", "-o", tmp_path / "again.h5").stderr
+    assert f"m.h5: {told}" in run("evaluate", path, tmp_path / "again.h5").stderr
     done = run("correct", path, "--rigid-only", "--dataset", "raw", "-o", tmp_path / "again.tif")
     assert "taken from" not in done.stderr
 

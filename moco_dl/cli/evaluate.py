@@ -81,6 +81,9 @@ def evaluate(
         found = compare_files(wanted, progress, threads=threads, command=shlex.join(sys.argv))
     click.echo("\n".join(lines(found)))
     if not quiet:
+        for movie in found.provenance["inputs"]:
+            for note in movie.get("notes", ()):
+                tell(f"{movie['name']}: {note}")
         for path in wanted.outputs:
             tell(f"wrote {path}")
 
