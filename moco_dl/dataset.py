@@ -15,14 +15,15 @@ import torch
 from torch.utils.data import Dataset
 
 from moco_dl import figures
-from moco_dl.errors import NrcorrectError
+from moco_dl.errors import NrcorrectError, named
 from moco_dl.fields import CONVENTION, ROWS, create_fields
 from moco_dl.formats.checks import SMALLEST
 from moco_dl.image import load_image
 from moco_dl.movie import Progress, open_movie
 from moco_dl.output import create_hdf5, create_movie, movie_format, refuse_ending, without_ending
 from moco_dl.pairs import PairOptions, Pairs, ScenePool, draw_pairs
-from moco_dl.sampled.samples import draw_samples, sample_runs
+from moco_dl.sampled.samples import draw_samples, sample_runs, without_infinite
+from moco_dl.sampled.usable import refuse_extremes
 from moco_dl.scenes import SHOWN
 from moco_dl.staging import refuse_existing, staged
 from moco_dl.synth import SyntheticMovie
@@ -35,7 +36,7 @@ FORMAT = "nrcorrect-pairs-1"
 BATCH = 16
 PREVIEWED = 6  # pairs
 HDF5 = [".h5", ".hdf5"]
-UNREADABLE = (OSError, KeyError, ValueError)  # what h5py raises for files that are gone or damaged
+UNREADABLE = (OSError, KeyError, ValueError, TypeError, AttributeError, IndexError)  # of files gone or damaged
 SAMPLED = 200  # frames of a movie whose mean is made a scene
 
 
@@ -87,7 +88,7 @@ def read_scene_image(path: Path) -> np.ndarray:
     Raises NrcorrectError if it is neither, or shows nothing.
     """
     try:
-        with closing(open_movie(path)) as movie:
+        with named(path), closing(open_movie(path)) as movie:
             samples, _ = draw_samples(movie.read, sample_runs(movie.shape[0], SAMPLED), kept=SAMPLED)
             frames = samples[:].astype(np.float32)
             known = np.isfinite(frames)
@@ -99,10 +100,21 @@ def read_scene_image(path: Path) -> np.ndarray:
             image = load_image(path)
         except NrcorrectError as not_an_image:
             raise (not_a_movie if path.exists() else not_an_image) from None
-    image = np.nan_to_num(np.asarray(image, np.float32))
-    if min(image.shape) < SMALLEST or np.ptp(np.quantile(image, SHOWN)) == 0:
+    return _shown(path, image)
+
+
+def _shown(path: Path, image: np.ndarray) -> np.ndarray:
+    """An image (H, W) as float32, zero where it has no data; raises NrcorrectError if it shows nothing."""
+    if image.dtype.kind not in "iuf":
+        raise NrcorrectError(f"{path}: has pixels of type {image.dtype}; wanted real numbers")
+    if min(image.shape) < SMALLEST:
+        raise NrcorrectError(f"{path}: is {image.shape}; wanted at least {SMALLEST}x{SMALLEST} pixels")
+    image = np.nan_to_num(without_infinite(image))
+    if np.ptp(np.quantile(image, SHOWN)) == 0:
         raise NrcorrectError(f"{path}: {image.shape} pixels show nothing; wanted an image of a field of view")
-    return image
+    with named(path):
+        refuse_extremes(image, "image")
+    return image.astype(np.float32)
 
 
 def preview_possible(picture: Path | None, *, overwrite: bool) -> None:
@@ -164,8 +176,16 @@ class PairFile:
             with h5py.File(path, "r", locking="best-effort") as file:
                 if file.attrs.get("format") != FORMAT:
                     raise NrcorrectError(f"{path}: not a dataset of pairs; make one with nrcorrect synth")
-                self._count = len(file["flow"])
+                self._count, *size = file["reference"].shape
+                shapes = {"reference": size, "frame": size, "flow": (2, *size)}
+                for name, shape in shapes.items():
+                    if file[name].shape != (self._count, *shape) or file[name].dtype != np.float32:
+                        raise ValueError(f"{name} is {file[name].dtype} of shape {file[name].shape}")
+                if self._count == 0 or len(size) != 2:
+                    raise ValueError("no pairs of images")
                 told = {name: json.loads(file.attrs[name]) for name in ("options", "images")}
+                some = b"".join(file[name][i].tobytes() for name in shapes for i in (0, self._count - 1))
+                told["sample_sha256"] = hashlib.sha256(some).hexdigest()
                 self.about = {"pairs": self._count, "seed": int(file.attrs["seed"]), **told}
         except UNREADABLE as error:
             raise self._unreadable(error) from error

@@ -1,10 +1,23 @@
 """The one exception a user's input can cause; and how memory that runs out is known."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
 GPU_IS_FULL = ("out of memory", "_STATUS_ALLOC_FAILED")  # what CUDA, its libraries, and MPS say
 
 
 class NrcorrectError(Exception):
     """Bad input or a failed write; the message says what was got, what was wanted and the way out."""
+
+
+@contextmanager
+def named(path: Path) -> Iterator[None]:
+    """Have errors of the block name the file that they are about."""
+    try:
+        yield
+    except NrcorrectError as error:
+        raise error if str(path) in str(error) else NrcorrectError(f"{path}: {error}") from error
 
 
 def gpu_is_full(error: BaseException) -> bool:

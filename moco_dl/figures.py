@@ -1,8 +1,9 @@
 """Pictures; they need matplotlib, which comes with the extra `figures`."""
 
+import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from importlib.util import find_spec
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,8 +18,13 @@ if TYPE_CHECKING:
 
 
 def available() -> bool:
-    """Whether pictures can be drawn."""
-    return find_spec("matplotlib") is not None
+    """Whether pictures can be drawn: matplotlib is there, and whole."""
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # where it keeps its fonts is its own affair
+    try:
+        import_module("matplotlib.figure")
+    except Exception:  # one that is damaged raises whatever it does
+        return False
+    return True
 
 
 def require() -> None:

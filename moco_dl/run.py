@@ -4,6 +4,7 @@ import csv
 import os
 import signal
 import time
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from multiprocessing import parent_process
@@ -27,7 +28,8 @@ try:
 except ImportError:  # Windows
     fcntl = None
 
-WRITTEN = ("last.pt", "weights.pt", "log.csv", "loss.png")
+LAST = "last.pt"
+WRITTEN = (LAST, "weights.pt", "log.csv", "loss.png")
 SOON = 10.0  # s, in which a trainer that was told to stop has sent its workers away
 
 
@@ -57,13 +59,15 @@ def train(
             trainer.log.append(
                 {"step": trainer.step, "seconds": seconds, "loss": float(np.mean(losses))} | errors
             )
-            checkpoint.save(folder / "last.pt", trainer.network, _about(trainer), trainer.state())
+            checkpoint.save(folder / LAST, trainer.network, _about(trainer), trainer.state())
             write_log(trainer.log, folder / "log.csv")
             losses = []
         if late:
             break
     final = folder / "weights.pt"
     checkpoint.save(final, trainer.network, _about(trainer))
+    if trainer.log:
+        write_log(trainer.log, folder / "log.csv")  # it may be lost, if a run ended after its last checkpoint
     if trainer.log and figures.available():
         with staged([folder / "loss.png"], overwrite=True) as parts:
             figures.loss_curve(trainer.log, parts[0])
@@ -79,9 +83,18 @@ def _about(trainer: Trainer) -> dict:
 def _load(batches: Dataset, start: int, workers: int) -> Iterator[Pairs]:
     order = range(start, len(batches))
     how = {"num_workers": workers, "worker_init_fn": _stay_with_trainer if workers else None}
-    loader = DataLoader(batches, batch_size=None, sampler=order, collate_fn=_to_arrays, **how)
     try:
-        for arrays in loader:
+        with warnings.catch_warnings():  # more workers than processors may be wanted
+            warnings.filterwarnings("ignore", "This DataLoader will create")
+            loader = DataLoader(batches, batch_size=None, sampler=order, collate_fn=_to_arrays, **how)
+            drawn = iter(loader)
+    except OSError as error:
+        raise NrcorrectError(
+            f"cannot start workers: {error.strerror or error}; they need room in shared memory (/dev/shm), or"
+            " take --workers 0"
+        ) from error
+    try:
+        for arrays in drawn:
             yield Pairs(*map(torch.from_numpy, arrays))
     except NrcorrectError as error:  # a worker's comes with its traceback
         raise NrcorrectError(str(error).strip().rpartition("NrcorrectError: ")[2]) from error
@@ -154,29 +167,42 @@ def train_into(
 
     Raises NrcorrectError if the folder holds another run, or cannot be written, or if a worker is ended.
     """
-    last = folder / "last.pt"
-    there = [] if resume else [name for name in WRITTEN if os.path.lexists(folder / name)]
-    if there:
-        raise NrcorrectError(
-            f"{folder / there[0]}: a run began here; go on with --resume, or choose another folder"
-        )
-    if resume and not os.path.lexists(last):
-        raise NrcorrectError(f"{last}: no such file; begin a run without --resume")
+    _refuse_other(folder, resume)
     pairs = None if data is None else PairFile(data)
     batches = Batches(options) if pairs is None else StoredBatches(pairs, options)
     trainer = Trainer(options, choose_device(device), pairs and pairs.about)
     workers = how.pop("workers", 1)
-    if resume:
-        trainer.resume(checkpoint.load(last))
-    elif init is not None:
+    if init is not None and not resume:
         trainer.begin_with(checkpoint.load(init))
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise _unwritable(folder, error) from error
     with _alone_in(folder), _ends_told(folder):
+        _refuse_other(folder, resume)  # again: one may have begun or ended meanwhile
         refuse_existing([folder / name for name in WRITTEN], overwrite=True)  # now, not after hours
+        if resume:
+            trainer.resume(checkpoint.load(folder / LAST))
         return train(trainer, _load(batches, trainer.step, workers), folder, **how)
+
+
+def _refuse_other(folder: Path, resume: bool) -> None:
+    """Raise NrcorrectError unless there is a run in `folder` to `resume`, or none if one is to begin."""
+    there = []
+    for name in WRITTEN:
+        try:
+            (folder / name).lstat()
+            there.append(name)
+        except (FileNotFoundError, NotADirectoryError):
+            pass
+        except OSError as error:
+            raise _unwritable(folder, error) from error
+    if there and not resume:
+        raise NrcorrectError(
+            f"{folder / there[0]}: a run began here; go on with --resume, or choose another folder"
+        )
+    if resume and LAST not in there:
+        raise NrcorrectError(f"{folder / LAST}: no such file; begin a run without --resume")
 
 
 @contextmanager

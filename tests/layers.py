@@ -33,6 +33,7 @@ CORE = {
         "output",
         "pairs",
         "sampled.samples",
+        "sampled.usable",
         "scenes",
         "staging",
         "synth",

@@ -189,7 +189,7 @@ def test_training_in_a_folder_that_may_not_be_entered(tmp_path, monkeypatch):
     def there(path):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(Path, "exists", there)
+    monkeypatch.setattr(Path, "lstat", there)
     told = run("train", tmp_path / "run", code=1).stderr
     assert told == f"nrcorrect: {tmp_path / 'run'}: cannot write: Permission denied; choose another folder\n"
 

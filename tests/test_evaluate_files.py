@@ -2,6 +2,7 @@
 
 import csv
 import json
+import sys
 
 import h5py
 import numpy as np
@@ -163,7 +164,7 @@ def test_names_of_files_that_are_not_text(files):
 
 
 def test_a_picture_without_matplotlib(files, monkeypatch):
-    monkeypatch.setattr("moco_dl.figures.find_spec", lambda name: None)
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     for command in (
         ["evaluate", files / "raw.tif", files / "corrected.tif", "-o", files / "page.html"],
         ["correct", files / "raw.tif", "--report"],

@@ -1,3 +1,5 @@
+import sys
+
 import numpy as np
 import pytest
 from click.testing import CliRunner
@@ -79,7 +81,7 @@ def test_bad_preview_is_told_before_the_work(tmp_path, name, message):
 
 
 def test_without_matplotlib(tmp_path, monkeypatch):
-    monkeypatch.setattr("moco_dl.figures.find_spec", lambda name: None)
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     result = run("synth", tmp_path / "pairs.h5", "--pairs", 3, "--preview", tmp_path / "p.png")
     assert result.exit_code == 1 and "pip install 'nrcorrect[figures]'" in result.stderr
     assert not list(tmp_path.iterdir())

@@ -140,6 +140,7 @@ def test_two_runs_in_one_folder(tmp_path, monkeypatch):
         return 0.0
 
     pytest.importorskip("fcntl")
+    monkeypatch.setattr("moco_dl.train.VALIDATION_BATCHES", 1)
     monkeypatch.setattr(Trainer, "learn", meanwhile)
     assert train_into(tmp_path, SMALL, workers=0).exists()
 
@@ -176,6 +177,28 @@ def test_a_damaged_state_of_training_is_told(tmp_path, change):
 class TooLarge(Batches):
     def __getitem__(self, step):
         return np.empty(2**50)
+
+
+def test_more_workers_than_processors_may_be_wanted():
+    assert len(next(_load(Batches(SMALL), 0, 9)).frame) == 2
+
+
+def test_workers_that_have_no_room_are_told(monkeypatch):
+    def no_room(self):
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr("moco_dl.run.DataLoader.__iter__", no_room)
+    with pytest.raises(NrcorrectError, match=r"Read-only file system; they need room .* --workers 0"):
+        next(_load(Batches(SMALL), 0, 1))
+
+
+def test_a_log_that_was_lost_is_written_again(tmp_path, monkeypatch):
+    monkeypatch.setattr("moco_dl.train.VALIDATION_BATCHES", 1)
+    train_into(tmp_path, SMALL, workers=0)
+    log = (tmp_path / "log.csv").read_bytes()
+    (tmp_path / "log.csv").unlink()
+    train_into(tmp_path, SMALL, workers=0, resume=True)
+    assert (tmp_path / "log.csv").read_bytes() == log
 
 
 def test_a_worker_that_is_out_of_memory_is_told():
@@ -229,7 +252,7 @@ def test_stored_pairs_train_too(tmp_path):
     weights = load(train_into(tmp_path / "run", SMALL, data=path, every=4, workers=0))
     assert weights.training is None
     assert weights.provenance["data"] == {"pairs": 5, "seed": 0} | {
-        name: pairs.about[name] for name in ("options", "images")
+        name: pairs.about[name] for name in ("options", "images", "sample_sha256")
     }
     with pytest.raises(NrcorrectError, match="resume: not as the run began: data; repeat its options"):
         train_into(tmp_path / "run", SMALL, resume=True)

@@ -1,0 +1,88 @@
+"""Datasets of pairs, and images that scenes are made of."""
+
+import h5py
+import numpy as np
+import pytest
+
+from moco_dl.dataset import PairFile, read_scene_image, write_pairs
+from moco_dl.errors import NrcorrectError
+from moco_dl.pairs import PairOptions, ScenePool
+
+
+@pytest.fixture
+def pairs(tmp_path):
+    options = PairOptions(size=32)
+    scenes = ScenePool(0, options.scene_size)
+    write_pairs(tmp_path / "p.h5", 4, options, scenes, progress=lambda done, total: None)
+    return tmp_path / "p.h5"
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("frame", np.zeros((4, 32, 48), np.float32)),
+        ("frame", np.zeros((3, 32, 32), np.float32)),
+        ("frame", np.zeros((4, 32, 32), complex)),
+        ("reference", np.zeros((4, 32, 32), "S3")),
+        ("reference", np.zeros((0, 32, 32), np.float32)),
+        ("reference", np.zeros(4, np.float32)),
+        ("flow", np.zeros((4, 3, 32, 32), np.float32)),
+        ("flow", np.float32(3)),
+        ("flow", None),
+    ],
+)
+def test_datasets_whose_parts_do_not_fit_are_refused(pairs, name, values):
+    with h5py.File(pairs, "r+") as file:
+        del file[name]
+        if values is None:
+            file.create_group(name)
+        else:
+            file[name] = values
+    with pytest.raises(NrcorrectError, match="not a whole dataset of pairs; make one with nrcorrect synth"):
+        PairFile(pairs)
+
+
+def test_datasets_with_odd_attributes_are_refused(pairs):
+    with h5py.File(pairs, "r+") as file:
+        file.attrs["options"] = 3
+    with pytest.raises(NrcorrectError, match="not a whole dataset of pairs"):
+        PairFile(pairs)
+
+
+def test_other_pixels_make_another_dataset(pairs):
+    before = PairFile(pairs).about
+    assert PairFile(pairs).about == before
+    with h5py.File(pairs, "r+") as file:
+        file["frame"][...] = file["frame"][...][::-1]
+    assert PairFile(pairs).about != before
+
+
+@pytest.mark.parametrize(
+    ("image", "message"),
+    [
+        (np.ones((40, 40), complex), "has pixels of type complex128; wanted real numbers"),
+        (np.arange(64.0).reshape(8, 8), r"is \(8, 8\); wanted at least 16x16 pixels"),
+        (np.arange(1600.0).reshape(40, 40) * 1e300, "multiply the image by a constant"),
+        (np.full((40, 40), np.nan), "show nothing"),
+        (np.zeros((3, 40, 40)), "neither TIFF nor HDF5"),
+    ],
+)
+def test_images_that_make_no_scene(tmp_path, image, message):
+    np.save(tmp_path / "i.npy", image)
+    with pytest.raises(NrcorrectError, match=rf"i\.npy: .*{message}"):
+        read_scene_image(tmp_path / "i.npy")
+
+
+def test_what_is_not_finite_is_dark(tmp_path):
+    image = np.random.default_rng(0).random((40, 40)).astype(np.float32)
+    image[3, 5], image[7, 9] = np.inf, np.nan
+    np.save(tmp_path / "i.npy", image)
+    found = read_scene_image(tmp_path / "i.npy")
+    assert found[3, 5] == found[7, 9] == 0 and found.max() < 1
+
+
+def test_a_movie_that_makes_no_scene_is_named(tmp_path):
+    with h5py.File(tmp_path / "dark.h5", "w") as file:
+        file["mov"] = np.zeros((5, 40, 40), np.uint16)
+    with pytest.raises(NrcorrectError, match=r"dark\.h5: no usable frame"):
+        read_scene_image(tmp_path / "dark.h5")
