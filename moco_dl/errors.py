@@ -17,7 +17,9 @@ def named(path: Path) -> Iterator[None]:
     try:
         yield
     except NrcorrectError as error:
-        raise error if str(path) in str(error) else NrcorrectError(f"{path}: {error}") from error
+        if str(path) in str(error):
+            raise
+        raise NrcorrectError(f"{path}: {error}") from error
 
 
 def gpu_is_full(error: BaseException) -> bool:

@@ -28,6 +28,8 @@ def as_array(name: str, value: object, wanted: str) -> np.ndarray:
         raise NrcorrectError(f'{name}: masked; fill what is missing: .astype("float32").filled(np.nan)')
     try:
         return np.asarray(value)
+    except MemoryError:
+        raise
     except Exception as error:  # what is no array raises whatever it likes
         raise NrcorrectError(f"{name}: got {type(value).__name__} ({error}); wanted {wanted}") from error
 

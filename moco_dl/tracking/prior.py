@@ -93,7 +93,7 @@ def measure_prior(
     size, motion = lasts.motion.sum(axis=1), lasts.motion.sum(axis=0) / max(lasts.motion.sum(), 1e-12)
     tissue = size[0] * smooth + np.diag(size[1:] @ falling)
     sure, most = lasts.sure, (BEYOND * STRIDE * min(refiner.grid)) ** 2 / max(tissue.diagonal().mean(), LEAST)
-    if most < 1:
+    if most < 1:  # of it, so that it is no farther
         tissue, sure, paths = most * tissue, 1.0, False
         sizes |= dict.fromkeys((*ROWS, *PATHS), LEAST)
     elif sure < 1 and not jerky:
