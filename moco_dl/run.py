@@ -2,23 +2,19 @@
 
 import csv
 import os
-import signal
 import time
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from multiprocessing import parent_process
 from pathlib import Path
-from threading import Thread, Timer
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset
 
 from moco_dl import __version__, checkpoint, figures
 from moco_dl.dataset import Batches, PairFile, StoredBatches
 from moco_dl.device import choose_device
 from moco_dl.errors import NrcorrectError
+from moco_dl.loader import load_batches
 from moco_dl.pairs import Pairs
 from moco_dl.staging import refuse_existing, staged
 from moco_dl.train import Trainer, TrainOptions, plain, validate
@@ -30,7 +26,6 @@ except ImportError:  # Windows
 
 LAST = "last.pt"
 WRITTEN = (LAST, "weights.pt", "log.csv", "loss.png")
-SOON = 10.0  # s, in which a trainer that was told to stop has sent its workers away
 
 
 def train(
@@ -80,67 +75,6 @@ def _about(trainer: Trainer) -> dict:
     return about | {"steps_taken": trainer.step, "data": trainer.data, "ancestor": trainer.ancestor}
 
 
-def _load(batches: Dataset, start: int, workers: int) -> Iterator[Pairs]:
-    order = range(start, len(batches))
-    how = {"num_workers": workers, "worker_init_fn": _stay_with_trainer if workers else None}
-    try:
-        with warnings.catch_warnings():  # more workers than processors may be wanted
-            warnings.filterwarnings("ignore", "This DataLoader will create")
-            loader = DataLoader(batches, batch_size=None, sampler=order, collate_fn=_to_arrays, **how)
-            drawn = iter(loader)
-    except OSError as error:
-        raise NrcorrectError(
-            f"cannot start workers: {error.strerror or error}; they need room in shared memory (/dev/shm), or"
-            " take --workers 0"
-        ) from error
-    try:
-        for arrays in drawn:
-            yield Pairs(*map(torch.from_numpy, arrays))
-    except NrcorrectError as error:  # a worker's comes with its traceback
-        raise NrcorrectError(str(error).strip().rpartition("NrcorrectError: ")[2]) from error
-    except RuntimeError as error:  # what a worker's error of memory comes as
-        if "MemoryError" in str(error):
-            raise MemoryError from error
-        raise
-
-
-def _to_arrays(pairs: Pairs) -> tuple[np.ndarray, ...]:
-    """Of a batch what goes through a pipe.
-
-    Tensors go through shared memory, which containers are short of, and a thread that complains if a parent is
-    gone.
-    """
-    return tuple(part.numpy() for part in (pairs.reference, pairs.frame, pairs.flow))
-
-
-def _stay_with_trainer(_: int) -> None:
-    """Have a worker go when the trainer is gone, and not before it if all of them are told to stop.
-
-    A worker that goes first looks like a failure; one that waits for room in a pipe that nobody reads would
-    stay for ever.
-    """
-    trainer = parent_process()
-
-    def follow() -> None:
-        trainer.join()
-        _end()
-
-    def end_soon(*_: object) -> None:
-        late = Timer(SOON, _end)
-        late.daemon = True
-        late.start()
-
-    Thread(target=follow, daemon=True).start()
-    for name, answer in (("SIGINT", signal.SIG_IGN), ("SIGHUP", signal.SIG_IGN), ("SIGTERM", end_soon)):
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), answer)
-
-
-def _end() -> None:
-    """End this process at once, whatever its threads wait for."""
-    os.kill(os.getpid(), getattr(signal, "SIGKILL", signal.SIGTERM))
-
-
 def write_log(log: Sequence[dict[str, float]], path: Path) -> None:
     """Write what was logged, a line for each entry, in place of what was there."""
     with staged([path], overwrite=True) as parts, parts[0].open("w", newline="") as file:
@@ -183,7 +117,7 @@ def train_into(
         refuse_existing([folder / name for name in WRITTEN], overwrite=True)  # now, not after hours
         if resume:
             trainer.resume(checkpoint.load(folder / LAST))
-        return train(trainer, _load(batches, trainer.step, workers), folder, **how)
+        return train(trainer, load_batches(batches, trainer.step, workers), folder, **how)
 
 
 def _refuse_other(folder: Path, resume: bool) -> None:

@@ -46,7 +46,8 @@ CORE = {
     "pairs": {"motion", "scenes", "warp"},
     "rest": {"batch", "plan", "sampled.samples", "tracking.vigour"},
     "rigid": set(),
-    "run": {"checkpoint", "dataset", "device", "errors", "figures", "pairs", "staging", "train"},
+    "loader": {"errors", "pairs"},
+    "run": {"checkpoint", "dataset", "device", "errors", "figures", "loader", "pairs", "staging", "train"},
     "synth": {"motion", "scenes", "warp"},
     "train": {"checkpoint", "errors", "intensity", "losses", "network", "pairs", "warp"},
 }
@@ -221,6 +222,7 @@ ENTER_UPPER = {
     "job",
 }  # modules of the core that use those: the package, and files in, files out
 KNOW_TORCH = {
+    "loader",
     "checkpoint",
     "dataset",
     "device",
