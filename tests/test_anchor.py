@@ -51,6 +51,20 @@ def test_the_error_that_is_expected_of_it(noise):
     assert off == pytest.approx(expected, rel=0.4)
 
 
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_one_image_is_brought_onto_another(seed):
+    rng = np.random.default_rng(seed)
+    scene = 300 * draw_scene((128, 144), rng)[0].astype(np.float32)
+    y, x = np.mgrid[:128, :144].astype(np.float32)
+    true = np.stack((2.3 + 2 * np.sin(y / 30), -3.1 + 2 * np.cos(x / 25)))
+    image = rng.poisson(scene).astype(np.float32)
+    given = rng.poisson(pulled(scene[None, None], true)[0, 0].clip(0)).astype(np.float32)
+    found, rigid = (moco_dl.correct(image[None], given, rigid_only=only).fields for only in (False, True))
+    off, shifted = (np.hypot(*(fields[:][0] - true)[INTERIOR]).mean() for fields in (found, rigid))
+    assert off < 0.2 and off < 0.2 * shifted
+    assert off < 3 * found.expected_error.mean()
+
+
 def _length(there):
     return np.hypot(*there.bend).mean()
 

@@ -47,6 +47,16 @@ def test_activity_is_what_lasts():
     assert template.noise[away].mean() == pytest.approx(25, rel=0.05)
 
 
+def test_one_sample_alone_shows_its_noise_and_what_is_free_of_it():
+    scene = gaussian_filter(draw_scene((97, 80), np.random.default_rng(0))[0], 1.5).astype(np.float32)
+    frame = 100 * scene / scene.std() + np.random.default_rng(1).normal(0, 40, scene.shape).astype(np.float32)
+    samples = Samples(frame[None], *np.zeros((3, 1), int), np.zeros((1, 2, 1, 1), np.float32))
+    template = build_template(samples, frame, stay)
+    assert template.noise.shape == frame.shape and template.others is None
+    assert np.median(template.noise) == pytest.approx(40**2, rel=0.2)
+    assert np.std(template.image - 100 * scene / scene.std()) < 0.5 * 40
+
+
 def test_variance_where_nothing_was_seen_is_the_mean():
     def hide(frames, motion):
         moved = frames.astype(np.float32)

@@ -12,6 +12,8 @@ from numpy.lib.stride_tricks import sliding_window_view
 from moco_dl.sampled.samples import Move, Samples, few
 
 MARGIN = 16  # px of mirror image around the frame, so that its edges do not show in its spectrum
+LEAST = 1e-2  # of the image's variance: that of noise is not less
+ANYWAY = 0.1  # is let through of what one image alone does not show to be signal: it may be fine detail
 BLUR = 2.0  # px, sigma of the Gaussian that variances are averaged with
 SURE = 5.0  # standard errors by which a variance must exceed that of what is new in each frame: activity
 NO_PART = -1  # of a frame that is in none
@@ -56,8 +58,9 @@ def build_template(
     """Image and variances of registered samples; variances are averaged over a Gaussian of `blur` pixels.
 
     The image is the mean of registered samples, freed of noise; if these leave most places unseen, it is the
-    reference in their contrast. Changes of the whole frame's brightness are neither noise nor activity. Pixels
-    that no sample shows have the mean variance; where the reference is not finite it is infinite.
+    reference in their contrast. One sample alone shows its noise in how neighbours differ. Changes of the whole
+    frame's brightness are neither noise nor activity. Pixels that no sample shows have the mean variance; where
+    the reference is not finite it is infinite.
     """
     unknown, striped = ~np.isfinite(reference), samples.striped
     reference = np.where(unknown, np.nanmean(reference), reference).astype(np.float32)
@@ -65,11 +68,13 @@ def build_template(
     for found in mapping(lambda part: _statistics(samples, part, reference, move), samples.parts()):
         parts.append((found["total"].sum(axis=0), found["count"].sum(axis=0)))
         sums = {name: np.add(sums.get(name, 0.0), values, dtype=np.float64) for name, values in found.items()}
-    noise, activity = _variances(sums, len(samples), 1e-12 * reference.var(), blur)
+    noise, activity = _variances(sums, len(samples), LEAST * reference.var(), blur)
     if unknown.any():  # gradients beside it are made of it, too
         noise[sliding_window_view(np.pad(unknown, 2), (5, 5)).any(axis=(2, 3))] = np.inf
     total, count = sums["total"], sums["count"]
     mean = _divided(total.sum(axis=0), count.sum(axis=0))
+    if len(samples) == 1:
+        return _of_one((reference + mean).astype(np.float32), noise, blur, striped)
     if (count > 0).all(axis=0).mean() > 0.5 * (count > 0).any(axis=0).mean():
         halves = np.where(count > 0, _divided(total, count), mean)
         gain = shared_signal(*(reference + half for half in halves)).gain(reference.shape)
@@ -82,6 +87,21 @@ def build_template(
     centred = reference[seen].astype(np.float64) - reference[seen].mean(dtype=np.float64)
     slope = centred @ (reference[seen] + mean[seen]) / max(centred @ centred, 1e-12)
     return Template((slope * reference).astype(np.float32), noise, activity, striped=striped)
+
+
+def _of_one(image: np.ndarray, least: np.ndarray, blur: float, striped: bool) -> Template:
+    """From the only sample, an image (H, W); its noise has at least the variances `least` (H, W).
+
+    The diagonals of 2x2 pixels are two images of the same places, with noise of their own.
+    """
+    height, width = (n // 2 for n in image.shape)
+    (a, b), (c, d) = image[: 2 * height, : 2 * width].reshape(height, 2, width, 2).transpose(1, 3, 0, 2)
+    diagonals = (a + d) / 2, (b + c) / 2
+    share = shared_signal(*diagonals)
+    gain = Share(share.values, 2 * share.density).gain(image.shape)
+    noise = _blurred(np.square(np.subtract(*diagonals)), blur).repeat(2, axis=0).repeat(2, axis=1)
+    noise = np.pad(noise, [(0, n % 2) for n in image.shape], mode="edge").astype(np.float32)
+    return Template(filtered(image, gain.clip(ANYWAY)), np.maximum(noise, least), striped=striped)
 
 
 def _divided(total: np.ndarray, count: np.ndarray) -> np.ndarray:
