@@ -212,14 +212,15 @@ class Survey:
 
     def _too_near(self, samples: Samples, rigid: Rigidly) -> bool:
         """Whether some samples lie beyond where they are looked for, unless the user has said how far."""
-        some = samples.only(self._enough(samples))
+        some, farther = samples.only(self._enough(samples)), self.farther
         if self.options.max_shift is not None:
             return False
         if _lost(rigid.walk):
-            return clear(some, self.farther._rigid(seed(some)), self.mapping)
+            return clear(some, farther._rigid(seed(some)), self.mapping)
         limit = self.options.farthest(rigid.reference.shape)  # the usual share of its size
         images = (rigid.reference, seed(some))  # that of all may show two places at once
-        return any(lie_beyond(some, limit, self.farther._rigid(image), self.mapping) for image in images)
+        beyond = any(lie_beyond(some, limit, farther._rigid(image), self.mapping) for image in images)
+        return beyond and np.ptp(farther._rigidly(samples).shifts, axis=0).max() > limit  # a few may deceive
 
     def _estimator(self, reference: np.ndarray, binning: int = 1, *, rigid: bool = False) -> Estimator:
         size = self.movie.shape[1:]
