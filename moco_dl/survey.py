@@ -220,7 +220,8 @@ class Survey:
         limit = self.options.farthest(rigid.reference.shape)  # the usual share of its size
         images = (rigid.reference, seed(some))  # that of all may show two places at once
         beyond = any(lie_beyond(some, limit, farther._rigid(image), self.mapping) for image in images)
-        return beyond and np.ptp(farther._rigidly(samples).shifts, axis=0).max() > limit  # a few may deceive
+        # Some may only look like a place far away: then all are found near one another.
+        return beyond and bool(np.ptp(farther._rigidly(samples).shifts, axis=0).max() > limit)
 
     def _estimator(self, reference: np.ndarray, binning: int = 1, *, rigid: bool = False) -> Estimator:
         size = self.movie.shape[1:]

@@ -212,3 +212,11 @@ def test_frames_are_found_farther_away_than_usual(moved, within):
         rigid[most] = fields.rigid + places  # the scene is displaced the other way
     spread = {most: np.abs(found - np.median(found, axis=0)).max() for most, found in rigid.items()}
     assert spread[None] < within and spread[14.4] > 4
+
+
+@pytest.mark.parametrize(("moved", "most"), [(lambda: np.zeros((60, 2), int), 14), (circles, 43)])
+def test_places_that_look_alike_do_not_widen_the_search(moved, most, monkeypatch):
+    monkeypatch.setattr("moco_dl.survey.lie_beyond", lambda *_: True)
+    frames = views(moved())
+    plan = Corrector(CorrectOptions(rigid_only=True, device="cpu")).prepare(ArrayMovie(frames))
+    assert plan.estimator.correlations(frames[:1]).shape == (1, 2 * most + 1, 2 * most + 1)
