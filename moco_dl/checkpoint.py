@@ -71,7 +71,8 @@ def load(path: Path) -> Checkpoint:
             f" {ARCHITECTURE!r}; use the weights that came with it"
         )
     try:
-        network = PyramidFlowNet(NetworkConfig.from_dict(content["config"]))
+        with torch.random.fork_rng(devices=[]):  # numbers that others draw stay as they are
+            network = PyramidFlowNet(NetworkConfig.from_dict(content["config"])).float()
         network.load_state_dict(content["state"])
         provenance = dict(content["provenance"])
         if not all(bool(torch.isfinite(values).all()) for values in network.state_dict().values()):

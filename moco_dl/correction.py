@@ -34,7 +34,7 @@ BATCH = 4 * 2**20  # bytes of frames that are computed at a time by a thread: 4 
 LEFT_OUT = "share_left_out"  # of the frame, in the metadata
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Correction:
     """A corrected movie in memory."""
 
@@ -153,8 +153,8 @@ def correct(frames: np.ndarray, reference: np.ndarray | None = None, **options: 
     be used.
     """
     movie = ArrayMovie(frames)
-    corrector = Corrector(CorrectOptions(**options))
     with workers_first():
+        corrector = Corrector(CorrectOptions(**options))
         plan = corrector.prepare(movie, reference)
         batches = corrector.batches(movie, plan)
         parts = ((batch.start, {"frames": batch.frames} | batch.motion.stored()) for batch in batches)
@@ -205,7 +205,9 @@ def apply(frames: np.ndarray, fields: Fields, *, interpolation: str | None = Non
     """
     movie = ArrayMovie(frames)
     batches = apply_batches(movie, checked_fields(fields), interpolation=interpolation)
-    return gathered(((batch.start, {"frames": batch.frames}) for batch in batches), movie.shape[0])["frames"]
+    with workers_first():
+        parts = ((batch.start, {"frames": batch.frames}) for batch in batches)
+        return gathered(parts, movie.shape[0])["frames"]
 
 
 def apply_batches(

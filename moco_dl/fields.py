@@ -29,12 +29,12 @@ CONVENTION = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Fields:
     """Fields of a movie.
 
     `len(fields)` is the number of frames; `fields[a:b]` is their full-resolution displacement,
-    `(n, 2, H, W)` float32 pixels, (dy, dx), backward.
+    `(n, 2, H, W)` float32 pixels, (dy, dx), backward, and `fields[t]` that of one, `(2, H, W)`.
     """
 
     rigid: np.ndarray  # (T, 2) float32 px: the frame's mean displacement
@@ -64,9 +64,9 @@ class Fields:
         """Shape (T, H, W) of the movie that the fields belong to."""
         return (len(self.rigid), *self.reference.shape)
 
-    def __getitem__(self, frames: slice) -> np.ndarray:
+    def __getitem__(self, frames: slice | int) -> np.ndarray:
         if not isinstance(frames, slice):
-            raise TypeError(f"fields are sliced, fields[a:b], not indexed with {type(frames).__name__}")
+            return self[_alone(frames, len(self))][0]
         flow = np.asarray(self.flow[frames], np.float32)
         rows, columns = (
             _interpolation(full, coarse, self.stride)
@@ -91,18 +91,41 @@ def _interpolation(full: int, coarse: int, stride: int) -> np.ndarray:
     return np.clip(weights, 0, None).astype(np.float32)
 
 
+def _alone(frame: int, count: int) -> slice:
+    """One frame of `count`, which may be counted from the end."""
+    try:
+        frame = range(count)[frame]
+    except TypeError as error:
+        kind = type(frame).__name__
+        raise TypeError(f"fields are taken as fields[a:b] or fields[t], not with {kind}") from error
+    return slice(frame, frame + 1)
+
+
 class StoredFlow:
     """The coarse flow of a field file, read when sliced."""
 
-    def __init__(self, path: Path, stored: h5py.Dataset):
-        self.path, self.shape, self.dtype = path, stored.shape, stored.dtype
+    def __init__(self, path: Path, file: h5py.File):
+        self.path, self.shape, self.dtype = path.absolute(), file["flow"].shape, file["flow"].dtype
+        self._rigid = file["rigid"][:]  # by which the file is known again
 
-    def __getitem__(self, frames: slice) -> np.ndarray:
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __array__(self, dtype: np.dtype | None = None, copy: bool | None = None) -> np.ndarray:
+        return self[:].astype(dtype or self.dtype, copy=False)
+
+    def __getitem__(self, frames: slice | int) -> np.ndarray:
+        if not isinstance(frames, slice):
+            return self[_alone(frames, len(self))][0]
         forth = range(self.shape[0])[frames]
         back = forth.step < 0  # which HDF5 does not know
         forth = forth[::-1] if back else forth
         try:
             with h5py.File(self.path, "r", locking="best-effort") as file:
+                if not np.array_equal(file["rigid"][:], self._rigid):
+                    raise NrcorrectError(
+                        f"{self.path}: holds other fields than when it was loaded; load it again"
+                    )
                 return file["flow"][forth.start : forth.stop : forth.step][:: -1 if back else 1]
         except (OSError, KeyError) as error:
             raise NrcorrectError(f"{self.path}: cannot read the fields any more ({error})") from error
@@ -124,7 +147,7 @@ def load_fields(path: str | Path) -> Fields:
             return _fitting(
                 Fields(
                     rigid=file["rigid"][:],
-                    flow=StoredFlow(path, file["flow"]),
+                    flow=StoredFlow(path, file),
                     flagged=file["flagged"][:],
                     misfit=file["misfit"][:],
                     expected_error=file["expected_error"][:],

@@ -75,7 +75,8 @@ class PyramidFlowNet(nn.Module):
         for level, fixed, moving in zip(self.levels[::-1], reference[::-1], frames[::-1], strict=True):
             if flow is None:
                 # In float32 even where features are not: displacements add up over the levels.
-                flow = torch.zeros(len(moving), 2, *moving.shape[-2:], device=moving.device)
+                size = len(moving), 2, *moving.shape[-2:]
+                flow = torch.zeros(size, dtype=torch.float32, device=moving.device)
             else:
                 flow = 2.0 * _double(flow)
                 state = _double(state)

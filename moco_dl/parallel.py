@@ -13,10 +13,12 @@ from contextlib import contextmanager
 from threading import Lock, get_ident
 from typing import TypeVar
 
+import numpy as np
 import torch
 from threadpoolctl import threadpool_limits
 
 TURN = 5e-4  # s
+USUAL = {"divide": "warn", "over": "warn", "under": "ignore", "invalid": "warn"}  # NumPy's own, of errors
 MOST = 4  # threads that get on; more wait for their turn at the interpreter, and all take longer
 
 Item = TypeVar("Item")
@@ -68,11 +70,13 @@ def workers_first() -> Iterator[None]:
     take turns quickly.
 
     Workers need the interpreter for moments only, between long operations that do without it. Idle threads of
-    linear algebra would keep the processors busy with waiting.
+    linear algebra would keep the processors busy with waiting; and a process that is forked once torch has
+    started threads waits for them for ever. What the caller has set for computing elsewhere does not hold here.
     """
     _setting.enter()
     try:
-        yield
+        with np.errstate(**USUAL), torch.autocast("cpu", enabled=False), torch.device("cpu"):
+            yield
     finally:
         _setting.leave()
 

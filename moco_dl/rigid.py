@@ -22,8 +22,8 @@ class RigidRegistration:
         height, width = reference.shape
         self.limit, self.most = [int(min(max_shift, (size - 3) // 2)) for size in (height, width)], max_shift
         self.window = _taper(height, reference.device)[:, None] * _taper(width, reference.device)
-        fy = torch.fft.fftfreq(height, device=reference.device)[:, None]
-        fx = torch.fft.rfftfreq(width, device=reference.device)
+        like = {"dtype": reference.dtype, "device": reference.device}
+        fy, fx = torch.fft.fftfreq(height, **like)[:, None], torch.fft.rfftfreq(width, **like)
         square = fy.square() + fx.square()
         radius = -2 * torch.pi**2 * square
         band = torch.exp(radius * FINE**2) - torch.exp(radius * COARSE**2)
@@ -83,6 +83,6 @@ def _vertex(three: Tensor) -> Tensor:
 
 def _taper(size: int, device: torch.device) -> Tensor:
     """Flat window with raised-cosine ends, `(size,)`."""
-    edge = torch.arange(size, device=device) + 0.5
+    edge = torch.arange(size, dtype=torch.float32, device=device) + 0.5
     ramp = (torch.minimum(edge, size - edge) / (TAPER * size)).clamp(max=1.0)
     return 0.5 - 0.5 * torch.cos(torch.pi * ramp)

@@ -1,9 +1,11 @@
 """End to end on arrays, with the shipped weights."""
 
 import tracemalloc
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
+import torch
 from truth import INTERIOR, end_point_error
 
 import moco_dl
@@ -26,6 +28,37 @@ def test_known_motion_is_found(result, known_movie):
     assert nothing > 1.5
     assert end_point_error(rigid.fields[:], truth) < 0.6 * nothing
     assert end_point_error(result.fields[:], truth) < 0.45 * end_point_error(rigid.fields[:], truth)
+
+
+@contextmanager
+def default_dtype(dtype):
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    yield
+    torch.set_default_dtype(before)
+
+
+@pytest.mark.parametrize(
+    ("setting", "nearly"),
+    [
+        (lambda: np.errstate(all="raise"), 0),
+        (lambda: torch.autocast("cpu", dtype=torch.bfloat16), 0),
+        (lambda: torch.device("meta"), 0),
+        (lambda: default_dtype(torch.float64), 1e-3),
+        (lambda: default_dtype(torch.float16), 1e-3),
+    ],
+)
+def test_what_the_caller_has_set_for_computing_does_not_matter(known_movie, setting, nearly):
+    frames = known_movie[0][:20]
+    plain = moco_dl.correct(frames)
+    state = torch.get_rng_state()
+    with setting():
+        found = moco_dl.correct(frames)
+        again = moco_dl.apply(frames, found.fields)
+        moco_dl.evaluate(frames, again, found.fields)
+    np.testing.assert_allclose(found.fields[:], plain.fields[:], rtol=0, atol=nearly)
+    np.testing.assert_array_equal(again, found.corrected)
+    assert torch.equal(torch.get_rng_state(), state)
 
 
 @pytest.mark.parametrize(("photons", "largest"), [(2, 0.09), (5, 0.07), (20, 0.04)])

@@ -46,8 +46,37 @@ def test_slices_are_full_resolution_displacements(stored):
     with h5py.File(path, "a") as file:
         file["flow"][...] = flat
     np.testing.assert_allclose(load_fields(path)[:], np.broadcast_to(rigid[:, :, None, None], (5, 2, 21, 18)))
-    with pytest.raises(TypeError, match="sliced"):
-        load_fields(path)[0]
+    fields = load_fields(path)
+    np.testing.assert_array_equal(fields[-2], fields[3:4][0])
+    np.testing.assert_array_equal(list(fields), fields[:])
+    np.testing.assert_array_equal(np.asarray(fields.flow), fields.flow[:])
+    np.testing.assert_array_equal(fields.flow[2], fields.flow[2:3][0])
+    for wrong, error in ((5, IndexError), (1.0, TypeError), (None, TypeError)):
+        with pytest.raises(error):
+            fields[wrong]
+        with pytest.raises(error):
+            fields.flow[wrong]
+    assert fields == fields and fields != load_fields(path)
+
+
+def test_a_file_is_read_where_it_was_loaded(stored, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "other").mkdir()
+    fields = load_fields("f.h5")
+    whole = fields[:]
+    monkeypatch.chdir(tmp_path / "other")
+    np.testing.assert_array_equal(fields[:], whole)
+
+
+@pytest.mark.parametrize("frames", [5, 4])
+def test_another_file_in_its_place_is_not_taken_for_it(stored, tmp_path, frames):
+    path, rigid, flow, flagged, reference = stored
+    fields = load_fields(path)
+    with closing(create_fields(path, frames, 4, reference, {})) as writer:
+        kept = slice(0, frames)
+        writer.write(0, rigid=rigid[kept] + 1, flow=flow[kept], flagged=flagged[kept], misfit=rigid[kept, 0])
+    with pytest.raises(NrcorrectError, match="load it again"):
+        fields[:2]
 
 
 def test_the_file_says_its_conventions(stored):

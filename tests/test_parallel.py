@@ -1,3 +1,5 @@
+import os
+import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -67,6 +69,33 @@ def test_threads_do_not_change_a_bit(known_movie):
     one, three = (moco_dl.correct(frames, threads=n) for n in (1, 3))
     np.testing.assert_array_equal(one.corrected, three.corrected)
     np.testing.assert_array_equal(one.fields.flow[:], three.fields.flow[:])
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are not forked here")
+@pytest.mark.parametrize("before", ["correct", "apply", "evaluate"])
+def test_a_forked_process_corrects_as_well(known_movie, tmp_path, before):
+    """Had torch started threads in the first process, the second would wait for them for ever."""
+    np.save(tmp_path / "frames.npy", known_movie[0][:9])
+    code = f"""
+import multiprocessing, sys
+import numpy as np, torch, moco_dl
+torch.set_num_threads(2)
+frames = np.load(sys.argv[1])
+def work(names):
+    done = moco_dl.correct(frames)
+    jobs = {{"apply": lambda: moco_dl.apply(frames, done.fields),
+            "evaluate": lambda: moco_dl.evaluate(frames, done.corrected, done.fields)}}
+    for name in names:
+        jobs.get(name, lambda: None)()
+work(["{before}"])
+child = multiprocessing.get_context("fork").Process(target=work, args=(["apply", "evaluate"],))
+child.start(); child.join(60)
+print(child.exitcode)
+child.kill()
+"""
+    command = [sys.executable, "-W", "ignore", "-c", code, str(tmp_path / "frames.npy")]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.stdout == "0\n", done.stderr
 
 
 @pytest.fixture(scope="module")

@@ -32,7 +32,7 @@ class Basis:
         smooth = [smooth_functions(n, TISSUE / STRIDE)[:, :MOST] for n in self.grid]
         path = np.polynomial.legendre.legvander(np.linspace(-1, 1, self.grid[0]), len(PATH))[:, 1:]
         rows = torch.cat((torch.from_numpy(path).float(), smooth_functions(self.grid[0], ROWS / STRIDE)), dim=1)
-        one = [torch.ones(n, 1) for n in self.grid]
+        one = [torch.ones(n, 1, dtype=torch.float32) for n in self.grid]
         self.y, self.x = torch.cat((one[0], rows, smooth[0]), dim=1), torch.cat((one[1], smooth[1]), dim=1)
         first = 1 + rows.shape[1]
         tissue = torch.cartesian_prod(torch.arange(first, self.y.shape[1]), torch.arange(1, self.x.shape[1]))

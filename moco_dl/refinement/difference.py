@@ -64,7 +64,7 @@ class Difference:
             self.cut(torch.from_numpy(1 / variance)),
         )
         self.bright = _blurred((self.weight * self.activity.square()).sum((0, 1)), self.near) + 1
-        self.pixels = self.cut(torch.ones(self.size)).sum((0, 1))
+        self.pixels = self.cut(torch.ones(self.size, dtype=torch.float32)).sum((0, 1))
         rows, columns = self.around
         variance = _blurred(self.weight.sum((0, 1)), (rows.square(), columns.square()))
         self.allowed = limit * variance.clamp_min(1e-30).sqrt()
