@@ -89,6 +89,14 @@ def test_of_what_is_still_nothing_is_said(tissue):
     assert dark_surround(mean_of(samples, 32)).staying(samples, np.zeros((FRAMES, 2), np.float32)) is None
 
 
+def test_shifts_that_are_not_the_tissues_tell_nothing(tissue):
+    """As of cells that a cut black level leaves alone on black: nothing seems to move with such shifts."""
+    photons, shifts = tissue
+    moving = np.stack([light(shift) for shift in shifts])
+    samples, wrong = samples_of(photons * moving), np.random.default_rng(4).permutation(shifts)
+    assert dark_surround(mean_of(samples, 32)).staying(samples, wrong) is None
+
+
 def test_other_movies_have_none(tissue):
     photons, _ = tissue
     for shade in (1.0, light(radius=75, rim=140.0), 1 - light(radius=20), light(radius=30)):

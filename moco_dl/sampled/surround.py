@@ -20,7 +20,7 @@ FARTHER, WIDE = 20, 40  # px of the movie: so far; a wider rim is harmless shadi
 INWARD = 6  # px, up to which the surround is darker still
 MOVES = 0.5  # times as far as tissue: a rim that moves less stays in place, if that is sure
 NARROW = 12  # px of the movie: a wider rim does less harm, and must be the stronger to be left out
-HARDLY = 0.2  # the same of what is farther in: it is far stronger than what tissue shows there
+HARDLY = 0.2  # the same of what is farther in: if there is a rim, it is far stronger than what tissue shows
 BLOCK = 16  # px, side of squares that err independently
 
 
@@ -46,7 +46,10 @@ class Surround:
         return more if more.hidden.mean() < HIDDEN else self
 
     def staying(self, samples: Samples, shifts: np.ndarray) -> "Surround | None":
-        """All that stays in place while the tissue in samples has `shifts` (n, 2) px; None: it moves, too."""
+        """All that stays in place while the tissue in samples has `shifts` (n, 2) px; None: it moves, too.
+
+        None as well if what is farther in hardly does: then the shifts are not the tissue's.
+        """
         changes = Changes(samples, shifts, self.black)
         first, ends = self.away.min(), self.ends
         narrow = min(NARROW / (ends * self.factor), 1.0)
@@ -55,6 +58,8 @@ class Surround:
         near = FARTHER // 2 // self.factor
         while ends < self.away.max() - near and self._moves(ends, ends + near, changes) < HARDLY:
             ends += 1
+        if self._moves(ends, self.away.max(), changes) < HARDLY:
+            return None
         return replace(self, ends=ends)
 
     def _moves(self, first: int, last: int, changes: Changes) -> float:
