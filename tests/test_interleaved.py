@@ -36,6 +36,18 @@ def test_nothing_is_concluded_from_few_frames_or_from_chance(known_movie):
     assert taking_turns(samples_of(np.random.default_rng(0).permutation(frames))) == 1
 
 
+@pytest.mark.parametrize("kinds", [2, 3])
+def test_a_clock_in_a_corner_and_stripes_that_wander_are_no_kinds(known_movie, kinds):
+    frames = known_movie[0].astype(np.float32)
+    turns = np.arange(len(frames)) % kinds
+    clock = frames.copy()
+    for turn in range(kinds):
+        clock[turns == turn, 4:16, 8 + 6 * turn : 14 + 6 * turn] = 4095
+    rows = np.arange(frames.shape[1])
+    stripes = 200 * np.sin(2 * np.pi * (rows / 12 + turns[:, None] / kinds + 0.1))
+    assert taking_turns(samples_of(clock)) == taking_turns(samples_of(frames + stripes[..., None])) == 1
+
+
 def test_the_summary_tells_and_a_channel_is_the_way_out(tmp_path, known_movie):
     path = tmp_path / "m.tif"
     tifffile.imwrite(path, mixed(known_movie[0], 2), photometric="minisblack")

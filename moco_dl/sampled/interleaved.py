@@ -7,27 +7,32 @@ from moco_dl.sampled.samples import Samples
 
 MOST = 3  # that are looked for
 GLANCED = 64  # samples
-ENOUGH = 100  # pixels along the shorter side
+ENOUGH = 32  # pixels along the shorter side, each an average of more
 FEW = 16  # frames, from fewer of which nothing is concluded
 CLOSER = 0.95  # squared distance of a frame from the next of its own kind, over that from those between
 NEARLY_ALL = 0.9  # of the frames
+BANDS = 4  # of rows
 
 
 def taking_turns(samples: Samples) -> int:
     """How many kinds of frames take turns; 1, unless that is clear.
 
     Then nearly every frame is more like the one that is so many later than like those between. In a movie,
-    frames are the less alike the more time is between them.
+    frames are the less alike the more time is between them. What rows differ by is left aside, as it may be
+    stripes that wander, and so is the band in which most changes, as it may hold a clock.
     """
     some = samples.only(samples.some(GLANCED))
     closer = {kinds: [] for kinds in range(2, MOST + 1)}
     for run in run_slices(some.numbers - np.arange(len(some))):
-        frames = some[run]
-        step = max(min(frames.shape[1:]) // ENOUGH, 1)
-        frames = frames[:, ::step, ::step].astype(np.float32)
+        frames = _averaged(some[run])
+        frames += frames.mean(axis=(1, 2), keepdims=True) - frames.mean(axis=2, keepdims=True)
+        tops = [frames.shape[1] * band // BANDS for band in range(BANDS)]
         apart = [
-            np.square(frames[n:] - frames[:-n]).mean(axis=(1, 2)) for n in range(1, min(MOST + 1, len(frames)))
+            np.add.reduceat(np.square(frames[n:] - frames[:-n]).sum(axis=2), tops, axis=1)
+            for n in range(1, min(MOST + 1, len(frames)))
         ]
+        most = apart[0].sum(axis=0).argmax() if apart else 0
+        apart = [np.delete(distances, most, axis=1).sum(axis=1) for distances in apart]
         for kinds, distances in zip(closer, apart[1:], strict=False):
             between = np.min([other[: len(distances)] for other in apart[: kinds - 1]], axis=0)
             closer[kinds].extend(distances < CLOSER * between)
@@ -35,3 +40,11 @@ def taking_turns(samples: Samples) -> int:
         if len(found) >= FEW and np.mean(found) > NEARLY_ALL:
             return kinds
     return 1
+
+
+def _averaged(frames: np.ndarray) -> np.ndarray:
+    """Frames (n, H, W) averaged over squares, as many as are ENOUGH; float32."""
+    side = max(min(frames.shape[1:]) // ENOUGH, 1)
+    height, width = (size // side for size in frames.shape[1:])
+    squares = frames[:, : height * side, : width * side].reshape(-1, height, side, width, side)
+    return squares.mean(axis=(2, 4), dtype=np.float32)
