@@ -117,20 +117,21 @@ class Plan:
 
     @property
     def _unsettled(self) -> float:
-        """px by which whole frames of dim movies are off beyond what the last step expects of them.
-
-        It takes off the share of a shift that frames tell of.
-        """
+        """px by which whole frames of dim movies are off beyond what the last step expects of them."""
         if self.walk is None:
             return 0.0
         more = (self.walk.scale * self.walk.unsure) ** 2 - 2 * SHIFT**2
-        left = min(float(self.errors.mean.mean()) / SHIFT**2, 1.0)
-        return left * math.sqrt(math.pi / 4 * max(more, 0.0))
+        return self._untold * math.sqrt(math.pi / 4 * max(more, 0.0))
+
+    @property
+    def _untold(self) -> float:
+        """Share of a shift that the last step leaves as it is, as frames do not tell of it."""
+        return 1.0 if self.errors is None else min(float(self.errors.mean.mean()) / SHIFT**2, 1.0)
 
     @property
     def off(self) -> float:
         """px by which fields may be off, as frames do not show where they are; see `Walk`."""
-        return 0.0 if self.walk is None else self.walk.off
+        return 0.0 if self.walk is None else self._untold * self.walk.off
 
     def motion(self, frames: Iterator[tuple[int, np.ndarray]], mapping: Callable = map) -> Iterator[Batch]:
         """(number of the first frame, frames) -> frames with their motion, a few frames late.
