@@ -23,6 +23,7 @@ from moco_dl.plan import Plan
 from moco_dl.recording import open_recording
 from moco_dl.staging import refuse_inputs, staged
 
+UNJUDGED = "could not be judged"  # flag of frames where no more is known
 CLIPPED = 0.01  # of all pixels: less, as by what interpolation adds to bright ones, is not told
 
 
@@ -38,7 +39,7 @@ class Done:
     likeness: float | None = None  # correlation of a given reference with what the movie shows
     left_out: float = 0.0  # share of the frame, as it shows no tissue in any
     notes: tuple[str, ...] = ()  # of how the movie was read, and what became of its values
-    flagged: int = 0  # frames that should not be trusted
+    flags: tuple[tuple[str, ...], ...] = ()  # T tuples of words on each frame, see `Traces`; or none
     listed: Path | None = None  # where these are; None: they are those that could not be judged
 
 
@@ -61,12 +62,12 @@ def correct_file(
             with _writers(job, part, (movie, dtype), found, about) as write:
                 batches = corrector.batches(movie, found, look)
                 drained = _drain(batches, write, watch, movie.shape[0], progress)
-            verdict, flagged = None, drained.flagged
+            verdict, flags = None, tuple((UNJUDGED,) * bool(unknown) for unknown in drained.flagged)
             if watch is not None:
-                verdict, flagged = _conclude(job, part, watch, about)
+                verdict, flags = _conclude(job, part, watch, about)
     told = found.row_offset, found.kinds, found.off, found.likeness, found.edges.share
     notes = *movie.notes, *_clipping(drained.clipped, movie, dtype)
-    return Done(drained.rigid, verdict, *told, notes, flagged, job.table or job.page)
+    return Done(drained.rigid, verdict, *told, notes, flags, job.table or job.page)
 
 
 def _watch(job: Job, movie: Movie, found: Plan) -> Watch | Evaluator | None:
@@ -79,19 +80,19 @@ def _watch(job: Job, movie: Movie, found: Plan) -> Watch | Evaluator | None:
 
 def _conclude(
     job: Job, part: dict[Path, Path], watch: Watch | Evaluator, about: dict
-) -> tuple[Verdict | None, int]:
-    """Write what is known once all frames have been seen; returns the number of flagged frames, too."""
+) -> tuple[Verdict | None, tuple[tuple[str, ...], ...]]:
+    """Write what is known once all frames have been seen; returns their flags, too."""
     if isinstance(watch, Watch):
         traces = watch.traces()
         write_motion_table(part[job.table], traces)
-        return None, sum(map(bool, traces.flags))
+        return None, traces.flags
     evaluation = watch.finish(about | {"inputs": [about["input"]]})
     if job.table is not None:
         write_motion_table(part[job.table], evaluation.traces)
     from moco_dl.report import write_page
 
     write_page(evaluation, part[job.page], part.get(job.picture))
-    return evaluation.verdict, sum(map(bool, evaluation.traces.flags))
+    return evaluation.verdict, evaluation.traces.flags
 
 
 @dataclass(frozen=True)
@@ -99,7 +100,7 @@ class Drained:
     """What is kept of all batches."""
 
     rigid: np.ndarray  # (T, 2) px
-    flagged: int  # frames that could not be judged
+    flagged: np.ndarray  # (T,) bool: frames that could not be judged
     clipped: int  # pixels
 
 
@@ -110,16 +111,16 @@ def _drain(
     total: int,
     progress: Progress,
 ) -> Drained:
-    rigid, flagged, clipped = [], 0, 0
+    rigid, flagged, clipped = [], [], 0
     for batch in batches:
         write(batch)
         if watch is not None:
             watch.add(batch.notes)
         rigid.append(batch.motion.rigid)
-        flagged += int(batch.motion.flagged.sum())
+        flagged.append(batch.motion.flagged)
         clipped += batch.clipped
         progress(len(batch.frames), total)
-    return Drained(np.concatenate(rigid), flagged, clipped)
+    return Drained(np.concatenate(rigid), np.concatenate(flagged), clipped)
 
 
 @contextmanager

@@ -27,8 +27,12 @@ RIGID = np.array([[0.0, 0.0], [1.0, -2.5]])
         ),
         ({"off": 0.9, "likeness": 0.9}, "too dim, may be off by about 0.9 px"),
         ({"off": 0.9, "likeness": 0.1}, "px; the reference is hardly like the movie (correlation 0.10): is it"),
-        ({"flagged": 3, "listed": Path("a/m_motion.csv")}, "px; 3 frames flagged: see m_motion.csv"),
-        ({"flagged": 1}, "px; 1 frame could not be judged"),
+        (
+            {"flags": (("empty",), ("low correlation",)), "listed": Path("a/m_motion.csv")},
+            "up to 2.5 px; 2 frames flagged: see m_motion.csv",
+        ),
+        ({"flags": ((), ("low correlation", "implausible shift"))}, "up to 0.0 px; 1 frame could not"),
+        ({"flags": (("implausible shift",),) * 2}, "up to 2.5 px; 2 frames could not be judged"),
         (
             {"kinds": 3},
             "px; frames of 3 kinds take turns: if they are channels or planes, choose one, such as --channel 1",

@@ -1,6 +1,9 @@
 """What is told of a corrected movie, in a line."""
 
-from moco_dl.job import Done
+import numpy as np
+
+from moco_dl.evaluation.flags import IMPLAUSIBLE
+from moco_dl.job import UNJUDGED, Done
 from moco_dl.sampled.walk import LOST
 
 UNLIKE = 0.3  # correlation of a given reference with the movie: less, and it may be of another field of view
@@ -8,16 +11,18 @@ UNLIKE = 0.3  # correlation of a given reference with the movie: less, and it ma
 
 def summary(done: Done) -> str:
     """How far frames moved, and what the user should know or do."""
-    parts = [f"{len(done.rigid)} frames, rigid shifts up to {abs(done.rigid).max():.1f} px"]
+    plausible = np.array([IMPLAUSIBLE not in words for words in done.flags] or [True])
+    moved = done.rigid[plausible] if done.flags and plausible.any() else done.rigid
+    parts = [f"{len(done.rigid)} frames, rigid shifts up to {abs(moved).max():.1f} px"]
     if done.row_offset:
         parts[0] += f", every other row {done.row_offset:+d} px"
     if done.left_out:
         why = "it stays in place: a mask, what is dark around the view, specks"
         parts[0] += f", {done.left_out:.0%} of the frame left out ({why})"
     parts += done.notes
-    if done.flagged:
-        where = "could not be judged" if done.listed is None else f"flagged: see {done.listed.name}"
-        parts.append(f"{done.flagged} frame{'s' * (done.flagged > 1)} {where}")
+    if flagged := sum(map(bool, done.flags)):
+        where = UNJUDGED if done.listed is None else f"flagged: see {done.listed.name}"
+        parts.append(f"{flagged} frame{'s' * (flagged > 1)} {where}")
     if done.verdict is not None:
         parts.append(f"{done.verdict.kind}: {done.verdict.sentence}")
     if done.likeness is not None and done.likeness < UNLIKE:

@@ -3,6 +3,8 @@
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
+IMPLAUSIBLE = "implausible shift"  # what `jumps` finds
+
 OUTLIER = 8.0  # robust standard deviations below the usual correlation; activity alone makes 5
 LEAST = 0.02  # of correlation; smaller drops are never flagged
 JUMP = 8.0  # times the usual distance from the neighbours' shift

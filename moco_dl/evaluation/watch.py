@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from moco_dl.batch import DOUBTFUL, Motion
-from moco_dl.evaluation.flags import drops, jumps
+from moco_dl.evaluation.flags import IMPLAUSIBLE, drops, jumps
 from moco_dl.evaluation.metrics import correlations, has_data, interpolated, jacobian, lengths
 from moco_dl.evaluation.results import Traces
 from moco_dl.sampled.inplace import within
@@ -100,7 +100,7 @@ class Watch:
         rigid = None
         if self.stride:
             rigid = np.stack([self.values["dy"], self.values["dx"]], axis=1)
-            marked["implausible shift"] = jumps(rigid, before, after)
+            marked[IMPLAUSIBLE] = jumps(rigid, before, after)
             marked["poor fit"] = self.values["misfit"] > DOUBTFUL
             marked["folded field"] = self.values["folded"] > 0
         flags = tuple(
