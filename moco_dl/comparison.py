@@ -89,10 +89,12 @@ def _open(comparison: Comparison, files: ExitStack) -> tuple[Pair, Truth | None,
     """What is compared, and what identifies the movies."""
     paths = (comparison.raw, comparison.corrected)
     recordings = zip(((paths[0], *comparison.more), paths[1:]), comparison.parts, strict=True)
-    movies, inputs = zip(*(files.enter_context(open_recording(*each)) for each in recordings), strict=True)
     fields = None if comparison.fields is None else load_fields(comparison.fields)
-    truth = None if comparison.truth is None else load_truth(comparison.truth, movies[0].shape)
     image = None if comparison.reference is None else load_image(comparison.reference)
+    alone = fields is not None or image is not None  # one image may be compared with another
+    opened = [files.enter_context(open_recording(*each, image=alone)) for each in recordings]
+    movies, inputs = zip(*opened, strict=True)
+    truth = None if comparison.truth is None else load_truth(comparison.truth, movies[0].shape)
     raw, corrected = (
         path if part.dataset is None else f"{path}: {part.dataset}"
         for path, part in zip(paths, comparison.parts, strict=True)

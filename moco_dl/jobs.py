@@ -128,7 +128,8 @@ def _done(job: Job) -> bool:
 
 def recorded(job: Job) -> set[Path]:
     """Files that a recording in several, named by one of them, has its frames in; of others, none."""
-    with suppress(NrcorrectError), open_recording((job.movie, *job.more), job.part) as (movie, _):
+    files = (job.movie, *job.more), job.part
+    with suppress(NrcorrectError), open_recording(*files, image=True) as (movie, _):
         if movie.format == "tiff" and len(movie.files) > 1:
             return movie.files
     return set()

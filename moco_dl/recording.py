@@ -17,13 +17,15 @@ NUMBER = re.compile(r"[0-9]+")
 
 
 @contextmanager
-def open_recording(paths: Sequence[Path], part: Part) -> Iterator[tuple[Movie, dict]]:
+def open_recording(paths: Sequence[Path], part: Part, *, image: bool = False) -> Iterator[tuple[Movie, dict]]:
     """The movie in a file, or in several that follow one another; and what identifies it.
 
-    Raises NrcorrectError if one of them cannot be read, or they do not belong together.
+    A file of one `image` is a movie only if that is said. Raises NrcorrectError if one of them cannot be read,
+    or they do not belong together.
     """
     first = paths[0]
-    with closing(open_movie(first, part) if len(paths) == 1 else Joined(paths, part)) as movie:
+    opened = open_movie(first, part, image=image) if len(paths) == 1 else Joined(paths, part)
+    with closing(opened) as movie:
         more = {} if len(paths) == 1 else {"files": len(paths), "last": paths[-1].name}
         yield movie, describe(first, movie, part) | more
 

@@ -264,3 +264,21 @@ def test_any_width_of_smoothing(movie_file, tmp_path):
     for number, width in enumerate(("1e12", "1e300")):
         run("correct", movie_file, "--smooth", width, "-o", tmp_path / f"{number}.tif")
     assert (tmp_path / "0.tif").read_bytes() == (tmp_path / "1.tif").read_bytes()
+
+
+def test_one_image_is_brought_onto_another(tmp_path, monkeypatch, known_movie):
+    monkeypatch.chdir(tmp_path)
+    scene = known_movie[0][:40].mean(axis=0).astype(np.uint16)
+    for name, image in (("old", scene[4:, 3:]), ("new", scene[:-4, :-3])):
+        tifffile.imwrite(f"{name}.tif", image, photometric="minisblack")
+    refused = run("correct", "new.tif", code=1)
+    assert "to bring it onto another image, name that with --ref" in refused.stderr
+    done = run("correct", "new.tif", "--ref", "old.tif", "--report")
+    assert "1 frame, rigid shifts up to 4.0 px; better:" in done.stderr
+    fields = moco_dl.load_fields("new_fields.h5")
+    assert np.abs(fields[0][:, 10:-10, 10:-10].mean((1, 2)) - (4, 3)).max() < 0.05
+    run("apply", "new.tif", "new_fields.h5", "-o", "again.tif")
+    np.testing.assert_array_equal(tifffile.imread("again.tif"), tifffile.imread("new_corrected.tif"))
+    for known in (["--fields", "new_fields.h5"], ["--reference", "old.tif"]):
+        assert run("evaluate", "new.tif", "again.tif", *known).stdout.startswith("better")
+    run("evaluate", "new.tif", "again.tif", code=1)

@@ -18,6 +18,8 @@ GOOD = Measured(
 )
 STILL = replace(GOOD, sharpness=(0.40, 0.40), motion=(0.1, 0.1), fit=(0.7, 0.7), agreement=(0.9, 0.9))
 
+ALONE = replace(GOOD, sharpness=(math.nan,) * 2, motion=(math.nan,) * 2, agreement=(math.nan,) * 2)
+
 
 @pytest.mark.parametrize(
     ("measured", "kind", "words"),
@@ -55,6 +57,12 @@ STILL = replace(GOOD, sharpness=(0.40, 0.40), motion=(0.1, 0.1), fit=(0.7, 0.7),
         (replace(STILL, sharpness=(0.40, 0.43)), "no motion", "Nothing moves"),  # of noise
         (replace(GOOD, motion=(2.0, 1.2)), "doubtful", "1.2 px of motion are left of 2.0 px"),
         (replace(GOOD, scene=0.1), "worse", "do not show the same scene"),
+        (replace(ALONE, fit=(0.5, 0.9)), "better", "The image fits the reference better"),
+        (replace(ALONE, fit=(0.9, 0.5)), "worse", "fits the reference worse"),
+        (replace(ALONE, fit=(0.5, 0.52)), "doubtful", "Too little can be seen"),
+        (replace(ALONE, fit=(math.nan, math.nan)), "doubtful", "Too little can be seen"),
+        (replace(ALONE, folded=0.05), "worse", "fold"),
+        (replace(ALONE, scene=0.1), "worse", "do not show the same scene"),
         (replace(GOOD, folded=0.05), "worse", "fold"),
         (replace(GOOD, folded=0.002), "doubtful", "fold 0.20 %"),
         (replace(GOOD, flagged=0.4), "doubtful", "40 % of the frames are flagged"),

@@ -13,7 +13,9 @@ def summary(done: Done) -> str:
     """How far frames moved, and what the user should know or do."""
     plausible = np.array([IMPLAUSIBLE not in words for words in done.flags] or [True])
     moved = done.rigid[plausible] if done.flags and plausible.any() else done.rigid
-    parts = [f"{len(done.rigid)} frames, rigid shifts up to {abs(moved).max():.1f} px"]
+    parts = [
+        f"{len(done.rigid)} frame{'s' * (len(done.rigid) > 1)}, rigid shifts up to {abs(moved).max():.1f} px"
+    ]
     if done.row_offset:
         parts[0] += f", every other row {done.row_offset:+d} px"
     if done.left_out:

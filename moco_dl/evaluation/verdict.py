@@ -91,13 +91,25 @@ def judge(measured: Measured) -> Verdict:
 
 def _judged(measured: Measured) -> tuple[str, str]:
     gain, (before, after) = measured.gain, measured.motion
-    if not math.isfinite(gain) or not math.isfinite(before + after):
+    alone = math.isnan(measured.agreement[1]) and math.isfinite(sum(measured.fit))
+    if not alone and not math.isfinite(gain + before + after):
         return "doubtful", "Too little can be seen in these movies to tell."
     if measured.scene < SAME_SCENE:
         return "worse", "The two movies do not show the same scene."
     if measured.folded > FOLDED_MUCH:
         return "worse", "The fields fold the image over itself, which tissue cannot do."
+    if alone:
+        return _alone(*measured.fit)
     return _still(measured) if measured.still else _moving(gain, before, after, measured.agrees)
+
+
+def _alone(before: float, after: float) -> tuple[str, str]:
+    """Of one frame that can be judged: there are no others that it could agree with."""
+    if after - before > FITS_BETTER:
+        return "better", "The image fits the reference better than before."
+    if after < before:
+        return "worse", "The image fits the reference worse than before: keep the raw one."
+    return "doubtful", "Too little can be seen in these movies to tell."
 
 
 def _still(measured: Measured) -> tuple[str, str]:
