@@ -32,6 +32,7 @@ from moco_dl.survey import Survey
 BATCH = 4 * 2**20  # bytes of frames that are computed at a time by a thread: 4 to 32 frames
 
 LEFT_OUT = "share_left_out"  # of the frame, in the metadata
+LEVELLED = "row_levels_left_out"  # whether, in the metadata; see `levels.py`
 
 
 @dataclass(frozen=True, eq=False)
@@ -192,6 +193,7 @@ def metadata(corrector: Corrector, plan: Plan, **more: object) -> dict:
     about = {"version": __version__, "options": options, "weights_sha256": corrector.weights_sha256}
     pattern = 0.0 if plan.pattern is None else float(plan.pattern.std())
     measured = {ROWS: plan.row_offset, "detector_pattern_rms": pattern, LEFT_OUT: plan.edges.share}
+    measured[LEVELLED] = plan.edges.usual is not None
     if plan.likeness is not None:
         measured["given_reference_correlation"] = plan.likeness
     return about | {"smoothing_sigma_frames": plan.width} | measured | more

@@ -23,6 +23,7 @@ from moco_dl.plan import Plan
 from moco_dl.recording import open_recording
 from moco_dl.staging import refuse_inputs, staged
 
+LEVELS = "light on whole rows comes and goes (stimulation, stripes): no motion was read from it"
 UNJUDGED = "could not be judged"  # flag of frames where no more is known
 CLIPPED = 0.01  # of all pixels: less, as by what interpolation adds to bright ones, is not told
 
@@ -67,7 +68,8 @@ def correct_file(
             if watch is not None:
                 verdict, flags = _conclude(job, part, watch, about)
     told = found.row_offset, found.kinds, found.off, found.likeness, found.edges.share
-    notes = *movie.notes, *_clipping(drained.clipped, movie, dtype)
+    levels = () if found.edges.usual is None else (LEVELS,)
+    notes = *movie.notes, *levels, *_clipping(drained.clipped, movie, dtype)
     return Done(drained.rigid, verdict, *told, notes, flags, job.table or job.page)
 
 

@@ -74,7 +74,8 @@ ROOMS = {  # every module of a room stands here
         "__init__": set(),
         "usable": {"errors"},
         "samples": {".usable", "batch"},
-        "edges": {".samples"},
+        "levels": {".samples"},
+        "edges": {".levels", ".samples"},
         "inplace": {".samples", "reference"},
         "surround": {".edges", ".inplace", ".samples"},
         "specks": {".edges", ".inplace", ".samples"},
@@ -88,6 +89,7 @@ ROOMS = {  # every module of a room stands here
         "sampling": {
             ".edges",
             ".inplace",
+            ".levels",
             ".samples",
             ".scan",
             ".specks",

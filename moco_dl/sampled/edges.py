@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
+from moco_dl.sampled.levels import levelled
 from moco_dl.sampled.samples import Samples, chunks
 
 GLANCED = 32  # samples
@@ -23,19 +24,20 @@ class Edges:
 
     filled: bool  # lines along the edges, of one value each
     hidden: np.ndarray | None = None  # (H, W) bool, what always shows nothing of the tissue; None: nothing
+    usual: np.ndarray | None = None  # (H,) levels of rows, if these come and go; see `levels.py`
 
     def __bool__(self) -> bool:
-        return self.filled or self.hidden is not None
+        return self.filled or self.hidden is not None or self.usual is not None
 
     def __call__(self, frames: np.ndarray) -> np.ndarray:
-        """Frames (n, H, W) as floats with NaN there; as they are, if there is nothing of either kind."""
+        """Frames (n, H, W) as floats with NaN there, and usual levels; as they are, if there is neither."""
         if self.filled:
             frames = blanked(frames)
         elif self:
             frames = _floats(frames)
         if self.hidden is not None:
             frames[:, self.hidden] = np.nan
-        return frames
+        return frames if self.usual is None else levelled(frames, self.usual)
 
     @property
     def share(self) -> float:

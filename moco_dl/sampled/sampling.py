@@ -1,7 +1,7 @@
 """Which frames of a movie are looked at, and what of them."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import NamedTuple
 
@@ -13,6 +13,7 @@ from moco_dl.options import CorrectOptions
 from moco_dl.room import frames_in, frames_sampled
 from moco_dl.sampled.edges import NONE, Edges, measure_edges
 from moco_dl.sampled.inplace import mean_of
+from moco_dl.sampled.levels import follow, usual_levels, wander
 from moco_dl.sampled.samples import Samples, draw_samples, sample_runs, without_infinite
 from moco_dl.sampled.scan import checked_offset, measure_row_offset, straightened
 from moco_dl.sampled.specks import fixed_specks
@@ -67,6 +68,9 @@ class Sampling:
             offset = measure_row_offset(samples, self.mapping)
         if offset:
             samples, small = self._with(edges, offset)
+        if wander(small) and not _levels_follow(small, rigidly(small)):
+            edges = replace(edges, usual=usual_levels(samples))
+            samples, small = self._with(edges, offset)
         surround = dark_surround(mean_of(small, GLANCED), self.factor)
         if surround is not None:
             rigid = rigidly(self._with(self._hiding(edges, surround.generous.hidden, offset), offset)[1])
@@ -108,3 +112,8 @@ class Sampling:
             mapping=self.mapping,
             cleared=lambda frames: straightened(edges(without_spikes(without_infinite(frames))), row_offset),
         )
+
+
+def _levels_follow(small: Samples, rigid: Rigidly) -> bool:
+    """Whether levels of rows come and go as the tissue moves."""
+    return follow(small.only(rigid.some), rigid.shifts)

@@ -1,0 +1,81 @@
+"""Light that whole rows have in common and that comes and goes: of stimulation, or stripes of interference.
+
+A scanner takes row after row. What happens meanwhile lies on some rows of one frame and on others of the next,
+perhaps far brighter than tissue, and would be taken for what moves.
+"""
+
+import warnings
+
+import numpy as np
+
+from moco_dl.sampled.samples import Samples
+
+WANDER = 0.03  # of the variance along rows, that levels of neighbours differ by: tissue makes up to 0.015
+GLANCED = 32  # samples, that show the variance along rows
+EXPLAINED = 0.5  # times as much is left of that where it is the tissue that moves
+
+
+def wander(samples: Samples) -> bool:
+    """Whether rows differ from their neighbours in some frames, but not in others, by more than in tissue."""
+    if len(samples) < 2:
+        return False
+    some, halves, noise = samples.glanced(GLANCED), [], 0.0
+    for which in (some[::2], some[1::2]):
+        details = np.nan_to_num(which - _levels(which)[..., None].astype(np.float32))
+        halves.append(details.mean(axis=0, dtype=np.float64))
+        noise += np.square(details).mean(dtype=np.float64) / 2 / details.shape[2]
+    seen = max(float((halves[0] * halves[1]).mean()), noise)
+    return _steps(_levels_of(samples)) - noise > WANDER * seen
+
+
+def follow(samples: Samples, shifts: np.ndarray) -> bool:
+    """Whether levels of rows differ as they do because the tissue has `shifts` (n, 2) px."""
+    levels = _levels_of(samples)
+    moved = np.full_like(levels, np.nan)
+    for found, left, shift in zip(levels, moved, -shifts[:, 0].round().astype(int), strict=True):
+        here = slice(max(shift, 0), len(found) + min(shift, 0))
+        left[here] = found[here.start - shift : here.stop - shift]
+    return _steps(moved) < EXPLAINED * _steps(levels)
+
+
+def usual_levels(samples: Samples) -> np.ndarray:
+    """(H,) float32: how much brighter each row is than most are, as a rule."""
+    levels = _levels_of(samples)
+    return np.nan_to_num(_median(levels - _median(levels, 1), 0)[0]).astype(np.float32)
+
+
+def levelled(frames: np.ndarray, usual: np.ndarray) -> np.ndarray:
+    """Frames (n, H, W) with rows as bright as is `usual` (H,), over the brightness of each; floats."""
+    found = _levels(frames) - usual
+    found = np.nan_to_num(found - _median(found, 1)).astype(np.float32)
+    return frames - found[..., None]
+
+
+def _levels_of(samples: Samples) -> np.ndarray:
+    return np.concatenate([_levels(frames) for frames in samples.chunks()])
+
+
+def _levels(frames: np.ndarray) -> np.ndarray:
+    """(n, H) means of rows of frames (n, H, W), in double precision; NaN where nothing is known."""
+    found = frames.mean(axis=2, dtype=np.float64)
+    some = ~np.isfinite(found).all(axis=1)
+    found[some] = _known(np.nanmean, frames[some], axis=2, dtype=np.float64)
+    return found
+
+
+def _median(levels: np.ndarray, axis: int) -> np.ndarray:
+    """Of what is known."""
+    return _known(np.nanmedian, levels, axis=axis, keepdims=True)
+
+
+def _steps(levels: np.ndarray) -> float:
+    """Half the mean square by which levels (n, H) of neighbours differ otherwise than they usually do."""
+    unusual = levels - _median(levels, 0)
+    return float(_known(np.nanmean, np.square(np.diff(unusual, axis=1)))) / 2
+
+
+def _known(reduce, values: np.ndarray, **how: object) -> np.ndarray:
+    """`reduce` values, NaN without a warning where none is known."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        return reduce(values, **how)

@@ -1,0 +1,95 @@
+"""Light on whole rows that comes and goes."""
+
+import numpy as np
+import pytest
+import tifffile
+from commands import run
+from truth import end_point_error
+
+import moco_dl
+from moco_dl.sampled.levels import follow, levelled, usual_levels, wander
+from moco_dl.sampled.samples import Samples
+
+FULL = 65535
+
+
+def samples_of(frames):
+    numbers = np.arange(len(frames))
+    return Samples(frames, numbers, numbers // 10, numbers)
+
+
+def stimulated(frames):
+    """Some rows of every fourth frame are saturated."""
+    lit, rng = frames.copy(), np.random.default_rng(0)
+    for frame in lit[1::4]:
+        first = rng.integers(8, 60)
+        frame[first : first + rng.integers(4, 24)] = FULL
+    return lit
+
+
+def striped(frames):
+    """Stripes as strong as the image wander over frames."""
+    rows, times = np.arange(frames.shape[1]), np.arange(len(frames))[:, None]
+    strength = frames.mean(axis=0).std()
+    return (frames + strength * np.sin(2 * np.pi * (rows / 12 + 0.13 * times))[..., None]).astype(np.float32)
+
+
+@pytest.mark.parametrize("disturbed", [stimulated, striped])
+def test_motion_is_found_as_without_it(known_movie, disturbed):
+    frames, truth = known_movie
+    assert not wander(samples_of(frames)) and wander(samples_of(disturbed(frames)))
+    plain, found = (moco_dl.correct(movie) for movie in (frames, disturbed(frames)))
+    assert not plain.fields.metadata["row_levels_left_out"] and found.fields.metadata["row_levels_left_out"]
+    errors = [end_point_error(result.fields[:], truth) for result in (plain, found)]
+    assert errors[1] < 1.3 * errors[0]
+    rigid = moco_dl.correct(disturbed(frames), rigid_only=True)
+    assert errors[1] < 0.5 * end_point_error(rigid.fields[:], truth)
+
+
+def test_frames_stay_as_they_are_but_for_motion(known_movie):
+    found = moco_dl.correct(stimulated(known_movie[0]), interpolation="bilinear")
+    assert (found.corrected.max(axis=(1, 2)) == FULL)[1::4].all()
+
+
+def test_rows_are_as_bright_as_usually(known_movie):
+    frames = known_movie[0].astype(np.float32)
+    usual = usual_levels(samples_of(frames))
+    assert usual.shape == (96,) and abs(np.median(usual)) < 0.1 * usual.std()
+    rng = np.random.default_rng(1)
+    disturbed = (
+        frames + 500 * rng.random((len(frames), 96, 1)).astype(np.float32) + 10 * np.arange(40)[:, None, None]
+    )
+    level = levelled(disturbed, usual).mean(axis=2)
+    np.testing.assert_allclose(
+        level - np.median(level - usual, axis=1)[:, None], np.tile(usual, (40, 1)), atol=0.1
+    )
+    np.testing.assert_allclose(levelled(disturbed[3:5], usual), levelled(disturbed, usual)[3:5])
+
+
+def test_what_is_not_known_tells_nothing(known_movie):
+    frames = known_movie[0].astype(np.float32)
+    holes = frames.copy()
+    holes[:, :6], holes[3:5, 20:40, :50] = np.nan, np.nan
+    usual = usual_levels(samples_of(holes))
+    assert not usual[:6].any() and np.abs(usual - usual_levels(samples_of(frames)))[6:].max() < 20
+    assert np.array_equal(np.isnan(levelled(holes, usual)), np.isnan(holes))
+    assert not wander(samples_of(holes)) and not wander(samples_of(frames[:1]))
+
+
+def test_tissue_that_lies_along_rows_moves():
+    """A bright line along a row moves up and down."""
+    rng = np.random.default_rng(2)
+    shifts = rng.integers(-3, 4, (40, 2)).astype(np.float32)
+    scene = np.zeros((64, 64))
+    scene[30:33] = 50
+    moved = np.stack([np.roll(scene, shift.astype(int), (0, 1)) for shift in shifts])
+    samples = samples_of(rng.poisson(moved + 5).astype(np.uint16))
+    assert wander(samples)
+    assert follow(samples, shifts) and not follow(samples, rng.permutation(shifts))
+
+
+def test_the_summary_tells(tmp_path, known_movie):
+    for name, frames in (("plain", known_movie[0]), ("lit", stimulated(known_movie[0]))):
+        tifffile.imwrite(tmp_path / f"{name}.tif", frames, photometric="minisblack")
+        told = "light on whole rows comes and goes" in run("correct", tmp_path / f"{name}.tif").stderr
+        assert told == (name == "lit")
