@@ -101,6 +101,16 @@ def test_brightness_and_background_are_not_motion(scene, refiner):
     assert size(solve(refiner, scene + y + 5, gain=60.0)) < 0.03
 
 
+def test_brightness_is_not_motion_where_edges_are_much_darker(scene):
+    """Pixels that a displaced frame lacks there would tell of it: a view, bright in the middle, bleaches."""
+    y, x = (np.linspace(-1, 1, n) for n in scene.shape)
+    view = (scene * 0.1 + torch.from_numpy(1.5 - np.square(y)[:, None] - 0.5 * np.square(x))).float()
+    field = torch.full((2, *SIZE), 0.4)
+    refiner = refiner_of(view, limit=math.inf)
+    one, dimmed = (equations(refiner, (100 * gain * view)[INNER].contiguous(), field)[0] for gain in (1, 0.6))
+    assert (dimmed - one).abs().max() < 0.03 * one.abs().max()
+
+
 def test_a_flashing_cell_hardly_moves(scene, refiner):
     flash = scene.clone()
     flash[50:57, 60:67] *= 2

@@ -26,6 +26,8 @@ UNLIKE = 3.0  # of activity's variance: what differs from its pattern, counted a
 READY = 3  # parts of the template, with which their frames can be compared at once
 BACKGROUND = 14.0  # px, sigma of the local mean that is removed: neuropil and bleaching are not motion
 GAIN_PRIOR = 0.5  # expected departure of a frame's brightness from the reference's
+UNEVEN = 0.05  # difference of brightness that edges of much detail are looked at without
+RIMMED = 1.3  # times as much detail as elsewhere, squared: a lens lights them less
 FAINT = 0.05  # least brightness, of the reference's, that a frame is taken to have
 NEGLIGIBLE = 1e-7  # of a window's height
 DETAIL, ACTIVE = 3, 4  # places among a view's factors, after the weight and both gradients
@@ -69,6 +71,10 @@ class Difference:
         variance = _blurred(self.weight.sum((0, 1)), (rows.square(), columns.square()))
         self.allowed = limit * variance.clamp_min(1e-30).sqrt()
         self.view = self._view(torch.from_numpy(template.image))
+        squares = self.view.detail[DETAIL]
+        inner = squares[1:-1, 1:-1]
+        outer = (squares.sum() - inner.sum()) / (squares.numel() - inner.numel())
+        self.rimmed = bool(outer > RIMMED * squares.mean())
         self._views = cached(self._against, READY)
         self.device = CPU
 
@@ -163,8 +169,20 @@ class Difference:
         brightnesses (n,), how strongly frames show the reference's detail; and the share (n, h, w) of each
         cell's pixels that have data.
         """
-        view = self.view if part == NO_PART else self._views(part)
-        known = self.cut(known)
+        view, known = self.view if part == NO_PART else self._views(part), self.cut(known)
+        sums, misfit, gain, share = self._compared(moved, known, view)
+        again = ((gain - 1).abs() > UNEVEN).nonzero()[:, 0] if self.rimmed else ()
+        if len(
+            again
+        ):  # in their own brightness, what lies at the edges leaves them alike however much is known
+            even = moved[again] / gain[again, None, None]
+            sums[again], misfit[again], left, _ = self._compared(even, known[again], view)
+            gain[again] *= left
+        misfit = torch.where(gain < DARK, misfit.clamp_min(1 / gain), misfit)  # so noisy it is at least
+        return sums[:, 1:3] * self._trust(sums[:, 0])[:, None], misfit, gain, share
+
+    def _compared(self, moved: Tensor, known: Tensor, view: View) -> tuple[Tensor, ...]:
+        """All sums (n, k, h, w), and the others that are returned; of what is `known` (n, c, c, h, w)."""
         pixels = known.sum((1, 2))  # (n, h, w)
         share = pixels / self.pixels
         apart = torch.sub(self._cells(moved), view.reference, out=torch.empty_like(known))
@@ -181,8 +199,7 @@ class Difference:
             square -= _total(flash * (2 * sums[:, ACTIVE] - flash * pattern))
             sums.addcmul_((flash * share)[:, None], view.pattern, value=-1)
         misfit = (square / _total(pixels).clamp_min(1)).clamp_min(0)
-        misfit = torch.where(gain < DARK, misfit.clamp_min(1 / gain), misfit)  # so noisy it is at least
-        return sums[:, 1:3] * self._trust(sums[:, 0])[:, None], misfit, gain, share
+        return sums, misfit, gain, share
 
     def _products(self, factors: Tensor, apart: Tensor) -> tuple[Tensor, Tensor]:
         """Differences (n, c, c, h, w) times factors (k, c, c, h, w), summed over cells: (n, k, h, w); and their
