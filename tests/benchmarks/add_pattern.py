@@ -3,10 +3,12 @@
     python add_pattern.py DIR NEW_DIR --kind columns --strength 0.2
     python add_pattern.py DIR NEW_DIR --kind rows --strength 2
     python add_pattern.py DIR NEW_DIR --kind round --strength 10 --behind 20
+    python add_pattern.py DIR NEW_DIR --kind stripes --strength 0.5
 
 Both folders hold movie.tif and the truth. Every frame gets the same pattern; or its second, fourth, ... rows
 are moved to the right, as if a scanner that takes rows forth and back were off; or photons are lost around a
 round view, as behind a lens, or in specks of dust, where a miniscope sees much light from behind the scene.
+Rows have light that comes and goes: stripes wander, or some rows of every fourth frame are saturated (`lit`).
 """
 
 import argparse
@@ -20,6 +22,8 @@ from compare_tools import TRUTHS, truth_of
 
 HOT = 12  # pixels
 SPECKS = 8
+WAVE = 12, 0.13  # rows, and periods by which stripes wander from frame to frame
+EVERY, LIT = 4, (8, 50)  # frames, of which one has so many saturated rows
 VIEW = 0.47  # of the shorter side, radius of a round view
 
 
@@ -38,6 +42,23 @@ def displaced(frames: np.ndarray, pixels: int) -> np.ndarray:
     moved = frames.copy()
     moved[:, 1::2, pixels:] = frames[:, 1::2, : frames.shape[2] - pixels]
     return moved
+
+
+def stripes(shape: tuple[int, int, int]) -> np.ndarray:
+    """(T, H, 1) waves of strength 1."""
+    length, step = WAVE
+    times, rows = np.ogrid[: shape[0], : shape[1]]
+    return np.sin(2 * np.pi * (rows / length + step * times))[..., None]
+
+
+def lit(frames: np.ndarray, seed: int) -> np.ndarray:
+    """Frames (T, H, W), some of which have saturated rows."""
+    rng, added = np.random.default_rng(seed), frames.copy()
+    for frame in added[1::EVERY]:
+        count = rng.integers(*LIT)
+        first = rng.integers(0, len(frame) - count)
+        frame[first : first + count] = np.iinfo(frames.dtype).max
+    return added
 
 
 def round_view(size: tuple[int, int], rim: float) -> np.ndarray:
@@ -69,9 +90,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("source", type=Path, metavar="DIR")
     parser.add_argument("target", type=Path, metavar="NEW_DIR")
-    parser.add_argument(
-        "--kind", choices=("hot", "columns", "pixels", "rows", "round", "specks"), default="pixels"
-    )
+    kinds = ("hot", "columns", "pixels", "rows", "round", "specks", "stripes", "lit")
+    parser.add_argument("--kind", choices=kinds, default="pixels")
     parser.add_argument(
         "--strength",
         type=float,
@@ -88,6 +108,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     frames = tifffile.imread(options.source / "movie.tif")
     if options.kind == "rows":
         added = displaced(frames, round(options.strength))
+    elif options.kind == "lit":
+        added = lit(frames, options.seed)
     elif options.kind in ("round", "specks"):
         size = frames.shape[1:]
         if options.kind == "round":
@@ -97,7 +119,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         added = shaded(frames, light, options)
     else:
         strength = options.strength * (frames.mean() - options.offset)
-        added = frames + strength * pattern(options.kind, frames.shape[1:], options.seed)
+        shape = frames.shape
+        one = stripes(shape) if options.kind == "stripes" else pattern(options.kind, shape[1:], options.seed)
+        added = frames + strength * one
     limits = np.iinfo(frames.dtype)
     options.target.mkdir(parents=True)
     changed = np.clip(np.rint(added), limits.min, limits.max).astype(frames.dtype)
