@@ -32,6 +32,7 @@ from moco_dl.survey import Survey
 BATCH = 4 * 2**20  # bytes of frames that are computed at a time by a thread: 4 to 32 frames
 
 LEFT_OUT = "share_left_out"  # of the frame, in the metadata
+WAVES = "waves_left_out"  # how many, in the metadata; see `waves.py`
 LEVELLED = "row_levels_left_out"  # whether, in the metadata; see `levels.py`
 
 
@@ -194,6 +195,7 @@ def metadata(corrector: Corrector, plan: Plan, **more: object) -> dict:
     pattern = 0.0 if plan.pattern is None else float(plan.pattern.std())
     measured = {ROWS: plan.row_offset, "detector_pattern_rms": pattern, LEFT_OUT: plan.edges.share}
     measured[LEVELLED] = plan.edges.usual is not None
+    measured[WAVES] = 0 if plan.edges.waves is None else len(plan.edges.waves.frequencies)
     if plan.likeness is not None:
         measured["given_reference_correlation"] = plan.likeness
     return about | {"smoothing_sigma_frames": plan.width} | measured | more

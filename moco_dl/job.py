@@ -24,6 +24,7 @@ from moco_dl.recording import open_recording
 from moco_dl.staging import refuse_inputs, staged
 
 LEVELS = "light on whole rows comes and goes (stimulation, stripes): no motion was read from it"
+WAVES = "waves of interference go through the frames: no motion was read from them"
 UNJUDGED = "could not be judged"  # flag of frames where no more is known
 CLIPPED = 0.01  # of all pixels: less, as by what interpolation adds to bright ones, is not told
 
@@ -68,8 +69,9 @@ def correct_file(
             if watch is not None:
                 verdict, flags = _conclude(job, part, watch, about)
     told = found.row_offset, found.kinds, found.off, found.likeness, found.edges.share
-    levels = () if found.edges.usual is None else (LEVELS,)
-    notes = *movie.notes, *levels, *_clipping(drained.clipped, movie, dtype)
+    edges = found.edges
+    disturbed = (LEVELS,) * (edges.usual is not None) + (WAVES,) * (edges.waves is not None)
+    notes = *movie.notes, *disturbed, *_clipping(drained.clipped, movie, dtype)
     return Done(drained.rigid, verdict, *told, notes, flags, job.table or job.page)
 
 

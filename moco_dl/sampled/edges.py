@@ -10,6 +10,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from moco_dl.sampled.levels import levelled
 from moco_dl.sampled.samples import Samples, chunks
+from moco_dl.sampled.waves import Waves
 
 GLANCED = 32  # samples
 FEW = 0.1  # of these: frames of dark scenes may have lines of one value by chance
@@ -25,9 +26,10 @@ class Edges:
     filled: bool  # lines along the edges, of one value each
     hidden: np.ndarray | None = None  # (H, W) bool, what always shows nothing of the tissue; None: nothing
     usual: np.ndarray | None = None  # (H,) levels of rows, if these come and go; see `levels.py`
+    waves: Waves | None = None  # of interference, see `waves.py`
 
     def __bool__(self) -> bool:
-        return self.filled or self.hidden is not None or self.usual is not None
+        return self.filled or any(part is not None for part in (self.hidden, self.usual, self.waves))
 
     def __call__(self, frames: np.ndarray) -> np.ndarray:
         """Frames (n, H, W) as floats with NaN there, and usual levels; as they are, if there is neither."""
@@ -37,7 +39,8 @@ class Edges:
             frames = _floats(frames)
         if self.hidden is not None:
             frames[:, self.hidden] = np.nan
-        return frames if self.usual is None else levelled(frames, self.usual)
+        frames = frames if self.usual is None else levelled(frames, self.usual)
+        return frames if self.waves is None else self.waves(frames)
 
     @property
     def share(self) -> float:

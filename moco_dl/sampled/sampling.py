@@ -20,6 +20,7 @@ from moco_dl.sampled.specks import fixed_specks
 from moco_dl.sampled.spikes import without_spikes
 from moco_dl.sampled.surround import dark_surround
 from moco_dl.sampled.walk import Walk
+from moco_dl.sampled.waves import measure_waves
 
 GLANCED = 32  # samples, that show whether the view has a dark surround
 PASSES = 8  # in which specks are looked for: without the clearest ones, others are seen
@@ -68,9 +69,7 @@ class Sampling:
             offset = measure_row_offset(samples, self.mapping)
         if offset:
             samples, small = self._with(edges, offset)
-        if wander(small) and not _levels_follow(small, rigidly(small)):
-            edges = replace(edges, usual=usual_levels(samples))
-            samples, small = self._with(edges, offset)
+        edges, samples, small = self._undisturbed(edges, samples, small, offset, rigidly)
         surround = dark_surround(mean_of(small, GLANCED), self.factor)
         if surround is not None:
             rigid = rigidly(self._with(self._hiding(edges, surround.generous.hidden, offset), offset)[1])
@@ -88,6 +87,22 @@ class Sampling:
             samples, small = self._with(edges, offset)
             rigid = rigidly(small)
         return Drawn(samples, small, rigid, edges, surround is not None, offset)
+
+    def _undisturbed(
+        self, edges: Edges, samples: Samples, small: Samples, offset: int, rigidly: Callable[[Samples], Rigidly]
+    ) -> tuple[Edges, Samples, Samples]:
+        """The same without light on rows that comes and goes, and without waves."""
+        if wander(small) and not _levels_follow(small, rigidly(small)):
+            edges = replace(edges, usual=usual_levels(samples))
+            samples, small = self._with(edges, offset)
+        if (waves := measure_waves(samples)) is not None:
+            _, quiet = self._with(replace(edges, waves=waves), offset)
+            rigid = rigidly(quiet)
+            waves = waves.wandering(samples.only(rigid.some), self.factor * rigid.shifts)
+        if waves is not None:
+            edges = replace(edges, waves=waves)
+            samples, small = self._with(edges, offset)
+        return edges, samples, small
 
     def without_surround(self, image: np.ndarray) -> np.ndarray:
         """Image (H, W) with NaN for its dark surround."""
