@@ -9,6 +9,7 @@ Both folders hold movie.tif and the truth. Every frame gets the same pattern; or
 are moved to the right, as if a scanner that takes rows forth and back were off; or photons are lost around a
 round view, as behind a lens, or in specks of dust, where a miniscope sees much light from behind the scene.
 Rows have light that comes and goes: stripes wander, or some rows of every fourth frame are saturated (`lit`).
+Or `waves` of interference go through the frames, obliquely.
 """
 
 import argparse
@@ -44,11 +45,11 @@ def displaced(frames: np.ndarray, pixels: int) -> np.ndarray:
     return moved
 
 
-def stripes(shape: tuple[int, int, int]) -> np.ndarray:
-    """(T, H, 1) waves of strength 1."""
+def waves(shape: tuple[int, int, int], oblique: bool) -> np.ndarray:
+    """(T, H, W) of strength 1, as stripes along rows, or `oblique` ones."""
     length, step = WAVE
-    times, rows = np.ogrid[: shape[0], : shape[1]]
-    return np.sin(2 * np.pi * (rows / length + step * times))[..., None]
+    times, rows, columns = np.ogrid[: shape[0], : shape[1], : shape[2]]
+    return np.sin(2 * np.pi * (rows / length + oblique * columns / (3 * length) + step * times))
 
 
 def lit(frames: np.ndarray, seed: int) -> np.ndarray:
@@ -90,7 +91,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("source", type=Path, metavar="DIR")
     parser.add_argument("target", type=Path, metavar="NEW_DIR")
-    kinds = ("hot", "columns", "pixels", "rows", "round", "specks", "stripes", "lit")
+    kinds = ("hot", "columns", "pixels", "rows", "round", "specks", "stripes", "waves", "lit")
     parser.add_argument("--kind", choices=kinds, default="pixels")
     parser.add_argument(
         "--strength",
@@ -120,7 +121,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     else:
         strength = options.strength * (frames.mean() - options.offset)
         shape = frames.shape
-        one = stripes(shape) if options.kind == "stripes" else pattern(options.kind, shape[1:], options.seed)
+        if options.kind in ("stripes", "waves"):
+            one = waves(shape, oblique=options.kind == "waves")
+        else:
+            one = pattern(options.kind, shape[1:], options.seed)
         added = frames + strength * one
     limits = np.iinfo(frames.dtype)
     options.target.mkdir(parents=True)
