@@ -272,7 +272,7 @@ def test_one_image_is_brought_onto_another(tmp_path, monkeypatch, known_movie):
     for name, image in (("old", scene[4:, 3:]), ("new", scene[:-4, :-3])):
         tifffile.imwrite(f"{name}.tif", image, photometric="minisblack")
     refused = run("correct", "new.tif", code=1)
-    assert "to bring it onto another image, name that with --ref" in refused.stderr
+    assert "to bring it onto another image: nrcorrect correct --ref IMAGE" in refused.stderr
     done = run("correct", "new.tif", "--ref", "old.tif", "--report")
     assert "1 frame, rigid shifts up to 4.0 px; better:" in done.stderr
     fields = moco_dl.load_fields("new_fields.h5")

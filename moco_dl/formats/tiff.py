@@ -60,7 +60,7 @@ class TiffMovie:
             height, width = first.shape
             raise NrcorrectError(
                 f"{self.path}: holds one image {height}x{width}; wanted a movie: if each holds a frame, name"
-                " all of them with --join; to bring it onto another image, name that with --ref"
+                " all of them with --join; to bring it onto another image: nrcorrect correct --ref IMAGE"
             )
         check_movie(str(self.path), self.shape, self.dtype)
         self._refuse_truncated(alike)

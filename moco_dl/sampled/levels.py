@@ -10,32 +10,47 @@ import numpy as np
 
 from moco_dl.sampled.samples import Samples
 
-WANDER = 0.03  # of the variance along rows, that levels of neighbours differ by: tissue makes up to 0.015
+WANDER = 0.2  # of the variance along rows, that levels of neighbours differ by: most tissue makes up to 0.015
+BLOCKS = 4  # of columns
+SHARED = 0.9  # of that, in all of them alike: layers and fibres along rows make up to 0.88
 GLANCED = 32  # samples, that show the variance along rows
 EXPLAINED = 0.5  # times as much is left of that where it is the tissue that moves
 
 
 def wander(samples: Samples) -> bool:
-    """Whether rows differ from their neighbours in some frames, but not in others, by more than in tissue."""
+    """Whether rows differ from their neighbours in some frames, but not in others, by more than in tissue.
+
+    And alike along all of a row.
+    """
     if len(samples) < 2:
         return False
+    seen, noise = _detail(samples)
+    parts = [[_levels(part) for part in np.array_split(frames, BLOCKS, axis=2)] for frames in samples.chunks()]
+    parts = np.concatenate(parts, axis=1)  # (BLOCKS, n, H)
+    alone = np.mean([_steps(levels) for levels in parts]) - BLOCKS * noise
+    whole = _steps(_known(np.nanmean, parts, axis=0)) - noise
+    alike = (BLOCKS * whole - alone) / (BLOCKS - 1)
+    return bool(whole > WANDER * seen and alike > SHARED * alone)
+
+
+def _detail(samples: Samples) -> tuple[float, float]:
+    """Variance along rows that samples share; and variance of a row's level, as pixels differ along it."""
     some, halves, noise = samples.glanced(GLANCED), [], 0.0
     for which in (some[::2], some[1::2]):
         details = np.nan_to_num(which - _levels(which)[..., None].astype(np.float32))
         halves.append(details.mean(axis=0, dtype=np.float64))
         noise += np.square(details).mean(dtype=np.float64) / 2 / details.shape[2]
-    seen = max(float((halves[0] * halves[1]).mean()), noise)
-    return _steps(_levels_of(samples)) - noise > WANDER * seen
+    return max(float((halves[0] * halves[1]).mean()), noise), noise
 
 
 def follow(samples: Samples, shifts: np.ndarray) -> bool:
     """Whether levels of rows differ as they do because the tissue has `shifts` (n, 2) px."""
-    levels = _levels_of(samples)
+    levels, (_, noise) = _levels_of(samples), _detail(samples)
     moved = np.full_like(levels, np.nan)
     for found, left, shift in zip(levels, moved, -shifts[:, 0].round().astype(int), strict=True):
         here = slice(max(shift, 0), len(found) + min(shift, 0))
         left[here] = found[here.start - shift : here.stop - shift]
-    return _steps(moved) < EXPLAINED * _steps(levels)
+    return _steps(moved) - noise < EXPLAINED * (_steps(levels) - noise)
 
 
 def usual_levels(samples: Samples) -> np.ndarray:
