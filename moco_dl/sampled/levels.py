@@ -5,6 +5,7 @@ perhaps far brighter than tissue, and would be taken for what moves.
 """
 
 import warnings
+from collections.abc import Callable
 
 import numpy as np
 
@@ -50,7 +51,7 @@ def follow(samples: Samples, shifts: np.ndarray) -> bool:
     for found, left, shift in zip(levels, moved, -shifts[:, 0].round().astype(int), strict=True):
         here = slice(max(shift, 0), len(found) + min(shift, 0))
         left[here] = found[here.start - shift : here.stop - shift]
-    return _steps(moved) - noise < EXPLAINED * (_steps(levels) - noise)
+    return bool(_steps(moved) - noise < EXPLAINED * (_steps(levels) - noise))
 
 
 def usual_levels(samples: Samples) -> np.ndarray:
@@ -89,7 +90,7 @@ def _steps(levels: np.ndarray) -> float:
     return float(_known(np.nanmean, np.square(np.diff(unusual, axis=1)))) / 2
 
 
-def _known(reduce, values: np.ndarray, **how: object) -> np.ndarray:
+def _known(reduce: Callable, values: np.ndarray, **how: object) -> np.ndarray:
     """`reduce` values, NaN without a warning where none is known."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)

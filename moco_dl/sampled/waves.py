@@ -3,6 +3,7 @@
 They may be too weak to be seen in a frame, and still outweigh motion that many frames tell of together.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +16,7 @@ NEAR, FAR = 3, 6  # steps of frequency, between which lies what is around a wave
 CLEAR = 3.0  # times the largest power there: scenes make up to 2.1
 COARSE = 4  # waves along the side: fewer cannot be told from a scene
 MOST = 8  # waves
+TOGETHER = 2**16  # pixels that are looked at together
 STEADY = 0.5  # resultant length of its phases from which on a wave is a part of the scene, or stays in place
 
 
@@ -26,25 +28,41 @@ class Waves:
 
     def __call__(self, frames: np.ndarray) -> np.ndarray:
         """Frames (n, H, W) of floats without them."""
-        basis = self._basis(frames.shape[1:])
-        found = np.empty_like(frames)
-        for frame, left in zip(frames, found, strict=True):
-            left[:] = frame - (_fitted(frame, basis) @ basis).reshape(frame.shape)
+        found, strengths = frames.copy(), self._strengths(frames)
+        for rows, waves in self._bands(frames.shape[1:]):
+            for left, strength in zip(found[:, rows], strengths, strict=True):
+                left -= (strength @ waves).reshape(left.shape)
         return found
 
     def phases(self, frames: np.ndarray) -> np.ndarray:
         """(n, k) complex numbers of length 1: where the waves are in frames (n, H, W)."""
-        basis, count = self._basis(frames.shape[1:]), len(self.frequencies)
-        fitted = np.array([_fitted(frame, basis) for frame in frames])
-        found = fitted[:, :count] - 1j * fitted[:, count:]
+        strengths, count = self._strengths(frames), len(self.frequencies)
+        found = strengths[:, :count] - 1j * strengths[:, count:]
         return found / np.maximum(np.abs(found), 1e-30)
 
-    def _basis(self, size: tuple[int, int]) -> np.ndarray:
-        """(2 k, H W): cosines, then sines."""
-        y, x = (np.arange(n) - n / 2 for n in size)
-        along_y, along_x = self.frequencies.T[..., None]
-        angles = 2 * np.pi * ((along_y * y)[..., None] + (along_x * x)[:, None])
-        return np.concatenate([np.cos(angles), np.sin(angles)]).reshape(2 * len(angles), -1)
+    def _strengths(self, frames: np.ndarray) -> np.ndarray:
+        """(n, 2 k) how much of each wave, of cosines and then of sines, is in frames, by least squares."""
+        known = np.isfinite(frames)
+        shown = np.where(known, frames, 0).mean(axis=(1, 2), dtype=np.float64)
+        means = shown / np.maximum(known.mean(axis=(1, 2)), 1e-30)
+        products = np.zeros((len(frames), 2 * len(self.frequencies), 2 * len(self.frequencies) + 1))
+        for rows, waves in self._bands(frames.shape[1:]):
+            for frame, here, mean, sums in zip(frames[:, rows], known[:, rows], means, products, strict=True):
+                some = waves if here.all() else waves * here.ravel()
+                values = np.where(here, frame - mean, 0).ravel().astype(np.float64)
+                sums += some @ np.column_stack((waves.T, values))
+        return np.array([np.linalg.lstsq(sums[:, :-1], sums[:, -1], rcond=None)[0] for sums in products])
+
+    def _bands(self, size: tuple[int, int]) -> Iterator[tuple[slice, np.ndarray]]:
+        """Rows of an image (H, W), a band of them at a time, and cosines, then sines there (2 k, pixels)."""
+        y, x = (
+            np.exp(2j * np.pi * np.outer(frequency, np.arange(n) - n / 2))
+            for frequency, n in zip(self.frequencies.T, size, strict=True)
+        )
+        step = max(TOGETHER // size[1], 1)
+        for rows in (slice(start, start + step) for start in range(0, size[0], step)):
+            waves = (y[:, rows, None] * x[:, None]).reshape(len(y), -1)
+            yield rows, np.concatenate([waves.real, waves.imag])
 
     def wandering(self, samples: Samples, shifts: np.ndarray) -> "Waves | None":
         """Those that neither stay in place nor go with the tissue's `shifts` (n, 2) px; None: none do."""
@@ -67,15 +85,6 @@ def measure_waves(samples: Samples) -> Waves | None:
         found.append(place)
         frames = Waves(np.array([place]))(frames)
     return Waves(np.array(found)) if found else None
-
-
-def _fitted(frame: np.ndarray, basis: np.ndarray) -> np.ndarray:
-    """(m,) how much of each of `basis` (m, H W) is in a frame (H, W), by least squares."""
-    known = np.isfinite(frame).ravel()
-    values = np.where(known, frame.ravel(), 0).astype(np.float64)
-    values = np.where(known, values - values.sum() / max(known.sum(), 1), 0)
-    some = basis if known.all() else basis * known
-    return np.linalg.lstsq(some @ some.T, some @ values, rcond=None)[0]
 
 
 def _power(frames: np.ndarray) -> np.ndarray:
