@@ -4,9 +4,6 @@ A scanner takes row after row. What happens meanwhile lies on some rows of one f
 perhaps far brighter than tissue, and would be taken for what moves.
 """
 
-import warnings
-from collections.abc import Callable
-
 import numpy as np
 
 from moco_dl.sampled.samples import Samples
@@ -29,7 +26,7 @@ def wander(samples: Samples) -> bool:
     parts = [[_levels(part) for part in np.array_split(frames, BLOCKS, axis=2)] for frames in samples.chunks()]
     parts = np.concatenate(parts, axis=1)  # (BLOCKS, n, H)
     alone = np.mean([_steps(levels) for levels in parts]) - BLOCKS * noise
-    whole = _steps(_known(np.nanmean, parts, axis=0)) - noise
+    whole = _steps(parts.mean(axis=0)) - noise
     alike = (BLOCKS * whole - alone) / (BLOCKS - 1)
     return bool(whole > WANDER * seen and alike > SHARED * alone)
 
@@ -73,25 +70,25 @@ def _levels_of(samples: Samples) -> np.ndarray:
 
 def _levels(frames: np.ndarray) -> np.ndarray:
     """(n, H) means of rows of frames (n, H, W), in double precision; NaN where nothing is known."""
-    found = frames.mean(axis=2, dtype=np.float64)
-    some = ~np.isfinite(found).all(axis=1)
-    found[some] = _known(np.nanmean, frames[some], axis=2, dtype=np.float64)
+    with np.errstate(invalid="ignore"):
+        found = frames.mean(axis=2, dtype=np.float64)
+    for frame, means in zip(frames, found, strict=True):
+        if not np.isfinite(means).all():
+            known = np.isfinite(frame)
+            total, count = np.where(known, frame, 0).sum(axis=1, dtype=np.float64), known.sum(axis=1)
+            np.divide(total, count, out=means, where=count > 0)
+            means[count == 0] = np.nan
     return found
 
 
 def _median(levels: np.ndarray, axis: int) -> np.ndarray:
-    """Of what is known."""
-    return _known(np.nanmedian, levels, axis=axis, keepdims=True)
+    """Of what is known; 0 where nothing is."""
+    some = np.isfinite(levels).any(axis=axis, keepdims=True)
+    return np.nanmedian(np.where(some, levels, 0), axis=axis, keepdims=True)
 
 
 def _steps(levels: np.ndarray) -> float:
     """Half the mean square by which levels (n, H) of neighbours differ otherwise than they usually do."""
-    unusual = levels - _median(levels, 0)
-    return float(_known(np.nanmean, np.square(np.diff(unusual, axis=1)))) / 2
-
-
-def _known(reduce: Callable, values: np.ndarray, **how: object) -> np.ndarray:
-    """`reduce` values, NaN without a warning where none is known."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)
-        return reduce(values, **how)
+    squares = np.square(np.diff(levels - _median(levels, 0), axis=1))
+    known = np.isfinite(squares)
+    return float(squares[known].mean()) / 2 if known.any() else 0.0
