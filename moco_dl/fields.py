@@ -74,6 +74,9 @@ class Fields:
         )
         return rows @ flow @ columns.T + self.rigid[frames, :, None, None]
 
+    def __array__(self, dtype: np.dtype | None = None, copy: bool | None = None) -> np.ndarray:
+        raise TypeError("fields may be large: say of which frames, fields[a:b], or fields[:]")
+
 
 def checked_fields(fields: Fields) -> Fields:
     """`fields`; raises NrcorrectError if they are something else."""

@@ -56,6 +56,8 @@ def test_slices_are_full_resolution_displacements(stored):
             fields[wrong]
         with pytest.raises(error):
             fields.flow[wrong]
+    with pytest.raises(TypeError, match=r"fields\[:\]"):
+        np.asarray(fields)
     assert fields == fields and fields != load_fields(path)
 
 
