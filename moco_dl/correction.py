@@ -75,8 +75,7 @@ class Corrector:
             binning=survey.factor,
             apart=1 if self.options.quality == "best" else APART,
             pattern=samples.pattern,
-            row_offset=found.row_offset,
-            edges=found.edges,
+            clearing=found.clearing,
             kinds=found.kinds,
             to_given=found.to_given,
         )
@@ -97,7 +96,7 @@ class Corrector:
 
         def applied(batch: Batch) -> Batch:
             motion = batch.motion.merged(FLOW_DTYPE)
-            frames = straightened(batch.frames, plan.row_offset, motion.flagged)
+            frames = straightened(batch.frames, plan.clearing.row_offset, motion.flagged)
             moved = move(frames, motion, STRIDE, self.options.interpolation, dtype, plan.computing)
             notes = look and look(batch.start, batch.frames, moved, motion)
             return Batch(batch.start, moved, motion, notes, clipped(batch.frames, dtype))
@@ -193,9 +192,14 @@ def metadata(corrector: Corrector, plan: Plan, **more: object) -> dict:
     options = {name: str(v) if isinstance(v, Path) else v for name, v in vars(corrector.options).items()}
     about = {"version": __version__, "options": options, "weights_sha256": corrector.weights_sha256}
     pattern = 0.0 if plan.pattern is None else float(plan.pattern.std())
-    measured = {ROWS: plan.row_offset, "detector_pattern_rms": pattern, LEFT_OUT: plan.edges.share}
-    measured[LEVELLED] = plan.edges.usual is not None
-    measured[WAVES] = 0 if plan.edges.waves is None else len(plan.edges.waves.frequencies)
+    clearing = plan.clearing
+    measured = {
+        ROWS: clearing.row_offset,
+        "detector_pattern_rms": pattern,
+        LEFT_OUT: clearing.edges.share,
+        LEVELLED: clearing.usual is not None,
+        WAVES: 0 if clearing.waves is None else len(clearing.waves.frequencies),
+    }
     if plan.likeness is not None:
         measured["given_reference_correlation"] = plan.likeness
     return about | {"smoothing_sigma_frames": plan.width} | measured | more

@@ -68,16 +68,16 @@ def correct_file(
             verdict, flags = None, tuple((UNJUDGED,) * bool(unknown) for unknown in drained.flagged)
             if watch is not None:
                 verdict, flags = _conclude(job, part, watch, about)
-    told = found.row_offset, found.kinds, found.off, found.likeness, found.edges.share
-    edges = found.edges
-    disturbed = (LEVELS,) * (edges.usual is not None) + (WAVES,) * (edges.waves is not None)
+    clearing = found.clearing
+    told = clearing.row_offset, found.kinds, found.off, found.likeness, clearing.edges.share
+    disturbed = (LEVELS,) * (clearing.usual is not None) + (WAVES,) * (clearing.waves is not None)
     notes = *movie.notes, *disturbed, *_clipping(drained.clipped, movie, dtype)
     return Done(drained.rigid, verdict, *told, notes, flags, job.table or job.page)
 
 
 def _watch(job: Job, movie: Movie, found: Plan) -> Watch | Evaluator | None:
-    about = movie.shape, found.reference, STRIDE
-    left_out = not_compared(found.edges.hidden, found.reach) if found.edges.share else None
+    about, edges = (movie.shape, found.reference, STRIDE), found.clearing.edges
+    left_out = not_compared(edges.hidden, found.reach) if edges.share else None
     if job.page is not None:
         return Evaluator(*about, left_out=left_out)
     return Watch(*about, left_out) if job.table is not None else None

@@ -15,10 +15,8 @@ from moco_dl.refinement.bend import bent, rebased
 from moco_dl.refinement.equations import linearise
 from moco_dl.refinement.refine import Refiner
 from moco_dl.refinement.strays import Strays
-from moco_dl.sampled.edges import NONE, Edges
+from moco_dl.sampled.clearing import Clearing
 from moco_dl.sampled.samples import without
-from moco_dl.sampled.scan import straightened
-from moco_dl.sampled.spikes import without_spikes
 from moco_dl.sampled.usable import usable
 from moco_dl.sampled.walk import Walk
 from moco_dl.tracking.prior import SHIFT
@@ -70,8 +68,7 @@ class Plan:
     apart: int = 1  # frames, of which the network sees one
     width: float = 0.0  # frames, sigma of the smoothing of the network's fields in time
     pattern: np.ndarray | None = None  # (H, W) float32 that adds to all frames, see `pattern.py`
-    edges: Edges = NONE  # of frames, that show nothing
-    row_offset: int = 0  # px by which every other row of frames lies to the right, see `scan.py`
+    clearing: Clearing = field(default_factory=Clearing)  # of frames
     kinds: int = 1  # of frames that take turns, which are no movie; see `interleaved.py`
     # px (2, h, w), taken off all flows: what they have in common, or where tissue in bouts rests.
     constant: np.ndarray | float = 0.0
@@ -216,7 +213,7 @@ class Plan:
 
     def _cleared(self, frames: np.ndarray) -> np.ndarray:
         """Frames (n, H, W) as recorded, as they are looked at: without what scanner and detector have done."""
-        return without(straightened(self.edges(without_spikes(frames)), self.row_offset), self.pattern)
+        return without(self.clearing(frames), self.pattern)
 
     def _looked_at(self, numbers: np.ndarray) -> np.ndarray:
         """(n,) bool: which of these frames the network sees."""

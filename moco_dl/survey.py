@@ -16,7 +16,7 @@ from moco_dl.reference import Estimate, build_reference, centred, seed
 from moco_dl.refinement.bend import composed, inverse
 from moco_dl.refinement.nearer import GivenReference, bend_to, sizes
 from moco_dl.room import frames_in
-from moco_dl.sampled.edges import Edges
+from moco_dl.sampled.clearing import Clearing
 from moco_dl.sampled.interleaved import taking_turns
 from moco_dl.sampled.pattern import fixed_pattern
 from moco_dl.sampled.sample_shifts import clear, lie_beyond, walk_among_others, walk_from, whole_shifts
@@ -40,8 +40,7 @@ class Found:
     walk: Walk | None  # how dim frames shift, each in the light of those around it; None: each for itself
     samples: Samples
     small: Samples  # averaged over `Survey.factor` pixels a side; with their motion, if there is a network
-    edges: Edges  # of frames, that show nothing
-    row_offset: int  # px by which every other row lay to the right before; see `scan.py`
+    clearing: Clearing  # of frames
     kinds: int  # of frames that take turns; see `interleaved.py`
     given: GivenReference | None  # what the estimator is for, if a reference is given
     to_given: np.ndarray | None  # bend to it from what the movie shows; see `bend.py`
@@ -75,7 +74,7 @@ class Survey:
     def found(self, given: np.ndarray | None = None) -> Found:
         """What the samples show; if a reference is `given`, of their motion from that."""
         sampling = Sampling(self.movie, self.options, self.factor, self.mapping)
-        samples, small, rigid, edges, surrounded, row_offset = sampling.drawn(self._rigidly)
+        samples, small, rigid, clearing, surrounded = sampling.drawn(self._rigidly)
         if self._too_near(small, rigid):
             return self.farther.found(given)
         if given is not None and surrounded:
@@ -108,7 +107,7 @@ class Survey:
                 motion[which] = composed(motion[which], to_given)
             image = self._shown(samples, motion, self._move(given[None], to_given[None])[0])
         small, kinds = replace(small, motion=motion), taking_turns(small)
-        return Found(image, estimator, walk, samples, small, edges, row_offset, kinds, brought, to_given)
+        return Found(image, estimator, walk, samples, small, clearing, kinds, brought, to_given)
 
     def _given(self, small: Samples, image: np.ndarray) -> GivenReference:
         """What is given, brought near what samples show if it is far; see `bend_to`."""

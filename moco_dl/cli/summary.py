@@ -11,8 +11,8 @@ UNLIKE = 0.3  # correlation of a given reference with the movie: less, and it ma
 
 def summary(done: Done) -> str:
     """How far frames moved, and what the user should know or do."""
-    plausible = np.array([IMPLAUSIBLE not in words for words in done.flags] or [True])
-    moved = done.rigid[plausible] if done.flags and plausible.any() else done.rigid
+    mistaken = [frame for frame, words in enumerate(done.flags) if IMPLAUSIBLE in words]
+    moved = done.rigid if len(mistaken) == len(done.rigid) else np.delete(done.rigid, mistaken, axis=0)
     parts = [
         f"{len(done.rigid)} frame{'s' * (len(done.rigid) > 1)}, rigid shifts up to {abs(moved).max():.1f} px"
     ]

@@ -8,9 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from moco_dl.sampled.levels import levelled
 from moco_dl.sampled.samples import Samples, chunks
-from moco_dl.sampled.waves import Waves
 
 GLANCED = 32  # samples
 FEW = 0.1  # of these: frames of dark scenes may have lines of one value by chance
@@ -25,22 +23,19 @@ class Edges:
 
     filled: bool  # lines along the edges, of one value each
     hidden: np.ndarray | None = None  # (H, W) bool, what always shows nothing of the tissue; None: nothing
-    usual: np.ndarray | None = None  # (H,) levels of rows, if these come and go; see `levels.py`
-    waves: Waves | None = None  # of interference, see `waves.py`
 
     def __bool__(self) -> bool:
-        return self.filled or any(part is not None for part in (self.hidden, self.usual, self.waves))
+        return self.filled or self.hidden is not None
 
     def __call__(self, frames: np.ndarray) -> np.ndarray:
-        """Frames (n, H, W) as floats with NaN there, and usual levels; as they are, if there is neither."""
+        """Frames (n, H, W) as floats with NaN there; as they are, if there is nothing of either kind."""
         if self.filled:
             frames = blanked(frames)
         elif self:
-            frames = _floats(frames)
+            frames = floats(frames)
         if self.hidden is not None:
             frames[:, self.hidden] = np.nan
-        frames = frames if self.usual is None else levelled(frames, self.usual)
-        return frames if self.waves is None else self.waves(frames)
+        return frames
 
     @property
     def share(self) -> float:
@@ -79,14 +74,14 @@ def _hidden(samples: Samples, some: np.ndarray) -> np.ndarray | None:
 
 def blanked(frames: np.ndarray) -> np.ndarray:
     """Frames (n, H, W) as floats with NaN in the lines along their edges that have one value."""
-    found = np.full_like(_floats(frames[:0]), np.nan, shape=frames.shape)
+    found = np.full_like(floats(frames[:0]), np.nan, shape=frames.shape)
     for frame, left in zip(frames, found, strict=True):
         inside = _inside(frame)
         left[inside] = frame[inside]
     return found
 
 
-def _floats(frames: np.ndarray) -> np.ndarray:
+def floats(frames: np.ndarray) -> np.ndarray:
     """A copy, in float32 or, of 64 bits, float64."""
     return frames.astype(np.float64 if frames.dtype.itemsize > 4 else np.float32)
 

@@ -11,13 +11,13 @@ from moco_dl.infer import binned
 from moco_dl.movie import Movie
 from moco_dl.options import CorrectOptions
 from moco_dl.room import frames_in, frames_sampled
-from moco_dl.sampled.edges import NONE, Edges, measure_edges
+from moco_dl.sampled.clearing import Clearing
+from moco_dl.sampled.edges import measure_edges
 from moco_dl.sampled.inplace import mean_of
 from moco_dl.sampled.levels import follow, usual_levels, wander
 from moco_dl.sampled.samples import Samples, draw_samples, sample_runs, without_infinite
-from moco_dl.sampled.scan import checked_offset, measure_row_offset, straightened
+from moco_dl.sampled.scan import checked_offset, measure_row_offset
 from moco_dl.sampled.specks import fixed_specks
-from moco_dl.sampled.spikes import without_spikes
 from moco_dl.sampled.surround import dark_surround
 from moco_dl.sampled.walk import Walk
 from moco_dl.sampled.waves import measure_waves
@@ -43,9 +43,8 @@ class Drawn(NamedTuple):
     samples: Samples
     small: Samples  # averaged over `Sampling.factor` pixels a side
     rigid: Rigidly  # these, registered
-    edges: Edges  # that show nothing
-    surrounded: bool  # they are dark, and stay in place
-    row_offset: int  # px by which every other row lay to the right; see `scan.py`
+    clearing: Clearing  # of frames
+    surrounded: bool  # what is hidden is dark, and stays in place
 
 
 @dataclass(frozen=True)
@@ -59,65 +58,70 @@ class Sampling:
 
     def drawn(self, rigidly: Callable[[Samples], Rigidly]) -> Drawn:
         """Samples of what shows something, their rows below one another; `rigidly` registers smaller ones."""
-        given = self.options.row_offset
+        given, clearing = self.options.row_offset, Clearing()
         offset = None if given is None else checked_offset(given, self.movie.shape)
-        samples, small = self._with()
-        edges = measure_edges(samples)
-        if edges:
-            samples, small = self._with(edges)
+        samples, small = self._with(clearing)
+        if edges := measure_edges(samples):
+            clearing = replace(clearing, edges=edges)
+            samples, small = self._with(clearing)
         if offset is None:
             offset = measure_row_offset(samples, self.mapping)
         if offset:
-            samples, small = self._with(edges, offset)
-        edges, samples, small = self._undisturbed(edges, samples, small, offset, rigidly)
+            clearing = replace(clearing, row_offset=offset)
+            samples, small = self._with(clearing)
+        clearing, samples, small = self._undisturbed(clearing, samples, small, rigidly)
         surround = dark_surround(mean_of(small, GLANCED), self.factor)
         if surround is not None:
-            rigid = rigidly(self._with(self._hiding(edges, surround.generous.hidden, offset), offset)[1])
+            rigid = rigidly(self._with(self._hiding(clearing, surround.generous.hidden))[1])
             surround = surround.staying(small.only(rigid.some), rigid.shifts)
         if surround is not None:
-            edges = self._hiding(edges, surround.hidden, offset)
-            samples, small = self._with(edges, offset)
+            clearing = self._hiding(clearing, surround.hidden)
+            samples, small = self._with(clearing)
         rigid = rigidly(small)
         for _ in range(PASSES):
             specks = fixed_specks(small.only(rigid.some), rigid.shifts, rigid.reference, self.factor)
-            without = edges if specks is None else self._hiding(edges, specks, offset)
-            if without is edges or 1 - without.share < LEFT * (1 - edges.share):
+            without = clearing if specks is None else self._hiding(clearing, specks)
+            if without is clearing or 1 - without.edges.share < LEFT * (1 - clearing.edges.share):
                 break
-            edges = without
-            samples, small = self._with(edges, offset)
+            clearing = without
+            samples, small = self._with(clearing)
             rigid = rigidly(small)
-        return Drawn(samples, small, rigid, edges, surround is not None, offset)
+        return Drawn(samples, small, rigid, clearing, surround is not None)
 
     def _undisturbed(
-        self, edges: Edges, samples: Samples, small: Samples, offset: int, rigidly: Callable[[Samples], Rigidly]
-    ) -> tuple[Edges, Samples, Samples]:
+        self, clearing: Clearing, samples: Samples, small: Samples, rigidly: Callable[[Samples], Rigidly]
+    ) -> tuple[Clearing, Samples, Samples]:
         """The same without light on rows that comes and goes, and without waves."""
-        if wander(small) and not _levels_follow(small, rigidly(small)):
-            edges = replace(edges, usual=usual_levels(samples))
-            samples, small = self._with(edges, offset)
+        if wander(small):
+            rigid = rigidly(small)
+            if not follow(small.only(rigid.some), rigid.shifts):
+                clearing = replace(clearing, usual=usual_levels(samples))
+                samples, small = self._with(clearing)
         if (waves := measure_waves(samples)) is not None:
-            _, quiet = self._with(replace(edges, waves=waves), offset)
-            rigid = rigidly(quiet)
+            rigid = rigidly(self._with(replace(clearing, waves=waves))[1])
             waves = waves.wandering(samples.only(rigid.some), self.factor * rigid.shifts)
         if waves is not None:
-            edges = replace(edges, waves=waves)
-            samples, small = self._with(edges, offset)
-        return edges, samples, small
+            clearing = replace(clearing, waves=waves)
+            samples, small = self._with(clearing)
+        return clearing, samples, small
 
     def without_surround(self, image: np.ndarray) -> np.ndarray:
         """Image (H, W) with NaN for its dark surround."""
         found = dark_surround(binned(image[None], self.factor)[0], self.factor)
-        return image if found is None else np.where(self._hiding(NONE, found.hidden).hidden, np.nan, image)
+        return image if found is None else np.where(self._enlarged(found.hidden), np.nan, image)
 
-    def _hiding(self, edges: Edges, more: np.ndarray, row_offset: int = 0) -> Edges:
-        """`edges`, and `more` (h, w) bool of smaller samples that is hidden: of frames as recorded."""
+    def _hiding(self, clearing: Clearing, more: np.ndarray) -> Clearing:
+        """`clearing`, and `more` (h, w) bool of smaller samples that is hidden."""
+        return clearing.hiding(self._enlarged(more))
+
+    def _enlarged(self, these: np.ndarray) -> np.ndarray:
+        """Pixels (h, w) of smaller samples -> those of the movie (H, W)."""
         height, width = self.movie.shape[1:]
-        straight = more.repeat(self.factor, 0).repeat(self.factor, 1)[:height, :width]
-        return edges.hiding(straightened(straight[None], -row_offset)[0])
+        return these.repeat(self.factor, 0).repeat(self.factor, 1)[:height, :width]
 
-    def _with(self, edges: Edges = NONE, row_offset: int = 0) -> tuple[Samples, Samples]:
+    def _with(self, clearing: Clearing) -> tuple[Samples, Samples]:
         count, size = self.movie.shape[0], KEPT
-        if edges:  # they become floats
+        if clearing.floats:
             size = size * self.movie.dtype.itemsize // 4
         return draw_samples(
             self.movie.read,
@@ -125,10 +129,5 @@ class Sampling:
             kept=frames_in(size, self.movie, 1, count) if self.movie.frames_apart else count,
             shrunk=None if self.factor == 1 else partial(binned, factor=self.factor),
             mapping=self.mapping,
-            cleared=lambda frames: straightened(edges(without_spikes(without_infinite(frames))), row_offset),
+            cleared=lambda frames: clearing(without_infinite(frames)),
         )
-
-
-def _levels_follow(small: Samples, rigid: Rigidly) -> bool:
-    """Whether levels of rows come and go as the tissue moves."""
-    return follow(small.only(rigid.some), rigid.shifts)

@@ -1,0 +1,47 @@
+"""What frames are looked at without: what detector, scanner and stimulation have done to them."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from moco_dl.sampled.edges import NONE, Edges, floats
+from moco_dl.sampled.levels import levelled
+from moco_dl.sampled.scan import straightened
+from moco_dl.sampled.spikes import without_spikes
+from moco_dl.sampled.waves import Waves
+
+
+@dataclass(frozen=True)
+class Clearing:
+    """What is taken off all frames of a movie, beside their spikes."""
+
+    edges: Edges = NONE  # that show nothing
+    usual: np.ndarray | None = None  # (H,) levels of rows, if these come and go; see `levels.py`
+    waves: Waves | None = None  # of interference
+    row_offset: int = 0  # px by which every other row lies to the right, see `scan.py`
+
+    def __call__(self, frames: np.ndarray) -> np.ndarray:
+        """Frames (n, H, W) as recorded -> as they are looked at: NaN where nothing is known, see `floats`."""
+        frames = self.edges(without_spikes(frames))
+        if self.disturbed:
+            frames = floats(frames)
+        if self.usual is not None:
+            frames = levelled(frames, self.usual)
+        if self.waves is not None:
+            frames = self.waves(frames)
+        return straightened(frames, self.row_offset)
+
+    @property
+    def disturbed(self) -> bool:
+        """Whether light on rows, or waves, are taken off."""
+        return self.usual is not None or self.waves is not None
+
+    @property
+    def floats(self) -> bool:
+        """Whether frames become floats."""
+        return self.disturbed or bool(self.edges)
+
+    def hiding(self, more: np.ndarray) -> "Clearing":
+        """The same without `more` (H, W) bool, of frames as they are looked at."""
+        recorded = straightened(more[None], -self.row_offset)[0]
+        return replace(self, edges=self.edges.hiding(recorded))
