@@ -134,8 +134,9 @@ def test_a_mode_is_the_most_probable_one():
     activity = np.array([0.2])
     prior = Prior(np.zeros(2), 1.0, np.ones(1), np.eye(1), (1.5,), np.ones(1), activity)
     in_time = TimeFilter(prior, visible, np.ones(2), Vigour(np.full(len(LEVELS), 1 / len(LEVELS))))
-    in_time.reach, ahead = count, count + REACH
-    in_time.vigour = Known(np.pad(sizes / loud, count, constant_values=1.0))
+    in_time.reach = count
+    ahead = in_time.lookahead
+    in_time.vigour = Known(np.pad(sizes / loud, ahead - REACH, constant_values=1.0))
     clear = np.pad(1 / loud, ahead, constant_values=1.0)
     given = clear[:, None] * np.pad(told, ((ahead, ahead), (0, 0)))
     found, own = in_time(given, np.pad(np.ones(count, bool), ahead), clear)

@@ -5,6 +5,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from moco_dl.batch import frames_alike
 from moco_dl.cached import cached
+from moco_dl.tracking.breaks import Breaks
 from moco_dl.tracking.prior import Prior
 from moco_dl.tracking.risk import exceeding
 from moco_dl.tracking.vigour import REACH, Vigour
@@ -22,6 +23,7 @@ class TimeFilter:
         `sizes` (modes,) is what a mode of unit variance adds to squared errors.
         """
         self._prior, self._visible, self._sizes, self.vigour = prior, visible, sizes, vigour
+        self._breaks = Breaks(prior, visible)
         self._around, self._usual_weights = (cached(f, 16) for f in (self._around, self._weights))
         errors = [sizes @ self._unknown(reach) for reach in REACHES]
         self.reach = next(r for r, error in zip(REACHES, errors, strict=True) if error <= ENOUGH * errors[-1])
@@ -29,7 +31,7 @@ class TimeFilter:
     @property
     def lookahead(self) -> int:
         """Frames on either side that must be known."""
-        return self.reach + (REACH if self.vigour else 0)
+        return self.reach + Breaks.reach + (REACH if self.vigour else 0)
 
     @property
     def lost(self) -> float:
@@ -51,14 +53,18 @@ class TimeFilter:
         And how much of the noise of what they tell themselves is in these: (n, modes).
 
         `told` (n + 2 lookahead, modes) is `clear` (n + 2 lookahead,) times what they tell, so that its noise is
-        alike. Frames that are not `there` (n + 2 lookahead,) tell nothing.
+        alike. Frames that are not `there` (n + 2 lookahead,) tell nothing, and none do beyond a break.
         """
         reach, sizes = self.reach, None if (clear == 1).all() else clear  # of motion, over that of noise
         if self.vigour:
             sizes = self.vigour.of_frames(told, there, self._visible)
             told, there, clear = (of_frames[REACH:-REACH] for of_frames in (told, there, clear))
+        parts, beyond = self._breaks.parts(told, there, sizes), slice(Breaks.reach, -Breaks.reach)
+        told, there, clear = told[beyond], there[beyond], clear[beyond]
+        sizes = None if sizes is None else sizes[beyond]
+        there, parts = (sliding_window_view(of_frames, 2 * reach + 1) for of_frames in (there, parts))
         modes, own = np.zeros((2, len(told) - 2 * reach, told.shape[1]))
-        for lags, alike in frames_alike(sliding_window_view(there, 2 * reach + 1)):
+        for lags, alike in frames_alike(there & (parts == parts[:, reach, None])):
             around = alike[:, None] + np.array(lags) + reach  # (frames alike, lags)
             noise = self._prior.noise_between(np.abs(lags))
             if sizes is None:
