@@ -7,7 +7,7 @@ import pytest
 from scipy.ndimage import gaussian_filter1d
 
 from moco_dl.batch import Batch, Motion, chosen, filtered
-from moco_dl.tracking.trajectory import FramePath, measure_trajectory
+from moco_dl.tracking.trajectory import FramePath, _covariance, _windows, measure_trajectory
 
 ROWS, FRAMES = 48, 400
 SHOWN = 0.03, 0.08, 0.08  # px, errors of shift, slope and bend
@@ -67,6 +67,28 @@ def test_paths_that_go_on_are_found_better_and_as_well_as_is_said(lasting, times
     assert np.square(after).mean() < times**2 * np.square(before).mean()
     stated = np.sqrt(np.diagonal(trajectory.errors, axis1=1, axis2=2))
     np.testing.assert_allclose(stated, np.sqrt(np.square(after).mean(axis=0)), atol=0.01)
+
+
+def test_bouts_are_followed_and_rest_is_calm():
+    """Although what is expected of frames is that of both together."""
+    bout = np.isin(np.arange(FRAMES) // 10, (7, 23))
+    truth = followed(0.8) * np.where(bout, 6.0, 0.01)[:, None, None]
+    path, motion = found(truth, 20 * np.array(SHOWN))
+    trajectory = measure_trajectory(path, motion, np.arange(FRAMES))
+    rigid, rows = filtered_by(trajectory, motion)
+    before = np.square(errors_of(path, motion, truth)).mean(axis=(1, 2))
+    after = np.square(errors_of(path, replace(motion, rigid=rigid, rows=rows), truth)).mean(axis=(1, 2))
+    assert after[bout].mean() < before[bout].mean()
+    rest = np.convolve(bout, np.ones(9), "same") == 0
+    assert after[rest].mean() < 0.6**2 * before[rest].mean()
+
+
+def test_ways_to_move_are_alike_if_time_runs_backward():
+    truth = followed(0.8)
+    backward = (truth[::-1] @ FUNCTIONS.T)[..., ::-1] @ np.linalg.pinv(FUNCTIONS).T
+    windows, noise = _windows(np.arange(FRAMES), 2), np.zeros((2, 3, 3))
+    covariances = [_covariance(paths[windows], noise) for paths in (truth, backward)]
+    np.testing.assert_allclose(*covariances, atol=1e-9)
 
 
 def test_runs_of_samples_tell_of_it_too():

@@ -3,7 +3,8 @@
 A scanner takes row after row and frame after frame while tissue moves on. So the shift of a frame, and the
 slope and bend of its path down the rows, go on from the frame before it and into the next, however fast tissue
 moves: in which way, samples of the movie show. What a frame tells of its path is noisy; a Wiener filter makes
-the most probable one of it and of those around it.
+the most probable one of it and of those around it. How far tissue moves, over what all samples together show, is
+found around each frame anew: in bouts it is far more, at rest far less.
 """
 
 from dataclasses import dataclass, replace
@@ -18,6 +19,7 @@ REACHES = (4, 3, 2, 1)  # frames on either side that tell of a frame's path: the
 ENOUGH = 20  # times as many samples as are looked at together, from fewer of which nothing is concluded
 SHOWN = 0.7  # of the expected variance of a slope or bend: where more stays unknown, it is not looked at
 WORTHWHILE = 0.05  # share of the squared errors that must go; else paths stay as they are
+LEVELS = 2.0 ** np.arange(-5, 8)  # of motion around a frame, over what samples show
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,7 @@ class PathFilter:
         self._middle = found.mean(axis=0)
         windows = self._seen(found)[_windows(numbers[clear], reach)]
         self._motion = _covariance(windows, self._noise)
+        self._explained = cached(self._explained, 16)
         self._known_weights = cached(self._weights, 64)
 
     def _seen(self, found: np.ndarray) -> np.ndarray:
@@ -75,19 +78,39 @@ class PathFilter:
             if 0 in lags:
                 around = near[frames[:, None] + np.array(lags) + self.reach].swapaxes(1, 2)
                 around = around.reshape(len(frames), 2, 1, -1)
-                probable = self._middle + (around * self._known_weights(lags)).sum(axis=-1)
+                weights = np.stack([self._known_weights(lags, level) for level in self._levels(around, lags)])
+                probable = self._middle + (around * weights).sum(axis=-1)
                 more[frames] = np.where(self._path.shown, probable - found[frames], 0)
         rows = motion.rows + (more[..., 1:] @ self._path.functions[:, 1:].T).astype(np.float32)
         rigid = motion.rigid + more[..., 0].astype(np.float32)
         return replace(batch, motion=replace(motion, rigid=rigid, rows=rows))
 
-    def _weights(self, lags: tuple[int, ...]) -> np.ndarray:
+    def _levels(self, around: np.ndarray, lags: tuple[int, ...]) -> np.ndarray:
+        """Most likely ones (n,) of LEVELS, of paths at these lags of n frames: `around` (n, 2, 1, 3 lags)."""
+        likely = []
+        for whitening, logarithm in (self._explained(lags, level) for level in LEVELS):
+            squares = np.square((around * whitening).sum(axis=-1)).sum(axis=(1, 2))
+            likely.append(logarithm - squares / 2)
+        return LEVELS[np.argmax(likely, axis=0)]
+
+    def _explained(self, lags: tuple[int, ...], level: float) -> tuple[np.ndarray, float]:
+        """What makes paths at these lags white, (2, 3 lags, 3 lags), and the logarithm of its determinants."""
+        motion, noise = self._expected(lags)
+        whitening = np.linalg.inv(np.linalg.cholesky(level**2 * motion + noise))
+        return whitening, float(np.log(np.diagonal(whitening, axis1=1, axis2=2)).sum())
+
+    def _weights(self, lags: tuple[int, ...], level: float = 1.0) -> np.ndarray:
         """(2, 3, 3 lags): factors of what is seen of the paths at these lags of a frame, in its own."""
-        frames, own, size = np.array(lags) + self.reach, lags.index(0), 3 * len(lags)
-        motion = self._motion[frames][:, :, frames]
+        motion, noise = self._expected(lags)
+        own = 3 * lags.index(0)
+        return np.linalg.solve(level**2 * motion + noise, level**2 * motion[own : own + 3].T).mT
+
+    def _expected(self, lags: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+        """Covariances of what is seen of paths at these lags: (3 lags, 3 lags) of motion, (2, ...) of noise."""
+        frames, size = np.array(lags) + self.reach, 3 * len(lags)
         blind = np.eye(3) * ~self._path.shown[:, None]  # any noise would do where nothing is seen
         noise = np.kron(np.eye(len(lags)), self._noise + blind)
-        return np.linalg.solve(motion.reshape(size, size) + noise, motion[own].reshape(3, size).T).mT
+        return self._motion[frames][:, :, frames].reshape(size, size), noise
 
     @property
     def errors(self) -> np.ndarray:
