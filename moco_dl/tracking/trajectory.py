@@ -3,8 +3,8 @@
 A scanner takes row after row and frame after frame while tissue moves on. So the shift of a frame, and the
 slope and bend of its path down the rows, go on from the frame before it and into the next, however fast tissue
 moves: in which way, samples of the movie show. What a frame tells of its path is noisy; a Wiener filter makes
-the most probable one of it and of those around it. How far tissue moves, over what all samples together show, is
-found around each frame anew: in bouts it is far more, at rest far less.
+the most probable one of it and of those around it. How far tissue moves, over what all samples together show,
+is found around each frame anew: in bouts it is far more, at rest far less.
 """
 
 from dataclasses import dataclass, replace
