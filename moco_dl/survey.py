@@ -180,7 +180,7 @@ class Survey:
         if clear(samples.only(some), self._rigid(first), self.mapping):
             estimates = [self._centred_shifts] * RIGID_PASSES
         else:
-            whole, walk = walk_among_others(samples, self._rigid, self._move, self.mapping, scale=self.factor)
+            whole, walk = walk_among_others(samples, first, self._rigid, self._move, self.mapping, self.factor)
             some, estimates = np.ones(len(samples), bool), [lambda *_: whole]
         reference, shifts = self._made(samples.only(some), estimates, first=first)
         return Rigidly(reference, some, shifts[:, :, 0, 0], walk)
@@ -219,8 +219,9 @@ class Survey:
         limit = self.options.farthest(rigid.reference.shape)  # the usual share of its size
         images = (rigid.reference, seed(some))  # that of all may show two places at once
         beyond = any(lie_beyond(some, limit, farther._rigid(image), self.mapping) for image in images)
-        # Some may only look like a place far away: then all are found near one another.
-        return beyond and bool(np.ptp(farther._rigidly(samples).shifts, axis=0).max() > limit)
+        # Some may only look like a place far away: then all are found near one another, or nowhere.
+        there = farther._rigidly(samples) if beyond else None
+        return there is not None and not _lost(there.walk) and np.ptp(there.shifts, axis=0).max() > limit
 
     def _estimator(self, reference: np.ndarray, binning: int = 1, *, rigid: bool = False) -> Estimator:
         size = self.movie.shape[1:]

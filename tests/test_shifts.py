@@ -7,7 +7,7 @@ import pytest
 import tifffile
 import torch
 from commands import run
-from scipy.ndimage import gaussian_filter
+from scipy.ndimage import gaussian_filter, shift
 from truth import end_point_error
 
 import moco_dl
@@ -77,6 +77,29 @@ def test_noise_rises_by_its_standard_deviation():
     noise = torch.from_numpy(7 * rng.standard_normal((40, 90, 100))).float()
     seen = RigidRegistration(torch.from_numpy(scene).float(), 10).correlations(noise)
     assert seen.std() == pytest.approx(1, rel=0.15)
+
+
+def test_light_that_bleaches_makes_frames_no_less_sure():
+    _, seen = drawn_correlations(1.0, (1.0, -2.0), (2.5, 1.0))
+    noise = seen - drawn_correlations(0.0, (1.0, -2.0), (2.5, 1.0))[1]
+    light = np.linspace(1.5, 0.5, len(seen))[:, None, None]
+    steady, bleached = (measure_expected(seen + 19 * by * noise) for by in (1.0, light))
+    assert bleached.weight == pytest.approx(steady.weight, rel=0.1)
+    mixed = np.random.default_rng(0).permutation(light)
+    assert measure_expected(seen + 19 * mixed * noise).weight < 0.5 * steady.weight
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_tissue_that_drifts_far_is_followed_though_the_mean_of_all_frames_is_blurred(seed):
+    rng = np.random.default_rng(seed)
+    scene = gaussian_filter(rng.standard_normal((128, 176)), 4)
+    scene *= 3 / scene.std()
+    drift = 13 * np.sin(np.linspace(-np.pi / 2, np.pi / 2, 60))
+    moved = np.stack([shift(scene, (0, dx))[16:112, 24:152] for dx in drift])
+    frames = (100 + moved + 20 * rng.standard_normal(moved.shape)).astype(np.float32)
+    found = moco_dl.correct(frames, rigid_only=True, device="cpu").fields.rigid
+    apart = found - np.stack((0 * drift, drift), axis=1)
+    assert np.abs(apart - np.median(apart, axis=0)).mean() < 0.4
 
 
 def test_a_frames_own_noise_does_not_hold_it():

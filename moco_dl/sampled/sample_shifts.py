@@ -15,7 +15,9 @@ SURELY = 10.0  # the same, of peaks far away: noise makes up to 5
 FARTHER = 1.3  # times the highest peak nearby, too: frames that are near have none that is higher
 SOME = 0.05  # of the samples
 LEAST = 20  # samples, fewer of which do not show how far they usually move
-PASSES = 2  # of these, each time with the others where the last has found them
+SETTLED = 0.5  # px, root mean square by which a second pass moves samples that the first has placed well
+PASSES = 4  # more, if they begin elsewhere, at most
+SURE = 3.0  # standard errors by which samples must agree better if they begin elsewhere
 
 
 def whole_shifts(samples: Samples, estimator: Estimator, mapping: Callable = map) -> np.ndarray:
@@ -55,6 +57,7 @@ def walk_from(samples: Samples, estimator: Estimator, mapping: Callable = map, s
 
 def walk_among_others(
     samples: Samples,
+    first: np.ndarray,
     register: Callable[[np.ndarray], Estimator],
     move: Move,
     mapping: Callable = map,
@@ -62,15 +65,43 @@ def walk_among_others(
 ) -> tuple[np.ndarray, Walk]:
     """Shifts (n, 2, 1, 1) of dim samples about their middle, each part of them registered to all others.
 
-    A frame's own noise is in the mean of all, and would hold it where it was put. `register` makes of a
-    reference (H, W) what finds whole-frame shifts; for `scale` see `Walk`.
+    A frame's own noise is in the mean of all, and would hold it where it was put. If the mean of all as they
+    are is too blurred to begin with, they are registered to `first` (H, W), which few frames tell of.
+    `register` makes of a reference (H, W) what finds whole-frame shifts; for `scale` see `Walk`.
     """
-    motion = np.zeros((len(samples), 2, 1, 1), np.float32)
-    for _ in range(PASSES):
+
+    def followed(seen: np.ndarray) -> Walk:
+        return measure_walk(seen, samples.numbers, mapping, scale)
+
+    def passed(before: Walk | None) -> tuple[Walk, np.ndarray, bool]:
+        """Walk, correlations (n,) at its shifts, and whether it is about that of before."""
+        motion = np.zeros((len(samples), 2, 1, 1), np.float32) if before is None else _middled(before)
         seen = correlations_with_others(samples, motion, register, move, mapping)
-        walk = measure_walk(seen, samples.numbers, mapping, scale)
-        motion = centred(walk.found[:, :, None, None])
-    return motion, walk
+        walk = followed(seen)
+        change = np.sqrt(2 * np.square(_middled(walk) - motion).mean())
+        return walk, _at(walk.found, seen), change <= SETTLED
+
+    walk, usual, settled = passed(passed(None)[0])
+    if not settled:
+        other, heights, settled = passed(followed(correlations(samples, register(first), mapping)))
+        gain = heights - usual
+        if gain.mean() > SURE * gain.std() / np.sqrt(len(gain)):
+            walk = other
+            for _ in range(PASSES):
+                if settled:
+                    break
+                walk, _, settled = passed(walk)
+    return _middled(walk), walk
+
+
+def _middled(walk: Walk) -> np.ndarray:
+    return centred(walk.found[:, :, None, None])
+
+
+def _at(shifts: np.ndarray, seen: np.ndarray) -> np.ndarray:
+    """Correlations (n,) at shifts (n, 2) px, of those `seen` (n, 2 my + 1, 2 mx + 1)."""
+    y, x = np.rint(shifts).astype(int).T + np.array(seen.shape[1:])[:, None] // 2
+    return seen[np.arange(len(seen)), y, x]
 
 
 def correlations_with_others(

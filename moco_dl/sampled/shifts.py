@@ -57,8 +57,9 @@ def measure_expected(correlations: np.ndarray) -> Expected:
 
     By expectation maximisation (Dempster, Laird and Rubin, J. R. Stat. Soc. B 39, 1977). At frames' own shifts,
     correlations are normally distributed, about one height, with the variance of noise, or more if frames are
-    bent: so log-likelihoods are correlations times height over variance. How shifts follow one another is left
-    open.
+    bent: so log-likelihoods are correlations times height over variance. Light that bleaches changes the height
+    slowly, and makes shifts no less sure: so variance is that from one frame to the next (von Neumann, Annals
+    of Mathematical Statistics 12, 1941). How shifts follow one another is left open.
     """
     limit = tuple(n // 2 for n in correlations.shape[1:])
     found = Expected(float(np.median(correlations.max(axis=(1, 2)))), np.zeros(2), np.maximum(limit, 1) / 2)
@@ -67,8 +68,10 @@ def measure_expected(correlations: np.ndarray) -> Expected:
         shares = likelihoods(correlations, found.weight)
         shares *= probability.astype(shares.dtype)
         shares /= shares.sum(axis=(1, 2), keepdims=True)
-        height = max(float((shares * correlations).sum(axis=(1, 2)).mean()), FAINT)
-        variance = float((shares * np.square(correlations - height)).sum(axis=(1, 2)).mean())
+        heights = (shares * correlations).sum(axis=(1, 2))
+        height = max(float(heights.mean()), FAINT)
+        variance = float((shares * np.square(correlations)).sum(axis=(1, 2)).mean() - np.square(heights).mean())
+        variance += float(np.square(np.diff(heights)).sum()) / max(2 * len(heights) - 2, 1)
         usual = shares.sum(axis=0) * (1 - ANYWHERE) * found.usual(limit) / probability
         middle, squares = moments(usual / usual.sum())
         weight = height / max(variance, 1)
