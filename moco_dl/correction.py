@@ -20,7 +20,7 @@ from moco_dl.movie import ArrayMovie, Movie
 from moco_dl.network import STRIDE
 from moco_dl.options import CHOICES, INTERPOLATIONS, CorrectOptions
 from moco_dl.parallel import Workers, workers_first
-from moco_dl.plan import APART, Plan
+from moco_dl.plan import Plan
 from moco_dl.preparation import Preparation
 from moco_dl.room import frames_in
 from moco_dl.sampled.edges import blanked, filled_corners
@@ -66,23 +66,10 @@ class Corrector:
         """Look at samples of `movie`: build the reference (H, W) unless given, and what else is needed."""
         survey = Survey(movie, self.options, self.network, self.device, self.workers.map)
         given = None if reference is None else checked_reference(reference, movie)
-        found = survey.found(given)
-        samples, small = found.samples, found.small
-        plan = Plan(
-            found.reference,
-            found.estimator,
-            walk=found.walk,
-            binning=survey.factor,
-            apart=1 if self.options.quality == "best" else APART,
-            pattern=samples.pattern,
-            clearing=found.clearing,
-            kinds=found.kinds,
-            to_given=found.to_given,
-        )
+        plan, samples, small, nearer = survey.found(given)
         if self.network is None:
             return plan
-        preparation = Preparation(self.options.smooth, found.given, self.workers.map)
-        del found
+        preparation = Preparation(self.options.smooth, nearer, self.workers.map)
         plan, motion, trusted = preparation.first_steps(plan, small)
         del small  # the last step takes most memory
         return preparation.last_step(plan, samples, motion, trusted)

@@ -27,7 +27,6 @@ from moco_dl.tracking.track import Linearised, Tracker, Tracking
 from moco_dl.tracking.trajectory import PathFilter
 
 APART = 2  # frames, of which the network sees one where motion lasts: the steps find what it does not see
-REACH = 10  # px by which frames are taken to move if only whole ones are
 NEAR = 3  # frames: so close to samples, it sees none
 
 
@@ -69,6 +68,7 @@ class Plan:
     width: float = 0.0  # frames, sigma of the smoothing of the network's fields in time
     pattern: np.ndarray | None = None  # (H, W) float32 that adds to all frames, see `pattern.py`
     clearing: Clearing = field(default_factory=Clearing)  # of frames
+    reach_of_shifts: int = 0  # px by which samples are shifted at most, if that is all that is known of them
     kinds: int = 1  # of frames that take turns, which are no movie; see `interleaved.py`
     # px (2, h, w), taken off all flows: what they have in common, or where tissue in bouts rests.
     constant: np.ndarray | float = 0.0
@@ -92,7 +92,7 @@ class Plan:
     def reach(self) -> int:
         """px by which samples move at most."""
         if not self.steps:
-            return REACH
+            return self.reach_of_shifts
         motion = self.steps[-1].motion
         parts = [motion.rigid, motion.flow, motion.rows, self.from_given]
         return math.ceil(sum(max(part.max(), -part.min()) for part in parts if part is not None))

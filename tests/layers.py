@@ -49,6 +49,7 @@ CORE = {
     "loader": {"errors", "pairs"},
     "run": {"checkpoint", "dataset", "device", "errors", "figures", "loader", "pairs", "staging", "train"},
     "synth": {"motion", "scenes", "warp"},
+    "view": {"device", "infer", "movie", "network", "options", "reference", "room", "sampled.samples"},
     "train": {"checkpoint", "errors", "intensity", "losses", "network", "pairs", "warp"},
 }
 LEAD = {
@@ -251,6 +252,7 @@ KNOW_TORCH = {
     "tracking.covariance",
     "tracking.prior",
     "train",
+    "view",
     "warp",
 }
 LOAD_TORCH = {

@@ -121,7 +121,7 @@ def test_the_reference_lies_there_whichever_samples_it_is_made_of(monkeypatch):
     scene = SyntheticMovie(2, movie_options(frames=100, size=96, photons=40.0, rigid=1.0, amplitude=8.0))
     scene._activity[:] = 0
     movie = np.stack([frame for frame, _ in scene])
-    monkeypatch.setattr("moco_dl.survey.Survey._enough", lambda _, samples: samples.numbers < 25)
+    monkeypatch.setattr("moco_dl.view.View.enough", lambda _, samples: samples.numbers < 25)
     found = moco_dl.correct(movie, ref="mean", dtype="float32")
     mean, reference = found.corrected.mean(axis=0)[12:-12, 12:-12], found.reference[12:-12, 12:-12]
     assert (mean - reference).std() < 0.2 * mean.std()
