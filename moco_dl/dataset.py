@@ -22,6 +22,7 @@ from moco_dl.image import load_image
 from moco_dl.movie import Progress, open_movie
 from moco_dl.output import create_hdf5, create_movie, movie_format, refuse_ending, without_ending
 from moco_dl.pairs import PairOptions, Pairs, ScenePool, draw_pairs
+from moco_dl.sampled.inplace import mean_of
 from moco_dl.sampled.samples import draw_samples, sample_runs, without_infinite
 from moco_dl.sampled.usable import refuse_extremes
 from moco_dl.scenes import SHOWN
@@ -89,10 +90,8 @@ def read_scene_image(path: Path) -> np.ndarray:
     """
     try:
         with named(path), closing(open_movie(path)) as movie:
-            samples, _ = draw_samples(movie.read, sample_runs(movie.shape[0], SAMPLED), kept=SAMPLED)
-            frames = samples[:].astype(np.float32)
-            known = np.isfinite(frames)
-            image = np.where(known, frames, 0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
+            samples, _ = draw_samples(movie.read, sample_runs(movie.shape[0], SAMPLED), kept=1)
+            image = mean_of(samples, len(samples))
     except NrcorrectError as not_a_movie:
         if path.suffix.lower() in HDF5:
             raise

@@ -54,9 +54,12 @@ def clipped(frames: np.ndarray, dtype: np.dtype) -> int:
     least, most = _limits(frames.dtype)
     if low <= least and most <= high:
         return 0
+    if frames.dtype == np.float16:  # which cannot hold most limits
+        frames = frames.astype(np.float32)
     return int(np.count_nonzero(frames < low)) + int(np.count_nonzero(frames > high))
 
 
 def _limits(dtype: np.dtype) -> tuple[float, float]:
-    limits = np.finfo(dtype) if dtype.kind == "f" else np.iinfo(dtype)
-    return limits.min, limits.max
+    if dtype.kind == "f":
+        return float(np.finfo(dtype).min), float(np.finfo(dtype).max)
+    return np.iinfo(dtype).min, np.iinfo(dtype).max

@@ -32,6 +32,7 @@ CORE = {
         "movie",
         "output",
         "pairs",
+        "sampled.inplace",
         "sampled.samples",
         "sampled.usable",
         "scenes",

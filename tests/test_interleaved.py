@@ -27,6 +27,14 @@ def test_how_many_take_turns(known_movie, kinds, part):
     assert taking_turns(samples_of(mixed(known_movie[0], kinds), part)) == kinds
 
 
+def test_so_it_is_where_some_columns_have_no_data(known_movie):
+    for kinds in (1, 2, 3):
+        frames = mixed(known_movie[0], kinds).astype(np.float32)
+        frames[:, :, 20:29] = np.nan
+        frames[:, 30:38, :] = np.nan
+        assert taking_turns(samples_of(frames)) == kinds
+
+
 def test_nothing_is_concluded_from_few_frames_or_from_chance(known_movie):
     frames = known_movie[0]
     assert taking_turns(samples_of(mixed(frames[:5], 2))) == 1

@@ -13,6 +13,7 @@ from moco_dl.intensity import clipped
 from moco_dl.job import Done
 from moco_dl.scenes import draw_scene
 
+TYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "float16", "float32", "float64")
 RIGID = np.array([[0.0, 0.0], [1.0, -2.5]])
 
 
@@ -84,6 +85,18 @@ def test_values_that_the_type_cannot_hold_are_counted(tmp_path, known_movie):
 def test_values_beyond_a_type(dtype, values, target, count):
     frames = np.array(values, dtype).reshape(1, 1, 3)
     assert clipped(frames, np.dtype(target)) == count
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("dtype", TYPES)
+@pytest.mark.parametrize("target", TYPES)
+def test_limits_of_any_type_are_beyond_those_that_cannot_hold_them(dtype, target):
+    limits, held = (
+        np.finfo(name) if np.dtype(name).kind == "f" else np.iinfo(name) for name in (dtype, target)
+    )
+    beyond = (float(limits.min) < float(held.min)) + (float(limits.max) > float(held.max))
+    frames = np.array([limits.min, 0, limits.max], dtype).reshape(1, 1, 3)
+    assert clipped(frames, np.dtype(target)) == beyond
 
 
 def test_a_reference_of_another_field_of_view_is_told(tmp_path, movie_file, known_movie):

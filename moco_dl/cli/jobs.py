@@ -74,8 +74,8 @@ def run_all(jobs: list, run: Callable, quiet: bool) -> None:
         if job.movie.resolve() in known:
             tell(told_before(job))
             continue
-        known |= recorded(job) if len(jobs) > 1 else set()
         try:
+            known |= recorded(job) if len(jobs) > 1 else set()
             with bar(job.movie.name, quiet) as progress, workers_first(), in_memory("try --threads 1"):
                 summary = run(job, tidying(progress))
         except NrcorrectError as error:

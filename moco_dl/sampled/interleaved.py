@@ -2,7 +2,6 @@
 
 import numpy as np
 
-from moco_dl.batch import run_slices
 from moco_dl.sampled.samples import Samples
 
 MOST = 3  # that are looked for
@@ -23,9 +22,8 @@ def taking_turns(samples: Samples) -> int:
     """
     some = samples.only(samples.some(GLANCED))
     closer = {kinds: [] for kinds in range(2, MOST + 1)}
-    for run in run_slices(some.numbers - np.arange(len(some))):
-        frames = _averaged(some[run])
-        frames += frames.mean(axis=(1, 2), keepdims=True) - frames.mean(axis=2, keepdims=True)
+    for run in some.stretches():
+        frames = _without_rows(_averaged(some[run]))
         tops = [frames.shape[1] * band // BANDS for band in range(BANDS)]
         apart = [
             np.add.reduceat(np.square(frames[n:] - frames[:-n]).sum(axis=2), tops, axis=1)
@@ -40,6 +38,15 @@ def taking_turns(samples: Samples) -> int:
         if len(found) >= FEW and np.mean(found) > NEARLY_ALL:
             return kinds
     return 1
+
+
+def _without_rows(frames: np.ndarray) -> np.ndarray:
+    """Frames (n, h, w) without what rows differ by; where some have no data, all are as bright as the rest."""
+    known = np.isfinite(frames).all(axis=0)
+    frames = np.where(known, frames, 0)
+    rows = frames.sum(axis=2, keepdims=True) / np.maximum(known.sum(axis=1), 1)[:, None]
+    level = frames.sum(axis=(1, 2), keepdims=True) / max(known.sum(), 1)
+    return level + np.where(known, frames - rows, 0)
 
 
 def _averaged(frames: np.ndarray) -> np.ndarray:

@@ -122,7 +122,7 @@ class Sampling:
     def _with(self, clearing: Clearing) -> tuple[Samples, Samples]:
         count, size = self.movie.shape[0], KEPT
         if clearing.floats:
-            size = size * self.movie.dtype.itemsize // 4
+            size = size * self.movie.dtype.itemsize // max(self.movie.dtype.itemsize, 4)
         return draw_samples(
             self.movie.read,
             sample_runs(count, self.options.ref_frames or frames_sampled(self.movie)),
