@@ -19,9 +19,9 @@ from moco_dl.network import STRIDE
 from moco_dl.options import CorrectOptions
 from moco_dl.reference import centred, divided, summed
 from moco_dl.rigid import RigidRegistration
+from moco_dl.sampled.expected import Expected, measure_expected
 from moco_dl.sampled.sample_shifts import correlations_with_others
 from moco_dl.sampled.samples import Samples
-from moco_dl.sampled.shifts import Expected, measure_expected
 from moco_dl.scenes import draw_scene
 from moco_dl.synth import SyntheticMovie, movie_options
 from moco_dl.warp import upsample

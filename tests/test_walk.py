@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from test_shifts import drawn_correlations
 
-from moco_dl.sampled.shifts import Expected
+from moco_dl.sampled.expected import Expected
 from moco_dl.sampled.walk import JUMPS, REACH, Walk, measure_walk
 
 

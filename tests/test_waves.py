@@ -67,7 +67,7 @@ def test_what_is_not_known_stays_so_and_tells_nothing(known_movie):
 
 def test_what_goes_with_the_tissue_or_stays_in_place_is_none():
     rng = np.random.default_rng(1)
-    shifts = rng.normal(0, 2, (60, 2)).astype(np.float32)
+    shifts = rng.normal(0, 8, (60, 2)).astype(np.float32)
     known = Waves(np.array(KINDS[:2]))
     tissue, still, wandering = (
         waves((64, 80), KINDS[0], -shifts @ KINDS[0]),

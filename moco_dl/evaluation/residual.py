@@ -1,4 +1,4 @@
-"""Motion that is left in a movie, measured by means that are not those of the correction."""
+"""Motion that is left in a movie: of whole frames, along principal components, and as residual optical flow."""
 
 import numpy as np
 import torch

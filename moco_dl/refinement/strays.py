@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from moco_dl.batch import Batch, Given, Motion, surroundings
+from moco_dl.batch import Batch, Given, Motion, surroundings, trusted_shifts
 from moco_dl.refinement.misfit import DARK
 
 REACH = 16  # frames on either side that are looked at
@@ -27,8 +27,7 @@ class Strays:
 
     def gives(self, batch: Batch) -> tuple[Batch, Given]:
         """See `Filter`."""
-        some = np.flatnonzero(batch.motion.trusted)
-        return batch, {batch.start + int(i): batch.motion.rigid[i] for i in some}
+        return batch, trusted_shifts(batch)
 
     def __call__(self, batch: Batch, shifts: Given) -> Batch:
         """`batch` with strays put where they are expected."""

@@ -83,7 +83,7 @@ def within(these: np.ndarray, most: int) -> np.ndarray:
     return steps(these, most) <= most
 
 
-def averaged(image: np.ndarray) -> np.ndarray:
+def smoothed(image: np.ndarray) -> np.ndarray:
     """Image (h, w) averaged over squares."""
     for axis in (0, 1):
         pad = [(SMOOTH // 2, SMOOTH // 2) if axis == other else (0, 0) for other in (0, 1)]

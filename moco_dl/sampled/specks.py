@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from moco_dl.sampled.edges import spread
-from moco_dl.sampled.inplace import Changes, averaged, blur, mean_of, within
+from moco_dl.sampled.inplace import Changes, blur, mean_of, smoothed, within
 from moco_dl.sampled.samples import Samples
 
 CLEAR, TRACE = 5.0, 2.0  # scaled deviations by which light is missing in a speck, and around it
@@ -36,7 +36,7 @@ def fixed_specks(
     mean = mean_of(samples, len(samples))
     known = np.isfinite(mean) & np.isfinite(reference)
     expected = _moved(np.where(known, reference, reference[known].mean()), shifts)
-    missing = averaged(np.where(known, expected - mean, 0))
+    missing = smoothed(np.where(known, expected - mean, 0))
     scale = 1.4826 * np.median(np.abs(missing[known] - np.median(missing[known])))
     unknown = np.pad(~known, 1, constant_values=True)  # with what is beyond the edges
     inside = ~within(unknown, BORDER // factor)[1:-1, 1:-1]
@@ -44,7 +44,7 @@ def fixed_specks(
     if not 0 < clear.mean() < MOST:
         return None
     changes, found = Changes(samples, shifts, np.where(known, mean, 0)), np.zeros_like(clear)
-    slopes = np.stack(np.gradient(averaged(np.where(known, mean, expected))))
+    slopes = np.stack(np.gradient(smoothed(np.where(known, mean, expected))))
     for speck in _apart(clear):
         if speck.sum() < LEAST:
             continue

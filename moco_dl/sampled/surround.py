@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from moco_dl.sampled.edges import HIDDEN, at_border
-from moco_dl.sampled.inplace import Changes, averaged, steps
+from moco_dl.sampled.inplace import Changes, smoothed, steps
 from moco_dl.sampled.samples import Samples
 
 DARKEST = 0.01  # quantile of that which is taken for no light at all
@@ -74,7 +74,7 @@ def dark_surround(image: np.ndarray, factor: int = 1) -> Surround | None:
     left out already, NaN, if that has none.
     """
     known, (height, width) = np.isfinite(image), image.shape
-    mean = averaged(np.where(known, image, 0)) / np.maximum(averaged(known), 1e-30)
+    mean = smoothed(np.where(known, image, 0)) / np.maximum(smoothed(known), 1e-30)
     black = np.quantile(mean[known], DARKEST)
     middle = np.s_[height // 4 : -(height // 4), width // 4 : -(width // 4)]
     light = np.median(mean[middle][known[middle]]) - black if known[middle].any() else 0.0
