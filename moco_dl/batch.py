@@ -89,6 +89,7 @@ class Equations:
     missing: np.ndarray | None = None
     brightness: np.ndarray | None = None  # (n,) float32, of the reference's detail in each; None: one
     soft: np.ndarray | None = None  # (n,) share of white noise's variance that moving left in each; None: all
+    grain: np.ndarray | None = None  # (n, bands) of white noise in each, see `graininess`; None: as usual
 
 
 def joined(parts: Iterable[Arrays]) -> Arrays:

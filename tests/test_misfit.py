@@ -1,14 +1,17 @@
 """Misfits of frames: moved by whole pixels and by fractions, of little light, of another scene."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from scipy.ndimage import gaussian_filter
+from truth import end_point_error
 
 import moco_dl
 from moco_dl.batch import DOUBTFUL, Equations, Motion
 from moco_dl.infer import move_known
-from moco_dl.refinement.misfit import LEAST, Usual, measure_usual, softness
+from moco_dl.refinement.misfit import LEAST, Usual, graininess, measure_usual, softness
 from moco_dl.refinement.refine import Refiner
 from moco_dl.refinement.template import Template
 from moco_dl.scenes import draw_scene
@@ -94,3 +97,37 @@ def test_frames_that_show_nothing_are_doubtful_even_if_few_pixels_are_known():
     frames = known * (10 + 0.1 * torch.from_numpy(rng.standard_normal(known.shape)).float())
     _, misfit, bright, _ = refiner.difference(frames, known)
     assert (Usual().doubt(told_of(misfit, bright)) > DOUBTFUL).all()
+
+
+def test_graininess_is_white_noise_and_not_tissue():
+    rng = np.random.default_rng(0)
+    scene = 30 * gaussian_filter(rng.standard_normal((80, 96)), 3)
+    noise = rng.standard_normal((3, 80, 96)) * np.array([1, 2, 0.5])[:, None, None]
+    frames = (scene + noise).astype(np.float32)
+    frames[1, :40, :30] = np.nan
+    found = graininess(frames)
+    assert found.shape == (3, 4)
+    np.testing.assert_allclose(found / 4, np.repeat([[1], [4], [0.25]], 4, axis=1), rtol=0.25)
+    np.testing.assert_array_equal(graininess(frames[1:2]), found[1:2])
+    assert (graininess(np.full((1, 16, 16), np.nan)) == 0).all()
+
+
+@pytest.mark.parametrize(("bright", "bands", "doubt"), [(1.0, 4, 1.2), (1.0, 3, 4.8), (0.3, 4, 1.44)])
+def test_frames_that_are_noisier_all_over_are_no_other_scene(bright, bands, doubt):
+    """But those of which a part is, or that hardly show the scene, may be."""
+    misfit, grain, brightness = np.ones(50), np.full((50, 4), 7.0), np.ones(50)
+    misfit[0], brightness[0], grain[0, :bands] = 4.8, bright, 28.0
+    equations = replace(equations_of(misfit, np.ones(50)), brightness=brightness, grain=grain)
+    found = measure_usual(equations).doubt(equations)
+    np.testing.assert_allclose(found, [doubt, *np.ones(49)])
+
+
+def test_light_that_is_added_to_frames_spoils_them_little(known_movie):
+    """As of a stimulus: they are still brought onto the reference as they show, not as others lie."""
+    frames, truth = known_movie
+    lit = np.arange(len(frames)) // 5 % 3 == 2
+    light = 40 * np.random.default_rng(0).poisson(40.0, frames.shape)
+    fields = moco_dl.correct(np.where(lit[:, None, None], frames + light, frames).astype(np.uint16)).fields
+    errors = [end_point_error(fields[:][some], truth[some]) for some in (lit, ~lit)]
+    assert (fields.misfit < 1.5).all()
+    assert errors[0] < 1.5 * errors[1]

@@ -172,9 +172,7 @@ class Difference:
         view, known = self.view if part == NO_PART else self._views(part), self.cut(known)
         sums, misfit, gain, share = self._compared(moved, known, view)
         again = ((gain - 1).abs() > UNEVEN).nonzero()[:, 0] if self.rimmed else ()
-        if len(
-            again
-        ):  # in their own brightness, what lies at the edges leaves them alike however much is known
+        if len(again):  # in their own brightness, edges leave them alike, however much of these is known
             even = moved[again] / gain[again, None, None]
             sums[again], misfit[again], left, _ = self._compared(even, known[again], view)
             gain[again] *= left
@@ -186,6 +184,8 @@ class Difference:
         pixels = known.sum((1, 2))  # (n, h, w)
         share = pixels / self.pixels
         apart = torch.sub(self._cells(moved), view.reference, out=torch.empty_like(known))
+        seen = known[:, 0, 0]  # of light that is added all over, cells at edges would keep a little
+        apart -= (_total(apart[:, 0, 0] * seen) / _total(seen).clamp_min(1))[:, None, None, None, None]
         apart = self._without_background(apart, known, share)
         sums, square = self._products(view.factors, apart)
         seen, whole = _total(sums[:, DETAIL]), _total(view.detail[DETAIL] * share)

@@ -11,7 +11,7 @@ from torch import Tensor
 from moco_dl.batch import Equations, Motion, chosen, run_slices
 from moco_dl.device import halved, sent
 from moco_dl.infer import sent_binned
-from moco_dl.refinement.misfit import softness
+from moco_dl.refinement.misfit import graininess, softness
 from moco_dl.refinement.refine import Refiner
 from moco_dl.refinement.template import NO_PART
 from moco_dl.sampled.samples import Samples
@@ -44,7 +44,8 @@ def linearise(
             rows = sent(motion.rows[together], refiner.device)
             equations += refiner.effect(rows[..., None].expand_as(flow))
         left[together], seen[together] = equations, equations + refiner.effect(flow)
-    return Equations(left, seen, misfit, missing, brightness, softness(motion, refiner.binning))
+    soft, grain = softness(motion, refiner.binning), graininess(frames)
+    return Equations(left, seen, misfit, missing, brightness, soft, grain)
 
 
 @torch.inference_mode()

@@ -3,6 +3,9 @@
 Brought onto the reference by fractions of a pixel, a frame is a mean of neighbours, and white noise in it is
 left with a quarter to all of its variance; noise that is alike in neighbours, as of a slow detector, with more.
 What a frame tells of its motion does not depend on that: gradients of tissue are coarser than pixels.
+
+Light that is added to a frame, as of a stimulus, brings its own photon noise. Such a frame fits worse, but is
+no other scene: all of it is noisier from pixel to pixel.
 """
 
 from dataclasses import dataclass
@@ -14,6 +17,9 @@ from moco_dl.batch import Equations, Motion
 DARK = 0.1  # of the reference's brightness: a frame that has less may show something else
 LEAST = 0.01  # of the expected variance; frames that are all alike leave next to nothing
 CAREFUL = 4.0  # a power whose standard error is one shrinks to a fifth
+BANDS = 4  # of rows of a frame, all of which must be noisier
+STEP = 4  # rows, of which two are looked at
+SHOWN = 0.5  # of the reference's brightness: frames that have less may be noisy for another reason
 FARTHEST = 1.0  # logarithm of a misfit over the usual, beyond which it is something else than interpolation
 
 
@@ -23,15 +29,27 @@ class Usual:
 
     level: float = 1.0  # of frames that are moved by whole pixels
     power: float = 0.0  # of the variance that white noise would be left with: 1 if noise is white, 0 if smooth
+    grain: np.ndarray | None = None  # (bands,) of white noise; None: not known
 
     def misfit(self, equations: Equations) -> np.ndarray:
         """(n,) of frames, over that."""
         return equations.misfit / self._expected(equations)
 
     def doubt(self, equations: Equations) -> np.ndarray:
-        """The same, of frames so bright, as photon noise grows when little light is made up for."""
+        """The same, of frames so bright and noisy, as photon noise grows when little light is made up for."""
         bright = 1.0 if equations.brightness is None else equations.brightness
-        return np.where(bright < DARK, 1.0, np.minimum(bright, 1.0)) * self.misfit(equations)
+        return (
+            np.where(bright < DARK, 1.0, np.minimum(bright, 1.0))
+            * self.misfit(equations)
+            / self._noisier(equations)
+        )
+
+    def _noisier(self, equations: Equations) -> np.ndarray | float:
+        """(n,) times as much white noise as usual, at least once, all over frames that show the scene."""
+        if self.grain is None or equations.grain is None or equations.brightness is None:
+            return 1.0
+        times = (equations.grain / np.maximum(self.grain, 1e-30)).min(axis=1).clip(1)
+        return np.where(equations.brightness > SHOWN, times, 1.0)
 
     def _expected(self, equations: Equations) -> np.ndarray | float:
         return self.level if equations.soft is None else self.level * equations.soft**self.power
@@ -47,7 +65,21 @@ def measure_usual(equations: Equations) -> Usual:
     soft_apart = soft - soft.mean()
     unsure = max(CAREFUL * apart.var(), 1e-30)  # where frames hardly differ in it, nothing is told
     power = float(np.clip((apart @ soft_apart) / (soft_apart @ soft_apart + unsure), 0, 1))
-    return Usual(max(float(np.exp(np.median(log - power * soft))), LEAST), power)
+    grain = None if equations.grain is None else np.median(equations.grain, axis=0)
+    return Usual(max(float(np.exp(np.median(log - power * soft))), LEAST), power, grain)
+
+
+def graininess(frames: np.ndarray) -> np.ndarray:
+    """(n, BANDS) variance of white noise, over bands of rows of frames (n, H, W); but for a factor.
+
+    Of what neighbouring pixels differ by along one diagonal and the other, in which tissue hardly is.
+    """
+    upper, lower = (frames[:, row : row + 1 - STEP or None : STEP].astype(np.float32) for row in (0, 1))
+    apart = upper[..., 1:] - upper[..., :-1] - lower[..., 1:] + lower[..., :-1]
+    known = np.isfinite(apart)
+    squares = np.where(known, np.square(apart), 0)
+    parts = zip(*(np.array_split(some.sum(axis=2), BANDS, axis=1) for some in (squares, known)), strict=True)
+    return np.stack([total.sum(axis=1) / np.maximum(count.sum(axis=1), 1) for total, count in parts], axis=1)
 
 
 def softness(motion: Motion, binning: int = 1) -> np.ndarray:
