@@ -52,6 +52,44 @@ def test_what_is_no_edge_stays(frames):
     assert NONE(frames) is frames and not edges_of(frames)
 
 
+def burnt_in(frames, value, box=None):
+    """A scale bar, in a box."""
+    frames = frames.copy()
+    if box is not None:
+        frames[:, 28:34, 10:30] = box
+    frames[:, 30:32, 12:28] = value
+    return frames
+
+
+def test_a_scale_bar_is_seen_and_the_box_around_it():
+    frames = np.random.default_rng(0).poisson(5, (20, 40, 50)).astype(np.uint16)
+    expected = burnt_in(np.zeros((1, 40, 50)), 1)[0] > 0
+    np.testing.assert_array_equal(edges_of(burnt_in(frames, 255)).hidden, expected)
+    expected = burnt_in(np.zeros((1, 40, 50)), 1, 1)[0] > 0
+    for kind in (np.uint16, np.float32):
+        found = burnt_in(frames, 255, 0).astype(kind)
+        if kind is np.float32:
+            found[3, 5:9] = np.nan
+        np.testing.assert_array_equal(edges_of(found).hidden, expected)
+
+
+def test_what_only_looks_like_one_is_left_alone():
+    """As few frames, tissue that is brighter at a time, or most of the frame."""
+    frames = np.random.default_rng(0).poisson(5, (20, 40, 50)).astype(np.uint16)
+    flash, still = burnt_in(frames, 255), np.repeat(frames[:1], 20, axis=0)
+    flash[13, 3, 4] = 300
+    still[:, :8] = frames[:, :8]
+    for movie in (burnt_in(frames, 255)[:9], flash, still, burnt_in(frames, 5)):
+        assert edges_of(movie).hidden is None
+
+
+def test_a_scale_bar_holds_no_motion(known_movie):
+    frames, truth = known_movie
+    found = moco_dl.correct(burnt_in(frames, 4095, 0)).fields[:]
+    errors = [end_point_error(each, truth) for each in (found, moco_dl.correct(frames).fields[:])]
+    assert errors[0] < 1.15 * errors[1]
+
+
 def round_view(size):
     y, x = np.mgrid[: size[0], : size[1]]
     return np.hypot(y - size[0] / 2, x - size[1] / 2) > 0.48 * max(size)

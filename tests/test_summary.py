@@ -26,6 +26,7 @@ RIGID = np.array([[0.0, 0.0], [1.0, -2.5]])
             {"left_out": 0.314},
             "up to 2.5 px, 31% of the frame left out (it stays in place: a mask, ",
         ),
+        ({"left_out": 0.004}, "up to 2.5 px, less than 1% of the frame left out (it stays in place: a mask, "),
         ({"off": 0.9, "likeness": 0.9}, "too dim, may be off by about 0.9 px"),
         ({"off": 0.9, "likeness": 0.1}, "px; the reference is hardly like the movie (correlation 0.10): is it"),
         (

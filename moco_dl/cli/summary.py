@@ -19,8 +19,9 @@ def summary(done: Done) -> str:
     if done.row_offset:
         parts[0] += f", every other row {done.row_offset:+d} px"
     if done.left_out:
-        why = "it stays in place: a mask, what is dark around the view, specks"
-        parts[0] += f", {done.left_out:.0%} of the frame left out ({why})"
+        why = "it stays in place: a mask, what is dark around the view, a scale bar, specks"
+        share = f"{done.left_out:.0%}" if done.left_out >= 0.01 else "less than 1%"
+        parts[0] += f", {share} of the frame left out ({why})"
     parts += done.notes
     if flagged := sum(map(bool, done.flags)):
         where = UNJUDGED if done.listed is None else f"flagged: see {done.listed.name}"

@@ -1,6 +1,7 @@
-"""Edges of frames that show nothing: dead columns, what another tool has filled, what surrounds a round view.
+"""What shows nothing in frames: dead columns, what another tool has filled, what surrounds a round view, and
+what is burnt in, a scale bar or a text.
 
-They have one value. As they are no tissue, they would hold any estimate of motion.
+It has one value. As it is no tissue, it would hold any estimate of motion.
 """
 
 from dataclasses import dataclass, replace
@@ -14,6 +15,8 @@ GLANCED = 32  # samples
 FEW = 0.1  # of these: frames of dark scenes may have lines of one value by chance
 SIDE = 5  # px, of squares that have one value in what is filled, and in nothing else
 MOST = 1 / 3  # of a frame: with more, it is left as it is
+BURNT = 0.1  # the same for what is burnt in
+SURE = 16  # samples, in fewer of which the brightest pixel may be the same by chance
 HIDDEN = 0.7  # the same for what is hidden in all: a small round view is mostly surround
 
 
@@ -58,18 +61,33 @@ def measure_edges(samples: Samples) -> Edges:
 
 
 def _hidden(samples: Samples, some: np.ndarray) -> np.ndarray | None:
-    """(H, W) bool: what has the same value in all samples, in squares that lie at the border, or next to such.
+    """(H, W) bool: what has the same value in all samples, and lies next to squares at the border of which this
+    is true, too, or next to what is as bright as anything.
 
     Some frames (n, H, W) are looked at before all are.
     """
-    same = (some == some[0]).all(axis=0)
-    border = same[[0, -1]].any() or same[:, [0, -1]].any()
-    if len(samples) < 2 or not border or not at_border(_covered(_squares(same))).any():
+    same, most = (some == some[0]).all(axis=0), np.fmax.reduce(some, axis=None)
+    if len(samples) < 2 or not (_at_edges(same).any() or _burnt(same, some[0], most).any()):
         return None
     for which in chunks(samples.places):
-        same &= (samples.frames[which] == some[0]).all(axis=0)
-    hidden = spread(at_border(_covered(_squares(same))), same)  # along a round edge, squares do not fit
+        frames = samples.frames[which]
+        same, most = same & (frames == some[0]).all(axis=0), np.fmax(most, np.fmax.reduce(frames, axis=None))
+    hidden = _at_edges(same)
+    if len(samples) >= SURE and (burnt := _burnt(same, some[0], most)).mean() < BURNT:
+        hidden = hidden | burnt
     return hidden if 0 < hidden.mean() < HIDDEN else None
+
+
+def _at_edges(same: np.ndarray) -> np.ndarray:
+    """What of `same` (H, W) lies in squares at the border, or next to these."""
+    if not (same[[0, -1]].any() or same[:, [0, -1]].any()):
+        return np.zeros_like(same)
+    return spread(at_border(_covered(_squares(same))), same)  # along a round edge, squares do not fit
+
+
+def _burnt(same: np.ndarray, frame: np.ndarray, most: float) -> np.ndarray:
+    """What of `same` (H, W) has the largest value, or lies next to such places: a text has a box around it."""
+    return spread(same & (frame == most), same)
 
 
 def blanked(frames: np.ndarray) -> np.ndarray:
