@@ -75,9 +75,10 @@ def graininess(frames: np.ndarray) -> np.ndarray:
     Of what neighbouring pixels differ by along one diagonal and the other, in which tissue hardly is.
     """
     upper, lower = (frames[:, row : row + 1 - STEP or None : STEP].astype(np.float32) for row in (0, 1))
-    apart = upper[..., 1:] - upper[..., :-1] - lower[..., 1:] + lower[..., :-1]
-    known = np.isfinite(apart)
-    squares = np.where(known, np.square(apart), 0)
+    with np.errstate(over="ignore", invalid="ignore"):  # of frames that cannot be judged
+        squares = np.square(upper[..., 1:] - upper[..., :-1] - lower[..., 1:] + lower[..., :-1])
+    known = np.isfinite(squares)
+    squares = np.where(known, squares, 0)
     parts = zip(*(np.array_split(some.sum(axis=2), BANDS, axis=1) for some in (squares, known)), strict=True)
     return np.stack([total.sum(axis=1) / np.maximum(count.sum(axis=1), 1) for total, count in parts], axis=1)
 
