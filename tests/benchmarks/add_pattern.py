@@ -9,7 +9,8 @@ Both folders hold movie.tif and the truth. Every frame gets the same pattern; or
 are moved to the right, as if a scanner that takes rows forth and back were off; or photons are lost around a
 round view, as behind a lens, or in specks of dust, where a miniscope sees much light from behind the scene.
 Rows have light that comes and goes: stripes wander, or some rows of every fourth frame are saturated (`lit`).
-Or `waves` of interference go through the frames, obliquely.
+Or `waves` of interference go through the frames, obliquely. Or a scale bar is burnt into all of them (`bar`),
+or every third stretch of ten frames has more light all over, of a stimulus (`flash --behind PHOTONS`).
 """
 
 import argparse
@@ -25,6 +26,8 @@ HOT = 12  # pixels
 SPECKS = 8
 WAVE = 12, 0.13  # rows, and periods by which stripes wander from frame to frame
 EVERY, LIT = 4, (8, 50)  # frames, of which one has so many saturated rows
+FLASH = 10, 3  # frames in a row, and stretches of so many, of one of which the frames are lit
+BAR = 5, 48, 12  # px, height and width of a scale bar, and how far it is from the corner
 VIEW = 0.47  # of the shorter side, radius of a round view
 
 
@@ -62,6 +65,23 @@ def lit(frames: np.ndarray, seed: int) -> np.ndarray:
     return added
 
 
+def with_bar(frames: np.ndarray) -> np.ndarray:
+    """Frames (T, H, W) with a scale bar in their lower right corner, as bright as their brightest pixel."""
+    height, width, away = BAR
+    added = frames.copy()
+    added[:, -away - height : -away, -away - width : -away] = frames.max()
+    return added
+
+
+def flashed(frames: np.ndarray, options: argparse.Namespace) -> np.ndarray:
+    """Frames (T, H, W), some of which have more photons, the same number all over but for their noise."""
+    length, turns = FLASH
+    lit = np.arange(len(frames)) // length % turns == turns - 1
+    rng, added = np.random.default_rng(options.seed), frames.astype(np.float32)
+    added[lit] += options.counts * rng.poisson(options.behind, added[lit].shape)
+    return added
+
+
 def round_view(size: tuple[int, int], rim: float) -> np.ndarray:
     """(H, W) share of the photons that come through: 1 in the view, 0 around it, linear over a `rim` of px."""
     y, x = (np.arange(n) - n / 2 for n in size)
@@ -91,7 +111,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("source", type=Path, metavar="DIR")
     parser.add_argument("target", type=Path, metavar="NEW_DIR")
-    kinds = ("hot", "columns", "pixels", "rows", "round", "specks", "stripes", "waves", "lit")
+    kinds = ("hot", "columns", "pixels", "rows", "round", "specks", "stripes", "waves", "lit", "bar", "flash")
     parser.add_argument("--kind", choices=kinds, default="pixels")
     parser.add_argument(
         "--strength",
@@ -102,15 +122,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--offset", type=float, default=400.0, help="counts in the dark [400]")
     parser.add_argument("--counts", type=float, default=40.0, help="of a photon [40]")
     parser.add_argument(
-        "--behind", type=float, default=0.0, help="photons a pixel, of a view with dust, or round [0]"
+        "--behind",
+        type=float,
+        default=0.0,
+        help="more photons a pixel: of dusty or round views, of flashes [0]",
     )
     parser.add_argument("--seed", type=int, default=3)
     options = parser.parse_args(arguments)
     frames = tifffile.imread(options.source / "movie.tif")
-    if options.kind == "rows":
-        added = displaced(frames, round(options.strength))
-    elif options.kind == "lit":
-        added = lit(frames, options.seed)
+    whole = {
+        "rows": lambda: displaced(frames, round(options.strength)),
+        "lit": lambda: lit(frames, options.seed),
+        "bar": lambda: with_bar(frames),
+        "flash": lambda: flashed(frames, options),
+    }
+    if options.kind in whole:
+        added = whole[options.kind]()
     elif options.kind in ("round", "specks"):
         size = frames.shape[1:]
         if options.kind == "round":
