@@ -74,12 +74,14 @@ def test_a_scale_bar_is_seen_and_the_box_around_it():
 
 
 def test_what_only_looks_like_one_is_left_alone():
-    """As few frames, tissue that is brighter at a time, or most of the frame."""
+    """As hot pixels, few frames, tissue that is brighter at a time, or most of the frame."""
     frames = np.random.default_rng(0).poisson(5, (20, 40, 50)).astype(np.uint16)
     flash, still = burnt_in(frames, 255), np.repeat(frames[:1], 20, axis=0)
     flash[13, 3, 4] = 300
     still[:, :8] = frames[:, :8]
-    for movie in (burnt_in(frames, 255)[:9], flash, still, burnt_in(frames, 5)):
+    hot = frames.copy()
+    hot[:, 20, 20:24] = 255
+    for movie in (hot, burnt_in(frames, 255)[:9], flash, still, burnt_in(frames, 5)):
         assert edges_of(movie).hidden is None
 
 

@@ -38,11 +38,8 @@ class Usual:
     def doubt(self, equations: Equations) -> np.ndarray:
         """The same, of frames so bright and noisy, as photon noise grows when little light is made up for."""
         bright = 1.0 if equations.brightness is None else equations.brightness
-        return (
-            np.where(bright < DARK, 1.0, np.minimum(bright, 1.0))
-            * self.misfit(equations)
-            / self._noisier(equations)
-        )
+        darker = np.where(bright < DARK, 1.0, np.minimum(bright, 1.0))
+        return darker * self.misfit(equations) / self._noisier(equations)
 
     def _noisier(self, equations: Equations) -> np.ndarray | float:
         """(n,) times as much white noise as usual, at least once, all over frames that show the scene."""
@@ -74,7 +71,7 @@ def graininess(frames: np.ndarray) -> np.ndarray:
 
     Of what neighbouring pixels differ by along one diagonal and the other, in which tissue hardly is.
     """
-    upper, lower = (frames[:, row : row + 1 - STEP or None : STEP].astype(np.float32) for row in (0, 1))
+    upper, lower = (frames[:, row : row + 1 - STEP : STEP].astype(np.float32) for row in (0, 1))
     with np.errstate(over="ignore", invalid="ignore"):  # of frames that cannot be judged
         squares = np.square(upper[..., 1:] - upper[..., :-1] - lower[..., 1:] + lower[..., :-1])
     known = np.isfinite(squares)

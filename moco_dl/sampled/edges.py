@@ -16,6 +16,7 @@ FEW = 0.1  # of these: frames of dark scenes may have lines of one value by chan
 SIDE = 5  # px, of squares that have one value in what is filled, and in nothing else
 MOST = 1 / 3  # of a frame: with more, it is left as it is
 BURNT = 0.1  # the same for what is burnt in
+LEAST = 9  # pixels of that which are as bright as anything: fewer are hot ones, see `pattern.py`
 SURE = 16  # samples, in fewer of which the brightest pixel may be the same by chance
 HIDDEN = 0.7  # the same for what is hidden in all: a small round view is mostly surround
 
@@ -87,7 +88,8 @@ def _at_edges(same: np.ndarray) -> np.ndarray:
 
 def _burnt(same: np.ndarray, frame: np.ndarray, most: float) -> np.ndarray:
     """What of `same` (H, W) has the largest value, or lies next to such places: a text has a box around it."""
-    return spread(same & (frame == most), same)
+    bright = same & (frame == most)
+    return spread(bright, same) if bright.sum() >= LEAST else np.zeros_like(same)
 
 
 def blanked(frames: np.ndarray) -> np.ndarray:
