@@ -23,6 +23,7 @@ FEW = 10  # frames, from fewer of which nothing is concluded
 LEAST = 1e-6  # of the noise's variance that is left if shifts hardly vary
 # Of what a reach removes: a longer one that does so much is better, as errors of frames close by are alike.
 AS_GOOD = 0.95
+REST_AS_GOOD = 0.75  # the same for rest: there, nothing is left of errors that are alike
 ELSEWHERE = 3.0  # standard errors of the median of those near, by which tissue rests somewhere else for a time
 SURE, LAGS, CLIP = 3.0, (1, 2, 3, 4), 3.0  # of shifts that last, see `_lasting`; samples; standard deviations
 WORTHWHILE = 0.05  # share of the noise's variance that must go; else shifts stay as they are
@@ -94,7 +95,7 @@ def measure_steadiness(motion: Motion, numbers: np.ndarray, noise: np.ndarray) -
         if removed.mean() > max(AS_GOOD * np.mean(best.removed), WORTHWHILE):
             best = Steadiness(noise * np.sqrt(less), reach, shares, removed)
     rested = _rested(shifts * noise, noise, best.noise)
-    return rested if np.mean(rested.removed) > max(AS_GOOD * np.mean(best.removed), WORTHWHILE) else best
+    return rested if np.mean(rested.removed) > max(REST_AS_GOOD * np.mean(best.removed), WORTHWHILE) else best
 
 
 def _rested(shifts: np.ndarray, noise: np.ndarray, less_noise: np.ndarray) -> Steadiness:
