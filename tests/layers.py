@@ -137,7 +137,7 @@ ROOMS = {  # every module of a room stands here
         "durations": set(),
         "prior": {".durations", "batch", "network", "refinement.basis", "refinement.refine"},
         "vigour": {"refinement.basis"},
-        "breaks": {".prior"},
+        "breaks": {".prior", ".vigour"},
         "covariance": {".prior", "batch", "refinement.basis", "refinement.refine"},
         "risk": {".trajectory"},
         "timefilter": {".breaks", ".prior", ".risk", ".vigour", "batch", "cached"},

@@ -81,12 +81,12 @@ def test_noise_rises_by_its_standard_deviation():
 
 def test_light_that_bleaches_makes_frames_no_less_sure():
     _, seen = drawn_correlations(1.0, (1.0, -2.0), (2.5, 1.0))
-    noise = seen - drawn_correlations(0.0, (1.0, -2.0), (2.5, 1.0))[1]
+    peaks = seen - drawn_correlations(0.0, (1.0, -2.0), (2.5, 1.0))[1]
     light = np.linspace(1.5, 0.5, len(seen))[:, None, None]
-    steady, bleached = (measure_expected(seen + 19 * by * noise) for by in (1.0, light))
+    steady, bleached = (measure_expected(seen + 19 * by * peaks) for by in (1.0, light))
     assert bleached.weight == pytest.approx(steady.weight, rel=0.1)
     mixed = np.random.default_rng(0).permutation(light)
-    assert measure_expected(seen + 19 * mixed * noise).weight < 0.5 * steady.weight
+    assert measure_expected(seen + 19 * mixed * peaks).weight < 0.5 * steady.weight
 
 
 @pytest.mark.parametrize("seed", [0, 1])

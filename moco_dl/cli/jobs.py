@@ -75,8 +75,8 @@ def run_all(jobs: list, run: Callable, quiet: bool) -> None:
             tell(told_before(job))
             continue
         try:
-            known |= recorded(job) if len(jobs) > 1 else set()
             with bar(job.movie.name, quiet) as progress, workers_first(), in_memory("try --threads 1"):
+                known |= recorded(job) if len(jobs) > 1 else set()
                 summary = run(job, tidying(progress))
         except NrcorrectError as error:
             failed.append(job.name)

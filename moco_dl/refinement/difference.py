@@ -184,8 +184,8 @@ class Difference:
         pixels = known.sum((1, 2))  # (n, h, w)
         share = pixels / self.pixels
         apart = torch.sub(self._cells(moved), view.reference, out=torch.empty_like(known))
-        seen = known[:, 0, 0]  # of light that is added all over, cells at edges would keep a little
-        apart -= (_total(apart[:, 0, 0] * seen) / _total(seen).clamp_min(1))[:, None, None, None, None]
+        there = known[:, 0, 0]  # of light that is added all over, cells at edges would keep a little
+        apart -= (_total(apart[:, 0, 0] * there) / _total(there).clamp_min(1))[:, None, None, None, None]
         apart = self._without_background(apart, known, share)
         sums, square = self._products(view.factors, apart)
         seen, whole = _total(sums[:, DETAIL]), _total(view.detail[DETAIL] * share)

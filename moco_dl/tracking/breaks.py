@@ -8,11 +8,11 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from moco_dl.tracking.prior import Prior
+from moco_dl.tracking.vigour import BLIND
 
 SIDE = 4  # frames on either side that are looked at
 CLOSE = 2  # frames: of breaks so close to one another, the clearest one counts
 SURE = 10.0  # log-likelihood by which motion that begins anew must explain frames better
-BLIND = 1e-6  # times the noise that a mode must vary to be looked at
 
 
 class Breaks:
