@@ -19,9 +19,9 @@ from moco_dl.sampled.sampling import Rigidly, Sampling
 from moco_dl.sampled.walk import LOST, Walk
 from moco_dl.view import View
 
-PATTERN_PASSES = 2  # a detector's pattern is estimated this often, each time with better motion
+PATTERN_PASSES = 10  # a detector's pattern is estimated so often at most, each time with better motion
 SETTLED = 0.05  # of the reference's contrast: a pattern that changes by less changes motion by next to nothing
-RIGID_PASSES = 2  # the reference is estimated this often from rigidly registered samples
+RIGID_PASSES = 2  # the reference is estimated so often at most from rigidly registered samples
 
 
 # Reference (H, W); motion of the samples from it if there is a network; how small ones walk, if dim.

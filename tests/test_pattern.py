@@ -57,6 +57,44 @@ def test_a_pattern_is_found(scene, kind, left):
     assert again.striped == (kind == "columns")
 
 
+def fibres(size, apart=4):
+    """(H, W) share of light that comes through a bundle of unequal fibres, 1 on average."""
+    rng, light = np.random.default_rng(0), np.zeros(size)
+    y, x = np.indices(size)
+    for row, column in np.ndindex(size[0] // apart + 1, size[1] // apart + 1):
+        at = apart * np.array([row, column + row % 2 / 2]) + 0.4 * rng.standard_normal(2)
+        light += rng.lognormal(0, 0.3) * np.exp(-((y - at[0]) ** 2 + (x - at[1]) ** 2) / 3)
+    return 0.7 + 0.3 * light / light.mean()
+
+
+def test_the_grain_of_fibres_is_found(scene):
+    """Most of it, though it multiplies what the scene shows; it is not that of single pixels."""
+    frames, motion, _ = scene
+    recorded = (frames * fibres(frames.shape[1:])).astype(np.float32)
+    samples, reference = looked_at(recorded, motion)
+    found = None
+    for _ in range(3):
+        found = fixed_pattern(samples, reference)
+        samples, reference = looked_at(recorded, motion, found)
+    grain = frames.mean(axis=0) * (fibres(frames.shape[1:]) - 1)
+    assert np.corrcoef(found[8:-8, 8:-8].ravel(), grain[8:-8, 8:-8].ravel())[0, 1] > 0.9
+
+
+def test_grain_that_some_frames_lack_is_no_pattern(scene):
+    frames, motion, _ = scene
+    light = np.where(np.arange(len(frames))[:, None, None] % 4 < 2, fibres(frames.shape[1:]), 1)
+    found = fixed_pattern(*looked_at((frames * light).astype(np.float32), motion))
+    grain = frames.mean(axis=0) * (light.mean(axis=0) - 1)
+    assert found is None or found.std() < 0.1 * grain.std()
+
+
+def test_motion_behind_fibres_is_found(known_movie):
+    frames, fields = known_movie
+    recorded = (frames * fibres(frames.shape[1:])).astype(frames.dtype)
+    clean, grained = (end_point_error(moco_dl.correct(movie).fields[:], fields) for movie in (frames, recorded))
+    assert grained < 2 * clean
+
+
 def test_none_is_found_where_there_is_none(scene):
     frames, motion, _ = scene
     assert fixed_pattern(*looked_at(frames, motion)) is None

@@ -1,8 +1,8 @@
 """A detector's own pattern: what stays in place while the tissue moves.
 
-Hot pixels, and pixels or columns of unequal offset or gain, would hold any estimate of motion to where they
-are. The mean of frames as they were recorded shows them sharp, and the scene blurred; the reference, moved to
-where each frame has seen it, tells what the scene adds to that mean.
+Hot pixels, pixels or columns of unequal offset or gain, and the fibres of a bundle, would hold any estimate of
+motion to where they are. The mean of frames as they were recorded shows them sharp, and the scene blurred; the
+reference, moved to where each frame has seen it, tells what the scene adds to that mean.
 """
 
 from collections.abc import Callable
@@ -22,6 +22,14 @@ FINE = 0.3  # cycles/px, from which on there is nothing of the scene: a pattern 
 SURE = 5.0  # standard errors by which two halves of the samples must be alike
 ALIKE = 0.999  # correlation that is not told from 1
 BAND = 1 / 64  # cycles/px, within which noise is taken to be alike
+GRAIN = 1 / 24  # cycles/px, the same where it is asked whether a pattern is coarser than pixels
+TAKEN = 0.3  # of a frequency's power: motion that leaves less has taken away what the scene shows there
+LEFT = 0.1  # of the scene's power: what stays in place there if it is grain; movies without leave up to 0.05
+LARGEST = 3.0  # times as strong as in single pixels: grain, at the frequencies that show it
+TOLD = 0.05  # of a frequency's power: if motion takes less, hardly anything is told of grain there
+MORE = 4.0  # times as strong as at the first frequencies that show it: grain that is coarser, at most
+HALF = 0.5  # of the power of what is not explained is shared at least
+UNLIKE = 0.1  # of its mean: the strength of fibres' grain in frames differs by less
 SEEN = 0.5  # of the samples, in which the reference covers a pixel at least
 SPIKE = 3.0  # times the range of the pixels around it, by which a hot or dead pixel is beyond them all
 BACK = 3  # iterations to invert a field
@@ -33,8 +41,9 @@ def fixed_pattern(samples: Samples, reference: np.ndarray, mapping: Callable = m
     Some `samples` are looked at before all are. Their motion is from `reference` (H, W), which may be made of
     them less their `pattern` so far. Apart from hot and dead ones, pixels and columns of a pattern are taken
     to have nothing to do with one another. So its spectrum is flat, as strong as where the scene and errors of
-    its motion have nothing to show. Of each frequency is kept what that explains (Wiener). Pixels that are
-    hardly seen have none.
+    its motion have nothing to show. Of each frequency is kept what that explains (Wiener). What is far stronger
+    at coarser frequencies is the grain of fibres, of which as much is kept as motion tells, each time it is
+    estimated. Pixels that are hardly seen have none.
     """
     if samples.pattern is None:
         if _pattern(samples.glanced(GLANCED), reference, mapping) is None:
@@ -45,16 +54,24 @@ def fixed_pattern(samples: Samples, reference: np.ndarray, mapping: Callable = m
 def _pattern(samples: Samples, reference: np.ndarray, mapping: Callable) -> np.ndarray | None:
     """The same from all of them."""
     left = np.abs(blur(samples.motion.mean(axis=(2, 3)), reference.shape)) ** 2  # of each frequency's power
-    if np.median(left) > MOVING:
+    if np.median(left) > TAKEN:
         return None
     found = mapping(lambda some: _unexplained(samples, some, reference), chunks(np.arange(len(samples))))
     sums, counts = (sum(parts) for parts in zip(*found, strict=True))
     means = np.where(counts > SEEN / 2 * len(samples), sums / np.maximum(counts, 1), 0.0)
     spikes = _spikes(means.mean(axis=0))
-    halves = np.fft.rfft2(means - spikes)
-    if samples.pattern is not None:  # which the reference no longer has in it; nor have these their spikes
-        halves -= left * np.fft.rfft2(samples.pattern - spikes)
-    halves = np.where(left < BLURRED, halves / np.maximum(1 - left, 1 - BLURRED), 0)
+    # The reference no longer has in it what is taken to be the pattern so far; nor have these their spikes.
+    before = 0 if samples.pattern is None else np.fft.rfft2(samples.pattern - spikes)
+    halves = np.where(left < BLURRED, np.fft.rfft2(means - spikes) - left * before, 0)
+    share = _share_of_grain(halves, left, reference)
+    if share is not None:
+        told = np.square(1 - left) / (np.square(1 - left) + TOLD)
+        grain = before + told * (share * _found(halves, left) - before)
+        if _alike(samples, np.where(left < TAKEN, grain, 0)):
+            return (spikes + np.fft.irfft2(grain, s=reference.shape)).astype(np.float32)
+    if np.median(left) > MOVING:
+        return None
+    halves /= np.maximum(1 - left, 1 - BLURRED)
     gain = _gain(halves, reference.shape)
     pattern = spikes + np.fft.irfft2(gain * halves.mean(axis=0), s=reference.shape)
     return pattern.astype(np.float32) if pattern.any() else None
@@ -92,10 +109,50 @@ def _unexplained(samples: Samples, some: np.ndarray, reference: np.ndarray) -> t
     return tuple(sums)
 
 
+def _share_of_grain(halves: np.ndarray, left: np.ndarray, reference: np.ndarray) -> np.ndarray | None:
+    """Share of each frequency (H, W // 2 + 1) that is grain in the mean of two spectra (2, H, W // 2 + 1).
+
+    These are of what the `reference` (H, W) does not explain, where motion leaves the power that is `left`.
+    None: nothing coarser than pixels stays in place where motion takes away what the scene shows. Where motion
+    takes less, what else is unexplained may be mistaken for grain, which is taken to be hardly stronger there.
+    """
+    ring, taken = (_frequency(reference.shape) / GRAIN).astype(int), left < TAKEN
+    taken[0] = taken[:, 0] = False  # rows and columns
+    fine = taken & (_frequency(reference.shape) >= FINE)
+    shared, power = _powers(halves)
+    scene = np.fft.rfft2(np.where(np.isfinite(reference), reference, np.nanmean(reference)))
+
+    def mean(values: np.ndarray, which: np.ndarray | bool = True) -> np.ndarray:
+        count = np.bincount(ring.ravel(), np.broadcast_to(which, ring.shape).ravel())
+        return np.bincount(ring.ravel(), (values * which).ravel()) / np.maximum(count, 1)
+
+    stays, seen, shown = (mean(values, taken) for values in (shared, power, np.square(np.abs(scene))))
+    alike = np.clip(stays / np.maximum(seen, 1e-30), 0, ALIKE)
+    clear = np.arctanh(alike) * np.sqrt(np.bincount(ring.ravel(), taken.ravel())) > SURE
+    coarser = stays > LARGEST * max(shared[fine].mean(), 0)
+    found = np.flatnonzero(clear & coarser & (alike > HALF) & (stays > LEFT * shown))
+    if not len(found):
+        return None
+    share = np.clip(mean(shared) / np.maximum(mean(power), 1e-30), 0, 1)
+    whole = mean(np.square(np.abs(_found(halves, left))))
+    share[: found[0]] = np.minimum(MORE * stays[found[0]] / np.maximum(whole, 1e-30), 1)[: found[0]]
+    return share[ring]
+
+
+def _alike(samples: Samples, grain: np.ndarray) -> bool:
+    """Whether about as much of a `grain`, given by its spectrum (H, W // 2 + 1), is in all samples."""
+    some, strength = samples.glanced(GLANCED), []
+    for places in chunks(some.places):
+        frames = some.frames[places].astype(np.float32)
+        frames = np.nan_to_num(frames - np.nanmean(frames, axis=(1, 2), keepdims=True))
+        strength.append(np.tensordot(frames, np.fft.irfft2(grain, s=frames.shape[1:]), 2))
+    strength = np.concatenate(strength)
+    return bool(strength.std() < UNLIKE * strength.mean())
+
+
 def _gain(halves: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Share of each frequency that is pattern in the mean of two spectra (2, H, W // 2 + 1), `size` (H, W)."""
-    frequency = np.hypot(np.fft.fftfreq(size[0])[:, None], np.fft.rfftfreq(size[1]))
-    shared, power = (halves[0] * halves[1].conj()).real, (np.abs(halves) ** 2).mean(axis=0)
+    frequency, (shared, power) = _frequency(size), _powers(halves)
     mean, gain = np.abs(halves.mean(axis=0)) ** 2, np.zeros(frequency.shape)
     for which in (np.s_[:1, 1:], np.s_[1:, :1], np.s_[1:, 1:]):  # columns, rows, pixels
         fine = frequency[which] >= FINE
@@ -106,3 +163,18 @@ def _gain(halves: np.ndarray, size: tuple[int, int]) -> np.ndarray:
             total = np.bincount(band.ravel(), mean[which].ravel()) / np.maximum(np.bincount(band.ravel()), 1)
             gain[which] = (strength / np.maximum(total, strength))[band]
     return gain
+
+
+def _found(halves: np.ndarray, left: np.ndarray) -> np.ndarray:
+    """Spectrum of what stays in place, from two of what is not explained where motion has `left` some of it."""
+    return halves.mean(axis=0) / np.maximum(1 - left, 1 - BLURRED)
+
+
+def _powers(halves: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Power that two spectra (2, h, w) share, and what they have."""
+    return (halves[0] * halves[1].conj()).real, (np.abs(halves) ** 2).mean(axis=0)
+
+
+def _frequency(size: tuple[int, int]) -> np.ndarray:
+    """(H, W // 2 + 1) cycles/px."""
+    return np.hypot(np.fft.fftfreq(size[0])[:, None], np.fft.rfftfreq(size[1]))

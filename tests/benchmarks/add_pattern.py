@@ -7,13 +7,15 @@
 
 Both folders hold movie.tif and the truth. Every frame gets the same pattern; or its second, fourth, ... rows
 are moved to the right, as if a scanner that takes rows forth and back were off; or photons are lost around a
-round view, as behind a lens, or in specks of dust, where a miniscope sees much light from behind the scene.
+round view, as behind a lens, or in specks of dust, where a miniscope sees much light from behind the scene, or
+between the `fibres` of a bundle.
 Rows have light that comes and goes: stripes wander, or some rows of every fourth frame are saturated (`lit`).
 Or `waves` of interference go through the frames, obliquely. Or a scale bar is burnt into all of them (`bar`),
 or every third stretch of ten frames has more light all over, of a stimulus (`flash --behind PHOTONS`).
 """
 
 import argparse
+import math
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -28,6 +30,7 @@ WAVE = 12, 0.13  # rows, and periods by which stripes wander from frame to frame
 EVERY, LIT = 4, (8, 50)  # frames, of which one has so many saturated rows
 FLASH = 10, 3  # frames in a row, and stretches of so many, of one of which the frames are lit
 BAR = 5, 48, 12  # px, height and width of a scale bar, and how far it is from the corner
+FIBRES = 4.0, 1.3, 0.5, 0.3  # px apart, sigma, by which they are out of place, and log of their transmission
 VIEW = 0.47  # of the shorter side, radius of a round view
 
 
@@ -98,6 +101,21 @@ def specks(size: tuple[int, int], deepest: float, seed: int) -> np.ndarray:
     return left
 
 
+def fibres(size: tuple[int, int], share: float, seed: int) -> np.ndarray:
+    """(H, W) share of the photons that come through fibres and, but for a `share` of them, between these."""
+    apart, sigma, jitter, unequal = FIBRES
+    rng, light = np.random.default_rng(seed), np.zeros(size)
+    for row in range(math.ceil(size[0] / apart) + 1):
+        for column in range(math.ceil(size[1] / apart) + 1):
+            place = np.array([row, column + row % 2 / 2]) * apart + jitter * rng.standard_normal(2)
+            y, x = (
+                np.exp(-np.square(np.arange(n) - at) / (2 * sigma**2))
+                for n, at in zip(size, place, strict=True)
+            )
+            light += rng.lognormal(sigma=unequal) * y[:, None] * x
+    return 1 - share + share * np.minimum(light / np.quantile(light, 0.99), 1)
+
+
 def shaded(frames: np.ndarray, light: np.ndarray, options: argparse.Namespace) -> np.ndarray:
     """Frames (T, H, W) with more photons from behind, of all of which `light` (H, W) lets through a share."""
     rng = np.random.default_rng(options.seed)
@@ -111,13 +129,26 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("source", type=Path, metavar="DIR")
     parser.add_argument("target", type=Path, metavar="NEW_DIR")
-    kinds = ("hot", "columns", "pixels", "rows", "round", "specks", "stripes", "waves", "lit", "bar", "flash")
+    kinds = (
+        "hot",
+        "columns",
+        "pixels",
+        "rows",
+        "round",
+        "specks",
+        "stripes",
+        "waves",
+        "lit",
+        "bar",
+        "flash",
+        "fibres",
+    )
     parser.add_argument("--kind", choices=kinds, default="pixels")
     parser.add_argument(
         "--strength",
         type=float,
         default=0.2,
-        help="over the mean brightness; of specks: share of the light; of rows and rims: px [0.2]",
+        help="over the mean brightness; of specks and fibres: share of the light; of rows and rims: px [0.2]",
     )
     parser.add_argument("--offset", type=float, default=400.0, help="counts in the dark [400]")
     parser.add_argument("--counts", type=float, default=40.0, help="of a photon [40]")
@@ -138,12 +169,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     }
     if options.kind in whole:
         added = whole[options.kind]()
-    elif options.kind in ("round", "specks"):
+    elif options.kind in ("round", "specks", "fibres"):
         size = frames.shape[1:]
         if options.kind == "round":
             light = round_view(size, options.strength)
         else:
-            light = specks(size, options.strength, options.seed)
+            light = (specks if options.kind == "specks" else fibres)(size, options.strength, options.seed)
         added = shaded(frames, light, options)
     else:
         strength = options.strength * (frames.mean() - options.offset)
