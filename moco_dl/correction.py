@@ -210,9 +210,12 @@ def apply_batches(
 ) -> Iterator[Batch]:
     """Frames moved by their fields, in `dtype` or the movie's, batch by batch."""
     if fields.shape != movie.shape:
+        turns, more = divmod(movie.shape[0], fields.shape[0])
+        several = turns > 1 and not more and fields.shape[1:] == movie.shape[1:]
+        hint = f": of {turns} channels that take turns, say which with --channel K/{turns}" if several else ""
         raise NrcorrectError(
             f"the fields are for a movie {fields.shape}, this one is {movie.shape}; wanted the same"
-            " number of frames and frame size"
+            f" number of frames and frame size{hint}"
         )
     mode = interpolation or fields.options.get("interpolation", "bicubic")
     if mode not in INTERPOLATIONS:

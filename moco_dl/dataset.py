@@ -41,6 +41,14 @@ UNREADABLE = (OSError, KeyError, ValueError, TypeError, AttributeError, IndexErr
 SAMPLED = 200  # frames of a movie whose mean is made a scene
 
 
+def refuse_output(path: Path, *, movie: bool) -> None:
+    """Raise NrcorrectError if the name is that of another kind of file than a dataset, or a `movie`."""
+    if movie:
+        refuse_ending(path)
+    else:
+        refuse_ending(path, HDF5, otherwise="; for a movie, add --movie")
+
+
 def write_pairs(
     path: Path,
     count: int,
@@ -57,7 +65,7 @@ def write_pairs(
     Datasets: `reference (N, H, W)`, `frame (N, H, W)` (photons, NaN where there is no data) and
     `flow (N, 2, H, W)` (pixels, backward, (dy, dx)), float32.
     """
-    refuse_ending(path, HDF5, otherwise="; for a movie, add --movie")
+    refuse_output(path, movie=False)
     size = options.size
     shapes = {"reference": (size, size), "frame": (size, size), "flow": (2, size, size)}
     arrays = {name: ((count, *shape), np.float32) for name, shape in shapes.items()}
@@ -148,7 +156,7 @@ def write_movie(
 ) -> list[Path]:
     """Write a synthetic movie and, as a field file of stride 1, its truth; returns both paths."""
     paths = movie_outputs(path)
-    refuse_ending(path)
+    refuse_output(path, movie=True)
     shape = movie.options.shape
     about = {"seed": movie.seed, "options": asdict(movie.options), "images": _described(movie.images)}
     about[ROWS] = movie.options.row_offset

@@ -107,7 +107,7 @@ def unfinished(jobs: Sequence[Job]) -> tuple[list[Job], list[str]]:
             left_out.append(f"{job.movie}: left out, as it is a result of {source}")
         elif job in done:
             left_out.append(f"{job.name}: left out, as its results are there")
-        elif job.movie.resolve() in known:
+        elif Path(os.path.realpath(job.movie)) in known:
             left_out.append(told_before(job))
         else:
             wanted.append(job)

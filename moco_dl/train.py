@@ -100,7 +100,11 @@ class Trainer:
 
     def _go_on(self, saved: checkpoint.Checkpoint) -> None:
         began = saved.training["options"]
-        changed = [name for name, value in plain(self.options).items() if began.get(name) != value]
+        changed = [
+            f"{name} (got {value!r}, began with {began.get(name)!r})"
+            for name, value in plain(self.options).items()
+            if began.get(name) != value
+        ]
         changed += ["data"] if saved.training.get("data", self.data) != self.data else []
         if changed:
             raise NrcorrectError(f"resume: not as the run began: {', '.join(changed)}; repeat its options")

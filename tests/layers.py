@@ -69,7 +69,8 @@ ROOMS = {  # every module of a room stands here
         "scanimage": set(),
         "series": set(),
         "pixelsize": set(),
-        "tiff": {".checks", ".pixelsize", ".scanimage", ".series", ".turns", "errors"},
+        "pages": {"errors"},
+        "tiff": {".checks", ".pages", ".pixelsize", ".scanimage", ".series", ".turns", "errors"},
         "hdf5": {".checks", "errors"},
     },
     "sampled": {

@@ -29,6 +29,13 @@ def test_a_second_run_does_what_is_left(two):
     assert (two / "movie_corrected.tif").read_bytes() == made
 
 
+def test_a_link_that_leads_to_itself_holds_up_no_other(two):
+    (two / "loop.tif").symlink_to("loop.tif")
+    done = correct("loop.tif", "other.tif", code=1)
+    assert "loop.tif: cannot read: " in done.stderr and "1 of 2 movies failed: loop.tif" in done.stderr
+    assert (two / "other_corrected.tif").exists() and "Traceback" not in done.stderr
+
+
 def test_what_is_there_in_part_is_refused(two):
     (two / "movie_corrected.tif").write_bytes((two / "movie.tif").read_bytes())
     done = correct("movie.tif", "movie_corrected.tif", "other.tif", "--skip-existing", code=1)

@@ -102,7 +102,44 @@ def test_images_of_other_sizes_are_told(tmp_path):
     tifffile.imwrite(tmp_path / "n.tif", frames(), photometric="minisblack")
     tifffile.imwrite(tmp_path / "n.tif", frames()[0, :16], append=True)
     with closing(open_movie(tmp_path / "n.tif")) as movie:
+        assert movie.shape == (7, 20, 24) and movie.notes == ("1 image of another size was left out",)
+    tifffile.imwrite(tmp_path / "r.tif", frames(), photometric="minisblack")
+    tifffile.imwrite(tmp_path / "r.tif", frames()[0, :16], append=True, subfiletype=1)  # a thumbnail
+    with closing(open_movie(tmp_path / "r.tif")) as movie:
         assert movie.shape == (7, 20, 24) and movie.notes == ()
+
+
+def one_unlike(path, other, **stored):
+    """Frames one page each, of which the sixth is another, or stored in another way."""
+    written = [*frames(), *frames(), *frames()]
+    written[5] = other(written[5])
+    with tifffile.TiffWriter(path) as file:
+        for number, frame in enumerate(written):
+            options = stored if number == 5 else {}
+            file.write(frame, photometric="minisblack", contiguous=False, metadata=None, **options)
+    return np.array(written) if written[5].shape == written[0].shape else None
+
+
+@pytest.mark.parametrize("stored", [{"compression": "zlib"}, {"compression": "zlib", "predictor": 2}])
+def test_a_frame_that_is_stored_in_another_way_is_read(tmp_path, stored):
+    written = one_unlike(tmp_path / "m.tif", lambda frame: frame, **stored)
+    with closing(open_movie(tmp_path / "m.tif")) as movie:
+        np.testing.assert_array_equal(movie.read(range(len(written))), written)
+
+
+@pytest.mark.parametrize(
+    ("other", "told"),
+    [
+        (lambda frame: frame.astype("uint8"), r"image 5 of the file is uint8 \(20, 24\), others are uint16"),
+        (lambda frame: frame.astype("float32"), r"image 5 of the file is float32"),
+        (lambda frame: frame[:, :16], "images of several sizes, or stored in several ways"),
+    ],
+)
+def test_another_image_among_frames_is_refused(tmp_path, other, told):
+    one_unlike(tmp_path / "m.tif", other)
+    with pytest.raises(NrcorrectError, match=told), closing(open_movie(tmp_path / "m.tif")) as movie:
+        movie.read(range(movie.shape[0]))
+    assert "Traceback" not in run("correct", tmp_path / "m.tif", "--rigid-only", code=1).stderr
 
 
 def test_no_frame_is_left_out_because_it_is_of_another_type(tmp_path):

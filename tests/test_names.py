@@ -11,8 +11,8 @@ def test_name_of_another_kind_of_file(tmp_path, movie_file, monkeypatch):
     before = {path.name for path in tmp_path.iterdir()}
     for name in ("a.png", "a.AVI", "a.npy"):
         assert "wanted .tif, .tiff, .btf, .h5, .hdf5\n" in run("correct", movie_file, "-o", name, code=2).stderr
-        assert f"{name}: ends in" in run("synth", name, "--movie", "--frames", 2, "--size", 32, code=1).stderr
-    assert "wanted .h5, .hdf5; for a movie, add --movie" in run("synth", "a.tif", "--pairs", 1, code=1).stderr
+        assert f"{name}: ends in" in run("synth", name, "--movie", "--frames", 2, "--size", 32, code=2).stderr
+    assert "wanted .h5, .hdf5; for a movie, add --movie" in run("synth", "a.tif", "--pairs", 1, code=2).stderr
     assert {path.name for path in tmp_path.iterdir()} == before
 
 

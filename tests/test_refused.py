@@ -116,6 +116,8 @@ def test_bad_arrays(frames, reference, message):
 def test_fields_of_another_movie_are_refused(result, known_movie):
     with pytest.raises(NrcorrectError, match="the fields are for a movie"):
         moco_dl.apply(known_movie[0][:-1], result.fields)
+    with pytest.raises(NrcorrectError, match="of 2 channels that take turns, say which with --channel K/2"):
+        moco_dl.apply(known_movie[0].repeat(2, 0), result.fields)
 
 
 @pytest.mark.parametrize("scale", [1e-30, 1e30])

@@ -1,5 +1,6 @@
 """What `correct` and `apply` share: jobs are planned, and done one after another."""
 
+import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -71,7 +72,7 @@ def run_all(jobs: list, run: Callable, quiet: bool) -> None:
 
     failed, known = [], set()
     for job in jobs:
-        if job.movie.resolve() in known:
+        if Path(os.path.realpath(job.movie)) in known:
             tell(told_before(job))
             continue
         try:

@@ -67,6 +67,7 @@ def synth(
         preview_pairs,
         preview_possible,
         read_scene_image,
+        refuse_output,
         write_movie,
         write_pairs,
     )
@@ -84,6 +85,7 @@ def synth(
         if not movie and value is not None:
             raise click.UsageError(f"--{name.replace('_', '-')} is for movies; add --movie")
     with reported(usage=True):
+        refuse_output(out, movie=movie)
         refuse_inputs(movie_outputs(out) if movie else [out, *filter(None, [preview])], images)
         wanted = movie_options(**of_movies, **options) if movie else pair_options(**options)
     with reported(), bar(out.name, quiet) as progress:

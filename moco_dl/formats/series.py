@@ -32,7 +32,9 @@ def frames_of(series: tifffile.TiffPageSeries) -> int:
 def left_out(
     others: Sequence[tifffile.TiffPageSeries], movie: Sequence[tifffile.TiffPageSeries]
 ) -> tuple[str, ...]:
-    """What to tell of `others` beside the movie: nothing of a single one, such as a thumbnail."""
-    sizes = [one for one in others if one.shape[-2:] != movie[0].shape[-2:]]
+    """What to tell of `others` beside the movie: nothing of thumbnails that say what they are."""
+    sizes = [one for one in others if one.shape[-2:] != movie[0].shape[-2:] and not one.keyframe.is_reduced]
     count = sum(map(frames_of, sizes))
-    return (f"{count} images of other sizes were left out",) if count > 1 else ()
+    if count == 1:
+        return ("1 image of another size was left out",)
+    return (f"{count} images of other sizes were left out",) if count else ()

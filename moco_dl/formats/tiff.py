@@ -1,10 +1,8 @@
 """TIFF movies: plain, BigTIFF, ImageJ, OME, compressed, one page or one series a frame."""
 
-import logging
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +10,7 @@ import tifffile
 
 from moco_dl.errors import NrcorrectError
 from moco_dl.formats.checks import check_movie, closed_on_error
+from moco_dl.formats.pages import as_stored, damage_reported, decode, opened
 from moco_dl.formats.pixelsize import pixel_size
 from moco_dl.formats.scanimage import axes_of
 from moco_dl.formats.series import frames_of, largest, left_out, says_where
@@ -34,7 +33,7 @@ class TiffMovie:
 
     def __init__(self, path: Path, turns: Turns, *, image: bool = False, joined: bool = True):
         self.path = path
-        with _damage_reported(path):
+        with damage_reported(path):
             # What it makes of ScanImage's files may lack the last frames, or have more than there are.
             self._file = tifffile.TiffFile(path, is_scanimage=False)
         self._file.filehandle.set_lock(True)
@@ -43,7 +42,7 @@ class TiffMovie:
             self._inspect(turns, image, joined)
 
     def _inspect(self, turns: Turns, image: bool, joined: bool) -> None:
-        with _damage_reported(self.path):
+        with damage_reported(self.path):
             alike, others = largest(self._file.series)
         alike = self._one_image(alike)
         if not joined:
@@ -174,20 +173,23 @@ class TiffMovie:
     def read(self, indices: Sequence[int]) -> np.ndarray:
         frames = np.empty((len(indices), *self.shape[1:]), self.dtype)
         pages, elsewhere = [], []  # (where the frame belongs, page): compressed or not, here or in other files
-        with _damage_reported(self.path):
+        with damage_reported(self.path):
             for frame, (series, place) in zip(frames, (self._frames[i] for i in indices), strict=True):
                 if self._starts[series] is None:
                     page = series.pages[place]
-                    (pages if self._holds(page) else elsewhere).append((frame, page))
+                    if self._holds(page):
+                        pages.append((frame, as_stored(page, series.keyframe)))
+                    else:
+                        elsewhere.append((frame, page))
                 else:
                     frame[...] = self._frame(series, place)
             # Finding pages is not for more than one thread.
-            for _ in self._decoders.map(_decode, pages):
+            for _ in self._decoders.map(decode, pages):
                 pass
             # Thousands of files cannot all be open, and threads would close them on one another.
             for item in elsewhere:
-                with _open(item[1].parent.filehandle):
-                    _decode(item)
+                with opened(item[1].parent.filehandle):
+                    decode(item)
         return frames
 
     def _frame(self, series: tifffile.TiffPageSeries, index: int) -> np.ndarray:
@@ -202,40 +204,3 @@ class TiffMovie:
     def close(self) -> None:
         self._decoders.shutdown()
         self._file.close()
-
-
-def _decode(item: tuple[np.ndarray, tifffile.TiffPage]) -> None:
-    frame, page = item
-    frame[...] = page.asarray()
-
-
-@contextmanager
-def _open(file: tifffile.FileHandle) -> Iterator[None]:
-    file.open()
-    try:
-        yield
-    finally:
-        file.close()
-
-
-@contextmanager
-def _damage_reported(path: Path) -> Iterator[None]:
-    """Turn what tifffile raises, and the errors that it only logs, into a NrcorrectError."""
-    errors: list[str] = []
-    handler = logging.Handler(logging.ERROR)
-    handler.emit = lambda record: errors.append(record.getMessage())
-    logger = logging.getLogger("tifffile")
-    propagate, logger.propagate = logger.propagate, False
-    logger.addHandler(handler)
-    way_out = "copy it again, or save it anew"
-    try:
-        yield
-    except (NrcorrectError, MemoryError):
-        raise
-    except Exception as error:  # decoders raise whatever the bytes provoke
-        raise NrcorrectError(f"{path}: damaged TIFF ({error}); {way_out}") from error
-    finally:
-        logger.removeHandler(handler)
-        logger.propagate = propagate
-    if errors:
-        raise NrcorrectError(f"{path}: damaged or truncated TIFF ({errors[0]}); {way_out}")
