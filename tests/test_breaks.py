@@ -85,3 +85,12 @@ def test_frames_beyond_a_break_tell_nothing():
     whole, after = found(np.ones(FRAMES, bool)), np.arange(FRAMES) >= 60
     np.testing.assert_array_equal(whole[:60], found(~after)[:60])
     np.testing.assert_array_equal(whole[60:], found(after)[60:])
+
+
+def test_where_little_is_seen_motion_that_goes_on_is_not_broken(monkeypatch):
+    """Few modes tell less of a break than many."""
+    monkeypatch.setitem(globals(), "MODES", 4)
+    monkeypatch.setitem(globals(), "VISIBLE", np.geomspace(0.5, 30.0, 4))
+    for seed in range(30):
+        _, none = told(np.random.default_rng(seed))
+        assert not parts(none).any()

@@ -157,3 +157,13 @@ def test_single_frames_are_not_smoothed(flow):
 def test_batch_knows_where_it_ends(flow):
     first = next(batches(flow, 7))
     assert first.stop == 7 and replace(first, start=3).stop == 10
+
+
+def test_a_frame_that_is_not_seen_takes_the_flow_of_the_only_one_near():
+    seen = np.arange(12) == 2
+    flow = (seen[:, None, None, None] * PATTERN).repeat(2, axis=1).astype(np.float32)
+    motion = Motion(np.zeros((12, 2), np.float32), flow, np.zeros(12, bool), unseen=~seen)
+    (batch,) = filtered([Batch(0, np.zeros((12, 0, 0)), motion)], Smoothing(2.0))
+    for frame in (0, 1, 2, 3, 4):
+        np.testing.assert_allclose(batch.motion.flow[frame], [PATTERN, PATTERN], atol=1e-5)
+    assert not batch.motion.flow[9:].any()

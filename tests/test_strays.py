@@ -5,7 +5,7 @@ import pytest
 
 import moco_dl
 from moco_dl.batch import Batch, Motion, filtered
-from moco_dl.refinement.strays import REACH, measure_strays
+from moco_dl.refinement.strays import REACH, Strays, measure_strays
 
 
 def motion_of(rigid, misfit=1.0, brightness=1.0, flagged=False):
@@ -87,3 +87,34 @@ def test_a_shutter_that_is_closed_for_a_time(known_movie):
     seen = np.r_[0:14, 20:40]
     difference = fields.rigid[seen] - open_all_the_time.fields.rigid[seen]
     assert np.abs(difference - np.median(difference, axis=0)).max() < 0.3
+
+
+def placed(rigid, lost, step):
+    count = len(rigid)
+    motion = Motion(
+        np.asarray(rigid, np.float32),
+        np.zeros((count, 2, 1, 1), np.float32),
+        np.zeros(count, bool),
+        misfit=np.where(lost, 50.0, 1.0),
+        brightness=np.where(lost, 0.2, 1.0),
+    )
+    strays = Strays(np.zeros(2), np.ones(2), np.full(2, step))
+    (batch,) = filtered([Batch(0, np.zeros((count, 0, 0)), motion)], strays)
+    return batch.motion.rigid
+
+
+def test_where_tissue_hardly_moves_a_frame_may_be_half_a_pixel_off():
+    rigid, lost = np.zeros((9, 2)), np.arange(9) == 4
+    rigid[4] = 0.4, -0.4
+    np.testing.assert_allclose(placed(rigid, lost, 0.01)[4], rigid[4])
+    rigid[4] = 0.6, 0.0
+    assert not placed(rigid, lost, 0.01)[4].any()
+
+
+def test_next_to_one_that_is_known_a_frame_is_not_far_however_long_none_follows():
+    """A random walk between two places: beside one of them, it has made but one step."""
+    rigid, lost = np.zeros((30, 2)), (np.arange(30) >= 10) & (np.arange(30) < 22)
+    rigid[10], rigid[16] = 6.0, 6.0  # steps
+    found = placed(rigid, lost, 1.0)
+    assert not found[10].any()  # 4 sqrt(1 x 12 / 13) = 3.8
+    np.testing.assert_array_equal(found[16], rigid[16])  # 4 sqrt(7 x 6 / 13) = 7.2

@@ -132,3 +132,28 @@ def test_frames_are_taken_out_of_the_template():
     rest = ~np.isin(np.arange(12), members)
     others = build_template(samples.only(rest), template.image, stay)
     assert slope_error(without, others.image) < 0.1
+
+
+def template_of(frames, reference):
+    count = len(frames)
+    runs = np.zeros(count, int)
+    samples = Samples(frames, np.arange(count), runs, np.arange(count), np.zeros((count, 2, 1, 1), np.float32))
+    return build_template(samples, reference, stay)
+
+
+def test_gradients_beside_what_is_not_known_count_nothing():
+    frames = np.random.default_rng(0).normal(100, 3, (30, 40, 40)).astype(np.float32)
+    reference = frames.mean(axis=0)
+    reference[:, :10] = np.nan
+    assert np.isinf(template_of(frames, reference).noise[:, :12]).all()
+    assert np.isfinite(template_of(frames, reference).noise[:, 13:]).all()
+
+
+def test_noise_is_never_more_than_all_that_varies():
+    """Places that are bright in every other frame differ twice as much from one to the next."""
+    rng = np.random.default_rng(0)
+    scene = rng.uniform(50, 150, (40, 60))
+    frames = (scene + rng.normal(0, 5, (60, 40, 60))).astype(np.float32)
+    frames[::2, 10:22, 10:22] += 40
+    noise = template_of(frames, scene.astype(np.float32)).noise
+    assert noise[14:18, 14:18].mean() < 1.2 * (20**2 + 5**2)

@@ -150,3 +150,20 @@ def test_batches_make_no_difference():
     for size in (1, 7, 50):
         for part, whole in zip(filtered_by(trajectory, motion, size), (rigid, rows), strict=True):
             np.testing.assert_array_equal(part, whole)
+
+
+def test_a_path_is_found_in_flow_and_rows_alike():
+    rng, functions = np.random.default_rng(0), FUNCTIONS[::3]
+    paths = rng.standard_normal((5, 2, 3))
+    rows = (paths[..., 1:] @ functions[:, 1:].T).astype(np.float32)
+    path = FramePath(functions, np.zeros((2, 3, 3)), np.ones((2, 3)))
+    across = rng.standard_normal(6)
+    flow = rows[..., None] + (across - across.mean())  # that is none of the path
+    for share in (0, 0.3, 1):
+        motion = Motion(
+            paths[..., 0].astype(np.float32),
+            (share * flow).astype(np.float32),
+            np.zeros(5, bool),
+            rows=(1 - share) * rows,
+        )
+        np.testing.assert_allclose(path.of(motion), paths, atol=1e-5)

@@ -63,6 +63,12 @@ ALONE = replace(GOOD, sharpness=(math.nan,) * 2, motion=(math.nan,) * 2, agreeme
         (replace(ALONE, fit=(math.nan, math.nan)), "doubtful", "Too little can be seen"),
         (replace(ALONE, folded=0.05), "worse", "fold"),
         (replace(ALONE, scene=0.1), "worse", "do not show the same scene"),
+        # What is little more by chance is no reason, nor is motion that was there before.
+        (replace(GOOD, motion=(0.26, 0.34)), "better", "sharper"),
+        (replace(GOOD, motion=(0.49, 0.55)), "better", "sharper"),
+        (replace(STILL, motion=(0.24, 0.26)), "no motion", "Nothing moves"),
+        (replace(GOOD, rows=(2.0, 0.900, 0.899)), "better", "sharper"),
+        (replace(GOOD, rows=(2.0, 0.900, 0.890)), "doubtful", "every other row"),
         (replace(GOOD, folded=0.05), "worse", "fold"),
         (replace(GOOD, folded=0.002), "doubtful", "fold 0.20 %"),
         (replace(GOOD, flagged=0.4), "doubtful", "40 % of the frames are flagged"),

@@ -85,3 +85,14 @@ def test_a_shift_does_not_depend_on_how_many_are_asked_for():
         np.testing.assert_array_equal(np.concatenate(parts), whole)
     some = {n: found.samples[n] for n in range(50 - REACH, 51 + REACH)}
     np.testing.assert_array_equal(found.shifts(range(50, 51), some)[0][0], whole[50])
+
+
+def test_a_single_clear_frame_is_not_drawn_to_its_neighbours():
+    places = np.arange(-6, 7)
+    apart = np.square(places[:, None]) + np.square(places)
+    there = np.exp(-0.5 * apart / 0.3).astype(np.float32) + np.float32(1e-10)
+    given = {n: there for n in range(21)} | {10: np.roll(there, (4, -4), (0, 1))}
+    walk = Walk(Expected(1.0, np.zeros(2), np.full(2, 2.0), step=0.7), given)
+    found, _ = walk.shifts(range(21), given)
+    np.testing.assert_allclose(found[10], (4, -4), atol=0.3)
+    np.testing.assert_allclose(np.delete(found, 10, axis=0), 0, atol=0.3)
