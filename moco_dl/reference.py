@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from moco_dl.errors import NrcorrectError
 from moco_dl.sampled.samples import TOGETHER, Move, Samples, chunks
 
 OUTLIER = 4.0  # scaled deviations below the median correlation at which a sample is left out
@@ -30,7 +31,8 @@ def build_reference(
 
     `kind` is "median" or "mean". Each of `estimates` in turn registers the samples to the reference so far,
     which is `first` (H, W); if these are `centred`, it stays at the middle position and shape. `mapping` is
-    `map`, or does the same with several threads.
+    `map`, or does the same with several threads. Raises NrcorrectError if nothing is known of frames once
+    they are moved.
     """
     reference, groups = first, samples.groups()
     count = max(TOGETHER // (len(groups[0]) * reference.size), 1)
@@ -50,6 +52,11 @@ def build_reference(
         for i in spoilt:
             (done[i],) = registered([groups[i][keep[groups[i]]]])
         reference = _combine(done, kind)
+        if not np.isfinite(reference).any():
+            raise NrcorrectError(
+                "so many pixels have no value that none can be interpolated; leave out rows and columns that"
+                " have none"
+            )
     if not np.isfinite(reference).all():
         anywhere = sum(frames.sum(axis=0, dtype=np.float32) for frames in samples.chunks()) / len(samples)
         reference = np.where(np.isfinite(reference), reference, anywhere)

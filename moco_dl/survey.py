@@ -12,16 +12,17 @@ from moco_dl.reference import centred, seed
 from moco_dl.refinement.bend import composed, inverse
 from moco_dl.refinement.nearer import GivenReference, bend_to, sizes
 from moco_dl.sampled.interleaved import taking_turns
-from moco_dl.sampled.pattern import fixed_pattern
+from moco_dl.sampled.pattern import Pattern, fixed_pattern
 from moco_dl.sampled.sample_shifts import clear, lie_beyond, walk_among_others, walk_from, whole_shifts
 from moco_dl.sampled.samples import Samples, chunks
 from moco_dl.sampled.sampling import Rigidly, Sampling
 from moco_dl.sampled.walk import LOST, Walk
 from moco_dl.view import View
 
-PATTERN_PASSES = 10  # a detector's pattern is estimated so often at most, each time with better motion
+PATTERN_PASSES = 2  # a detector's pattern is estimated this often, each time with better motion
+GRAIN_PASSES = 10  # the same of fibres, which may hold most of the motion at first
 SETTLED = 0.05  # of the reference's contrast: a pattern that changes by less changes motion by next to nothing
-RIGID_PASSES = 2  # the reference is estimated so often at most from rigidly registered samples
+RIGID_PASSES = 2  # the reference is estimated this often from rigidly registered samples
 
 
 # Reference (H, W); motion of the samples from it if there is a network; how small ones walk, if dim.
@@ -89,16 +90,20 @@ class Survey(View):
     ) -> tuple[Looked, Samples, Samples]:
         """What is found of samples, and these, less a pattern of the detector if there is one."""
         reference, motion, walk = looked
-        for _ in range(PATTERN_PASSES if self.network else 0):
+        pattern: Pattern | None = None
+        for number in range(GRAIN_PASSES if self.network else 0):
             if _lost(walk):  # what frames show elsewhere is not explained
                 break
+            if number == PATTERN_PASSES and not pattern.grain:
+                break
             seen = reference if given is None else self._shown(samples, motion, given)  # in the movie's unit
-            pattern = fixed_pattern(replace(samples, motion=motion), seen, self.mapping)
+            before = pattern
+            pattern = fixed_pattern(replace(samples, motion=motion), seen, self.mapping, before)
             if pattern is None:
                 break
-            before, samples = samples.pattern, replace(samples, pattern=pattern)
-            small = replace(small, pattern=self.smaller(pattern))
-            if before is not None and (pattern - before).std() < SETTLED * seen.std():
+            samples = replace(samples, pattern=pattern.image)
+            small = replace(small, pattern=self.smaller(pattern.image))
+            if before is not None and (pattern.image - before.image).std() < SETTLED * seen.std():
                 break
             reference, motion, walk = self._looked_at(samples, small, given)
         return (reference, motion, walk), samples, small

@@ -9,7 +9,7 @@ CORE = {
     "staging": {"errors"},
     "jobs": {"errors", "movie", "output", "recording", "staging"},
     "room": {"movie"},
-    "reference": {"sampled.samples"},
+    "reference": {"errors", "sampled.samples"},
     "image": {"errors", "fields"},
     "fields": {"errors", "formats.checks", "output"},
     "warp": set(),

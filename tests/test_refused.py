@@ -132,3 +132,11 @@ def test_values_that_float32_cannot_tell_apart_are_refused(known_movie, dtype):
     assert np.isfinite(moco_dl.correct(frames + 10**6, rigid_only=True).fields[:]).all()
     with pytest.raises(NrcorrectError, match="subtract a constant from the movie"):
         moco_dl.correct(frames + 10**9)
+
+
+@pytest.mark.parametrize("rigid_only", [False, True])
+def test_rows_that_all_lie_beside_missing_ones_are_refused(known_movie, rigid_only):
+    frames = known_movie[0].astype(np.float32)
+    frames[:, 1::2] = np.nan
+    with pytest.raises(NrcorrectError, match="leave out rows and columns that have none"):
+        moco_dl.correct(frames, rigid_only=rigid_only)

@@ -100,7 +100,8 @@ def process() -> None:
         pass  # whoever reads has left
     except OSError as error:  # what was to be printed has no room
         status = 1
-        tell(f"nrcorrect: {error}")
+        where = "" if error.filename else "standard output (what was written to files is whole): "
+        tell(f"nrcorrect: {where}{error}")
     with suppress(OSError, AttributeError):
         sys.stderr.flush()
     os._exit(status)

@@ -6,6 +6,7 @@ reference, moved to where each frame has seen it, tells what the scene adds to t
 """
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -35,23 +36,33 @@ SPIKE = 3.0  # times the range of the pixels around it, by which a hot or dead p
 BACK = 3  # iterations to invert a field
 
 
-def fixed_pattern(samples: Samples, reference: np.ndarray, mapping: Callable = map) -> np.ndarray | None:
-    """Pattern (H, W) float32 that adds to all frames as recorded; None: nothing is seen of one.
+class Pattern(NamedTuple):
+    """What stays in place."""
+
+    image: np.ndarray  # (H, W) float32, adds to all frames as recorded
+    grain: bool  # that of fibres, coarser than pixels
+
+
+def fixed_pattern(
+    samples: Samples, reference: np.ndarray, mapping: Callable = map, before: Pattern | None = None
+) -> Pattern | None:
+    """Pattern of all frames of a movie; None: nothing is seen of one.
 
     Some `samples` are looked at before all are. Their motion is from `reference` (H, W), which may be made of
-    them less their `pattern` so far. Apart from hot and dead ones, pixels and columns of a pattern are taken
-    to have nothing to do with one another. So its spectrum is flat, as strong as where the scene and errors of
-    its motion have nothing to show. Of each frequency is kept what that explains (Wiener). What is far stronger
-    at coarser frequencies is the grain of fibres, of which as much is kept as motion tells, each time it is
-    estimated. Pixels that are hardly seen have none.
+    them less the pattern that was found `before`; then it is of the same kind. Apart from hot and dead ones,
+    pixels and columns of a pattern are taken to have nothing to do with one another. So its spectrum is flat,
+    as strong as where the scene and errors of its motion have nothing to show. Of each frequency is kept what
+    that explains (Wiener). What is far stronger at coarser frequencies is the grain of fibres, of which as much
+    is kept as motion tells, each time it is estimated. Pixels that are hardly seen have none.
     """
-    if samples.pattern is None:
-        if _pattern(samples.glanced(GLANCED), reference, mapping) is None:
-            return None
-    return _pattern(samples, reference, mapping)
+    if before is None and _pattern(samples.glanced(GLANCED), reference, mapping, None) is None:
+        return None
+    return _pattern(samples, reference, mapping, before)
 
 
-def _pattern(samples: Samples, reference: np.ndarray, mapping: Callable) -> np.ndarray | None:
+def _pattern(
+    samples: Samples, reference: np.ndarray, mapping: Callable, before: Pattern | None
+) -> Pattern | None:
     """The same from all of them."""
     left = np.abs(blur(samples.motion.mean(axis=(2, 3)), reference.shape)) ** 2  # of each frequency's power
     if np.median(left) > TAKEN:
@@ -61,20 +72,24 @@ def _pattern(samples: Samples, reference: np.ndarray, mapping: Callable) -> np.n
     means = np.where(counts > SEEN / 2 * len(samples), sums / np.maximum(counts, 1), 0.0)
     spikes = _spikes(means.mean(axis=0))
     # The reference no longer has in it what is taken to be the pattern so far; nor have these their spikes.
-    before = 0 if samples.pattern is None else np.fft.rfft2(samples.pattern - spikes)
-    halves = np.where(left < BLURRED, np.fft.rfft2(means - spikes) - left * before, 0)
-    share = _share_of_grain(halves, left, reference)
-    if share is not None:
-        told = np.square(1 - left) / (np.square(1 - left) + TOLD)
-        grain = before + told * (share * _found(halves, left) - before)
-        if _alike(samples, np.where(left < TAKEN, grain, 0)):
-            return (spikes + np.fft.irfft2(grain, s=reference.shape)).astype(np.float32)
+    known = 0 if before is None else np.fft.rfft2(before.image - spikes)
+    halves = np.where(left < BLURRED, np.fft.rfft2(means - spikes) - left * known, 0)
+    if before is None or before.grain:
+        share = _share_of_grain(halves, left, reference)
+        if share is not None:
+            told = np.square(1 - left) / (np.square(1 - left) + TOLD)
+            grain = known + told * (share * _found(halves, left) - known)
+            if _alike(samples, np.where(left < TAKEN, grain, 0)):
+                image = spikes + np.fft.irfft2(grain, s=reference.shape)
+                return Pattern(image.astype(np.float32), grain=True)
+        if before is not None:
+            return None
     if np.median(left) > MOVING:
         return None
     halves /= np.maximum(1 - left, 1 - BLURRED)
     gain = _gain(halves, reference.shape)
-    pattern = spikes + np.fft.irfft2(gain * halves.mean(axis=0), s=reference.shape)
-    return pattern.astype(np.float32) if pattern.any() else None
+    image = spikes + np.fft.irfft2(gain * halves.mean(axis=0), s=reference.shape)
+    return Pattern(image.astype(np.float32), grain=False) if image.any() else None
 
 
 def _spikes(image: np.ndarray) -> np.ndarray:
