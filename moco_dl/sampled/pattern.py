@@ -29,7 +29,7 @@ LEFT = 0.1  # of the scene's power: what stays in place there if it is grain; mo
 LARGEST = 3.0  # times as strong as in single pixels: grain, at the frequencies that show it
 TOLD = 0.05  # of a frequency's power: if motion takes less, hardly anything is told of grain there
 MORE = 4.0  # times as strong as at the first frequencies that show it: grain that is coarser, at most
-HALF = 0.5  # of the power of what is not explained is shared at least
+SHARED = 0.5  # of what is not explained there: less is in both halves of the samples if there is no grain
 UNLIKE = 0.1  # of its mean: the strength of fibres' grain in frames differs by less
 SEEN = 0.5  # of the samples, in which the reference covers a pixel at least
 SPIKE = 3.0  # times the range of the pixels around it, by which a hot or dead pixel is beyond them all
@@ -145,7 +145,7 @@ def _share_of_grain(halves: np.ndarray, left: np.ndarray, reference: np.ndarray)
     alike = np.clip(stays / np.maximum(seen, 1e-30), 0, ALIKE)
     clear = np.arctanh(alike) * np.sqrt(np.bincount(ring.ravel(), taken.ravel())) > SURE
     coarser = stays > LARGEST * max(shared[fine].mean(), 0)
-    found = np.flatnonzero(clear & coarser & (alike > HALF) & (stays > LEFT * shown))
+    found = np.flatnonzero(clear & coarser & (alike > SHARED) & (stays > LEFT * shown))
     if not len(found):
         return None
     share = np.clip(mean(shared) / np.maximum(mean(power), 1e-30), 0, 1)
