@@ -60,7 +60,7 @@ def test_a_pattern_is_found(scene, kind, left):
 
 
 def fibres(size, share=0.3, apart=4):
-    """(H, W) light through a bundle of unequal fibres, 1 on average, a `share` of which is unequal."""
+    """(H, W) light that comes through a bundle of unequal fibres, 1 on average, and but a `share` between them."""
     rng, light = np.random.default_rng(0), np.zeros(size)
     y, x = np.indices(size)
     for row, column in np.ndindex(size[0] // apart + 1, size[1] // apart + 1):
