@@ -11,7 +11,6 @@ from moco_dl.plan import APART, Plan
 from moco_dl.reference import centred, seed
 from moco_dl.refinement.bend import composed, inverse
 from moco_dl.refinement.nearer import GivenReference, bend_to, sizes
-from moco_dl.sampled.fibres import detail_of, hide_motion
 from moco_dl.sampled.interleaved import taking_turns
 from moco_dl.sampled.pattern import Pattern, fixed_pattern
 from moco_dl.sampled.sample_shifts import clear, lie_beyond, walk_among_others, walk_from, whole_shifts
@@ -59,7 +58,7 @@ class Survey(View):
         brought = None if given is None else self._given(small, given)
         given = brought and brought.nearer
         looked = self._looked_at(samples, small, given, rigid)
-        (reference, motion, walk), samples, small = self._without_pattern(looked, samples, small, given, rigid)
+        (reference, motion, walk), samples, small = self._without_pattern(looked, samples, small, given)
         estimator, image = self.estimator(reference, self.binning), reference
         if walk is not None:
             looking = self.rigid(self.smaller(reference))
@@ -87,16 +86,11 @@ class Survey(View):
         return Found(plan, samples, replace(small, motion=motion), brought)
 
     def _without_pattern(
-        self, looked: Looked, samples: Samples, small: Samples, given: np.ndarray | None, rigid: Rigidly
+        self, looked: Looked, samples: Samples, small: Samples, given: np.ndarray | None
     ) -> tuple[Looked, Samples, Samples]:
         """What is found of samples, and these, less a pattern of the detector if there is one."""
-        as_they_are, pattern = (looked, samples, small), None
-        if given is None and self._motion_hidden(small, rigid):
-            pattern = Pattern(detail_of(samples), grain=True)
-            samples = replace(samples, pattern=pattern.image)
-            small = replace(small, pattern=self.smaller(pattern.image))
-            looked = self._looked_at(samples, small, given)
         reference, motion, walk = looked
+        pattern: Pattern | None = None
         for number in range(GRAIN_PASSES if self.network else 0):
             if _lost(walk):  # what frames show elsewhere is not explained
                 break
@@ -106,8 +100,6 @@ class Survey(View):
             before = pattern
             pattern = fixed_pattern(replace(samples, motion=motion), seen, self.mapping, before)
             if pattern is None:
-                if number == 0 and before is not None:
-                    return as_they_are
                 break
             samples = replace(samples, pattern=pattern.image)
             small = replace(small, pattern=self.smaller(pattern.image))
@@ -115,18 +107,6 @@ class Survey(View):
                 break
             reference, motion, walk = self._looked_at(samples, small, given)
         return (reference, motion, walk), samples, small
-
-    def _motion_hidden(self, small: Samples, rigid: Rigidly) -> bool:
-        """See `hide_motion`."""
-
-        def rigidly(some: Samples) -> tuple[np.ndarray, np.ndarray]:
-            found = self._rigidly(some)
-            return found.reference, found.shifts
-
-        def shifts(some: Samples, reference: np.ndarray) -> np.ndarray:
-            return whole_shifts(some, self.rigid(reference), self.mapping)
-
-        return self.network is not None and hide_motion(small, rigid.shifts, rigidly, shifts)
 
     def _reach(self, samples: Samples, reference: np.ndarray, walk: Walk | None) -> int:
         """px by which samples are shifted at most."""

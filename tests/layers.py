@@ -89,7 +89,6 @@ ROOMS = {  # every module of a room stands here
         "expected": set(),
         "walk": {".expected", ".samples", "batch"},
         "pattern": {".inplace", ".samples", "network", "warp"},
-        "fibres": {".inplace", ".samples"},
         "sample_shifts": {".samples", ".walk", "infer", "reference"},
         "clearing": {".edges", ".levels", ".scan", ".spikes", ".waves"},
         "sampling": {
