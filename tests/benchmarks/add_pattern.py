@@ -156,7 +156,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--behind",
         type=float,
         default=0.0,
-        help="more photons a pixel: of dusty or round views, of flashes [0]",
+        help="more photons a pixel: of dusty or round views, of fibres, of flashes [0]",
     )
     parser.add_argument("--seed", type=int, default=3)
     options = parser.parse_args(arguments)
