@@ -32,6 +32,11 @@ class Job:
         return f"{self.movie} and {len(self.more)} more" if self.more else str(self.movie)
 
     @property
+    def real(self) -> Path:
+        """Where links lead to from `movie`, or as far as they lead: `Path.resolve` fails on some."""
+        return Path(os.path.realpath(self.movie))
+
+    @property
     def outputs(self) -> list[Path]:
         paths = (self.corrected, self.fields, self.table, self.page, self.picture)
         return [path for path in paths if path is not None]
@@ -107,7 +112,7 @@ def unfinished(jobs: Sequence[Job]) -> tuple[list[Job], list[str]]:
             left_out.append(f"{job.movie}: left out, as it is a result of {source}")
         elif job in done:
             left_out.append(f"{job.name}: left out, as its results are there")
-        elif Path(os.path.realpath(job.movie)) in known:
+        elif job.real in known:
             left_out.append(told_before(job))
         else:
             wanted.append(job)

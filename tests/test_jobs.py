@@ -30,10 +30,11 @@ def test_a_second_run_does_what_is_left(two):
 
 
 def test_a_link_that_leads_to_itself_holds_up_no_other(two):
-    (two / "loop.tif").symlink_to("loop.tif")
-    done = correct("loop.tif", "other.tif", code=1)
-    assert "loop.tif: cannot read: " in done.stderr and "1 of 2 movies failed: loop.tif" in done.stderr
+    (two / "other2.tif").symlink_to("other2.tif")
+    done = correct("other.tif", "other2.tif", code=1)  # as if they were files of one recording
+    assert "other2.tif: cannot read: " in done.stderr and "1 of 2 movies failed: other2.tif" in done.stderr
     assert (two / "other_corrected.tif").exists() and "Traceback" not in done.stderr
+    assert "other2.tif: cannot read: " in correct("other2.tif", "other.tif", "--skip-existing", code=1).stderr
 
 
 def test_what_is_there_in_part_is_refused(two):

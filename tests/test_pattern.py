@@ -98,7 +98,7 @@ def test_motion_behind_fibres_is_found(known_movie):
 
 @pytest.mark.parametrize("kind", ["pixels", "fibres"])
 def test_only_grain_is_estimated_more_than_twice(known_movie, monkeypatch, kind):
-    """Where nothing takes it away from the scene along one axis, that of pixels may grow each time."""
+    """What is taken for a pattern of pixels may grow each time, if the tissue moves along one axis."""
     frames, contrast, found = known_movie[0], known_movie[0].mean(axis=0).std(), []
 
     def kept(*arguments):

@@ -90,17 +90,8 @@ def test_a_shutter_that_is_closed_for_a_time(known_movie):
 
 
 def placed(rigid, lost, step):
-    count = len(rigid)
-    motion = Motion(
-        np.asarray(rigid, np.float32),
-        np.zeros((count, 2, 1, 1), np.float32),
-        np.zeros(count, bool),
-        misfit=np.where(lost, 50.0, 1.0),
-        brightness=np.where(lost, 0.2, 1.0),
-    )
-    strays = Strays(np.zeros(2), np.ones(2), np.full(2, step))
-    (batch,) = filtered([Batch(0, np.zeros((count, 0, 0)), motion)], strays)
-    return batch.motion.rigid
+    motion = motion_of(rigid, misfit=np.where(lost, 50.0, 1.0), brightness=np.where(lost, 0.2, 1.0))
+    return passed(motion, Strays(np.zeros(2), np.ones(2), np.full(2, step)), len(rigid))
 
 
 def test_where_tissue_hardly_moves_a_frame_may_be_half_a_pixel_off():

@@ -144,7 +144,7 @@ def correct(
         return summary(correct_file(job, corrector, reference, progress, command=shlex.join(sys.argv)))
 
     alone = not quiet and shared is None and len(jobs) > 1 and numbered(movies)
-    if alone and jobs[1].movie.resolve() not in recorded(jobs[0]):
+    if alone and jobs[1].real not in recorded(jobs[0]):
         tell("each movie gets its own reference; if they are files of one recording: --join")
     run_all(jobs, run, quiet)
 

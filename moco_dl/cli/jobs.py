@@ -1,6 +1,5 @@
 """What `correct` and `apply` share: jobs are planned, and done one after another."""
 
-import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -72,7 +71,7 @@ def run_all(jobs: list, run: Callable, quiet: bool) -> None:
 
     failed, known = [], set()
     for job in jobs:
-        if Path(os.path.realpath(job.movie)) in known:
+        if job.real in known:
             tell(told_before(job))
             continue
         try:

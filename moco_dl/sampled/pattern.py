@@ -131,9 +131,9 @@ def _share_of_grain(halves: np.ndarray, left: np.ndarray, reference: np.ndarray)
     None: nothing coarser than pixels stays in place where motion takes away what the scene shows. Where motion
     takes less, what else is unexplained may be mistaken for grain, which is taken to be hardly stronger there.
     """
-    ring, taken = (_frequency(reference.shape) / GRAIN).astype(int), left < TAKEN
+    frequency, taken = _frequency(reference.shape), left < TAKEN
     taken[0] = taken[:, 0] = False  # rows and columns
-    fine = taken & (_frequency(reference.shape) >= FINE)
+    ring, fine = (frequency / GRAIN).astype(int), taken & (frequency >= FINE)
     shared, power = _powers(halves)
     scene = np.fft.rfft2(np.where(np.isfinite(reference), reference, np.nanmean(reference)))
 
