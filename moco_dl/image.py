@@ -33,8 +33,11 @@ def load_image(path: Path) -> np.ndarray:
 
 
 def _tiff(path: Path) -> np.ndarray:
-    """The first image or movie in a TIFF; of a movie, which may be long, its shape is enough."""
+    """The image in a TIFF, but for thumbnails; of a movie, which may be long, its shape is enough."""
     with tifffile.TiffFile(path) as tiff:
-        series = tiff.series[0]
-        one = sum(size > 1 for size in series.shape) <= 2
-        return series.asarray() if one else np.broadcast_to(np.zeros((), series.dtype), series.shape)
+        first, *more = tiff.series
+        shape = first.shape
+        if others := [one for one in more if one.shape == shape and not one.keyframe.is_reduced]:
+            shape = (1 + len(others), *shape)
+        one = sum(size > 1 for size in shape) <= 2
+        return first.asarray() if one else np.broadcast_to(np.zeros((), first.dtype), shape)

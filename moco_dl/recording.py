@@ -1,8 +1,10 @@
 """A recording in several files: one movie to all who read it."""
 
+import os
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -35,15 +37,19 @@ class Joined:
 
     def __init__(self, paths: Sequence[Path], part: Part):
         _refuse_disorder(paths)
-        self._paths, self._part, self._known = paths, part, {path.resolve() for path in paths}
+        self.dataset: str | None = None
+        self._paths, self._part, self._known = paths, part, set[Path]()
+        for path in paths:
+            if (place := Path(os.path.realpath(path))) in self._known:
+                raise NrcorrectError(f"{path}: leads to a file that is named as well; name each once")
+            self._known.add(place)
         self._open: dict[int, Movie] = {}  # by number of the file; those used last are last
         self.files = set(self._known)
-        lengths = []
+        lengths, datasets, notes = [], {}, {}
         with closed_on_error(self):
             first = self._movie(0)
             self.dtype, self.format, self.pixel = first.dtype, first.format, first.pixel
-            self.dataset, self.notes = first.dataset, first.notes
-            self.frames_apart = True
+            self.dataset, self.frames_apart = first.dataset, True
             for number, path in enumerate(paths):
                 movie = self._movie(number)
                 if movie.shape[1:] != first.shape[1:] or movie.dtype != first.dtype:
@@ -51,20 +57,32 @@ class Joined:
                         f"{path}: frames are {_kind(movie)}, in {paths[0]} {_kind(first)}; wanted one recording"
                     )
                 lengths.append(movie.shape[0])
+                datasets[movie.dataset] = None
+                notes |= dict.fromkeys(movie.notes)
                 self.files |= movie.files
                 self.frames_apart &= movie.frames_apart
+        if len(datasets) > 1:
+            notes[f"taken from datasets {', '.join(map(repr, datasets))}"] = None
+        self.notes = tuple(notes)
         self._starts = np.cumsum([0, *lengths])
         self.shape = (int(self._starts[-1]), *first.shape[1:])
 
     def _movie(self, number: int) -> Movie:
         path = self._paths[number]
-        movie = self._open.pop(number, None) or open_movie(path, self._part, image=True)
+        movie = self._open.pop(number, None) or self._opened(path)
         self._open[number] = movie
         if len(movie.files & self._known) > 1:
             raise NrcorrectError(f"{path}: holds the frames of the others, too; name this file only")
         if len(self._open) > OPEN:
             self._open.pop(next(iter(self._open))).close()
         return movie
+
+    def _opened(self, path: Path) -> Movie:
+        """Its dataset is that of the first file, if there is such a one."""
+        if self.dataset is not None:
+            with suppress(NrcorrectError):
+                return open_movie(path, replace(self._part, dataset=self.dataset), image=True)
+        return open_movie(path, self._part, image=True)
 
     def read(self, indices: Sequence[int]) -> np.ndarray:
         indices = np.asarray(indices, int)

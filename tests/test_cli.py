@@ -136,6 +136,7 @@ def test_no_input_is_overwritten(movie_file, tmp_path):
         (["x/m.tif", "y/m.tif", "--outdir", "."], "output of both x/m.tif and y/m.tif"),
         (["a.tif", "b.tif", "./a.tif"], "a.tif: is named twice; name it once"),
         (["a.tif", "./a.tif", "--join"], "a.tif: is named twice; name it once"),
+        (["a.tif", "--ref", ""], "--ref': got no name; is a variable empty?"),
         (["a.tif", "--outdir", ""], "--outdir': got no name; is a variable empty?"),
         (["a.tif", "-o", "-"], "'-o' / '--output': got '-'; wanted a name: movies do not go through pipes"),
         (["-"], "got '-'; wanted a name"),

@@ -37,6 +37,13 @@ def test_hdf5_with_axes_of_length_one(tmp_path, more):
     check(tmp_path / "m.h5", frames())
 
 
+def test_hdf5_of_one_frame_with_axes_of_length_one(tmp_path):
+    with h5py.File(tmp_path / "m.h5", "w") as file:
+        file["mov"] = frames()[None, :1]
+    with closing(open_movie(tmp_path / "m.h5")) as movie:
+        np.testing.assert_array_equal(movie.read([0]), frames()[:1])
+
+
 def test_hdf5_link_to_another_file(tmp_path):
     with h5py.File(tmp_path / "raw.h5", "w") as file:
         file["x"] = frames()
@@ -44,8 +51,11 @@ def test_hdf5_link_to_another_file(tmp_path):
         with h5py.File(tmp_path / f"{name}.h5", "w") as file:
             file["mov"] = h5py.ExternalLink(f"{there}.h5", "/x")
     check(tmp_path / "m.h5", frames())
-    with pytest.raises(NrcorrectError, match="no 3-D dataset"):
+    with pytest.raises(NrcorrectError, match=r"no 3-D dataset; found mov \(a link that leads nowhere\)"):
         open_movie(tmp_path / "n.h5")
+    with h5py.File(tmp_path / "o.h5", "w") as file:
+        file["any"] = h5py.ExternalLink("raw.h5", "/x")
+    check(tmp_path / "o.h5", frames())
 
 
 def test_hdf5_of_frames_in_other_files(tmp_path):

@@ -16,8 +16,13 @@ def test_reference_files(tmp_path):
     np.testing.assert_array_equal(load_image(tmp_path / "r.npy"), image)
     np.testing.assert_array_equal(load_image(tmp_path / "r.tif"), image)
     np.save(tmp_path / "stack.npy", np.stack([image, image]))
+    for name, kind in (("two", 0), ("thumbnail", 1)):
+        tifffile.imwrite(tmp_path / f"{name}.tif", image)
+        tifffile.imwrite(tmp_path / f"{name}.tif", image[::-1], append=True, subfiletype=kind)
+    np.testing.assert_array_equal(load_image(tmp_path / "thumbnail.tif"), image)
     (tmp_path / "text.tif").write_text("no")
     for name, message in {
+        "two.tif": r"has shape \(2, 20, 24\); wanted one grey image",
         "stack.npy": "has shape .*; wanted one grey image",
         "text.tif": "not a TIFF or NPY image .*; wanted one grey image",
         "none.npy": "cannot read the image: No such file",

@@ -9,7 +9,8 @@ from commands import run
 from drawn_movies import DTYPES, check, frames
 
 from moco_dl.errors import NrcorrectError
-from moco_dl.movie import Part, open_movie
+from moco_dl.formats.turns import Turn
+from moco_dl.movie import WHOLE, Part, open_movie
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -125,6 +126,17 @@ def test_a_frame_that_is_stored_in_another_way_is_read(tmp_path, stored):
     written = one_unlike(tmp_path / "m.tif", lambda frame: frame, **stored)
     with closing(open_movie(tmp_path / "m.tif")) as movie:
         np.testing.assert_array_equal(movie.read(range(len(written))), written)
+
+
+def test_frames_stored_in_several_ways_stay_in_their_order(tmp_path):
+    with tifffile.TiffWriter(tmp_path / "m.tif") as file:
+        for number, frame in enumerate(frames()):
+            how = {"compression": "zlib"} if number % 3 else {}
+            file.write(frame, photometric="minisblack", contiguous=False, metadata=None, **how)
+    for part in (WHOLE, Part(joined=False), Part(channel=Turn(2, 7))):
+        with closing(open_movie(tmp_path / "m.tif", part)) as movie:
+            wanted = frames() if part.channel is None else frames()[1:2]
+            np.testing.assert_array_equal(movie.read(range(movie.shape[0])), wanted)
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,13 @@ def test_figure_as_a_picture(evaluation, tmp_path):
     assert path.read_bytes() != (tmp_path / "0.png").read_bytes()
 
 
+def test_names_in_any_script_are_no_warnings(evaluation, tmp_path, recwarn):
+    pytest.importorskip("matplotlib")
+    named = replace(evaluation, provenance={"inputs": [{"name": "\u65e5.tif"}]})
+    report_picture(named, tmp_path / "p.png", "png")
+    assert not [each for each in recwarn if "Glyph" in str(each.message)]
+
+
 def test_heading_of_the_picture_is_not_cut_off(evaluation):
     pytest.importorskip("matplotlib")
     from moco_dl.report.poster import poster

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 import tifffile
@@ -65,13 +66,43 @@ def test_a_file_that_grows(tmp_path):
         (lambda paths: paths[1].unlink(), "part_9.tif: cannot read: No such file"),
         (lambda paths: tifffile.imwrite(paths[2], FRAMES[:, 1:]), "frames are 19x24 uint16, in .* 20x24"),
         (lambda paths: tifffile.imwrite(paths[1], FRAMES.astype("i4")), "frames are 20x24 int32, in .* uint16"),
+        (lambda paths: one_unlike(paths[1]), "part_9.tif: image 5 of the file is int16"),
+        (lambda paths: link(paths[2], paths[0]), "part_10.tif: leads to a file that is named as well"),
     ],
 )  # fmt: skip
 def test_files_that_do_not_belong_together(tmp_path, spoil, message):
     paths = write(tmp_path, FRAMES, (4, 5, 11))
     spoil(paths)
-    with pytest.raises(NrcorrectError, match=message), open_recording(paths, WHOLE):
-        pass
+    with pytest.raises(NrcorrectError, match=message), open_recording(paths, WHOLE) as (movie, _):
+        movie.read(range(movie.shape[0]))
+
+
+def one_unlike(path):
+    with tifffile.TiffWriter(path) as file:
+        for number in range(21):
+            frame = FRAMES[0].view("i2" if number == 5 else "u2")
+            file.write(frame, photometric="minisblack", contiguous=False, metadata=None)
+
+
+def link(path, to):
+    path.unlink()
+    path.symlink_to(to)
+
+
+def test_what_is_told_of_later_files(tmp_path):
+    """Of their datasets, those of the first one's name are meant."""
+    paths = [tmp_path / f"part_{number}.h5" for number in range(3)]
+    for path, names in zip(paths, (["green"], ["red", "green"], ["red"]), strict=True):
+        with h5py.File(path, "w") as file:
+            for number, name in enumerate(names):
+                file[name] = FRAMES[number : number + 5 - number]
+    with open_recording(paths, WHOLE) as (movie, about):
+        np.testing.assert_array_equal(movie.read(range(5, 9)), FRAMES[1:5])
+        assert about["notes"] == ["taken from datasets 'green', 'red'"]
+    first, second = write(tmp_path, FRAMES, (4, 11))
+    tifffile.imwrite(second, FRAMES[0, :16], append=True)
+    with open_recording([first, second], WHOLE) as (movie, _):
+        assert movie.notes == ("1 image of another size was left out",)
 
 
 def test_one_result(tmp_path, known_movie, monkeypatch):

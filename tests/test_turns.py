@@ -10,7 +10,7 @@ from commands import run
 
 from moco_dl.errors import NrcorrectError
 from moco_dl.fields import load_fields
-from moco_dl.formats.turns import Turn
+from moco_dl.formats.turns import Turn, along_axes
 from moco_dl.movie import Part, open_movie
 
 T, Z, C = 4, 3, 2
@@ -68,6 +68,16 @@ def test_an_axis_in_the_file_and_another_in_turn(tmp_path):
     tifffile.imwrite(tmp_path / "m.tif", frames, imagej=True, metadata={"axes": "TCYX"})
     part = Part(channel=Turn(1), plane=Turn(2, Z))
     np.testing.assert_array_equal(read(tmp_path / "m.tif", part), FRAMES[:, 1, 0])
+
+
+def test_the_only_axis_may_be_that_of_channels(tmp_path):
+    """As in a file for each time point; in others, of one channel, that one is meant."""
+    tifffile.imwrite(tmp_path / "m.tif", FRAMES[0, 0], imagej=True, metadata={"axes": "CYX"})
+    with closing(open_movie(tmp_path / "m.tif", SECOND, image=True)) as movie:
+        np.testing.assert_array_equal(movie.read([0]), FRAMES[0, 0, 1:2])
+    assert along_axes("TC", (4, 1), {"channel": Turn(1), "plane": None})[0].tolist() == [0, 1, 2, 3]
+    with pytest.raises(ValueError, match="has 1 channels, not 2"):
+        along_axes("TC", (4, 1), {"channel": Turn(2), "plane": None})
 
 
 @pytest.mark.parametrize(

@@ -84,8 +84,9 @@ def process() -> None:
     """`main` as a process of its own, which ends at once: all is written, and an interpreter and its libraries
     take a tenth of a second to be taken apart."""
     codecs.register_error(ANY_NAME, _named)
-    if isinstance(sys.stdout, TextIOWrapper):
-        sys.stdout.reconfigure(errors=ANY_NAME)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors=ANY_NAME)
     status = 0
     try:
         try:

@@ -21,6 +21,8 @@ from moco_dl.cli.common import (
 )
 from moco_dl.cli.jobs import keep_or_replace, outdir, output, planned, run_all, skip_existing
 
+MADE = ("median", "mean")  # references, of the movie
+
 
 class AutoOr(click.ParamType):
     """`auto` (None: measured on the movie) or a number."""
@@ -42,6 +44,7 @@ class AutoOr(click.ParamType):
 @click.option(
     "--ref",
     default="median",
+    callback=lambda ctx, param, ref: ref if ref in MADE else str(PATH.convert(ref, param, ctx)),
     metavar="median|mean|FILE",
     help="Reference: made from the movie, or an image (TIFF, NPY, or that of NAME_fields.h5).",
 )
@@ -132,7 +135,7 @@ def correct(
     jobs = planned(movies, out, outdir, options, kinds=kinds, join=join)
     if not jobs:
         return
-    shared = None if ref in ("median", "mean") else Path(ref)
+    shared = None if ref in MADE else Path(ref)
     with reported(usage=True):
         refuse_inputs((path for job in jobs for path in job.outputs), [shared] if shared else [])
         chosen = CorrectOptions(**options, ref="median" if shared else ref)

@@ -26,9 +26,13 @@ def _missing_filters(dataset: h5py.Dataset) -> list[str]:
 
 
 def _axes(dataset: h5py.Dataset) -> tuple[int, ...]:
-    """Which axes are those of a movie: of more than three, those longer than one."""
+    """Which axes are those of a movie: of more than three, those longer than one; if few are, the first others."""
     axes = tuple(range(dataset.ndim))
-    return axes if len(axes) <= 3 else tuple(axis for axis in axes if dataset.shape[axis] > 1)
+    if len(axes) <= 3:
+        return axes
+    long = [axis for axis in axes if dataset.shape[axis] > 1]
+    short = [axis for axis in axes[:-2] if axis not in long]
+    return tuple(sorted([*long, *short[: max(3 - len(long), 0)]]))
 
 
 def _usable(dataset: h5py.Dataset) -> bool:
@@ -127,7 +131,8 @@ class Hdf5Movie:
     def _guess(self) -> str:
         """The dataset with most frames; of several, one of a known name, which no other may exceed."""
         linked = {key: item for key in PREFERRED_KEYS if isinstance(item := self._at(key), h5py.Dataset)}
-        movies = {name: item for name, item in (linked | self._datasets()).items() if len(_axes(item)) == 3}
+        found = linked | self._datasets() or self._linked()
+        movies = {name: item for name, item in found.items() if len(_axes(item)) == 3}
         if not movies:
             raise NrcorrectError(
                 f"{self.path}: no 3-D dataset; found {self._listing()}; wanted (frames, height, width)"
@@ -146,8 +151,14 @@ class Hdf5Movie:
             self.notes = (f"taken from dataset {chosen[0]!r}, one of {len(movies)}",)
         return chosen[0]
 
+    def _linked(self) -> dict[str, h5py.Dataset]:
+        """What links at the top lead to, wherever that is."""
+        found = {key: self._at(key) for key in self._file}
+        return {key: item for key, item in found.items() if isinstance(item, h5py.Dataset)}
+
     def _listing(self) -> str:
-        return _listed(self._datasets()) or "nothing"
+        lost = [f"{key} (a link that leads nowhere)" for key in self._file if self._at(key) is None]
+        return ", ".join(filter(None, [_listed(self._linked() | self._datasets()), *lost])) or "nothing"
 
     def read(self, indices: Sequence[int]) -> np.ndarray:
         first, last = indices[0], indices[-1]

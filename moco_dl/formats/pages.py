@@ -54,8 +54,10 @@ def damage_reported(path: Path) -> Iterator[None]:
     way_out = "copy it again, or save it anew"
     try:
         yield
-    except (NrcorrectError, MemoryError):
+    except MemoryError:
         raise
+    except NrcorrectError as error:
+        raise error if str(path) in str(error) else NrcorrectError(f"{path}: {error}") from error
     except Exception as error:  # decoders raise whatever the bytes provoke
         if str(error) == UNLIKE:
             raise NrcorrectError(

@@ -24,6 +24,11 @@ def says_where(series: tifffile.TiffPageSeries) -> bool:
     return series.kind == "ome" or series.is_multifile
 
 
+def loose(series: Sequence[tifffile.TiffPageSeries]) -> bool:
+    """Whether they are pages of a file, sorted by how these are stored."""
+    return all(one.kind == "generic" for one in series)
+
+
 def frames_of(series: tifffile.TiffPageSeries) -> int:
     """How many images of a height and width it holds."""
     return math.prod(series.shape[: max(series.axes.find("Y"), 0)])

@@ -13,7 +13,7 @@ from moco_dl.formats.checks import check_movie, closed_on_error
 from moco_dl.formats.pages import as_stored, damage_reported, decode, opened
 from moco_dl.formats.pixelsize import pixel_size
 from moco_dl.formats.scanimage import axes_of
-from moco_dl.formats.series import frames_of, largest, left_out, says_where
+from moco_dl.formats.series import frames_of, largest, left_out, loose, says_where
 from moco_dl.formats.turns import Turns, along_axes, in_turn
 
 DECODERS = 4  # threads that decode compressed frames
@@ -45,7 +45,7 @@ class TiffMovie:
         with damage_reported(self.path):
             alike, others = largest(self._file.series)
         alike = self._one_image(alike)
-        if not joined:
+        if not (joined or loose(alike)):
             self._refuse_several(alike)
         first = alike[0]
         self._refuse_other_images(first)
@@ -101,6 +101,8 @@ class TiffMovie:
                 *whole, here = self._axes(series)
                 numbers, left = along_axes(*whole, turns)
                 frames += [(series, here.index(number)) for number in numbers.tolist() if number in here]
+            if len(alike) > 1 and loose(alike):
+                frames.sort(key=lambda frame: frame[0].pages[frame[1]].index)
             return frames[in_turn(len(frames), left)]
         except ValueError as error:
             full = (*shape, *alike[0].shape[-2:])

@@ -36,14 +36,15 @@ def along_axes(axes: str, shape: Sequence[int], turns: Turns) -> tuple[np.ndarra
     """
     numbers, left = np.arange(math.prod(shape)).reshape(shape), dict(turns)
     for kind, name in AXES.items():
-        axis = axes.find(name)
-        if axis < 0 or shape[axis] == 1 or not _several(numbers):
+        axis, turn = axes.find(name), turns[kind]
+        of_the_file = turn is not None and turn.of is None
+        if axis < 0 or not (of_the_file or (shape[axis] > 1 and _several(numbers))):
             continue
-        if turns[kind] is None:
+        if turn is None:
             raise ValueError(
                 f"has {shape[axis]} {kind}s; wanted one: choose it (--{kind} 1 to {shape[axis]}), or split it"
             )
-        numbers, left[kind] = numbers.take([turns[kind].among(kind, shape[axis])], axis), None
+        numbers, left[kind] = numbers.take([turn.among(kind, shape[axis])], axis), None
     if _several(numbers):
         raise ValueError("wanted one axis of frames: split the file")
     return numbers.ravel(), left

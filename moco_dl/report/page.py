@@ -4,6 +4,7 @@ import base64
 import hashlib
 import math
 import re
+import warnings
 from collections.abc import Iterator
 from datetime import datetime, timezone
 from importlib.resources import files
@@ -79,7 +80,8 @@ def report_picture(evaluation: Evaluation, path: Path, kind: str) -> None:
     """
     from moco_dl.report.poster import poster
 
-    with plain_style():
+    with plain_style(), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # of names in any script
         poster(evaluation, _title(evaluation.provenance)).savefig(path, format=kind, dpi=150)
 
 
