@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from moco_dl.errors import NrcorrectError
+from moco_dl.fields import load_fields
 from moco_dl.movie import WHOLE, Part
 from moco_dl.output import SUFFIXES, ending, refuse_ending, without_ending
 from moco_dl.recording import open_recording
@@ -120,15 +121,24 @@ def unfinished(jobs: Sequence[Job]) -> tuple[list[Job], list[str]]:
 
 
 def _done(job: Job) -> bool:
-    """Whether its results are there, and those of a recording in several files not of fewer of these."""
+    """Whether its results are there, and not those of another movie that would have the same names."""
     if not all(os.path.isfile(path) for path in job.outputs):  # noqa: PTH113 (no error of names too long)
         return False
-    if job.more:
-        with suppress(NrcorrectError), ExitStack() as opened:
-            files = ((job.movie, *job.more), job.part), ((job.corrected,), WHOLE)
-            lengths = {opened.enter_context(open_recording(*each))[0].shape[0] for each in files}
-            return len(lengths) == 1
+    with suppress(NrcorrectError), ExitStack() as opened:
+        files = ((job.movie, *job.more), job.part), ((job.corrected,), WHOLE)
+        (movie, about), (corrected, _) = (
+            opened.enter_context(open_recording(*each, image=True)) for each in files
+        )
+        if movie.shape != corrected.shape:
+            return False
+        known = about if job.fields is None else load_fields(job.fields).metadata.get("input", about)
+        return _identity(known) == _identity(about)
     return True
+
+
+def _identity(about: dict) -> dict:
+    """What tells movies apart that may have been copied since."""
+    return {name: value for name, value in about.items() if name not in ("mtime", "notes")}
 
 
 def recorded(job: Job) -> set[Path]:

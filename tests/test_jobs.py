@@ -1,6 +1,7 @@
 """What a command is to do, and what is done already."""
 
 import pytest
+import tifffile
 from commands import run
 
 
@@ -69,6 +70,24 @@ def test_a_recording_that_goes_on_is_not_done(two):
     assert "as its results" in correct("movie.tif", "other.tif", "--join", "--skip-existing").stderr
     told = correct("movie.tif", "other.tif", "third.tif", "--join", "--skip-existing", code=1).stderr
     assert "movie_corrected.tif: exists; choose another output" in told
+
+
+def test_results_of_another_movie_are_not_taken_for_its_own(two):
+    """As of recordings of one name from several days."""
+    movie = tifffile.imread("movie.tif")
+    for name, frames in (("a", movie), ("b", movie[:7]), ("c", movie[::-1])):
+        (two / name).mkdir()
+        tifffile.imwrite(two / name / "movie.tif", frames, photometric="minisblack")
+    with (two / "c" / "movie.tif").open("ab") as file:
+        file.write(b"\0")
+    (two / "out").mkdir()
+    options = ("--outdir", "out", "--skip-existing")
+    for name, code in (("a", 0), ("b", 1), ("c", 1), ("a", 0)):
+        told = correct(f"{name}/movie.tif", *options, code=code).stderr
+        assert ("out/movie_corrected.tif: exists; choose another output" in told) == bool(code)
+    assert "left out, as its results are there" in told
+    correct("movie.tif", "other.tif", "--join")
+    assert "exists; choose" in correct("movie.tif", "--skip-existing", code=1).stderr
 
 
 def test_the_way_out_of_a_second_run_is_told(two):
