@@ -18,7 +18,6 @@ CHOICES = {
     "dtype": (None, *DTYPES),
 }
 USUAL = 0.15  # of the shorter side: whole-frame shifts that are looked for
-FARTHER = 3.0  # times as far is looked if frames lie beyond
 AUTO = ("smooth", "row_offset")  # may be given as "auto", as in the command: None
 
 
@@ -54,9 +53,9 @@ class CorrectOptions:
         """px up to which whole-frame shifts are looked for in frames of `size` (H, W)."""
         return USUAL * min(size) if self.max_shift is None else self.max_shift
 
-    def farther(self, size: tuple[int, int]) -> "CorrectOptions":
-        """The same, looking for larger shifts."""
-        return replace(self, max_shift=FARTHER * self.farthest(size))
+    def reaching(self, times: float, size: tuple[int, int]) -> "CorrectOptions":
+        """The same, looking for shifts that are so many times as large."""
+        return replace(self, max_shift=times * self.farthest(size))
 
     def _check_choices(self) -> None:
         if not isinstance(self.ref, str):

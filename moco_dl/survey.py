@@ -11,6 +11,7 @@ from moco_dl.plan import APART, Plan
 from moco_dl.reference import centred, seed
 from moco_dl.refinement.bend import composed, inverse
 from moco_dl.refinement.nearer import GivenReference, bend_to, sizes
+from moco_dl.sampled.alike import alike
 from moco_dl.sampled.interleaved import taking_turns
 from moco_dl.sampled.pattern import Pattern, fixed_pattern
 from moco_dl.sampled.sample_shifts import clear, lie_beyond, walk_among_others, walk_from, whole_shifts
@@ -22,6 +23,7 @@ from moco_dl.view import View
 PATTERN_PASSES = 2  # a detector's pattern is estimated this often, each time with better motion
 GRAIN_PASSES = 10  # the same of fibres, which may hold most of the motion at first
 SETTLED = 0.05  # of the reference's contrast: a pattern that changes by less changes motion by next to nothing
+FARTHER, NEARER = 3.0, (1 / 2, 1 / 3)  # times the usual limit of shifts, if frames lie beyond that
 RIGID_PASSES = 2  # the reference is estimated this often from rigidly registered samples
 
 
@@ -42,17 +44,17 @@ class Found(NamedTuple):
 class Survey(View):
     """A first look at a movie."""
 
-    @property
-    def farther(self) -> "Survey":
-        """The same, looking for larger shifts."""
-        return replace(self, options=self.options.farther(self.movie.shape[1:]))
+    def reaching(self, times: float) -> "Survey":
+        """The same, looking for shifts that are so many times as large."""
+        return replace(self, options=self.options.reaching(times, self.movie.shape[1:]))
 
     def found(self, given: np.ndarray | None = None) -> Found:
         """What the samples show; if a reference (H, W) is `given`, of their motion from that."""
         sampling = Sampling(self.movie, self.options, self.factor, self.mapping)
         samples, small, rigid, clearing, surrounded = sampling.drawn(self._rigidly)
-        if self._too_near(small, rigid):
-            return self.farther.found(given)
+        other = self._reaching_better(small, rigid)
+        if other is not None:
+            return other.found(given)
         if given is not None and surrounded:
             given = sampling.without_surround(given)
         brought = None if given is None else self._given(small, given)
@@ -191,19 +193,29 @@ class Survey(View):
     def _centred_shifts(self, samples: Samples, reference: np.ndarray) -> np.ndarray:
         return centred(whole_shifts(samples, self.rigid(reference), self.mapping))
 
-    def _too_near(self, samples: Samples, rigid: Rigidly) -> bool:
-        """Whether some samples lie beyond where they are looked for, unless the user has said how far."""
-        some, farther = samples.only(self.enough(samples)), self.farther
+    def _reaching_better(self, samples: Samples, rigid: Rigidly) -> "Survey | None":
+        """What looks as far as samples move, if this one does not, unless the user has said how far."""
         if self.options.max_shift is not None:
-            return False
-        if _lost(rigid.walk):
-            return clear(some, farther.rigid(seed(some)), self.mapping)
+            return None
+        some, farther, lost = samples.only(self.enough(samples)), self.reaching(FARTHER), _lost(rigid.walk)
         limit = self.options.farthest(rigid.reference.shape)  # the usual share of its size
-        images = (rigid.reference, seed(some))  # that of all may show two places at once
-        beyond = any(lie_beyond(some, limit, farther.rigid(image), self.mapping) for image in images)
-        # Some may only look like a place far away: then all are found near one another, or nowhere.
-        there = farther._rigidly(samples) if beyond else None
-        return there is not None and not _lost(there.walk) and np.ptp(there.shifts, axis=0).max() > limit
+        if lost:
+            beyond = clear(some, farther.rigid(seed(some)), self.mapping)
+        else:
+            images = (rigid.reference, seed(some))  # that of all may show two places at once
+            beyond = any(lie_beyond(some, limit, farther.rigid(image), self.mapping) for image in images)
+        if not beyond:
+            return None
+        there = farther._rigidly(samples)
+        # Something else may move there than the scene: that tells less of shifts nearby.
+        found = [(near, near._rigidly(samples)) for near in map(self.reaching, NEARER)]
+        # Or some only look like a place far away: then all are found near one another, or nowhere.
+        if lost or (np.ptp(there.shifts, axis=0).max() > limit and not _lost(there.walk)):
+            found.append((farther, there))
+        return max([(None, rigid), *found], key=lambda each: self._alike(samples, each[1]))[0]
+
+    def _alike(self, samples: Samples, rigid: Rigidly) -> float:
+        return alike(samples.only(rigid.some), rigid.shifts, self.move, self.mapping)
 
 
 def _lost(walk: Walk | None) -> bool:

@@ -62,7 +62,8 @@ def measure_expected(correlations: np.ndarray) -> Expected:
     of Mathematical Statistics 12, 1941). How shifts follow one another is left open.
     """
     limit = tuple(n // 2 for n in correlations.shape[1:])
-    found = Expected(float(np.median(correlations.max(axis=(1, 2)))), np.zeros(2), np.maximum(limit, 1) / 2)
+    highest = max(float(np.median(correlations.max(axis=(1, 2)))), FAINT)
+    found = Expected(highest, np.zeros(2), np.maximum(limit, 1) / 2)
     for _ in range(UPDATES):
         probability = found.probability(limit)
         shares = likelihoods(correlations, found.weight)

@@ -1,0 +1,60 @@
+"""How well registered samples agree, part by part; and what moves otherwise than the scene."""
+
+import numpy as np
+import pytest
+import torch
+
+import moco_dl
+from moco_dl.infer import move_known
+from moco_dl.sampled.alike import SIDE, alike
+from moco_dl.sampled.samples import Samples
+from moco_dl.scenes import draw_scene
+
+
+def samples_of(frames):
+    each = np.arange(len(frames))
+    return Samples(frames, each, each, each)
+
+
+def move(frames, motion):
+    return move_known(frames, motion, device=torch.device("cpu"))
+
+
+def test_parts_are_compared_with_the_mean_of_all_other_samples():
+    frames = np.random.default_rng(0).normal(100, 1, (5, 40, 48)).astype(np.float32)
+    frames += np.random.default_rng(1).normal(0, 1, (40, 48)).astype(np.float32)
+    expected = []
+    for number, frame in enumerate(frames):
+        others = np.delete(frames, number, axis=0).mean(axis=0)
+        for y in np.split(np.arange(40), SIDE):
+            for x in np.split(np.arange(48), SIDE):
+                part = np.ix_(y, x)
+                expected.append(np.corrcoef(frame[part].ravel(), others[part].ravel())[0, 1])
+    found = alike(samples_of(frames), np.zeros((5, 2), np.float32), move)
+    assert found == pytest.approx(np.mean(expected), abs=1e-4)
+
+
+def test_shifts_of_the_scene_agree_better_than_those_of_a_bright_body():
+    scene = draw_scene((64, 120), np.random.default_rng(3))[0]
+    places = np.arange(20)
+    frames = np.stack([scene[:, place : place + 64] for place in places]) / scene.mean()
+    frames[:, 20:40, 20:40] += 10  # stays where it is while the scene moves
+    shifts = np.stack((np.zeros(20), -places), axis=1).astype(np.float32)
+    assert alike(samples_of(frames), shifts, move) > 1.2 * alike(samples_of(frames), 0 * shifts, move)
+    frames[:, 3:5, 3:5] = np.nan  # of what has no data, or no contrast, nothing is told
+    frames[:, 60:] = 7
+    assert np.isfinite(alike(samples_of(frames), shifts, move))
+
+
+def test_a_bright_body_that_crosses_the_view_is_not_followed():
+    rng, size, count = np.random.default_rng(2), 96, 100
+    scene = draw_scene((size + 8,) * 2, rng)[0]
+    places, (y, x) = rng.integers(-4, 5, (count, 2)), np.mgrid[:size, :size]
+    frames = np.empty((count, size, size), np.uint16)
+    for number, (dy, dx) in enumerate(places + 4):
+        body = np.hypot(y - 48, x + 20 - 136 * number / count) < 13
+        frames[number] = 100 * rng.poisson(
+            5 * (scene[dy : dy + size, dx : dx + size] / scene.mean() + 6 * body)
+        )
+    found = moco_dl.correct(frames, rigid_only=True, device="cpu").fields.rigid + places
+    assert np.abs(found - np.median(found, axis=0)).max() < 2
