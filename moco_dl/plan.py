@@ -10,7 +10,7 @@ import torch
 
 from moco_dl.batch import Arrays, Batch, Equations, Filter, Given, Motion, chosen, filtered, joined, late
 from moco_dl.device import full_device
-from moco_dl.infer import Estimator
+from moco_dl.infer import Estimator, binned
 from moco_dl.refinement.bend import bent, rebased
 from moco_dl.refinement.equations import linearise
 from moco_dl.refinement.refine import Refiner
@@ -47,7 +47,9 @@ class Step:
 
     def linearised(self, frames: np.ndarray, motion: Motion) -> Equations:
         """What frames (n, H, W), which are no samples, tell at their motion so far."""
-        equations = linearise(frames, motion, self.refiner, binning=self.refiner.binning)
+        if (binning := self.refiner.binning) > 1:
+            frames = binned(frames, binning)
+        equations = linearise(frames, motion, self.refiner)
         if self.last:
             return self.tracker.filled(equations, motion, self.refiner)
         return replace(equations, missing=None)

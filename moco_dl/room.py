@@ -2,14 +2,18 @@
 
 from moco_dl.movie import Movie
 
-SAMPLED = 50 * 2**20  # bytes of frames that are sampled of any movie: 60 to 200 frames
+SAMPLED = 25 * 2**20  # pixels of frames that are sampled of any movie: 60 to 200 frames
 LONG = 2  # times as many: how long a movie is from which on more of it are sampled
 
 
 def frames_in(size: int, movie: Movie, least: int, most: int) -> int:
     """How many frames of `movie` so many bytes hold, from `least` to `most`."""
-    frame = movie.shape[1] * movie.shape[2] * movie.dtype.itemsize
-    return min(most, max(least, size // frame))
+    return frames_with(size // movie.dtype.itemsize, movie, least, most)
+
+
+def frames_with(pixels: int, movie: Movie, least: int, most: int) -> int:
+    """How many frames of `movie` have so many pixels, of whatever type, from `least` to `most`."""
+    return min(most, max(least, pixels // (movie.shape[1] * movie.shape[2])))
 
 
 def frames_sampled(movie: Movie) -> int:
@@ -17,5 +21,5 @@ def frames_sampled(movie: Movie) -> int:
 
     But not if all must be kept in memory.
     """
-    count = frames_in(SAMPLED, movie, 60, 200)
+    count = frames_with(SAMPLED, movie, 60, 200)
     return min(max(count, movie.shape[0] // LONG), 2 * count) if movie.frames_apart else count

@@ -13,10 +13,10 @@ from moco_dl.movie import Movie
 from moco_dl.network import STRIDE, PyramidFlowNet
 from moco_dl.options import CorrectOptions
 from moco_dl.reference import Estimate, build_reference
-from moco_dl.room import frames_in
+from moco_dl.room import frames_with
 from moco_dl.sampled.samples import Move, Samples, chunks
 
-ENOUGH = 32 * 2**20  # bytes of those that the reference is made of: 40 to 100 frames
+ENOUGH = 16 * 2**20  # pixels of those that the reference is made of: 40 to 100 frames
 BINNED = 240  # px, shorter side from which on binned frames show enough
 
 
@@ -51,7 +51,7 @@ class View:
 
     def enough(self, samples: Samples) -> np.ndarray:
         """(n,) bool: which of the samples a reference is made of."""
-        return samples.some(self.options.ref_frames or frames_in(ENOUGH, self.movie, 40, 100))
+        return samples.some(self.options.ref_frames or frames_with(ENOUGH, self.movie, 40, 100))
 
     def made(
         self, samples: Samples, estimates: Sequence[Estimate], **options: object

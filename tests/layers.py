@@ -130,7 +130,7 @@ ROOMS = {  # every module of a room stands here
         "basis": {"device", "network"},
         "difference": {".basis", ".misfit", ".template", "cached", "device", "network", "warp"},
         "refine": {".basis", ".difference", ".template", "device"},
-        "equations": {".misfit", ".refine", ".template", "batch", "device", "infer", "sampled.samples", "warp"},
+        "equations": {".misfit", ".refine", ".template", "batch", "device", "sampled.samples", "warp"},
     },
     "tracking": {
         "__init__": set(),

@@ -99,9 +99,20 @@ def test_samples_are_looked_at_once(known_movie, monkeypatch, samples):
     assert np.abs(found - anew).mean() < 0.02
 
 
+def test_new_frames_are_looked_at_as_samples_are():
+    """Also where the first step averages pixels, which leaves less noise."""
+    frames = np.stack([f for f, _ in SyntheticMovie(3, movie_options(frames=12, size=240, photons=5.0))])
+    plan = Corrector(CorrectOptions()).prepare(ArrayMovie(frames))
+    step = plan.steps[0]
+    anew = step.linearised(frames, step.motion)
+    assert step.refiner.binning == 2
+    np.testing.assert_allclose(anew.grain, step.equations.grain, rtol=1e-5)
+
+
 @pytest.mark.parametrize("apart", [True, False])
-def test_long_movies_are_sampled_more(apart):
-    movie = SimpleNamespace(dtype=np.dtype("uint16"), frames_apart=apart)
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float64"])  # in whichever the same movie is stored
+def test_long_movies_are_sampled_more(apart, dtype):
+    movie = SimpleNamespace(dtype=np.dtype(dtype), frames_apart=apart)
     counts = []
     for shape in ((150, 256, 256), (600, 256, 256), (9000, 256, 256), (300, 512, 512), (9000, 512, 512)):
         movie.shape = shape

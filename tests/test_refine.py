@@ -268,6 +268,19 @@ def test_binned_frames_tell_of_the_same_field(scene):
     assert size(found - truth[INNER]) < 0.3 * size(truth[INNER])
 
 
+@pytest.mark.parametrize("way", [1, -1])
+def test_what_frames_ought_to_tell_does_not_depend_on_the_way_that_tissue_runs(way):
+    """Of fibres along a diagonal; frames that go along either are not as many if their number is odd."""
+    y, x = np.mgrid[: SIZE[0], : SIZE[1]]
+    image = (100 + 20 * np.sin((y + way * x) / 3) + 2 * np.sin(x / 5)).astype(np.float32)
+    refiner = Refiner(Template(image, np.full(SIZE, 4.0, np.float32)), limit=math.inf)
+    motion = Motion(
+        np.zeros((3, 2), np.float32), np.zeros((3, 2, *refiner.grid), np.float32), np.zeros(3, bool)
+    )
+    told, expected = response(np.stack([image] * 3), motion, refiner, np.full(3, NO_PART))
+    assert told / expected == pytest.approx(1, abs=0.05)
+
+
 def test_frames_tell_less_of_a_displacement_than_noisy_gradients_promise(scene):
     image = (100 * scene)[INNER].numpy()
     spoilt = image + 10 * np.random.default_rng(0).normal(size=SIZE)

@@ -26,7 +26,7 @@ def _missing_filters(dataset: h5py.Dataset) -> list[str]:
 
 
 def _axes(dataset: h5py.Dataset) -> tuple[int, ...]:
-    """Which axes are those of a movie: of more than three, those longer than one; if few are, the first others."""
+    """Which axes are those of a movie: of more than three, those longer than one, and if few are, others."""
     axes = tuple(range(dataset.ndim))
     if len(axes) <= 3:
         return axes

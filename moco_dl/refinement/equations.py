@@ -10,7 +10,6 @@ from torch import Tensor
 
 from moco_dl.batch import Equations, Motion, chosen, run_slices
 from moco_dl.device import halved, sent
-from moco_dl.infer import sent_binned
 from moco_dl.refinement.misfit import graininess, softness
 from moco_dl.refinement.refine import Refiner
 from moco_dl.refinement.template import NO_PART
@@ -24,18 +23,18 @@ STEP = 0.2  # px of the compared images, by which they are displaced to see what
 
 @torch.inference_mode()
 def linearise(
-    frames: np.ndarray, motion: Motion, refiner: Refiner, parts: np.ndarray | None = None, *, binning: int = 1
+    frames: np.ndarray, motion: Motion, refiner: Refiner, parts: np.ndarray | None = None
 ) -> Equations:
     """Normal equations of frames (n, H, W), at their motion so far; zero for flagged frames.
 
-    Averaged over `binning` x `binning` pixels, frames are as the refiner compares them. `parts` (n,) are those
-    of the refiner's template that each is in, or NO_PART; None: they are in none.
+    Frames are averaged over as many pixels as the refiner compares. `parts` (n,) are those of its template that
+    each is in, or NO_PART; None: they are in none.
     """
     parts = np.full(len(frames), NO_PART) if parts is None else parts
     left = np.zeros((len(frames), len(refiner.matrix)))
     seen, (misfit, brightness) = np.zeros_like(left), np.zeros((2, len(left)), np.float32)
     missing = np.zeros((len(left), *refiner.grid), np.float32)
-    for together, sums, squares, bright, share in _compared(frames, motion, refiner, parts, binning):
+    for together, sums, squares, bright, share in _compared(frames, motion, refiner, parts):
         equations = refiner.unknowns(sums)
         misfit[together], brightness[together] = squares.cpu(), bright.cpu()
         missing[together] = 1 - share.cpu()
@@ -61,9 +60,10 @@ def response(frames: np.ndarray, motion: Motion, refiner: Refiner, parts: np.nda
     for sign in (-1, 1):
         displaced = replace(motion, rigid=motion.rigid + sign * step * ways)
         for together, sums, *_, share in _compared(frames, displaced, refiner, parts):
-            seen = (share * refiner.information[[0, 2]].sum(0)).sum()
-            told -= sign * float((torch.from_numpy(ways[together]) * sums.cpu().sum((2, 3))).sum())
-            expected += step * float(seen)
+            way, (yy, yx, xx) = torch.from_numpy(ways[together]), refiner.information
+            across = way.prod(dim=1)[:, None, None].to(refiner.device)
+            told -= sign * float((way * sums.cpu().sum((2, 3))).sum())
+            expected += step * float((share * (yy + xx + 2 * across * yx)).sum())
     return np.array([told, expected])
 
 
@@ -76,14 +76,14 @@ def share_told(refiner: Refiner, samples: Samples, motion: Motion, parts: np.nda
 
 
 def _compared(
-    frames: np.ndarray, motion: Motion, refiner: Refiner, parts: np.ndarray, binning: int = 1
+    frames: np.ndarray, motion: Motion, refiner: Refiner, parts: np.ndarray
 ) -> Iterator[tuple[np.ndarray | Tensor, ...]]:
     """Frames (n,) by place; and what `Difference` makes of these. Not flagged ones."""
     total = motion.total().astype(np.float32) / refiner.binning
     judged, device = np.flatnonzero(~motion.flagged), refiner.device
 
     def compared(some: np.ndarray) -> tuple[Tensor, ...]:
-        images = sent_binned(frames[some], binning, device)
+        images = sent(frames[some], device)
         where = places_coarse(sent(total[some], device), refiner.cell, images.shape[1:])
         moved, known = pulled(images, where, math.ceil(float(np.abs(total[some]).max())))
         return refiner.difference(moved, known, int(parts[some[0]]))

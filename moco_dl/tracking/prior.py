@@ -24,7 +24,9 @@ SURE = 14.0  # log-likelihood by which paths must explain frames better; in stil
 SHIFT = 0.3  # px, size that what is left of the whole frame's shift is allowed: it is well determined anyway
 ROWS = ("rows_y", "rows_x", "waves_y", "waves_x")  # kinds of unknowns beside the tissue's and the shift
 PATHS = tuple(f"{degree}_{component}" for degree in PATH for component in "yx")  # more of them
-BEYOND = 0.1  # of the shorter side: if tissue seems to move so far beside whole frames, these are not alike
+# Of the shorter side, root mean square of unknowns (displacements are about twice as large): if tissue seems to
+# move so far beside whole frames, these are not alike.
+BEYOND = 0.1
 PHOTONS = 0.3  # least share of the noise that is new in each frame
 
 

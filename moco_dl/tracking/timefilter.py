@@ -20,7 +20,7 @@ class TimeFilter:
     def __init__(self, prior: Prior, visible: np.ndarray, sizes: np.ndarray, vigour: Vigour | None = None):
         """`visible` (modes,) is the variance of what a frame tells of a mode, over that of its noise.
 
-        `sizes` (modes,) is what a mode of unit variance adds to squared errors.
+        `sizes` (modes,) is what a mode of unit variance adds to squares of the unknowns.
         """
         self._prior, self._visible, self._sizes, self.vigour = prior, visible, sizes, vigour
         self._breaks = Breaks(prior, visible)
@@ -35,7 +35,7 @@ class TimeFilter:
 
     @property
     def lost(self) -> float:
-        """Expected squared error of a frame, over the square of the motion that the prior expects."""
+        """Expected squared error of a frame's unknowns, over the square of what the prior expects of them."""
         return float(self._sizes @ self.unknown() / self._sizes.sum())
 
     def unknown(self, excess: float = 0.0) -> np.ndarray:
