@@ -126,8 +126,6 @@ class Registration:
             shift, _, tissue = refiner.basis.displacement(unknowns[None])
             motion = replace(motion, rigid=motion.rigid + shift, flow=rest + tissue)
         bend = motion.total().astype(np.float32)[0]
-        if np.abs(bend - begun).max() > max(given.shape):  # nothing has held it
-            bend = begun
         left = modes * np.sqrt(noise / (visible + noise / size**2))
         variances = [refiner.basis.variance(part @ part.T) for part in np.split(left, 2)]
         error = np.sqrt(np.pi / 2 * np.mean(variances, axis=0).clip(0)).astype(np.float32)

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from moco_dl.sampled.samples import Move, Samples, few
+from moco_dl.spectrum import MARGIN, filtered, frequency, mirrored, padded
 
-MARGIN = 16  # px of mirror image around the frame, so that its edges do not show in its spectrum
 LEAST = 1e-2  # of the image's variance: that of noise is not less
 ANYWAY = 0.1  # is let through of what one image alone does not show to be signal: it may be fine detail
 BLUR = 2.0  # px, sigma of the Gaussian that variances are averaged with
@@ -41,10 +41,9 @@ class Share:
     density: float  # values per cycle/px
 
     def gain(self, size: tuple[int, int]) -> np.ndarray:
-        """(H + 2 MARGIN, (W + 2 MARGIN) // 2 + 1) float32, for `filtered` of images of `size` (H, W)."""
-        frequency = _frequency(*(n + 2 * MARGIN for n in size))
+        """(h, w // 2 + 1) float32, for `filtered` of images of `size` (H, W); mirrored, they are (h, w)."""
         places = np.arange(len(self.values)) + 0.5
-        return np.interp(frequency * self.density, places, self.values).astype(np.float32)
+        return np.interp(frequency(padded(size)) * self.density, places, self.values).astype(np.float32)
 
 
 def build_template(
@@ -195,10 +194,10 @@ def shared_signal(first: np.ndarray, second: np.ndarray) -> Share:
     A Wiener filter: at each spatial frequency the share of the mean that is signal follows from the correlation
     of the two images there (Fourier ring correlation; Saxton and Baumeister, J. Microscopy 127, 1982).
     """
-    size = [n + 2 * MARGIN for n in first.shape]
-    a, b = (np.fft.rfft2(np.pad(image, MARGIN, mode="symmetric")) for image in (first, second))
+    size = padded(first.shape)
+    a, b = (np.fft.rfft2(mirrored(image)) for image in (first, second))
     density = min(size) / 2
-    ring = np.minimum((_frequency(*size) * density).astype(int), min(size) // 4)
+    ring = np.minimum((frequency(size) * density).astype(int), min(size) // 4)
     both, power = (
         np.bincount(ring.ravel(), values.ravel())
         for values in ((a * b.conj()).real, (np.abs(a) ** 2 + np.abs(b) ** 2) / 2)
@@ -207,25 +206,13 @@ def shared_signal(first: np.ndarray, second: np.ndarray) -> Share:
     return Share(2 * correlation / (1 + correlation), density)
 
 
-def filtered(image: np.ndarray, gain: np.ndarray) -> np.ndarray:
-    """Image (H, W) with its spatial frequencies multiplied by `gain`, see `Share`."""
-    spectrum = np.fft.rfft2(np.pad(image, MARGIN, mode="symmetric"))
-    spectrum *= gain
-    return np.fft.irfft2(spectrum, s=[n + 2 * MARGIN for n in image.shape])[MARGIN:-MARGIN, MARGIN:-MARGIN]
-
-
 def _blurred(image: np.ndarray, sigma: float) -> np.ndarray:
     """Image (H, W) averaged over a Gaussian of `sigma` px: over pixels, as a spectrum cut off would ring."""
-    height, width = (n + 2 * MARGIN for n in image.shape)
+    height, width = padded(image.shape)
     pixels = np.arange(-MARGIN, MARGIN + 1)
     window = np.exp(-0.5 * np.square(pixels / sigma))
     rows, columns = (
-        np.cos(2 * np.pi * np.outer(frequency, pixels)) @ window / window.sum()
-        for frequency in (np.fft.fftfreq(height), np.fft.rfftfreq(width))
+        np.cos(2 * np.pi * np.outer(along, pixels)) @ window / window.sum()
+        for along in (np.fft.fftfreq(height), np.fft.rfftfreq(width))
     )
     return filtered(image, np.outer(rows, columns))
-
-
-def _frequency(height: int, width: int) -> np.ndarray:
-    """(height, width // 2 + 1) cycles/px."""
-    return np.hypot(np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width))

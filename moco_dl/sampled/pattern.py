@@ -14,6 +14,7 @@ import torch
 from moco_dl.network import STRIDE
 from moco_dl.sampled.inplace import blur
 from moco_dl.sampled.samples import Samples, chunks, few
+from moco_dl.spectrum import frequency
 from moco_dl.warp import blank_outside, invert, places_coarse, sample
 
 GLANCED = 32  # samples
@@ -131,9 +132,9 @@ def _share_of_grain(halves: np.ndarray, left: np.ndarray, reference: np.ndarray)
     None: nothing coarser than pixels stays in place where motion takes away what the scene shows. Where motion
     takes less, what else is unexplained may be mistaken for grain, which is taken to be hardly stronger there.
     """
-    frequency, taken = _frequency(reference.shape), left < TAKEN
+    waves, taken = frequency(reference.shape), left < TAKEN
     taken[0] = taken[:, 0] = False  # rows and columns
-    ring, fine = (frequency / GRAIN).astype(int), taken & (frequency >= FINE)
+    ring, fine = (waves / GRAIN).astype(int), taken & (waves >= FINE)
     shared, power = _powers(halves)
     scene = np.fft.rfft2(np.where(np.isfinite(reference), reference, np.nanmean(reference)))
 
@@ -167,14 +168,14 @@ def _alike(samples: Samples, grain: np.ndarray) -> bool:
 
 def _gain(halves: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Share of each frequency that is pattern in the mean of two spectra (2, H, W // 2 + 1), `size` (H, W)."""
-    frequency, (shared, power) = _frequency(size), _powers(halves)
-    mean, gain = np.abs(halves.mean(axis=0)) ** 2, np.zeros(frequency.shape)
+    waves, (shared, power) = frequency(size), _powers(halves)
+    mean, gain = np.abs(halves.mean(axis=0)) ** 2, np.zeros(waves.shape)
     for which in (np.s_[:1, 1:], np.s_[1:, :1], np.s_[1:, 1:]):  # columns, rows, pixels
-        fine = frequency[which] >= FINE
+        fine = waves[which] >= FINE
         strength = shared[which][fine].mean()
         alike = np.clip(strength / max(power[which][fine].mean(), 1e-30), -ALIKE, ALIKE)
         if np.arctanh(alike) * np.sqrt(fine.sum()) > SURE:  # Fisher: standard errors of a correlation
-            band = (frequency[which] / BAND).astype(int)
+            band = (waves[which] / BAND).astype(int)
             total = np.bincount(band.ravel(), mean[which].ravel()) / np.maximum(np.bincount(band.ravel()), 1)
             gain[which] = (strength / np.maximum(total, strength))[band]
     return gain
@@ -188,8 +189,3 @@ def _found(halves: np.ndarray, left: np.ndarray) -> np.ndarray:
 def _powers(halves: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Power that two spectra (2, h, w) share, and what they have."""
     return (halves[0] * halves[1].conj()).real, (np.abs(halves) ** 2).mean(axis=0)
-
-
-def _frequency(size: tuple[int, int]) -> np.ndarray:
-    """(H, W // 2 + 1) cycles/px."""
-    return np.hypot(np.fft.fftfreq(size[0])[:, None], np.fft.rfftfreq(size[1]))

@@ -10,6 +10,7 @@ import numpy as np
 from moco_dl.sampled.edges import spread
 from moco_dl.sampled.inplace import Changes, blur, mean_of, smoothed, within
 from moco_dl.sampled.samples import Samples
+from moco_dl.spectrum import filtered, padded
 
 CLEAR, TRACE = 5.0, 2.0  # scaled deviations by which light is missing in a speck, and around it
 DEEP = 0.05  # of the light that is expected there
@@ -22,7 +23,6 @@ BORDER = 16  # px of the movie, within which none is looked for
 HALO, WITHIN = 0.7, 20
 MOVES = 0.5  # times as far as tissue: a speck that moves less stays in place, if that is sure
 BLOCK = 4  # px, side of squares that err independently
-MARGIN = 16  # px of mirror image around the frame
 
 
 def fixed_specks(
@@ -57,9 +57,7 @@ def fixed_specks(
 
 def _moved(image: np.ndarray, shifts: np.ndarray) -> np.ndarray:
     """Mean (h, w) of an image (h, w) that is moved as the tissue by each of the shifts (n, 2) px."""
-    padded = np.pad(image, MARGIN, mode="symmetric")
-    blurred = np.fft.irfft2(np.fft.rfft2(padded) * blur(shifts, padded.shape), s=padded.shape)
-    return blurred[MARGIN:-MARGIN, MARGIN:-MARGIN]
+    return filtered(image, blur(shifts, padded(image.shape)))
 
 
 def _apart(these: np.ndarray) -> Iterator[np.ndarray]:
