@@ -83,7 +83,7 @@ def _compared(
     judged, device = np.flatnonzero(~motion.flagged), refiner.device
 
     def compared(some: np.ndarray) -> tuple[Tensor, ...]:
-        images = sent(frames[some], device)
+        images = sent(frames[some], device).float()
         where = places_coarse(sent(total[some], device), refiner.cell, images.shape[1:])
         moved, known = pulled(images, where, math.ceil(float(np.abs(total[some]).max())))
         return refiner.difference(moved, known, int(parts[some[0]]))

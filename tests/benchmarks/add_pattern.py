@@ -11,7 +11,8 @@ round view, as behind a lens, or in specks of dust, where a miniscope sees much 
 between the `fibres` of a bundle.
 Rows have light that comes and goes: stripes wander, or some rows of every fourth frame are saturated (`lit`).
 Or `waves` of interference go through the frames, obliquely. Or a scale bar is burnt into all of them (`bar`),
-or every third stretch of ten frames has more light all over, of a stimulus (`flash --behind PHOTONS`).
+or every third stretch of ten frames has more light all over, of a stimulus (`flash --behind PHOTONS`), or a
+bright `body` crosses the view.
 """
 
 import argparse
@@ -29,6 +30,7 @@ SPECKS = 8
 WAVE = 12, 0.13  # rows, and periods by which stripes wander from frame to frame
 EVERY, LIT = 4, (8, 50)  # frames, of which one has so many saturated rows
 FLASH = 10, 3  # frames in a row, and stretches of so many, of one of which the frames are lit
+BODY = 20  # px, radius
 BAR = 5, 48, 12  # px, height and width of a scale bar, and how far it is from the corner
 FIBRES = 4.0, 1.3, 0.5, 0.3  # px apart, sigma, by which they are out of place, and log of their transmission
 VIEW = 0.47  # of the shorter side, radius of a round view
@@ -82,6 +84,18 @@ def flashed(frames: np.ndarray, options: argparse.Namespace) -> np.ndarray:
     lit = np.arange(len(frames)) // length % turns == turns - 1
     rng, added = np.random.default_rng(options.seed), frames.astype(np.float32)
     added[lit] += options.counts * rng.poisson(options.behind, added[lit].shape)
+    return added
+
+
+def crossed(frames: np.ndarray, options: argparse.Namespace) -> np.ndarray:
+    """Frames (T, H, W) with a disc that goes from corner to corner, some times as bright as they are."""
+    rng, added = np.random.default_rng(options.seed), frames.astype(np.float32)
+    photons = options.strength * (frames.mean() - options.offset) / options.counts
+    for number, frame in enumerate(added):
+        share = number / max(len(added) - 1, 1)
+        y, x = (np.arange(n) + BODY - share * (n + 2 * BODY) for n in frame.shape)
+        body = np.hypot(y[:, None], x) < BODY
+        frame[body] += options.counts * rng.poisson(photons, body.sum())
     return added
 
 
@@ -142,6 +156,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "bar",
         "flash",
         "fibres",
+        "body",
     )
     parser.add_argument("--kind", choices=kinds, default="pixels")
     parser.add_argument(
@@ -166,6 +181,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "lit": lambda: lit(frames, options.seed),
         "bar": lambda: with_bar(frames),
         "flash": lambda: flashed(frames, options),
+        "body": lambda: crossed(frames, options),
     }
     if options.kind in whole:
         added = whole[options.kind]()
