@@ -6,6 +6,8 @@ from click.testing import CliRunner
 
 from moco_dl.cli import main
 
+WITHOUT_VALIDATION = "import moco_dl.train; moco_dl.train.VALIDATION_PHOTONS = ()"  # it takes long
+
 
 def run(*arguments, code=0):
     """Result of a command in this process; the exit status must be `code`, and there is no traceback."""

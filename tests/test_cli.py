@@ -197,6 +197,7 @@ def test_training_in_a_folder_that_may_not_be_entered(tmp_path, monkeypatch):
 
 def test_synth_and_train_end_to_end(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("moco_dl.train.VALIDATION_BATCHES", 1)  # pairs take long to draw
     for name in ("a", "b"):
         run("synth", f"{name}.tif", "--movie", "--frames", 4, "--size", 64, "--seed", 7)
     assert digest(tmp_path / "a.tif") == digest(tmp_path / "b.tif")

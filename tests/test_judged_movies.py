@@ -1,6 +1,7 @@
 """Movies corrected well, not at all, or wrongly, by this project and by others: the verdict must tell."""
 
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import pytest
@@ -17,6 +18,12 @@ from moco_dl.synth import MovieOptions, SyntheticMovie, movie_options
 
 def synthetic(seed, **options):
     return np.stack([frame for frame, _ in SyntheticMovie(seed, movie_options(**options))])
+
+
+@cache
+def corrected_movie(photons):
+    raw = synthetic(4, frames=40, size=96, photons=photons)
+    return raw, moco_dl.correct(raw)
 
 
 def values(evaluation):
@@ -135,8 +142,7 @@ def test_a_movie_that_seldom_moves():
 @pytest.mark.parametrize("offset", [-1, 2, 12])
 def test_every_other_row_moved_away_is_doubtful(photons, offset):
     """Also if the tissue moves up and down, so that no comb is left in the mean image."""
-    raw = synthetic(4, frames=40, size=96, photons=photons)
-    right = moco_dl.correct(raw)
+    raw, right = corrected_movie(photons)
     assert evaluate(raw, right.corrected, right.fields).verdict.kind == "better"
     combed = moco_dl.apply(straightened(raw, offset), right.fields)
     found = evaluate(raw, combed, right.fields)
@@ -156,8 +162,8 @@ def test_rows_brought_to_where_they_belong_or_left():
 
 @pytest.mark.parametrize("how", ["shuffled", "turned round", "replaced"])
 def test_frames_that_are_not_their_own_are_doubtful(how):
-    raw = synthetic(4, frames=40, size=96, photons=2)
-    corrected, rng = moco_dl.correct(raw).corrected, np.random.default_rng(0)
+    raw, result = corrected_movie(2.0)
+    corrected, rng = result.corrected, np.random.default_rng(0)
     mean = corrected.mean(axis=0)
     others = {
         "shuffled": lambda: corrected[rng.permutation(40)],

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from commands import command, run
+from commands import WITHOUT_VALIDATION, command, run
 
 import moco_dl
 from moco_dl.cli import common
@@ -78,8 +78,10 @@ def test_work_goes_on_if_messages_cannot_be_printed(tmp_path, movie_file, stream
     if "full" in stream and not Path("/dev/full").exists():
         pytest.skip("needs a device that is full")
 
-    def status(*arguments):
-        return subprocess.run(["sh", "-c", f'"$@" {stream}', "sh", *command(*arguments)]).returncode
+    def status(*arguments, first=""):
+        return subprocess.run(
+            ["sh", "-c", f'"$@" {stream}', "sh", *command(*arguments, first=first)]
+        ).returncode
 
     movies = [movie_file.with_name(name) for name in ("none.tif", "movie.tif", "other.tif")]
     movies[2].write_bytes(movie_file.read_bytes())
@@ -89,7 +91,8 @@ def test_work_goes_on_if_messages_cannot_be_printed(tmp_path, movie_file, stream
     page = tmp_path / "page.html"
     assert status("evaluate", movie_file, corrected[0], "-o", page) == 0 and page.exists()
     assert status("synth", tmp_path / "s.tif", "--movie", "--frames", 3, "--size", 32) == 0
-    assert status("train", tmp_path / "run", "--steps", 1, "--batch", 1, "--workers", 0) == 0
+    options = ("--steps", 1, "--batch", 1, "--workers", 0)
+    assert status("train", tmp_path / "run", *options, first=WITHOUT_VALIDATION) == 0
 
 
 @pytest.mark.parametrize("error", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory")])

@@ -15,6 +15,12 @@ SMALL = TrainOptions(steps=4, batch=2, pairs=PairOptions(size=64), curriculum=0,
 CPU = torch.device("cpu")
 
 
+@pytest.fixture(autouse=True)
+def validated_on_few(monkeypatch):
+    """Pairs to validate on take long to draw."""
+    monkeypatch.setattr("moco_dl.train.VALIDATION_BATCHES", 1)
+
+
 def test_training_stops_in_time_and_can_go_on(tmp_path):
     train_into(tmp_path, SMALL, workers=0, hours=1e-9)
     assert len((tmp_path / "log.csv").read_text(encoding="utf-8").splitlines()) == 2
@@ -52,7 +58,6 @@ def test_two_runs_in_one_folder(tmp_path, monkeypatch):
         return 0.0
 
     pytest.importorskip("fcntl")
-    monkeypatch.setattr("moco_dl.train.VALIDATION_BATCHES", 1)
     monkeypatch.setattr(Trainer, "learn", meanwhile)
     assert train_into(tmp_path, SMALL, workers=0).exists()
 
@@ -91,8 +96,7 @@ def test_a_damaged_state_of_training_is_told(tmp_path, change):
         train_into(tmp_path, SMALL, workers=0, resume=True)
 
 
-def test_a_log_that_was_lost_is_written_again(tmp_path, monkeypatch):
-    monkeypatch.setattr("moco_dl.train.VALIDATION_BATCHES", 1)
+def test_a_log_that_was_lost_is_written_again(tmp_path):
     train_into(tmp_path, SMALL, workers=0)
     log = (tmp_path / "log.csv").read_bytes()
     (tmp_path / "log.csv").unlink()

@@ -11,13 +11,12 @@ import numpy as np
 import pytest
 import tifffile
 from click.testing import CliRunner
-from commands import command
+from commands import WITHOUT_VALIDATION, command
 
 from moco_dl.cli import main
 from moco_dl.errors import NrcorrectError
 
 DEADLINE = 300  # s, for machines that do much else
-WITHOUT_VALIDATION = "import moco_dl.train; moco_dl.train.VALIDATION_PHOTONS = ()"  # it takes long
 BEGUN = "import multiprocessing; multiprocessing.set_start_method({!r})\n" + WITHOUT_VALIDATION
 
 
