@@ -55,19 +55,21 @@ class Breaks:
             gains[start + SIDE] = anew - going_on
         return gains
 
-    def _explanations(self, sizes: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+    def _explanations(self, sizes: np.ndarray) -> list[tuple[np.ndarray, np.ndarray, float]]:
         """Of frames that move `sizes` (2 SIDE,) times as usual, without and with a break in the middle.
 
-        What makes them independent, (2 SIDE, 2 SIDE), and the variances of modes then, (2 SIDE, modes).
+        What makes them independent, (2 SIDE, 2 SIDE), the variances of modes then, (2 SIDE, modes), and the sum
+        of their logarithms.
         """
         found = []
         for motion in (self._going_on, self._anew):
             covariance = self._whitening @ (motion * np.outer(sizes, sizes)) @ self._whitening.T
             values, axes = np.linalg.eigh(covariance)
-            found.append((axes.T @ self._whitening, 1 + np.outer(values.clip(0), self._visible)))
+            variances = 1 + np.outer(values.clip(0), self._visible)
+            found.append((axes.T @ self._whitening, variances, float(np.log(variances).sum())))
         return found
 
 
-def _log_likelihood(told: np.ndarray, whitening: np.ndarray, variances: np.ndarray) -> float:
-    """Of what frames tell of modes, (frames, modes), but for a constant."""
-    return -0.5 * float((np.square(whitening @ told) / variances + np.log(variances)).sum())
+def _log_likelihood(told: np.ndarray, whitening: np.ndarray, variances: np.ndarray, logarithms: float) -> float:
+    """Of what frames tell of modes, (frames, modes), but for a constant; see `_explanations`."""
+    return -0.5 * (float((np.square(whitening @ told) / variances).sum()) + logarithms)
