@@ -1,12 +1,18 @@
 """The rigid stage: whole-frame shifts by FFT correlation with the reference, batched."""
 
+import numpy as np
 import torch
 from torch import Tensor
+
+from moco_dl.parts import agreement
 
 FINE, COARSE = 1.5, 20.0  # px, sigmas of the difference of Gaussians that is correlated
 TAPER = 0.25  # share of each side over which the frame fades out, so that its edges do not correlate
 CLIP = 3.0  # standard deviations of a frame's details: hot pixels and flashing cells tell little of the frame
 WHITEN = 0.5  # power of the reference's spectrum that is divided out; 1 would be phase only
+NEAR = 1 / 3  # of the largest shift: farther away, what is bright and moves otherwise is told from the scene
+RIVAL = 0.3  # of the highest peak, from which on one near by may be that of the scene
+APART = 3  # px, by which peaks differ at least that are no slopes of one another
 NOISE = 0.35  # cycles/px from which on a frame's spectrum is taken for noise
 
 
@@ -19,6 +25,7 @@ class RigidRegistration:
 
     def __init__(self, reference: Tensor, max_shift: float):
         """`reference` (H, W) float32, NaN where unknown; shifts are looked for up to `max_shift` px."""
+        self.reference = reference
         height, width = reference.shape
         self.limit, self.most = [int(min(max_shift, (size - 3) // 2)) for size in (height, width)], max_shift
         self.window = _taper(height, reference.device)[:, None] * _taper(width, reference.device)
@@ -65,13 +72,40 @@ class RigidRegistration:
     def shifts(self, frames: Tensor) -> Tensor:
         """Shift of each frame (B, H, W): (B, 2) float32 px, (dy, dx), backward, to a fraction of a pixel."""
         near, (my, mx) = self._near(self._spectrum(frames), self.template), self.limit
-        best = near[:, 1:-1, 1:-1].flatten(1).argmax(dim=1)
-        y, x = best // (2 * mx + 1) + 1, best % (2 * mx + 1) + 1
+        y, x = self._of_the_scene(near[:, 1:-1, 1:-1], frames)
+        y, x = y + 1, x + 1
         each = torch.arange(len(near), device=near.device)[:, None]
         around = torch.arange(-1, 2, device=near.device)
         dy = y - my - 1 + _vertex(near[each, y[:, None] + around, x[:, None]])
         dx = x - mx - 1 + _vertex(near[each, y[:, None], x[:, None] + around])
         return torch.stack((dy, dx), dim=1).clamp(-self.most, self.most)
+
+    def _of_the_scene(self, correlations: Tensor, frames: Tensor) -> tuple[Tensor, Tensor]:
+        """Places (B,) of the highest peaks; of those near by, if parts of the frame agree better there."""
+        (my, mx), (ny, nx) = self.limit, (int(NEAR * most) for most in self.limit)
+        y, x, highest = _highest(correlations)
+        v, u, height = _highest(correlations[:, my - ny : my + ny + 1, mx - nx : mx + nx + 1])
+        v, u = v + my - ny, u + mx - nx
+        rivals = (height > RIVAL * highest) & (torch.maximum((y - v).abs(), (x - u).abs()) > APART)
+        for i in torch.nonzero(rivals)[:, 0].tolist():
+            far, close = ((int(one[i]) - my, int(other[i]) - mx) for one, other in ((y, x), (v, u)))
+            if self._alike(frames[i], close) > self._alike(frames[i], far):
+                y[i], x[i] = v[i], u[i]
+        return y, x
+
+    def _alike(self, frame: Tensor, shift: tuple[int, int]) -> float:
+        """How well parts of a frame (H, W) agree with the reference, if it is shifted by whole px (dy, dx)."""
+        ways = [slice(max(-by, 0), n - max(by, 0)) for by, n in zip(shift, frame.shape, strict=True)]
+        back = [slice(max(by, 0), n - max(-by, 0)) for by, n in zip(shift, frame.shape, strict=True)]
+        one, other = self.reference[tuple(ways)].cpu().numpy(), frame[tuple(back)].cpu().numpy()
+        total, count = agreement(one, other, np.isfinite(one) & np.isfinite(other))
+        return total / max(count, 1)
+
+
+def _highest(images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Places y, x (B,) of the highest values of images (B, h, w), and these."""
+    height, place = images.flatten(1).max(dim=1)
+    return place // images.shape[2], place % images.shape[2], height
 
 
 def _vertex(three: Tensor) -> Tensor:

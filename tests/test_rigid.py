@@ -73,3 +73,22 @@ def test_hot_pixels_that_stay_in_place_are_not_followed():
         images[tuple(places)] += 40 * image.std()
     found = RigidRegistration(reference, 12).shifts(frame[None])[0]
     np.testing.assert_allclose(found, [2, -3], atol=0.3)
+
+
+def with_body(frame, y, x):
+    """Frame with a disc five times as bright as it varies."""
+    rows, columns = np.mgrid[: frame.shape[0], : frame.shape[1]]
+    return frame + torch.from_numpy(5 * float(frame.std()) * (np.hypot(rows - y, columns - x) < 12)).float()
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize("axis", [0, 1])
+def test_a_bright_body_that_moves_is_not_followed(axis, sign):
+    image, far = scene(), [0, 0]
+    far[axis] = 14 * sign
+    reference = with_body(cut(image, 0, 0), 40, 50)
+    frame = with_body(cut(image, 2, -3), 40 + far[0], 50 + far[1])
+    found = RigidRegistration(reference, 18).shifts(frame[None])[0]  # the slope of the other peak is there, too
+    np.testing.assert_allclose(found, [2, -3], atol=1)
+    near = RigidRegistration(cut(image, 0, 0), 18).shifts(cut(image, *far)[None])[0]  # what moves itself is
+    np.testing.assert_allclose(near, far, atol=0.3)

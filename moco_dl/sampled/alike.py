@@ -8,10 +8,10 @@ from collections.abc import Callable
 
 import numpy as np
 
+from moco_dl.parts import agreement
 from moco_dl.reference import divided, summed
 from moco_dl.sampled.samples import Move, Samples, chunks
 
-SIDE = 8  # parts along each side
 SEEN = 0.5  # of the samples, at least, in which a pixel is seen that is compared
 
 
@@ -30,25 +30,7 @@ def alike(samples: Samples, shifts: np.ndarray, move: Move, mapping: Callable = 
         values = np.where(known, moved, 0)
         others = [divided(*rest) for rest in zip(total - values, count - known, strict=True)]
         pairs = zip(values, others, usual & known & (count > 1), strict=True)
-        return tuple(sum(each) for each in zip(*(_of_parts(*pair) for pair in pairs), strict=True))
+        return tuple(sum(each) for each in zip(*(agreement(*pair) for pair in pairs), strict=True))
 
     found, seen = zip(*mapping(compared, chunks(np.arange(len(samples)))), strict=True)
     return sum(found) / max(sum(seen), 1)
-
-
-def _of_parts(a: np.ndarray, b: np.ndarray, known: np.ndarray) -> tuple[float, int]:
-    """Correlations of parts of two images (H, W), summed over pixels `known` (H, W); and how many these are."""
-    a, b = (np.where(known, image, 0) for image in (a, b))
-    count, sum_a, sum_b, aa, bb, ab = (_summed(image) for image in (known, a, b, a * a, b * b, a * b))
-    each = np.maximum(count, 1)
-    power = (aa - sum_a**2 / each).clip(0) * (bb - sum_b**2 / each).clip(0)
-    correlation = (ab - sum_a * sum_b / each) / np.maximum(np.sqrt(power), 1e-12)
-    return float((count * correlation.clip(-1, 1)).sum()), int(count.sum())  # a few pixels may be all alike
-
-
-def _summed(image: np.ndarray) -> np.ndarray:
-    """Over each part."""
-    for axis, size in enumerate(image.shape):
-        starts = np.arange(SIDE) * size // SIDE
-        image = np.add.reduceat(image, starts, axis=axis, dtype=np.float64)
-    return image
