@@ -15,6 +15,7 @@ from moco_dl.formats.checks import closed_on_error
 from moco_dl.movie import Movie, Part, describe, open_movie
 
 OPEN = 16  # files; a system allows some hundred
+NAMED = 3  # datasets, if they have many names
 NUMBER = re.compile(r"[0-9]+")
 
 
@@ -62,7 +63,8 @@ class Joined:
                 self.files |= movie.files
                 self.frames_apart &= movie.frames_apart
         if len(datasets) > 1:
-            notes[f"taken from datasets {', '.join(map(repr, datasets))}"] = None
+            more = f" and {len(datasets) - NAMED} more" if len(datasets) > NAMED else ""
+            notes[f"taken from datasets {', '.join(map(repr, [*datasets][:NAMED]))}{more}"] = None
         self.notes = tuple(notes)
         self._starts = np.cumsum([0, *lengths])
         self.shape = (int(self._starts[-1]), *first.shape[1:])

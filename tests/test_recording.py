@@ -99,6 +99,13 @@ def test_what_is_told_of_later_files(tmp_path):
     with open_recording(paths, WHOLE) as (movie, about):
         np.testing.assert_array_equal(movie.read(range(5, 9)), FRAMES[1:5])
         assert about["notes"] == ["taken from datasets 'green', 'red'"]
+    for path, name in zip(paths, "abc", strict=True):
+        with h5py.File(path, "w") as file:
+            file[name] = FRAMES
+    with h5py.File(tmp_path / "part_3.h5", "w") as file:
+        file["d"] = FRAMES
+    with open_recording([*paths, tmp_path / "part_3.h5"], WHOLE) as (movie, _):
+        assert movie.notes == ("taken from datasets 'a', 'b', 'c' and 1 more",)
     first, second = write(tmp_path, FRAMES, (4, 11))
     tifffile.imwrite(second, FRAMES[0, :16], append=True)
     with open_recording([first, second], WHOLE) as (movie, _):

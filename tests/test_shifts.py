@@ -47,6 +47,13 @@ def test_probabilities_add_up():
     assert np.unravel_index(expected.probability(LIMIT).argmax(), (19, 25)) == (9 + 1, 12 - 2)
 
 
+def test_frames_that_are_nowhere_tell_nothing():
+    """Nor do they overflow, as where something else than the scene makes correlations negative."""
+    _, seen = drawn_correlations(0.0, np.zeros(2), np.ones(2))
+    found = measure_expected(seen - 1000)
+    assert 0 < found.weight <= 1 and np.isfinite(found.spread).all()
+
+
 @pytest.mark.parametrize("step", [0.7, 1.5, np.inf])
 def test_shifts_follow_one_another_and_stay_what_they_usually_are(step):
     expected = Expected(4.0, np.array([1.0, -2.0]), np.array([2.0, 1.5]), step)
