@@ -18,9 +18,10 @@ SEEN = 0.5  # of the samples, at least, in which a pixel is seen that is compare
 def alike(samples: Samples, shifts: np.ndarray, move: Move, mapping: Callable = map) -> float:
     """Mean correlation of parts of each of n samples with the mean of all others, moved by shifts (n, 2) px.
 
-    Parts count by what is seen of them, whatever their contrast.
+    By whole px, as interpolation would take noise away from some. Parts count by what is seen of them, whatever
+    their contrast.
     """
-    motion = shifts[:, :, None, None]
+    motion = np.rint(shifts)[:, :, None, None]
     total, count = summed(samples, motion, move)
     usual = count >= SEEN * len(samples)
 
