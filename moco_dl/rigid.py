@@ -95,9 +95,11 @@ class RigidRegistration:
 
     def _alike(self, frame: Tensor, shift: tuple[int, int]) -> float:
         """How well parts of a frame (H, W) agree with the reference, if it is shifted by whole px (dy, dx)."""
-        ways = [slice(max(-by, 0), n - max(by, 0)) for by, n in zip(shift, frame.shape, strict=True)]
-        back = [slice(max(by, 0), n - max(-by, 0)) for by, n in zip(shift, frame.shape, strict=True)]
-        one, other = self.reference[tuple(ways)].cpu().numpy(), frame[tuple(back)].cpu().numpy()
+        there, here = (
+            tuple(slice(max(by, 0), n - max(-by, 0)) for by, n in zip(way, frame.shape, strict=True))
+            for way in ([-by for by in shift], shift)
+        )
+        one, other = self.reference[there].cpu().numpy(), frame[here].cpu().numpy()
         total, count = agreement(one, other, np.isfinite(one) & np.isfinite(other))
         return total / max(count, 1)
 

@@ -96,3 +96,9 @@ def _fields(truth):
     return Fields(
         np.zeros((len(truth), 2), np.float32), truth, empty > 0, empty, blank, 1, blank, {"options": {}}
     )
+
+
+@pytest.fixture
+def validated_on_few(monkeypatch):
+    """Pairs to validate on take long to draw."""
+    monkeypatch.setattr("moco_dl.train.VALIDATION_BATCHES", 1)

@@ -195,9 +195,9 @@ def test_training_in_a_folder_that_may_not_be_entered(tmp_path, monkeypatch):
     assert told == f"nrcorrect: {tmp_path / 'run'}: cannot write: Permission denied; choose another folder\n"
 
 
+@pytest.mark.usefixtures("validated_on_few")
 def test_synth_and_train_end_to_end(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("moco_dl.train.VALIDATION_BATCHES", 1)  # pairs take long to draw
     for name in ("a", "b"):
         run("synth", f"{name}.tif", "--movie", "--frames", 4, "--size", 64, "--seed", 7)
     assert digest(tmp_path / "a.tif") == digest(tmp_path / "b.tif")

@@ -19,12 +19,7 @@ from moco_dl.warp import warp
 
 SMALL = TrainOptions(steps=4, batch=2, pairs=PairOptions(size=64), curriculum=0, warmup=1)
 CPU = torch.device("cpu")
-
-
-@pytest.fixture(autouse=True)
-def validated_on_few(monkeypatch):
-    """Pairs to validate on take long to draw."""
-    monkeypatch.setattr("moco_dl.train.VALIDATION_BATCHES", 1)
+pytestmark = pytest.mark.usefixtures("validated_on_few")
 
 
 def ignore(done, total):

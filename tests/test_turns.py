@@ -76,7 +76,7 @@ def test_the_only_axis_may_be_that_of_channels(tmp_path):
     with closing(open_movie(tmp_path / "m.tif", SECOND, image=True)) as movie:
         np.testing.assert_array_equal(movie.read([0]), FRAMES[0, 0, 1:2])
     assert along_axes("TC", (4, 1), {"channel": Turn(1), "plane": None})[0].tolist() == [0, 1, 2, 3]
-    with pytest.raises(ValueError, match="has 1 channels, not 2"):
+    with pytest.raises(ValueError, match="has one channel: leave out --channel 2"):
         along_axes("TC", (4, 1), {"channel": Turn(2), "plane": None})
 
 

@@ -18,6 +18,8 @@ class Turn:
         """Its place, from 0, among `count`; raises ValueError if there is no such one."""
         if self.of not in (None, count):
             raise ValueError(f"has {count} {kind}s, not {self.of}: leave out /{self.of}")
+        if self.number > count == 1:
+            raise ValueError(f"has one {kind}: leave out --{kind} {self.number}")
         if self.number > count:
             raise ValueError(f"has {count} {kind}s, not {self.number}: choose --{kind} 1 to {count}")
         return self.number - 1
