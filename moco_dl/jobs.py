@@ -121,18 +121,18 @@ def unfinished(jobs: Sequence[Job]) -> tuple[list[Job], list[str]]:
 
 
 def _done(job: Job) -> bool:
-    """Whether its results are there, and not those of another movie that would have the same names."""
+    """Whether its results are there, whole, and not those of another movie that would have the same names."""
     if not all(os.path.isfile(path) for path in job.outputs):  # noqa: PTH113 (no error of names too long)
         return False
-    with suppress(NrcorrectError), ExitStack() as opened:
-        files = ((job.movie, *job.more), job.part), ((job.corrected,), WHOLE)
-        (movie, about), (corrected, _) = (
-            opened.enter_context(open_recording(*each, image=True)) for each in files
-        )
-        if movie.shape != corrected.shape:
+    with ExitStack() as opened:
+        try:
+            corrected, _ = opened.enter_context(open_recording((job.corrected,), WHOLE, image=True))
+            known = None if job.fields is None else load_fields(job.fields).metadata.get("input")
+        except NrcorrectError:  # damaged, or something else
             return False
-        known = about if job.fields is None else load_fields(job.fields).metadata.get("input", about)
-        return _identity(known) == _identity(about)
+        with suppress(NrcorrectError):
+            movie, about = opened.enter_context(open_recording((job.movie, *job.more), job.part, image=True))
+            return movie.shape == corrected.shape and _identity(known or about) == _identity(about)
     return True
 
 

@@ -59,7 +59,7 @@ class RigidRegistration:
         spectrum = self._spectrum(frames)
         noise = spectrum.abs()[:, self.noisy].square().mean(dim=1) / self.window.square().sum()  # of a pixel
         weights = torch.fft.irfft2(self.matched, s=self.window.shape).flip(0, 1) * self.window
-        added = (noise * weights.square().sum()).sqrt().clamp_min(1e-12)
+        added = (noise.sqrt() * weights.square().sum().sqrt()).clamp_min(1e-12)  # their product may overflow
         return self._near(spectrum, self.matched)[:, 1:-1, 1:-1] / added[:, None, None]
 
     def _near(self, spectrum: Tensor, template: Tensor) -> Tensor:

@@ -90,6 +90,16 @@ def test_results_of_another_movie_are_not_taken_for_its_own(two):
     assert "exists; choose" in correct("movie.tif", "--skip-existing", code=1).stderr
 
 
+@pytest.mark.parametrize("name", ["movie_corrected.tif", "movie_fields.h5"])
+@pytest.mark.parametrize("share", [0, 0.5])
+def test_damaged_results_are_not_taken_for_done(two, name, share):
+    """As those of a copy that was interrupted."""
+    correct("movie.tif")
+    whole = (two / name).read_bytes()
+    (two / name).write_bytes(whole[: int(share * len(whole))])
+    assert "exists; choose another output" in correct("movie.tif", "--skip-existing", code=1).stderr
+
+
 def test_the_way_out_of_a_second_run_is_told(two):
     correct("movie.tif")
     told = correct("movie.tif", "movie_corrected.tif", code=2).stderr

@@ -45,6 +45,17 @@ def test_missing_pixels_are_tolerated():
     np.testing.assert_allclose(found, [2, 3], atol=0.3)
 
 
+@pytest.mark.parametrize("scale", [1e-3, 1e10])
+def test_the_unit_of_pixel_values_does_not_matter(scale):
+    image = scene()
+    usual, scaled = (
+        RigidRegistration(each * cut(image, 0, 0), 12).correlations(each * cut(image, 4, -3)[None])
+        for each in (1.0, scale)
+    )
+    assert usual.max() > 100
+    torch.testing.assert_close(scaled, usual, rtol=1e-3, atol=1e-2)
+
+
 def test_a_frame_does_not_depend_on_those_beside_it():
     """To the last bit among equally many; how many there are may show in the rounding of Fourier transforms."""
     image = scene()
