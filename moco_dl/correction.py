@@ -12,7 +12,7 @@ from moco_dl import checkpoint
 from moco_dl.batch import Batch, Motion
 from moco_dl.device import LARGEST_BATCH, choose_device, own_stream, threads_on, together
 from moco_dl.errors import NrcorrectError
-from moco_dl.fields import FLOW_DTYPE, ROWS, Fields, checked_fields
+from moco_dl.fields import FLOW_DTYPE, REACH, ROWS, Fields, checked_fields
 from moco_dl.formats.checks import SMALLEST, as_array
 from moco_dl.infer import move
 from moco_dl.intensity import clipped
@@ -153,6 +153,7 @@ def correct(frames: np.ndarray, reference: np.ndarray | None = None, **options: 
         expected_error=plan.expected_error,
         stride=STRIDE,
         reference=plan.reference,
+        left_out=plan.left_out,
         metadata=metadata(corrector, plan),
     )
     return Correction(corrected, fields, plan.reference)
@@ -184,6 +185,7 @@ def metadata(corrector: Corrector, plan: Plan, **more: object) -> dict:
         ROWS: clearing.row_offset,
         "detector_pattern_rms": pattern,
         LEFT_OUT: clearing.edges.share,
+        REACH: plan.reach,
         LEVELLED: clearing.usual is not None,
         WAVES: 0 if clearing.waves is None else len(clearing.waves.frequencies),
     }

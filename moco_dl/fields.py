@@ -19,6 +19,7 @@ from moco_dl.output import Stream, create_hdf5
 FORMAT = "nrcorrect-fields-1"
 FLOW_DTYPE = np.float16  # costs at most 0.002 px for residuals below 4 px
 ROWS = "row_offset_px"  # in the metadata, see `Fields.row_offset`
+REACH = "reach_px"  # in the metadata, see `Fields.reach`
 CONVENTION = {
     "format": FORMAT,
     "units": "pixels",
@@ -44,6 +45,7 @@ class Fields:
     expected_error: np.ndarray  # (h, w) float32 px: expected length of the field's error, or NaN
     stride: int  # px between coarse samples
     reference: np.ndarray  # (H, W) float32: what the frames were brought onto
+    left_out: np.ndarray  # (H, W) bool: what shows no tissue in any raw frame; no motion was read from it
     metadata: dict  # how the fields were made
 
     def __len__(self) -> int:
@@ -58,6 +60,11 @@ class Fields:
     def row_offset(self) -> int:
         """px by which the second, fourth, ... rows of raw frames lie to the right: taken back first."""
         return int(self.metadata.get(ROWS, 0))
+
+    @property
+    def reach(self) -> int:
+        """px by which frames are moved at most: so far from its place may lie what is `left_out`."""
+        return int(self.metadata.get(REACH, 0))
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -147,6 +154,7 @@ def load_fields(path: str | Path) -> Fields:
         with h5py.File(path, "r", locking="best-effort") as file:
             if file.attrs.get("format") != FORMAT:
                 raise NrcorrectError(f"{path}: not a field file; {way_out}")
+            reference = file["reference"][:]
             return _fitting(
                 Fields(
                     rigid=file["rigid"][:],
@@ -155,7 +163,9 @@ def load_fields(path: str | Path) -> Fields:
                     misfit=file["misfit"][:],
                     expected_error=file["expected_error"][:],
                     stride=int(file.attrs["stride"]),
-                    reference=file["reference"][:],
+                    reference=reference,
+                    # First versions did not tell.
+                    left_out=file["left_out"][:] if "left_out" in file else np.zeros(reference.shape, bool),
                     metadata=json.loads(file.attrs["metadata"]),
                 )
             )
@@ -190,9 +200,10 @@ def _fitting(fields: Fields) -> Fields:
         "misfit": (frames,),
         "expected_error": grid,
         "reference": size,
+        "left_out": size,
     }
     for name, wanted in shapes.items():
-        part, kind = getattr(fields, name), "b" if name == "flagged" else "f"
+        part, kind = getattr(fields, name), "b" if name in ("flagged", "left_out") else "f"
         if part.shape != wanted:
             raise ValueError(f"its {name} has shape {part.shape}; wanted {wanted}")
         if part.dtype.kind != kind:
@@ -204,8 +215,9 @@ def _fitting(fields: Fields) -> Fields:
     about = fields.metadata
     if not isinstance(about, dict) or not isinstance(about.get("options", {}), dict):
         raise ValueError("its metadata are no JSON object")
-    if not isinstance(about.get(ROWS, 0), int) or fields.options.get("dtype") not in (None, *DTYPES):
-        raise ValueError("its metadata hold a row offset, or a pixel type, that is none")
+    whole = all(isinstance(about.get(name, 0), int) for name in (ROWS, REACH))
+    if not whole or fields.options.get("dtype") not in (None, *DTYPES):
+        raise ValueError("its metadata hold a row offset, a reach or a pixel type that is none")
     return fields
 
 
@@ -214,7 +226,7 @@ def create_fields(
 ) -> Stream:
     """A field file to be filled: `write(start, rigid=(n, 2), flow=(n, 2, h, w), flagged=(n,), misfit=(n,))`.
 
-    Once for all frames, `expected_error=(h, w)`; it is NaN otherwise.
+    Once for all frames, `expected_error=(h, w)` and `left_out=(H, W)`; they are NaN and nothing otherwise.
 
     `reference` (H, W) gives the frame size; the grid of `stride` px covers it, in `dtype`.
     """
@@ -225,9 +237,11 @@ def create_fields(
         "flagged": ((frames,), np.bool_),
         "misfit": ((frames,), np.float32),
         "expected_error": (grid, np.float32),
+        "left_out": (reference.shape, np.bool_),
         "flow": ((frames, 2, *grid), dtype),
     }
     about = CONVENTION | {"stride": stride, ROWS: metadata.get(ROWS, 0), "metadata": json.dumps(metadata)}
     stream = create_hdf5(path, arrays, about)
-    stream.write(0, reference=reference, expected_error=np.full(grid, np.nan))
+    nothing = np.zeros(reference.shape, bool)
+    stream.write(0, reference=reference, expected_error=np.full(grid, np.nan), left_out=nothing)
     return stream

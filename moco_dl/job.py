@@ -76,8 +76,7 @@ def correct_file(
 
 
 def _watch(job: Job, movie: Movie, found: Plan) -> Watch | Evaluator | None:
-    about, edges = (movie.shape, found.reference, STRIDE), found.clearing.edges
-    left_out = not_compared(edges.hidden, found.reach) if edges.share else None
+    about, left_out = (movie.shape, found.reference, STRIDE), not_compared(found.left_out, found.reach)
     if job.page is not None:
         return Evaluator(*about, left_out=left_out)
     return Watch(*about, left_out) if job.table is not None else None
@@ -141,7 +140,8 @@ def _writers(
         fields = None
         if job.fields is not None:
             fields = create_fields(part[job.fields], movie.shape[0], STRIDE, plan.reference, about)
-            streams.enter_context(closing(fields)).write(0, expected_error=plan.expected_error)
+            streams.enter_context(closing(fields))
+            fields.write(0, expected_error=plan.expected_error, left_out=plan.left_out)
 
         def write(batch: Batch) -> None:
             corrected.write(batch.start, mov=batch.frames)

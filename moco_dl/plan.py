@@ -100,6 +100,12 @@ class Plan:
         return math.ceil(sum(max(part.max(), -part.min()) for part in parts if part is not None))
 
     @property
+    def left_out(self) -> np.ndarray:
+        """(H, W) bool: what shows no tissue in any frame as recorded."""
+        hidden = self.clearing.edges.hidden
+        return np.zeros(self.reference.shape, bool) if hidden is None else hidden
+
+    @property
     def expected_error(self) -> np.ndarray:
         """(h, w) float32 px, see `Tracker.errors`; NaN for rigid motion only.
 

@@ -85,6 +85,7 @@ def movie(known_movie):
         expected_error=np.full(truth.shape[2:], np.nan, np.float32),
         stride=1,
         reference=moco_dl.apply(frames, _fields(truth)).mean(axis=0, dtype=np.float32),
+        left_out=np.zeros(truth.shape[2:], bool),
         metadata={"options": {}},
     )
 
@@ -92,9 +93,9 @@ def movie(known_movie):
 def _fields(truth):
     empty = np.zeros(len(truth))
     shape = truth.shape[2:]
-    blank = np.zeros(shape, np.float32)
+    blank, about = np.zeros(shape, np.float32), {"options": {}}
     return Fields(
-        np.zeros((len(truth), 2), np.float32), truth, empty > 0, empty, blank, 1, blank, {"options": {}}
+        np.zeros((len(truth), 2), np.float32), truth, empty > 0, empty, blank, 1, blank, blank > 0, about
     )
 
 

@@ -69,6 +69,19 @@ def test_evaluate_writes_json_and_csv(synthetic):
     assert "e.json: exists" in run(*arguments, code=1).stderr
 
 
+def test_what_was_left_out_is_not_compared(tmp_path, known_movie):
+    """A scale bar: it moves once frames have been moved."""
+    frames = known_movie[0].copy()
+    frames[:, 80:84, 70:100] = 4095
+    tifffile.imwrite(tmp_path / "m.tif", frames, photometric="minisblack")
+    run("correct", tmp_path / "m.tif")
+    arguments = "evaluate", tmp_path / "m.tif", tmp_path / "m_corrected.tif", "--csv", tmp_path / "e.csv"
+    found = run(*arguments, "--fields", tmp_path / "m_fields.h5").stdout
+    assert found.startswith("better") and not run(*arguments, "--overwrite").stdout.startswith("better")
+    run(*arguments, "--fields", tmp_path / "m_fields.h5", "--overwrite")
+    assert (tmp_path / "e.csv").read_bytes() == (tmp_path / "m_motion.csv").read_bytes()
+
+
 def test_truth_from_a_folder_and_its_score(files):
     run("correct", files / "raw.tif", "--rigid-only")
     arguments = [

@@ -33,7 +33,16 @@ def test_what_is_written_is_read(stored):
     np.testing.assert_array_equal(fields.reference, reference)
     np.testing.assert_array_equal(fields.misfit, [1, np.nan, 3, 1, 1])
     assert fields.expected_error.shape == (6, 5) and np.isnan(fields.expected_error).all()
+    assert not fields.left_out.any() and fields.left_out.shape == reference.shape
     assert fields.metadata == {"version": "x", "options": {}}
+
+
+def test_files_of_first_versions_are_read(stored):
+    """Which did not tell what they had left out."""
+    with h5py.File(stored[0], "a") as file:
+        del file["left_out"]
+    fields = load_fields(stored[0])
+    assert not fields.left_out.any() and fields.left_out.shape == (21, 18) and fields.reach == 0
 
 
 def test_slices_are_full_resolution_displacements(stored):

@@ -1,13 +1,12 @@
 """Two movies of one scene, before and after, whoever corrected them: checked, then seen batch by batch."""
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 from moco_dl.batch import Motion
-from moco_dl.correction import LEFT_OUT, checked_reference
+from moco_dl.correction import checked_reference
 from moco_dl.errors import NrcorrectError
 from moco_dl.evaluation.evaluator import Evaluator
 from moco_dl.evaluation.metrics import sharpness
@@ -54,23 +53,12 @@ def evaluate(
 def seen(pair: Pair, progress: Progress, threads: int | None = None) -> Evaluator:
     """An evaluator that has seen both movies; `threads` look at batches at a time, None: one a processor."""
     stride = pair.fields.stride if pair.fields else None
-    evaluator = Evaluator(
-        pair.raw.shape, pair.reference, stride, given=pair.given, left_out=_left_out(pair.fields)
-    )
+    left_out = not_compared(pair.fields.left_out, pair.fields.reach) if pair.fields else None
+    evaluator = Evaluator(pair.raw.shape, pair.reference, stride, given=pair.given, left_out=left_out)
     for look in Workers(threads).map(lambda part: evaluator.look(*part), _batches(pair)):
         evaluator.add(look)
         progress(len(look.look.reasons), pair.raw.shape[0])
     return evaluator
-
-
-def _left_out(fields: Fields | None) -> np.ndarray | None:
-    """(H, W) bool: where frames may show what the correction that made the fields has left out.
-
-    That is at one place in raw frames; the reference lacks what it hides in all of them.
-    """
-    if fields is None or not fields.metadata.get(LEFT_OUT):
-        return None
-    return not_compared(~np.isfinite(fields.reference), 2 * math.ceil(np.abs(fields.rigid).max()))
 
 
 def paired(

@@ -17,8 +17,10 @@ OF_FIELDS = ("dy", "dx", "nonrigid_mean", "nonrigid_max", "folded", "interpolate
 
 def not_compared(hidden: np.ndarray, reach: int) -> np.ndarray | None:
     """(H, W) bool: where frames, moved by up to `reach` px, may show what is `hidden`; None: compare all."""
+    if not hidden.any():
+        return None
     found = within(hidden, reach)
-    return found if 0 < found.mean() <= 1 - LEAST_COMPARED else None
+    return found if found.mean() <= 1 - LEAST_COMPARED else None
 
 
 @dataclass(frozen=True)
