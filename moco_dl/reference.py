@@ -26,8 +26,8 @@ def build_reference(
     mapping: Callable = map,
     *,
     first: np.ndarray,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Reference `(H, W)` float32 from sampled frames, and their motion when it was made.
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Reference `(H, W)` float32 from n sampled frames; their motion when it was made; `(n,)` which made it.
 
     `kind` is "median" or "mean". Each of `estimates` in turn registers the samples to the reference so far,
     which is `first` (H, W); if these are `centred`, it stays at the middle position and shape. `mapping` is
@@ -37,7 +37,7 @@ def build_reference(
     reference, groups = first, samples.groups()
     count = max(TOGETHER // (len(groups[0]) * reference.size), 1)
     few = [groups[i : i + count] for i in range(0, len(groups), count)]
-    motion = np.zeros((len(samples), 2, 1, 1), np.float32)
+    motion, keep = np.zeros((len(samples), 2, 1, 1), np.float32), np.ones(len(samples), bool)
     for estimate in estimates:
         motion = estimate(samples, reference)
 
@@ -60,7 +60,7 @@ def build_reference(
     if not np.isfinite(reference).all():
         anywhere = sum(frames.sum(axis=0, dtype=np.float32) for frames in samples.chunks()) / len(samples)
         reference = np.where(np.isfinite(reference), reference, anywhere)
-    return reference.astype(np.float32), motion
+    return reference.astype(np.float32), motion, keep
 
 
 def centred(motion: np.ndarray) -> np.ndarray:

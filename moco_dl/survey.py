@@ -131,7 +131,7 @@ class Survey(View):
             shifts = whole_shifts(some, rigid, self.mapping)
         else:
             some, shifts = small, walk.found[:, :, None, None]
-        shown, _ = self.made(some, [lambda *_: shifts], first=first)
+        shown, *_ = self.made(some, [lambda *_: shifts], first=first)
         bend = bend_to(first, shown, [self.estimator(first, size) for size in sizes(first.shape)])
         if bend is None:
             return as_it_is
@@ -157,19 +157,19 @@ class Survey(View):
         than details.
         """
         size, factor = self.movie.shape[1:], self.factor
-        reference, some, whole, walk = rigid
-        shifts = None if walk is None else whole
+        reference, some, _, walk = rigid
+        shifts = None if walk is None else walk.about_middle
         if self.network is None:
             return reference, None, walk
         few = samples.only(some)
         motion = self.enlarged(self.motion(small, self.estimator(reference), shifts))
         reference = reference.repeat(factor, 0).repeat(factor, 1)[: size[0], : size[1]]
-        reference, used = self.made(few, [lambda *_: centred(motion[some])], first=reference)
+        reference, used, _ = self.made(few, [lambda *_: centred(motion[some])], first=reference)
         if factor > 1 and self.options.quality == "best":
             motion = self.motion(
                 samples, self.estimator(reference), None if shifts is None else factor * shifts
             )
-            reference, used = self.made(few, [lambda *_: centred(motion[some])], first=reference)
+            reference, used, _ = self.made(few, [lambda *_: centred(motion[some])], first=reference)
         # Less what those that were used have in common.
         return reference, motion + (used - motion[some])[0], walk
 
@@ -182,8 +182,9 @@ class Survey(View):
         else:
             whole, walk = walk_among_others(samples, first, self.rigid, self.move, self.mapping, self.factor)
             some, estimates = np.ones(len(samples), bool), [lambda *_: whole]
-        reference, shifts = self.made(samples.only(some), estimates, first=first)
-        return Rigidly(reference, some, shifts[:, :, 0, 0], walk)
+        reference, shifts, agree = self.made(samples.only(some), estimates, first=first)
+        some[some] = agree
+        return Rigidly(reference, some, shifts[agree, :, 0, 0], walk)
 
     def _shown(self, samples: Samples, motion: np.ndarray, first: np.ndarray) -> np.ndarray:
         """What samples show (H, W), moved by their `motion` (n, 2, h, w); a reference is about as `first`."""

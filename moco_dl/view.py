@@ -55,7 +55,7 @@ class View:
 
     def made(
         self, samples: Samples, estimates: Sequence[Estimate], **options: object
-    ) -> tuple[np.ndarray, np.ndarray]:
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """See `build_reference`."""
         return build_reference(samples, self.options.ref, estimates, self.move, self.mapping, **options)
 

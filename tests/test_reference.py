@@ -28,7 +28,7 @@ def test_reference_of_a_still_movie_is_its_average(kind, count):
     rng = np.random.default_rng(0)
     scene = rng.uniform(50, 200, (24, 30))
     frames = rng.poisson(scene, (count, 24, 30)).astype(np.uint16)
-    reference, _ = built(samples_of(frames), kind, [no_motion] * 2, stay)
+    reference, *_ = built(samples_of(frames), kind, [no_motion] * 2, stay)
     assert np.abs(reference - frames.mean(0)).mean() < 8 / np.sqrt(count) * (kind == "median") + 1e-3 * 200
 
 
@@ -38,8 +38,9 @@ def test_corrupt_frames_are_left_out():
     frames = rng.poisson(scene, (40, 24, 30)).astype(np.uint16)
     frames[7], frames[20] = rng.integers(0, 5000, (2, 24, 30))
     frames[30] = 0
-    reference, _ = built(samples_of(frames), "mean", [no_motion] * 2, stay)
+    reference, _, used = built(samples_of(frames), "mean", [no_motion] * 2, stay)
     assert np.abs(reference - scene).mean() < 3
+    assert np.flatnonzero(~used).tolist() == [7, 20]  # what is empty was never looked at
 
 
 def test_a_whole_run_of_corrupt_frames_is_left_out():
@@ -47,7 +48,7 @@ def test_a_whole_run_of_corrupt_frames_is_left_out():
     scene = rng.uniform(50, 200, (24, 30))
     frames = rng.poisson(scene, (60, 24, 30)).astype(np.uint16)
     frames[20:30] = rng.integers(0, 5000, (10, 24, 30))
-    reference, _ = built(samples_of(frames), "mean", [no_motion] * 2, move_known)
+    reference, *_ = built(samples_of(frames), "mean", [no_motion] * 2, move_known)
     assert np.abs(reference - scene).mean() < 3
 
 

@@ -93,3 +93,13 @@ def test_specks_do_no_harm():
         errors.append(np.hypot(*apart.swapaxes(0, 1)).mean())
     assert errors[1] < 1.5 * errors[0]
     assert 0.005 < fields.metadata["share_left_out"] < 0.1
+
+
+def test_frames_without_light_tell_of_no_specks():
+    """As with a closed shutter: they lie anywhere, and would say that the scene stays in place."""
+    motion = MotionOptions(spread=(20.0, 40.0), amplitude=3.0, rigid=4.0, rows=0.0)
+    options = MovieOptions(shape=(60, 96, 112), photons=10.0, motion=motion)
+    frames = np.stack([frame for frame, _ in SyntheticMovie(6, options)])
+    dark = np.random.default_rng(0).normal(np.quantile(frames, 0.01), 5, (6, 96, 112))
+    frames[20:26] = dark.clip(0)
+    assert not moco_dl.correct(frames, rigid_only=True).fields.left_out.any()

@@ -32,7 +32,7 @@ class Rigidly(NamedTuple):
     """Samples that are registered by whole-frame shifts."""
 
     reference: np.ndarray  # (h, w) float32, made of them
-    some: np.ndarray  # (n,) bool: which are
+    some: np.ndarray  # (n,) bool: which are, and agree with it
     shifts: np.ndarray  # (k, 2) px, of these
     walk: Walk | None  # how they walk, if they are dim
 
