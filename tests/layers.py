@@ -182,7 +182,7 @@ ROOMS = {  # every module of a room stands here
             ".tally",
             ".verdict",
         },
-        "table": {".evaluator", ".measure", ".residual", ".results"},
+        "table": {".evaluator", ".measure", ".metrics", ".residual", ".results"},
         "evaluator": {
             ".measure",
             ".metrics",

@@ -10,12 +10,13 @@ from moco_dl.evaluation.metrics import (
     correlations,
     crispness,
     end_point_errors,
-    has_data,
     inner,
     interpolated,
     jacobian,
     lengths,
+    pixels_between,
     sharpness,
+    with_data,
 )
 from moco_dl.evaluation.residual import component_shifts, residual_flow, shifts
 from moco_dl.evaluation.tally import PairSums
@@ -109,14 +110,32 @@ def test_jacobian_of_known_fields():
     folded = np.stack([0 * y, -1.5 * x])
     assert (jacobian(folded, 4) < 0).all()
     np.testing.assert_array_equal(jacobian(np.full((2, 1, 1), 3.0), 4), 1)  # a shift
+    torn = np.where(y < 40, 2.5, -2.5)[None] * np.array([1, 0])[:, None, None]
+    assert (jacobian(torn, 4) <= 0).mean() == 1 / 23  # between two samples
+    sheared = np.random.default_rng(0).normal(size=(3, 2, 5, 6))
+    found = jacobian(sheared, 4)
+    y, x = (np.diff(sheared, axis=axis) / 4 for axis in (2, 3))
+    last = (1 + y[:, 0, -1, -1]) * (1 + x[:, 1, -1, -1]) - x[:, 0, -1, -1] * y[:, 1, -1, -1]
+    np.testing.assert_allclose(found[:, 3, -1, -1], last)
+    first = (1 + y[:, 0, 0, 0]) * (1 + x[:, 1, 0, 0]) - x[:, 0, 0, 0] * y[:, 1, 0, 0]
+    np.testing.assert_allclose(found[:, 0, 0, 0], first)
 
 
-def test_where_there_is_data():
-    field = np.zeros((2, 16, 16))
-    assert has_data(field, 4, (64, 64)).all() and has_data(field, 4, (61, 62)).all()
-    field[0] = 8.0  # the lowest 8 rows show what is outside: the 2 lowest rows of samples
-    assert has_data(field, 4, (64, 64)).mean() == 14 / 16
-    assert not has_data(field, 4, (64, 64))[14:].any()
+@pytest.mark.parametrize(("step", "size"), [(1, (16, 17)), (4, (61, 64)), (4, (24, 30))])
+def test_where_there_is_data(step, size):
+    """As looking at each pixel tells."""
+    grid = [-(-full // step) for full in size]
+    field = np.random.default_rng(0).uniform(-5, 5, (3, 2, *grid)).round(1)
+    y, x = (np.arange(full) for full in size)
+    each = field[..., y[:, None] // step, x // step]
+    places = y[:, None] + each[:, 0], x + each[:, 1]
+    known = np.all(
+        [(place >= 0) & (place <= full - 1) for place, full in zip(places, size, strict=True)], axis=0
+    )
+    first, last = with_data(field, step, size)
+    np.testing.assert_array_equal(pixels_between(first, last), known.sum(axis=(1, 2)))
+    always = pixels_between(first.max(axis=0), last.min(axis=0))
+    assert always == known.all(axis=0).sum() > 0
 
 
 def test_share_that_is_interpolated():

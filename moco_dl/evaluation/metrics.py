@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+ROUNDING = 1e-3  # px, less than which beyond the edge is none
 BORDER = 16  # parts of the shorter side, one of which is left out at each edge
 FINE, COARSE = 1.0, 25  # px, sigma and side: what lies between tells of motion, not of noise or shading
 
@@ -117,30 +118,46 @@ def lengths(field: np.ndarray) -> np.ndarray:
 
 def jacobian(field: np.ndarray, step: float) -> np.ndarray:
     """Determinant of the Jacobian of `x -> x + field(x)`: (..., 2, h, w) px, samples `step` px apart ->
-    (..., h, w).
+    (..., 4, h - 1, w - 1), at the corners of the cells between samples, in which the field is bilinear.
 
     1: areas are kept; 0 or less: the field folds the image over itself, which tissue cannot do. The usual check
     of deformable registration (for instance in learn2reg and VoxelMorph).
     """
-    (yy, yx), (xy, xx) = (_slopes(field[..., i, :, :], step) for i in (0, 1))
-    return (1 + yy) * (1 + xx) - yx * xy
+    alone = [(0, 0)] * (field.ndim - 2) + [(0, int(count == 1)) for count in field.shape[-2:]]
+    field = np.pad(field, alone, mode="edge")
+    along_y, along_x = np.diff(field, axis=-2) / step, np.diff(field, axis=-1) / step
+    found = []
+    for upper in (slice(None, -1), slice(1, None)):
+        for left in (slice(None, -1), slice(1, None)):
+            (yy, xy), (yx, xx) = (
+                np.moveaxis(slopes, -3, 0) for slopes in (along_y[..., left], along_x[..., upper, :])
+            )
+            found.append((1 + yy) * (1 + xx) - yx * xy)
+    return np.stack(found, axis=-3)
 
 
-def _slopes(part: np.ndarray, step: float) -> list[np.ndarray]:
-    return [np.gradient(part, step, axis=i) if part.shape[i] > 1 else np.zeros_like(part) for i in (-2, -1)]
+def with_data(field: np.ndarray, step: int, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """First and last pixel, y and x, of each sample's cell for which a frame of `size` holds data: twice
+    (..., 2, h, w), from displacements (..., 2, h, w) px; the last comes first if there is none.
 
-
-def has_data(field: np.ndarray, step: float, size: tuple[int, int]) -> np.ndarray:
-    """Where a frame of `size` holds data for the corrected image: (..., 2, h, w) px -> (..., h, w) bool.
-
-    Sample i of the field lies at `(i + 0.5) * step - 0.5` px; samples beyond the edge stand for the edge.
+    Cell i holds `step` pixels from `i * step` on, or fewer at the edge; all move as its sample.
     """
-    y, x = (
-        np.minimum((np.arange(count) + 0.5) * step - 0.5, full - 1)
-        for count, full in zip(field.shape[-2:], size, strict=True)
-    )
-    rows, columns = y[:, None] + field[..., 0, :, :], x + field[..., 1, :, :]
-    return (rows >= 0) & (rows <= size[0] - 1) & (columns >= 0) & (columns <= size[1] - 1)
+    first, last = np.empty((2, *field.shape), np.float32)
+    for axis, full in enumerate(size):
+        start = np.arange(field.shape[axis - 2]) * step
+        end = np.minimum(start + step, full) - 1
+        if axis == 0:
+            start, end = start[:, None], end[:, None]
+        part = np.nan_to_num(field[..., axis, :, :], nan=full)  # beyond the frame
+        first[..., axis, :, :] = np.maximum(start, np.ceil(-part - ROUNDING))
+        last[..., axis, :, :] = np.minimum(end, np.floor(full - 1 - part + ROUNDING))
+    return first, last
+
+
+def pixels_between(first: np.ndarray, last: np.ndarray) -> np.ndarray:
+    """(...) number of pixels between the first and the last (..., 2, h, w) of each cell."""
+    pixels = (last - first + 1).clip(0).prod(axis=-3)
+    return pixels.sum(axis=(-2, -1), dtype=np.int64)
 
 
 def interpolated(field: np.ndarray) -> np.ndarray:

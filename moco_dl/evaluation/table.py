@@ -1,11 +1,13 @@
 """The figures of an evaluation as a table: what each is called, whose measure it is, what is better."""
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from moco_dl.evaluation.measure import Figures, finite_mean
+from moco_dl.evaluation.metrics import pixels_between
 from moco_dl.evaluation.residual import flow_possible
 from moco_dl.evaluation.results import Row, Traces
 
@@ -157,7 +159,6 @@ def build_table(evaluator: "Evaluator", figures: Figures, traces: Traces) -> lis
         rows.append(_row(LIMITS, tuple(100 * share for share in measured.limits)))
     if watch.stride:
         length = np.hypot(*traces.rigid.T)
-        covered = watch.covered / watch.shape[0]
         applied = {
             RIGID: finite_mean(length),
             RIGID_MAX: np.fmax.reduce(length),
@@ -165,8 +166,8 @@ def build_table(evaluator: "Evaluator", figures: Figures, traces: Traces) -> lis
             NONRIGID_MAX: np.fmax.reduce(traces.nonrigid_max),
             FOLDED: 100 * measured.folded,
             INTERPOLATED: 100 * finite_mean(watch.values["interpolated"]),
-            EDGE: 100 * (1 - covered.mean()),
-            VALID: 100 * (covered == 1).mean(),
+            EDGE: 100 * (1 - watch.pixels / math.prod(watch.shape)),
+            VALID: 100 * pixels_between(*watch.always) / math.prod(watch.shape[1:]),
         }
         rows += [_row(line, (np.nan, value)) for line, value in applied.items()]
     return [*rows, _row(FLAGGED, (np.nan, 100 * measured.flagged))]

@@ -6,7 +6,14 @@ import numpy as np
 
 from moco_dl.batch import DOUBTFUL, Motion
 from moco_dl.evaluation.flags import IMPLAUSIBLE, drops, jumps
-from moco_dl.evaluation.metrics import correlations, has_data, interpolated, jacobian, lengths
+from moco_dl.evaluation.metrics import (
+    correlations,
+    interpolated,
+    jacobian,
+    lengths,
+    pixels_between,
+    with_data,
+)
 from moco_dl.evaluation.results import Traces
 from moco_dl.sampled.inplace import within
 from moco_dl.sampled.usable import why_unusable
@@ -30,7 +37,8 @@ class Look:
     start: int
     values: dict[str, np.ndarray]  # (n,) float32 each
     reasons: tuple[str, ...]  # n words, "" for frames that can be judged
-    covered: np.ndarray | None  # (h, w) number of frames with data, on the field's grid; None: no fields
+    # (first, last) pixels with data, (n, 2, h, w) each, see `with_data`; None: no fields
+    shown: tuple[np.ndarray, np.ndarray] | None
 
 
 class Watch:
@@ -54,7 +62,8 @@ class Watch:
         names = ("before", "after", *(OF_FIELDS if stride else ()))
         self.values = {name: np.full(shape[0], np.nan, np.float32) for name in names}
         self.reasons = [""] * shape[0]
-        self.covered: np.ndarray | int = 0  # frames with data at each point of the field's grid
+        self.pixels = 0  # with data, in all frames together
+        self.always = -np.inf, np.inf  # (first, last) pixels with data in each of them, see `with_data`
 
     def look(self, start: int, raw: np.ndarray, corrected: np.ndarray, motion: Motion | None) -> Look:
         """Frames `start`... before and after, (n, H, W), and what was applied to them."""
@@ -69,10 +78,10 @@ class Watch:
             if judged.any():
                 known = frames if judged.all() else frames[judged]  # indexing copies
                 values[name][judged] = correlations(known, self.reference)
-        covered = None if motion is None else self._fields(motion, values)
-        return Look(start, values, reasons, covered)
+        shown = None if motion is None else self._fields(motion, values)
+        return Look(start, values, reasons, shown)
 
-    def _fields(self, motion: Motion, values: dict[str, np.ndarray]) -> np.ndarray:
+    def _fields(self, motion: Motion, values: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
         flow = motion.flow.astype(np.float32)
         mean = flow.mean(axis=(2, 3))
         length = lengths(flow - mean[:, :, None, None])
@@ -80,11 +89,11 @@ class Watch:
         values["dy"][:], values["dx"][:] = (motion.rigid + mean).T
         values["nonrigid_mean"][:] = length.mean(axis=(1, 2))
         values["nonrigid_max"][:] = length.max(axis=(1, 2))
-        values["folded"][:] = (jacobian(field, self.stride) <= 0).mean(axis=(1, 2))
+        values["folded"][:] = (jacobian(field, self.stride) <= 0).mean(axis=(1, 2, 3))
         values["interpolated"][:] = interpolated(field)
         if motion.misfit is not None:
             values["misfit"][:] = motion.misfit
-        return has_data(field, self.stride, self.shape[1:]).sum(axis=0, dtype=np.int32)
+        return with_data(field, self.stride, self.shape[1:])
 
     def add(self, look: Look) -> None:
         """Keep what was seen."""
@@ -92,8 +101,10 @@ class Watch:
         for name, values in look.values.items():
             self.values[name][part] = values
         self.reasons[part] = look.reasons
-        if look.covered is not None:
-            self.covered = self.covered + look.covered
+        if look.shown is not None:
+            (first, last), (latest, earliest) = look.shown, self.always
+            self.pixels += int(pixels_between(first, last).sum())
+            self.always = np.maximum(latest, first.max(axis=0)), np.minimum(earliest, last.min(axis=0))
 
     def traces(self) -> Traces:
         """All values, and flags for frames that stand out; see `flags.py`."""
