@@ -44,13 +44,14 @@ def train(
     leads to weights that are no numbers.
     """
     options, losses, began = trainer.options, [], time.monotonic()
+    before = trainer.log[-1]["seconds"] if trainer.log else 0.0
     for pairs in batches:
         losses.append(trainer.learn(pairs))
         progress(1, options.steps)
         late = hours is not None and time.monotonic() - began > 3600 * hours
         if trainer.step % every == 0 or trainer.step == options.steps or late:
             errors = {f"epe_{light:g}": e for light, e in validate(trainer.network, options).items()}
-            seconds = time.monotonic() - began
+            seconds = before + time.monotonic() - began
             trainer.log.append(
                 {"step": trainer.step, "seconds": seconds, "loss": float(np.mean(losses))} | errors
             )

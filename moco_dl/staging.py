@@ -72,9 +72,9 @@ def unfinished(path: Path) -> list[Path]:
         names = [path.name for path in path.parent.iterdir()]
     except OSError:  # there is no such folder, or it may not be read
         return []
-    return [
-        path.parent / name for name in sorted(names) if name.startswith(f"{path.name}.") and name.endswith(PART)
-    ]
+    start = f"{path.name}."
+    parts = (name for name in sorted(names) if name.startswith(start) and name.endswith(PART))
+    return [path.parent / name for name in parts if name.count(".", len(start)) <= 1]  # not of `m.tif`, but `m`
 
 
 def _part_of(path: Path) -> Path:

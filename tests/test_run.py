@@ -1,6 +1,8 @@
 """Runs of training, each in a folder."""
 
 import csv
+import itertools
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -23,6 +25,16 @@ def test_training_stops_in_time_and_can_go_on(tmp_path):
     assert load(tmp_path / "weights.pt").provenance["steps_taken"] == 1
     train_into(tmp_path, SMALL, workers=0, resume=True)
     assert load(tmp_path / "last.pt").training["step"] == SMALL.steps
+
+
+def test_the_time_of_a_resumed_run_goes_on(tmp_path, monkeypatch):
+    clock = itertools.count(0, 100)
+    monkeypatch.setattr("moco_dl.run.time", SimpleNamespace(monotonic=lambda: next(clock)))
+    train_into(tmp_path, SMALL, every=2, workers=0, hours=1e-9)
+    train_into(tmp_path, SMALL, resume=True, every=2, workers=0)
+    with (tmp_path / "log.csv").open() as file:
+        seconds = [float(row["seconds"]) for row in csv.DictReader(file)]
+    assert len(seconds) > 1 and seconds == sorted(set(seconds))
 
 
 def test_resumed_run_equals_an_uninterrupted_one(tmp_path):

@@ -85,6 +85,7 @@ def test_what_a_killed_run_left_is_removed_if_that_is_said(tmp_path):
         (tmp_path / name).write_text("left by a run that was killed")
     other.write_text("of another output")
     assert len(unfinished(out)) == 2
+    assert tmp_path / "m.tif.12345678.part" not in unfinished(tmp_path / "m")
     with staged([out], overwrite=True) as parts:
         parts[0].write_text("new")
     assert out.read_text(encoding="utf-8") == "new" and sorted(tmp_path.iterdir()) == [out, other]
