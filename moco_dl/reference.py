@@ -11,6 +11,7 @@ import numpy as np
 
 from moco_dl.errors import NrcorrectError
 from moco_dl.sampled.samples import TOGETHER, Move, Samples, chunks
+from moco_dl.sampled.unlit import thumbnails
 
 OUTLIER = 4.0  # scaled deviations below the median correlation at which a sample is left out
 
@@ -81,7 +82,7 @@ def seed(samples: Samples, *, count: int = 20) -> np.ndarray:
 
     NaN where none of these has data.
     """
-    small = np.concatenate([_thumbnails(frames) for frames in samples.chunks()]).reshape(len(samples), -1)
+    small = np.concatenate([thumbnails(frames) for frames in samples.chunks()]).reshape(len(samples), -1)
     small = small - small.mean(axis=1, keepdims=True)
     small /= np.maximum(np.linalg.norm(small, axis=1, keepdims=True), 1e-6)
     likeness = small @ small.T  # (n, n)
@@ -102,20 +103,6 @@ def summed(samples: Samples, motion: np.ndarray, move: Move) -> tuple[np.ndarray
         known = np.isfinite(moved)
         total, count = total + np.where(known, moved, 0).sum(axis=0), count + known.sum(axis=0)
     return total, count
-
-
-def _thumbnails(frames: np.ndarray) -> np.ndarray:
-    """Frames averaged down to about 64 pixels a side, float32; what has no data is as bright as what has."""
-    by, bx = (max(1, size // 64) for size in frames.shape[1:])
-    height, width = frames.shape[1] // by, frames.shape[2] // bx
-    small = np.empty((len(frames), height, width), np.float32)
-    for image, frame in zip(small, frames, strict=True):
-        cut = frame[: height * by, : width * bx].astype(np.float32)
-        known = np.isfinite(cut)
-        if not known.all():
-            cut = np.where(known, cut, cut[known].mean() if known.any() else 0)
-        image[...] = cut.reshape(height, by, width, bx).mean(axis=(1, 3))
-    return small
 
 
 @dataclass(frozen=True)

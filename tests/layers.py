@@ -9,7 +9,7 @@ CORE = {
     "staging": {"errors"},
     "jobs": {"errors", "fields", "movie", "output", "recording", "staging"},
     "room": {"movie"},
-    "reference": {"errors", "sampled.samples"},
+    "reference": {"errors", "sampled.samples", "sampled.unlit"},
     "image": {"errors", "fields"},
     "fields": {"errors", "formats.checks", "output"},
     "spectrum": set(),
@@ -78,7 +78,8 @@ ROOMS = {  # every module of a room stands here
     "sampled": {
         "__init__": set(),
         "usable": {"errors"},
-        "samples": {".usable", "batch"},
+        "unlit": set(),
+        "samples": {".unlit", ".usable", "batch"},
         "levels": {".samples"},
         "waves": {".samples"},
         "edges": {".samples"},

@@ -49,6 +49,17 @@ def test_no_pixel_becomes_infinite(frames):
     assert np.isfinite(moco_dl.correct(bright).corrected).all()
 
 
+def test_most_frames_without_light(known_movie):
+    """As with a closed shutter: those with light are corrected as if they were all."""
+    frames, _ = known_movie
+    dark = np.random.default_rng(0).normal(np.quantile(frames, 0.01), 5, (60, 96, 112)).clip(0)
+    found = moco_dl.correct(np.concatenate([frames, dark.astype(np.uint16)])).fields
+    alone = moco_dl.correct(frames).fields
+    assert np.abs(found[:40] - alone[:]).mean() < 0.02
+    assert found.expected_error.mean() < 1.1 * alone.expected_error.mean()
+    assert (found.misfit[40:] > 2.5).all() and np.median(found.misfit[:40]) < 1.2
+
+
 def test_blank_frames_of_a_masked_view(frames):
     y, x = np.ogrid[:96, :112]
     frames[::4] = 2000

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy.ndimage import gaussian_filter
 
 from moco_dl.errors import NrcorrectError
 from moco_dl.sampled.samples import Samples, draw_samples, sample_runs
@@ -98,3 +99,34 @@ def test_some_samples_come_from_all_over_the_movie(count, runs):
     taken = np.unique(samples.runs[some])
     assert len(taken) == runs and some.sum() == 5 * runs
     assert runs == 1 or (taken[0] == 0 and taken[-1] == 39 and np.ptp(np.diff(taken)) <= 1)
+
+
+def lit(shutter):
+    """Photons of a scene (32, 40) that drifts a little, where the `shutter` (n,) lets so much light through."""
+    rng = np.random.default_rng(0)
+    scene = gaussian_filter(rng.random((32, 40 + len(shutter))), 1.5)
+    scene = np.stack([scene[:, t // 8 :][:, :40] for t in range(len(shutter))])
+    return rng.poisson(50 + 300 * scene * np.asarray(shutter)[:, None, None]).astype(np.uint16)
+
+
+@pytest.mark.parametrize("dark", [8, 20, 45])
+def test_frames_without_light_are_not_drawn(dark):
+    """Be it a few or most of them."""
+    shutter = np.arange(60) >= dark
+    np.testing.assert_array_equal(draw(lit(shutter))[0].numbers, np.flatnonzero(shutter))
+
+
+def test_frames_that_show_the_scene_are_drawn_however_dark():
+    for shutter in (np.ones(60), np.where(np.arange(60) < 20, 0.15, 1), np.linspace(1, 0.1, 60)):
+        assert len(draw(lit(shutter))[0]) == 60
+
+
+@pytest.mark.parametrize("shading", [0.0, 0.5])
+def test_light_from_elsewhere_does_not_make_others_dark(shading):
+    """As of a stimulus, with the scene or in place of it."""
+    frames, rng = lit(np.ones(60)), np.random.default_rng(1)
+    light = 5000 * (1 - shading * np.linspace(-1, 1, 40) ** 2)
+    for scene in (0, frames[::6]):
+        flashed = frames.copy()
+        flashed[::6] = rng.poisson(light + np.zeros((10, 32, 40))) + scene
+        assert len(draw(flashed)[0]) == 60

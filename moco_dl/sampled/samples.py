@@ -7,6 +7,7 @@ from threading import Lock
 import numpy as np
 
 from moco_dl.batch import Motion, chosen, run_slices
+from moco_dl.sampled.unlit import thumbnails, unlit
 from moco_dl.sampled.usable import refuse_unusable, why_unusable
 
 RUN = 10  # consecutive frames of a run, averaged before the median, so that dim movies keep their light
@@ -126,7 +127,7 @@ def draw_samples(
     mapping: Callable = map,
     cleared: Callable[[np.ndarray], np.ndarray] | None = None,
 ) -> tuple[Samples, Samples]:
-    """The frames of `runs` that are usable, about `kept` of them in memory; and `shrunk`, all in memory.
+    """The frames of `runs` that are usable and lit, about `kept` in memory; and `shrunk`, all in memory.
 
     `cleared` makes of frames (n, H, W), once they are found usable, what is looked at of them, `shrunk` of
     these as many others; None: the same. `mapping` is `map`, or does the same with several threads. Raises
@@ -145,21 +146,21 @@ def draw_samples(
                 small = shrunk and _room(len(numbers), shrunk(first))
             yield places, frames
 
-    def look(part: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
+    def look(part: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
         places, frames = part
-        words = np.array([why_unusable(frame) for frame in frames])
+        words, tiny = np.array([why_unusable(frame) for frame in frames]), thumbnails(frames)
         frames = cleared(frames)
         if places[0] < len(large):
             large[places] = frames
         if small is not None:
             small[places] = shrunk(frames)
-        return words
+        return words, tiny
 
-    words = np.concatenate(list(mapping(look, parts())))
+    words, tiny = (np.concatenate(each) for each in zip(*mapping(look, parts()), strict=True))
     refuse_unusable(words, lambda place: read([int(numbers[place])])[0])
     good = words == ""
-    if not good.all():
-        large, small = large[good[: len(large)]], small if small is None else small[good]
+    good[good] = ~unlit(tiny[good])
+    large, small = (each if each is None or good.all() else each[good[: len(each)]] for each in (large, small))
     frames = Frames(large, numbers[good], lambda numbers: cleared(read(numbers)))
     samples = Samples(frames, np.arange(good.sum()), which[good], numbers[good])
     return samples, samples if small is None else replace(samples, frames=small)

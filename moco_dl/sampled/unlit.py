@@ -1,0 +1,62 @@
+"""Frames without light: of a shutter that is closed for some time, or a laser that is off.
+
+They tell nothing of the scene, but are as good as others by themselves. If they are many, they would pass for
+what is usual.
+"""
+
+import numpy as np
+
+THUMBNAIL = 64  # pixels a side at least, if frames have as many
+BRIGHT = 0.95  # quantile of the frames' levels that stands for bright ones
+DARK = 0.25  # of the way from the darkest frame to these, beyond which none is dark
+SAME = 0.5  # correlation of the means of two halves from which on these show something
+SHOWN = 0.05  # share of the light in which bright ones show the scene: dark ones with more show it, too
+APART = 2  # pixels between those whose differences are looked at: shading by stray light has next to none
+
+
+def thumbnails(frames: np.ndarray) -> np.ndarray:
+    """Frames averaged down to about 64 pixels a side, float32; what has no data is as bright as what has."""
+    by, bx = (max(1, size // THUMBNAIL) for size in frames.shape[1:])
+    height, width = frames.shape[1] // by, frames.shape[2] // bx
+    small = np.empty((len(frames), height, width), np.float32)
+    for image, frame in zip(small, frames, strict=True):
+        with np.errstate(over="ignore"):  # of frames that cannot be used
+            cut = frame[: height * by, : width * bx].astype(np.float32)
+        known = np.isfinite(cut)
+        if not known.all():
+            cut = np.where(known, cut, cut[known].mean() if known.any() else 0)
+        rows = sum(cut[i::by] for i in range(by))  # several times faster than a mean over two axes
+        image[...] = sum(rows[:, i::bx] for i in range(bx)) / np.float32(by * bx)
+    return small
+
+
+def unlit(small: np.ndarray) -> np.ndarray:
+    """(n,) bool: which of frames, by their `thumbnails` (n, h, w), are dark and show nothing.
+
+    The others show a scene, as their halves agree; dark ones have next to nothing in common with that, nor with
+    one another.
+    """
+    levels, none = small.mean(axis=(1, 2)), np.zeros(len(small), bool)
+    darkest = levels.min()
+    dark = levels < darkest + DARK * (np.quantile(levels, BRIGHT) - darkest)
+    if min(dark.sum(), (~dark).sum()) < 2:
+        return none
+    in_dark, in_bright = (
+        [_details(some[half::2].mean(axis=0)) for half in (0, 1)] for some in (small[dark], small[~dark])
+    )
+    if _correlation(*in_bright) < SAME or _correlation(*in_dark) > SAME:
+        return none
+    spectra = [np.fft.rfft2(sum(halves) / 2) for halves in (in_dark, in_bright)]
+    # Wherever the scene may be in dark ones.
+    shown = np.fft.irfft2(spectra[0] * spectra[1].conj(), s=in_dark[0].shape).max()
+    return dark if shown < SHOWN * (in_bright[0] * in_bright[1]).sum() else none
+
+
+def _details(image: np.ndarray) -> np.ndarray:
+    """Differences of pixels of an image (h, w) along a diagonal."""
+    return image[APART:, APART:] - image[:-APART, :-APART]
+
+
+def _correlation(one: np.ndarray, other: np.ndarray) -> float:
+    """Of images whose means are about zero."""
+    return float((one * other).sum() / max(np.sqrt(np.square(one).sum() * np.square(other).sum()), 1e-30))
