@@ -42,7 +42,8 @@ def unlit(small: np.ndarray) -> np.ndarray:
     if min(dark.sum(), (~dark).sum()) < 2:
         return none
     in_dark, in_bright = (
-        [_details(some[half::2].mean(axis=0)) for half in (0, 1)] for some in (small[dark], small[~dark])
+        [_details(some[half::2].mean(axis=0, dtype=np.float64)) for half in (0, 1)]
+        for some in (small[dark], small[~dark])
     )
     if _correlation(*in_bright) < SAME or _correlation(*in_dark) > SAME:
         return none
