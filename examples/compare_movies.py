@@ -19,10 +19,14 @@ INNER = (..., slice(8, -8), slice(8, -8))
 
 
 def correlation(frames: np.ndarray, image: np.ndarray) -> float:
-    flat = frames[INNER].reshape(len(frames), -1).astype(np.float64)
+    image = image[INNER].astype(np.float64)
+    known = np.isfinite(image)  # the rest was left out of the correction
+    image = image[known] - image[known].mean()
+    flat = frames[INNER][:, known].astype(np.float64)
     flat -= flat.mean(axis=1, keepdims=True)
-    image = image[INNER].ravel() - image[INNER].mean(dtype=np.float64)
-    return float((flat @ image / np.linalg.norm(flat, axis=1) / np.linalg.norm(image)).mean())
+    lengths = np.linalg.norm(flat, axis=1)
+    seen = lengths > 0  # constant frames have no correlation
+    return float((flat[seen] @ image / lengths[seen] / np.linalg.norm(image)).mean())
 
 
 def crispness(frames: np.ndarray) -> float:

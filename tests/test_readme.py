@@ -11,6 +11,8 @@ import h5py
 import pytest
 import tifffile
 
+from moco_dl.evaluation import table
+
 ROOT = Path(__file__).resolve().parents[1]
 README = ROOT / "README.md"
 PAGES = [
@@ -56,12 +58,21 @@ def test_block_runs(folder, kind, text):
     assert done.returncode == 0, done.stderr
 
 
-def test_every_option_is_listed():
+@pytest.mark.parametrize("command", ["correct", "apply", "evaluate"])
+def test_every_option_is_listed(command):
     from moco_dl.cli import main
 
-    options = {o for p in main.commands["correct"].params for o in p.opts if o.startswith("--")} - {"--output"}
+    options = {o for p in main.commands[command].params for o in p.opts if o.startswith("--")} - {"--output"}
     text = README.read_text(encoding="utf-8")
     assert not [option for option in options if not re.search(rf"`{option}(?![\w-])|, `?{option}`", text)]
+
+
+def test_every_line_of_the_table_is_explained():
+    text = (ROOT / "docs/table.md").read_text(encoding="utf-8")
+    lines = [line for line in vars(table).values() if isinstance(line, table.Line)]
+    assert len(lines) > 20
+    for line in lines:
+        assert f"| `{line.key}` | {line.label}. {line.note} | {line.unit} | {line.better or '-'} |" in text
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

@@ -101,7 +101,12 @@ def part(options: dict) -> "Part":
     return Part(*(options.pop(name) for name in ("dataset", "channel", "plane")))
 
 
-device = click.option("--device", default="auto", type=click.Choice(["auto", "cpu", "cuda", "mps"]))
+device = click.option(
+    "--device",
+    default="auto",
+    type=click.Choice(["auto", "cpu", "cuda", "mps"]),
+    help="Where the network runs; auto: an NVIDIA GPU if there is one, else the CPU.",
+)
 overwrite = click.option("--overwrite", is_flag=True, help="Replace outputs that exist.")
 quiet = click.option("--quiet", is_flag=True, help="No progress bar, no summary; errors are still shown.")
 

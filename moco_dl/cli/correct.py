@@ -51,19 +51,21 @@ class AutoOr(click.ParamType):
 @click.option(
     "--ref-frames",
     type=click.IntRange(2),
-    help="Frames sampled to measure motion, and to make the reference [200 to 400, and 100 of these; fewer if"
-    " large].",
+    help="Frames sampled to measure motion, and to make the reference [200 to 400, and 100 of these; of 512x512"
+    " pixels, 100 to 200, and 64].",
 )
 @which_movie
-@click.option("--join", is_flag=True, help="MOVIES are files of one recording, in this order: one result.")
+@click.option(
+    "--join", is_flag=True, help="MOVIES are files of one recording, in this order, or its frames: one result."
+)
 @click.option("--weights", type=PATH, help="Weights from nrcorrect train [the shipped ones].")
 @device
 @click.option(
     "--quality",
     default="fast",
     type=click.Choice(["fast", "best"]),
-    help="fast: the network sees every other frame where motion lasts, large ones binned 2x2; best: all,"
-    " as they are, at up to 2 times the time.",
+    help="fast: the network sees every other frame where motion lasts, those from 240 pixels a side"
+    " binned 2x2; best: all, as they are, at up to 2 times the time.",
 )
 @click.option(
     "--precision",
@@ -93,20 +95,28 @@ class AutoOr(click.ParamType):
     type=Finite(0),
     metavar="PX",
     help="Largest whole-frame shift looked for; the steps that follow may add to it [15% of the shorter side;"
-    " 45% if frames are found there].",
+    " 45% if frames fit better there].",
 )
 @click.option(
     "--row-offset",
     default="auto",
     type=AutoOr(click.INT, "PX", "a whole number of pixels"),
-    help="Pixels by which every other row lies to the right, as bidirectional scanning may leave it; 0: none.",
+    help="Whole pixels by which the second, fourth, ... rows lie to the right, as bidirectional scanning may"
+    " leave them; 0: none.",
 )
-@click.option("--interpolation", default="bicubic", type=click.Choice(["bilinear", "bicubic"]))
-@click.option("--dtype", help="Pixel type of the corrected movie [that of the input].")
+@click.option(
+    "--interpolation",
+    default="bicubic",
+    type=click.Choice(["bilinear", "bicubic"]),
+    help="How frames are resampled; bilinear blurs.",
+)
+@click.option("--dtype", help="Pixel type of the corrected movie, such as float32 [that of the input].")
 @click.option("--no-fields", is_flag=True, help="Do not keep the fields.")
 @click.option("--no-csv", is_flag=True, help="Do not write the table of frames.")
 @click.option("--report", is_flag=True, help="Also write NAME_report.html: how good is it?")
-@click.option("--png", is_flag=True, help="Also NAME_report.png, the page's main figure; needs matplotlib.")
+@click.option(
+    "--png", is_flag=True, help="Also NAME_report.png, its main figure; needs --report and matplotlib."
+)
 @skip_existing
 @overwrite
 @quiet

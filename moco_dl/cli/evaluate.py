@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     from moco_dl.evaluation import Evaluation
 
 corrected_dataset = click.option(
-    "--corrected-dataset", metavar="KEY", help="The same as --dataset, of CORRECTED; the others are of RAW."
+    "--corrected-dataset",
+    metavar="KEY",
+    help="--dataset of CORRECTED; --dataset, --channel and --plane are of RAW.",
 )
 
 
@@ -38,7 +40,11 @@ corrected_dataset = click.option(
     help="Image that frames are compared with [that of the fields, or the sharper mean].",
 )
 @click.option(
-    "--truth", type=PATH, metavar="DIR|FILE", help="True fields of a synthetic movie; needs --fields."
+    "--truth",
+    type=PATH,
+    metavar="DIR|FILE",
+    help="True fields of a synthetic movie, NAME_truth.h5, or a folder with it or with gt_field.npy; needs"
+    " --fields.",
 )
 @click.option("-o", "--output", "page", type=PATH, metavar="REPORT.html", help="Write a page to look at.")
 @click.option("--png", is_flag=True, help="Also the page's main figure, REPORT.png; needs -o and matplotlib.")
@@ -47,7 +53,7 @@ corrected_dataset = click.option(
 @which_movie
 @corrected_dataset
 @click.option(
-    "--threads", type=click.IntRange(1), help="Frames looked at at a time [one a processor, at most 4]."
+    "--threads", type=click.IntRange(1), help="Frames compared at a time [one a processor, at most 4]."
 )
 @overwrite
 @quiet

@@ -15,8 +15,10 @@ skip_existing = click.option(
     is_flag=True,
     help="Leave out movies whose outputs are all there, and outputs among MOVIES.",
 )
-output = click.option("-o", "--output", "out", type=PATH, help="Name of the corrected movie (one movie only).")
-outdir = click.option("--outdir", type=PATH, help="Directory for the outputs [beside each movie].")
+output = click.option(
+    "-o", "--output", "out", type=PATH, help="Name of the corrected movie; others are named after it."
+)
+outdir = click.option("--outdir", type=PATH, help="Existing directory for the outputs [beside each movie].")
 
 
 def keep_or_replace(options: dict) -> None:

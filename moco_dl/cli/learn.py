@@ -25,7 +25,9 @@ SEED, COUNT = click.IntRange(0, 2**63 - 1), click.IntRange(1, 10**9)
 @click.option("--vectors", type=click.IntRange(1, 1000), help="Random vectors a field is made of [10].")
 @click.option("--spread", type=LENGTH, nargs=2, help="Sigma of their Gaussians, px [12 60, movie 20 60].")
 @click.option("--amplitude", type=NOT_NEGATIVE, help="Largest non-rigid displacement, px [8, movie 4].")
-@click.option("--rigid", type=NOT_NEGATIVE, help="Size of whole-frame shifts, px [2, movie 6].")
+@click.option(
+    "--rigid", type=NOT_NEGATIVE, help="Typical size of the largest whole-frame shifts, px [2, movie 6]."
+)
 @click.option("--rows", type=NOT_NEGATIVE, help="Largest row-by-row displacement, px [4, movie 0.5].")
 @click.option(
     "--calm",
