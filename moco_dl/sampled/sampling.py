@@ -94,7 +94,8 @@ class Sampling:
         """The same without light on rows that comes and goes, and without waves."""
         if wander(small):
             rigid = rigidly(small)
-            if not follow(small.only(rigid.some), rigid.shifts):
+            seen = small.only(rigid.some)
+            if not (wander(seen) and follow(seen, rigid.shifts)):  # others may be those that are disturbed
                 clearing = replace(clearing, usual=usual_levels(samples))
                 samples, small = self._with(clearing)
         if (waves := measure_waves(samples)) is not None:
