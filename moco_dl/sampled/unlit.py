@@ -10,7 +10,7 @@ THUMBNAIL = 64  # pixels a side at least, if frames have as many
 BRIGHT = 0.95  # quantile of the frames' levels that stands for bright ones
 DARK = 0.25  # of the way from the darkest frame to these, beyond which none is dark
 SAME = 0.5  # correlation of the means of two halves from which on these show a scene
-NOTHING = 0.2  # the same, up to which they show nothing
+SURE = 6.0  # standard errors of a correlation, from which on they show something
 SHOWN = 0.05  # share of the light in which bright ones show the scene: dark ones with more show it, too
 APART = 2  # pixels between those whose differences are looked at: shading by stray light has next to none
 
@@ -46,7 +46,8 @@ def unlit(small: np.ndarray) -> np.ndarray:
         [_details(some[half::2].mean(axis=0, dtype=np.float64)) for half in (0, 1)]
         for some in (small[dark], small[~dark])
     )
-    if _correlation(*in_bright) < SAME or _correlation(*in_dark) > NOTHING:
+    nothing = SURE / np.sqrt(in_dark[0].size)
+    if _correlation(*in_bright) < SAME or _correlation(*in_dark) > nothing:
         return none
     spectra = [np.fft.rfft2(sum(halves) / 2) for halves in (in_dark, in_bright)]
     # Wherever the scene may be in dark ones.
