@@ -157,8 +157,8 @@ class Survey(View):
         than details.
         """
         size, factor = self.movie.shape[1:], self.factor
-        reference, some, _, walk = rigid
-        shifts = None if walk is None else walk.about_middle
+        reference, some, whole, walk, _ = rigid
+        shifts = None if walk is None else whole
         if self.network is None:
             return reference, None, walk
         few = samples.only(some)
@@ -183,8 +183,7 @@ class Survey(View):
             whole, walk = walk_among_others(samples, first, self.rigid, self.move, self.mapping, self.factor)
             some, estimates = np.ones(len(samples), bool), [lambda *_: whole]
         reference, shifts, agree = self.made(samples.only(some), estimates, first=first)
-        some[some] = agree
-        return Rigidly(reference, some, shifts[agree, :, 0, 0], walk)
+        return Rigidly(reference, some, shifts[:, :, 0, 0], walk, agree)
 
     def _shown(self, samples: Samples, motion: np.ndarray, first: np.ndarray) -> np.ndarray:
         """What samples show (H, W), moved by their `motion` (n, 2, h, w); a reference is about as `first`."""

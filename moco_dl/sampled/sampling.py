@@ -32,9 +32,15 @@ class Rigidly(NamedTuple):
     """Samples that are registered by whole-frame shifts."""
 
     reference: np.ndarray  # (h, w) float32, made of them
-    some: np.ndarray  # (n,) bool: which are, and agree with it
+    some: np.ndarray  # (n,) bool: which are
     shifts: np.ndarray  # (k, 2) px, of these
     walk: Walk | None  # how they walk, if they are dim
+    agree: np.ndarray | None = None  # (k,) bool: which of these agree with the reference; None: all
+
+    def agreeing(self, samples: Samples) -> tuple[Samples, np.ndarray]:
+        """Those of all `samples` that agree with the reference, and their shifts."""
+        some = samples.only(self.some)
+        return (some, self.shifts) if self.agree is None else (some.only(self.agree), self.shifts[self.agree])
 
 
 class Drawn(NamedTuple):
@@ -73,13 +79,13 @@ class Sampling:
         surround = dark_surround(mean_of(small, GLANCED), self.factor)
         if surround is not None:
             rigid = rigidly(self._with(self._hiding(clearing, surround.generous.hidden))[1])
-            surround = surround.staying(small.only(rigid.some), rigid.shifts)
+            surround = surround.staying(*rigid.agreeing(small))
         if surround is not None:
             clearing = self._hiding(clearing, surround.hidden)
             samples, small = self._with(clearing)
         rigid = rigidly(small)
         for _ in range(PASSES):
-            specks = fixed_specks(small.only(rigid.some), rigid.shifts, rigid.reference, self.factor)
+            specks = fixed_specks(*rigid.agreeing(small), rigid.reference, self.factor)
             without = clearing if specks is None else self._hiding(clearing, specks)
             if without is clearing or 1 - without.edges.share < LEFT * (1 - clearing.edges.share):
                 break
@@ -94,8 +100,7 @@ class Sampling:
         """The same without light on rows that comes and goes, and without waves."""
         if wander(small):
             rigid = rigidly(small)
-            seen = small.only(rigid.some)
-            if not (wander(seen) and follow(seen, rigid.shifts)):  # others may be those that are disturbed
+            if not follow(small.only(rigid.some), rigid.shifts):
                 clearing = replace(clearing, usual=usual_levels(samples))
                 samples, small = self._with(clearing)
         if (waves := measure_waves(samples)) is not None:

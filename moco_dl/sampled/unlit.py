@@ -11,6 +11,8 @@ BRIGHT = 0.95  # quantile of the frames' levels that stands for bright ones
 DARK = 0.25  # of the way from the darkest frame to these, beyond which none is dark
 SAME = 0.5  # correlation of the means of two halves from which on these show a scene
 SURE = 6.0  # standard errors of a correlation, from which on they show something
+SEEN = 5.0  # standard deviations of a dark frame's correlation with these, of the highest: noise makes up to 4
+LEAST = 1000  # pixels of a thumbnail: fewer tell too little
 SHOWN = 0.05  # share of the light in which bright ones show the scene: dark ones with more show it, too
 APART = 2  # pixels between those whose differences are looked at: shading by stray light has next to none
 
@@ -40,7 +42,7 @@ def unlit(small: np.ndarray) -> np.ndarray:
     levels, none = small.mean(axis=(1, 2)), np.zeros(len(small), bool)
     darkest = levels.min()
     dark = levels < darkest + DARK * (np.quantile(levels, BRIGHT) - darkest)
-    if min(dark.sum(), (~dark).sum()) < 2:
+    if small[0].size < LEAST or min(dark.sum(), (~dark).sum()) < 2:
         return none
     in_dark, in_bright = (
         [_details(some[half::2].mean(axis=0, dtype=np.float64)) for half in (0, 1)]
@@ -49,10 +51,12 @@ def unlit(small: np.ndarray) -> np.ndarray:
     nothing = SURE / np.sqrt(in_dark[0].size)
     if _correlation(*in_bright) < SAME or _correlation(*in_dark) > nothing:
         return none
-    spectra = [np.fft.rfft2(sum(halves) / 2) for halves in (in_dark, in_bright)]
-    # Wherever the scene may be in dark ones.
-    shown = np.fft.irfft2(spectra[0] * spectra[1].conj(), s=in_dark[0].shape).max()
-    return dark if shown < SHOWN * (in_bright[0] * in_bright[1]).sum() else none
+    scene = np.fft.rfft2(sum(in_bright)).conj()
+    highest = []
+    for frame in small[dark]:  # wherever it has the scene: their mean may be blurred
+        seen = np.fft.irfft2(np.fft.rfft2(_details(frame)) * scene, s=in_dark[0].shape)
+        highest.append(seen.max() / max(seen.std(), 1e-30))
+    return dark if np.median(highest) < SEEN else none
 
 
 def _details(image: np.ndarray) -> np.ndarray:
