@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from scipy.ndimage import gaussian_filter
 
 import moco_dl
 from moco_dl.batch import Batch, Motion
@@ -47,6 +48,16 @@ def test_references_of_extreme_size_are_refused(frames, scale):
 def test_no_pixel_becomes_infinite(frames):
     bright = np.minimum(frames * (2 * 65504 / frames.max()), 65504).astype(np.float16)
     assert np.isfinite(moco_dl.correct(bright).corrected).all()
+
+
+def test_half_a_movie_drifts_far():
+    """The other half agrees best with a reference of its own."""
+    rng = np.random.default_rng(1)
+    scene = 5 + 8 * gaussian_filter(rng.standard_normal((160, 96)), 1.5).clip(0) * 10
+    path = np.concatenate([np.zeros(40, int), np.linspace(0, 45, 40).round().astype(int)])
+    frames = np.stack([scene[50 - dy :][:96] for dy in path]) * np.where(path > 0, 0.3, 1)[:, None, None]
+    found = moco_dl.correct(rng.poisson(frames).astype(np.uint16), rigid_only=True).fields.rigid
+    assert np.abs(found[:, 0] - found[0, 0] - path).mean() < 0.5
 
 
 def test_most_frames_without_light(known_movie):
