@@ -11,6 +11,7 @@ BRIGHT = 0.95  # quantile of the frames' levels that stands for bright ones
 DARK = 0.25  # of the way from the darkest frame to these, beyond which none is dark
 SAME = 0.5  # correlation of the means of two halves from which on these show a scene
 SURE = 6.0  # standard errors of a correlation, from which on they show something
+SHOWN = 0.05  # share of the light in which bright ones show the scene: dark ones with more show it, too
 SEEN = 5.0  # standard deviations of a dark frame's correlation with these, of the highest: noise makes up to 4
 LEAST = 1000  # pixels of a thumbnail: fewer tell too little
 SHOWN = 0.05  # share of the light in which bright ones show the scene: dark ones with more show it, too
@@ -52,6 +53,9 @@ def unlit(small: np.ndarray) -> np.ndarray:
     if _correlation(*in_bright) < SAME or _correlation(*in_dark) > nothing:
         return none
     scene = np.fft.rfft2(sum(in_bright)).conj()
+    shared = np.fft.irfft2(np.fft.rfft2(sum(in_dark)) * scene, s=in_dark[0].shape).max() / 4
+    if shared > SHOWN * (in_bright[0] * in_bright[1]).sum():
+        return none
     highest = []
     for frame in small[dark]:  # wherever it has the scene: their mean may be blurred
         seen = np.fft.irfft2(np.fft.rfft2(_details(frame)) * scene, s=in_dark[0].shape)
