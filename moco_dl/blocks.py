@@ -2,6 +2,8 @@
 
 import numpy as np
 
+THUMBNAIL = 64  # pixels a side at least, if frames have as many
+
 
 def block_means(images: np.ndarray, block: tuple[int, int]) -> np.ndarray:
     """Means of `images` (..., H, W) over blocks of (rows, columns), NaN pixels left out.
@@ -19,10 +21,22 @@ def block_means(images: np.ndarray, block: tuple[int, int]) -> np.ndarray:
     return np.where(count > 0, total / np.maximum(count, 1), np.nan)
 
 
-def shrink(frame: np.ndarray, factor: int) -> np.ndarray:
-    """Frame (H, W) averaged over `factor` x `factor` pixels, float32; the rest at the far edges is cut off."""
-    height, width = (size // factor for size in frame.shape)
-    cut = frame[: height * factor, : width * factor].astype(np.float32)
+def shrink(frame: np.ndarray, block: tuple[int, int]) -> np.ndarray:
+    """Frame (H, W) averaged over blocks of (rows, columns), float32; the rest at the far edges is cut off."""
+    height, width = (size // by for size, by in zip(frame.shape, block, strict=True))
+    cut = frame[: height * block[0], : width * block[1]].astype(np.float32)
     # Sums of strided parts are several times faster than a mean over two axes.
-    rows = sum(cut[i::factor] for i in range(factor))
-    return sum(rows[:, i::factor] for i in range(factor)) * np.float32(factor**-2)
+    rows = sum(cut[i :: block[0]] for i in range(block[0]))
+    return sum(rows[:, i :: block[1]] for i in range(block[1])) * np.float32(1 / (block[0] * block[1]))
+
+
+def thumbnails(frames: np.ndarray) -> np.ndarray:
+    """Frames averaged down to about 64 pixels a side, float32; what has no data is as bright as what has."""
+    block = tuple(max(1, size // THUMBNAIL) for size in frames.shape[1:])
+    found = []
+    for frame in frames:
+        known = np.isfinite(frame)
+        if not known.all():
+            frame = np.where(known, frame, frame[known].mean() if known.any() else 0)
+        found.append(shrink(frame, block))
+    return np.stack(found)

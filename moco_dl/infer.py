@@ -151,7 +151,7 @@ def binned(frames: np.ndarray, factor: int) -> np.ndarray:
     pad = [(0, n * factor - size) for n, size in zip((height, width), frames.shape[1:], strict=True)]
     for image, frame in zip(small, frames, strict=True):
         whole = np.pad(frame, pad, mode="edge") if any(map(any, pad)) else frame
-        image[...] = shrink(whole, factor)
+        image[...] = shrink(whole, (factor, factor))
     return small
 
 

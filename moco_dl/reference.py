@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from moco_dl.blocks import thumbnails
 from moco_dl.errors import NrcorrectError
 from moco_dl.sampled.samples import TOGETHER, Move, Samples, chunks
-from moco_dl.sampled.unlit import thumbnails
 
 OUTLIER = 4.0  # scaled deviations below the median correlation at which a sample is left out
 

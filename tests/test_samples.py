@@ -121,6 +121,17 @@ def test_frames_that_show_the_scene_are_drawn_however_dark():
         assert len(draw(lit(shutter))[0]) == 60
 
 
+def test_dim_frames_that_move_are_drawn():
+    """Motion blurs what their mean shows of the scene."""
+    rng = np.random.default_rng(0)
+    scene = gaussian_filter(rng.random((160, 160)) ** 8, 1.5)
+    scene = (scene - scene.min()) / np.ptp(scene)
+    light = np.where(np.arange(60) < 30, 0.1, 1.0)
+    places = np.where(light < 1, rng.integers(0, 64, (2, 60)), 32).T
+    frames = np.stack([each * scene[y:, x:][:96, :96] for each, (y, x) in zip(light, places, strict=True)])
+    assert len(draw(rng.poisson(5 + 40 * frames).astype(np.uint16))[0]) == 60
+
+
 @pytest.mark.parametrize(("shading", "usual"), [(0.0, 1.0), (0.5, 1.0), (0.5, 0.09)])
 def test_light_from_elsewhere_does_not_make_others_dark(shading, usual):
     """As of a stimulus, with the scene or in place of it."""

@@ -211,7 +211,8 @@ def test_in_frames_as_recorded_it_is_where_their_rows_are(tissue):
         frames = np.random.default_rng(3).poisson(5 * tissue[0] * light()).astype(np.uint16)
         frames[:, 1::2] = np.roll(frames[:, 1::2], offset, axis=2)
         sampling = Sampling(ArrayMovie(frames), CorrectOptions(row_offset=offset), 1, map)
-        drawn = sampling.drawn(lambda small: Rigidly(light(), np.ones(len(small), bool), tissue[1], None))
+        every = np.ones(len(frames), bool)
+        drawn = sampling.drawn(lambda _: Rigidly(light(), every, tissue[1], None, every))  # noqa: B023 (used at once)
         hidden.append(drawn.clearing.edges.hidden)
     assert (hidden[1][::2] != hidden[0][::2]).mean() < 0.01
     assert (hidden[1][1::2, 6:] != hidden[0][1::2, :-6]).mean() < 0.01

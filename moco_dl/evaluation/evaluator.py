@@ -66,7 +66,7 @@ class Evaluator:
         for i, word in enumerate(look.reasons):
             if not word and self.moments.binned(start + i):
                 pair = [filled(frames[i]) for frames in (raw, corrected)]
-                small[start + i] = tuple(shrink(frame, self.moments.factor) for frame in pair)
+                small[start + i] = tuple(shrink(frame, (self.moments.factor,) * 2) for frame in pair)
                 if contains(self.moments.rows, start + i):
                     rows.append(self.rows.look(*pair))
             if motion is not None and contains(self.moments.fields, start + i):

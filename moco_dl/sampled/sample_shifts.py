@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 
 from moco_dl.infer import Estimator
-from moco_dl.reference import divided, summed
+from moco_dl.reference import centred, divided, summed
 from moco_dl.sampled.samples import Move, Samples
 from moco_dl.sampled.walk import Walk, measure_walk
 
@@ -95,7 +95,7 @@ def walk_among_others(
 
 
 def _middled(walk: Walk) -> np.ndarray:
-    return walk.about_middle[:, :, None, None]
+    return centred(walk.found[:, :, None, None])
 
 
 def _at(shifts: np.ndarray, seen: np.ndarray) -> np.ndarray:

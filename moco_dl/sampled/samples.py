@@ -7,7 +7,8 @@ from threading import Lock
 import numpy as np
 
 from moco_dl.batch import Motion, chosen, run_slices
-from moco_dl.sampled.unlit import thumbnails, unlit
+from moco_dl.blocks import thumbnails
+from moco_dl.sampled.unlit import unlit
 from moco_dl.sampled.usable import refuse_unusable, why_unusable
 
 RUN = 10  # consecutive frames of a run, averaged before the median, so that dim movies keep their light

@@ -35,12 +35,11 @@ class Rigidly(NamedTuple):
     some: np.ndarray  # (n,) bool: which are
     shifts: np.ndarray  # (k, 2) px, of these
     walk: Walk | None  # how they walk, if they are dim
-    agree: np.ndarray | None = None  # (k,) bool: which of these agree with the reference; None: all
+    agree: np.ndarray  # (k,) bool: which of these agree with the reference
 
     def agreeing(self, samples: Samples) -> tuple[Samples, np.ndarray]:
         """Those of all `samples` that agree with the reference, and their shifts."""
-        some = samples.only(self.some)
-        return (some, self.shifts) if self.agree is None else (some.only(self.agree), self.shifts[self.agree])
+        return samples.only(self.some).only(self.agree), self.shifts[self.agree]
 
 
 class Drawn(NamedTuple):

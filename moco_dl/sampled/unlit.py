@@ -6,7 +6,6 @@ what is usual.
 
 import numpy as np
 
-THUMBNAIL = 64  # pixels a side at least, if frames have as many
 BRIGHT = 0.95  # quantile of the frames' levels that stands for bright ones
 DARK = 0.25  # of the way from the darkest frame to these, beyond which none is dark
 SAME = 0.5  # correlation of the means of two halves from which on these show a scene
@@ -14,24 +13,7 @@ SURE = 6.0  # standard errors of a correlation, from which on they show somethin
 SHOWN = 0.05  # share of the light in which bright ones show the scene: dark ones with more show it, too
 SEEN = 5.0  # standard deviations of a dark frame's correlation with these, of the highest: noise makes up to 4
 LEAST = 1000  # pixels of a thumbnail: fewer tell too little
-SHOWN = 0.05  # share of the light in which bright ones show the scene: dark ones with more show it, too
 APART = 2  # pixels between those whose differences are looked at: shading by stray light has next to none
-
-
-def thumbnails(frames: np.ndarray) -> np.ndarray:
-    """Frames averaged down to about 64 pixels a side, float32; what has no data is as bright as what has."""
-    by, bx = (max(1, size // THUMBNAIL) for size in frames.shape[1:])
-    height, width = frames.shape[1] // by, frames.shape[2] // bx
-    small = np.empty((len(frames), height, width), np.float32)
-    for image, frame in zip(small, frames, strict=True):
-        with np.errstate(over="ignore"):  # of frames that cannot be used
-            cut = frame[: height * by, : width * bx].astype(np.float32)
-        known = np.isfinite(cut)
-        if not known.all():
-            cut = np.where(known, cut, cut[known].mean() if known.any() else 0)
-        rows = sum(cut[i::by] for i in range(by))  # several times faster than a mean over two axes
-        image[...] = sum(rows[:, i::bx] for i in range(bx)) / np.float32(by * bx)
-    return small
 
 
 def unlit(small: np.ndarray) -> np.ndarray:

@@ -40,11 +40,6 @@ class Walk:
         return math.sqrt(max((self.scale * self.unsure) ** 2 - FOUND**2, 0))
 
     @property
-    def about_middle(self) -> np.ndarray:
-        """(m, 2) px, expected shifts of the samples from their middle position."""
-        return self.found - np.median(self.found, axis=0)
-
-    @property
     def reach(self) -> int:
         """See `Filter`."""
         return REACH
