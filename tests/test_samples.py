@@ -141,3 +141,10 @@ def test_light_from_elsewhere_does_not_make_others_dark(shading, usual):
         flashed = frames.copy()
         flashed[::6] = rng.poisson(light + np.zeros((10, 64, 80))) + scene
         assert len(draw(flashed)[0]) == 60
+
+
+def test_bright_noise_does_not_make_others_dark():
+    """As of a few corrupt frames in a dim movie."""
+    frames = lit(np.full(60, 0.03))
+    frames[::15] = np.random.default_rng(1).integers(0, 5000, (4, 64, 80))
+    assert len(draw(frames)[0]) == 60
