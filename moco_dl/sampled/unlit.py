@@ -8,8 +8,7 @@ import numpy as np
 
 BRIGHT = 0.95  # quantile of the frames' levels that stands for bright ones
 DARK = 0.25  # of the way from the darkest frame to these, beyond which none is dark
-SAME = 0.5  # correlation of the means of two halves from which on these show a scene
-SURE = 6.0  # standard errors of a correlation, from which on they show something
+SURE = 6.0  # standard errors of the correlation of two halves, from which on dark frames show something
 SHOWN = 0.05  # share of the light in which bright ones show the scene: dark ones with more show it, too
 SEEN = 5.0  # standard deviations of a dark frame's correlation with these, of the highest: noise makes up to 4
 LEAST = 1000  # pixels of a thumbnail: fewer tell too little
@@ -19,8 +18,7 @@ APART = 2  # pixels between those whose differences are looked at: shading by st
 def unlit(small: np.ndarray) -> np.ndarray:
     """(n,) bool: which of frames, by their `thumbnails` (n, h, w), are dark and show nothing.
 
-    The others show a scene, as their halves agree; dark ones have next to nothing in common with that, nor with
-    one another.
+    They have nothing in common with one another, and next to nothing with what the halves of the others share.
     """
     levels, none = small.mean(axis=(1, 2)), np.zeros(len(small), bool)
     darkest = levels.min()
@@ -31,8 +29,7 @@ def unlit(small: np.ndarray) -> np.ndarray:
         [_details(some[half::2].mean(axis=0, dtype=np.float64)) for half in (0, 1)]
         for some in (small[dark], small[~dark])
     )
-    nothing = SURE / np.sqrt(in_dark[0].size)
-    if _correlation(*in_bright) < SAME or _correlation(*in_dark) > nothing:
+    if _correlation(*in_dark) > SURE / np.sqrt(in_dark[0].size):
         return none
     scene = np.fft.rfft2(sum(in_bright)).conj()
     shared = np.fft.irfft2(np.fft.rfft2(sum(in_dark)) * scene, s=in_dark[0].shape).max() / 4
