@@ -7,6 +7,7 @@ fields = moco_dl.load_fields("movie_fields.h5")
 found = moco_dl.evaluate(frames, result.corrected, fields)  # -> .verdict, .table, .traces, ...
 """
 
+import os
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
     from moco_dl.evaluation.pair import evaluate
     from moco_dl.fields import load_fields
     from moco_dl.options import CorrectOptions
+
+# Else, on some processors, PyTorch's products of matrices (MKL) are rounded by where these lie in memory, and
+# so by the place of a frame in a batch. It is read when the first of them is computed.
+os.environ.setdefault("MKL_CBWR", "AUTO")
 
 try:
     __version__ = version("nrcorrect")

@@ -12,6 +12,7 @@ from moco_dl.refinement.basis import (
     ROWS,
     TISSUE,
     Basis,
+    applied,
     eigen,
     gaussian_window,
     root,
@@ -89,3 +90,11 @@ def test_a_gpu_takes_large_matrices_apart(gpu):
     np.testing.assert_allclose(vectors * values @ vectors.T, matrix, atol=1e-9 * values[-1])
     factor = root(matrix, device)
     np.testing.assert_allclose(factor @ factor.T, matrix, atol=1e-9 * values[-1])
+
+
+@pytest.mark.parametrize("outputs", [(7, 9), (12, 13)])
+def test_products_are_rounded_alike_at_each_place_of_a_batch(outputs):
+    rng = torch.Generator().manual_seed(0)
+    left, right = torch.randn(outputs[0], 18, generator=rng), torch.randn(16, outputs[1], generator=rng)
+    found = applied(left, torch.randn(1, 18, 16, generator=rng).repeat(16, 1, 1), right)
+    assert all(torch.equal(one, found[0]) for one in found)

@@ -21,6 +21,13 @@ def test_box_mean_is_the_mean_of_what_is_inside():
     torch.testing.assert_close(mean[..., 0, 0], x[..., :3, :3].mean((2, 3)))
 
 
+@pytest.mark.parametrize("size", [(6, 7), (5, 5), (7, 9)])
+def test_box_mean_is_rounded_alike_at_each_place_of_a_batch(size):
+    x = torch.randn(1, 1, *size, generator=torch.Generator().manual_seed(0))
+    found = box_mean(x.repeat(16, 1, 1, 1), 2)
+    assert all(torch.equal(one, found[0]) for one in found)
+
+
 def test_box_mean_can_be_trained_after_inference():
     with torch.inference_mode():
         box_mean(torch.ones(1, 1, 5, 6), 1)
