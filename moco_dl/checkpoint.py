@@ -77,7 +77,7 @@ def load(path: Path) -> Checkpoint:
         provenance = dict(content["provenance"])
         if not all(bool(torch.isfinite(values).all()) for values in network.state_dict().values()):
             raise ValueError("not all are numbers")
-    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError, RuntimeError) as error:
         raise NrcorrectError(f"{path}: damaged weights; {WAY_OUT}") from error
     digest = hashlib.sha256(data).hexdigest()
     return Checkpoint(network.eval(), provenance, digest, content.get("training"))

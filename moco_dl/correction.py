@@ -177,7 +177,7 @@ def metadata(corrector: Corrector, plan: Plan, **more: object) -> dict:
     """How fields were made: version, options, weights, what was measured, and whatever the caller adds."""
     from moco_dl import __version__
 
-    options = {name: str(v) if isinstance(v, Path) else v for name, v in vars(corrector.options).items()}
+    options = {name: _plain(v) for name, v in vars(corrector.options).items()}
     about = {"version": __version__, "options": options, "weights_sha256": corrector.weights_sha256}
     pattern = 0.0 if plan.pattern is None else float(plan.pattern.std())
     clearing = plan.clearing
@@ -192,6 +192,13 @@ def metadata(corrector: Corrector, plan: Plan, **more: object) -> dict:
     if plan.likeness is not None:
         measured["given_reference_correlation"] = plan.likeness
     return about | {"smoothing_sigma_frames": plan.width} | measured | more
+
+
+def _plain(value: object) -> object:
+    """An option as JSON knows it."""
+    if isinstance(value, np.generic):
+        return value.item()
+    return str(value) if isinstance(value, Path) else value
 
 
 def apply(frames: np.ndarray, fields: Fields, *, interpolation: str | None = None) -> np.ndarray:
@@ -210,7 +217,10 @@ def apply(frames: np.ndarray, fields: Fields, *, interpolation: str | None = Non
 def apply_batches(
     movie: Movie, fields: Fields, *, interpolation: str | None = None, dtype: str | None = None, size: int = 16
 ) -> Iterator[Batch]:
-    """Frames moved by their fields, in `dtype` or the movie's, batch by batch."""
+    """Frames moved by their fields, in `dtype` or the movie's, batch by batch.
+
+    Raises NrcorrectError at once if they do not fit the movie, later if they are not finite.
+    """
     if fields.shape != movie.shape:
         turns, more = divmod(movie.shape[0], fields.shape[0])
         several = turns > 1 and not more and fields.shape[1:] == movie.shape[1:]
@@ -222,7 +232,10 @@ def apply_batches(
     mode = interpolation or fields.options.get("interpolation", "bicubic")
     if mode not in INTERPOLATIONS:
         raise NrcorrectError(f"interpolation: got {mode!r}; wanted one of {', '.join(INTERPOLATIONS)}")
-    kind = np.dtype(dtype or movie.dtype)
+    return _moved_batches(movie, fields, mode, np.dtype(dtype or movie.dtype), size)
+
+
+def _moved_batches(movie: Movie, fields: Fields, mode: str, kind: np.dtype, size: int) -> Iterator[Batch]:
     for start, frames in read_batches(movie, size):
         part = slice(start, start + len(frames))
         motion = Motion(fields.rigid[part], fields.flow[part], fields.flagged[part])

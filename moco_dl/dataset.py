@@ -17,7 +17,7 @@ from torch.utils.data import Dataset
 from moco_dl import figures
 from moco_dl.errors import NrcorrectError, named
 from moco_dl.fields import CONVENTION, ROWS, create_fields
-from moco_dl.formats.checks import SMALLEST
+from moco_dl.formats.checks import SMALLEST, UNREADABLE
 from moco_dl.image import load_image
 from moco_dl.movie import Progress, open_movie
 from moco_dl.output import create_hdf5, create_movie, movie_format, refuse_ending, without_ending
@@ -37,7 +37,6 @@ FORMAT = "nrcorrect-pairs-1"
 BATCH = 16
 PREVIEWED = 6  # pairs
 HDF5 = [".h5", ".hdf5"]
-UNREADABLE = (OSError, KeyError, ValueError, TypeError, AttributeError, IndexError)  # of files gone or damaged
 SAMPLED = 200  # frames of a movie whose mean is made a scene
 
 

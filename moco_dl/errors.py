@@ -11,13 +11,18 @@ class NrcorrectError(Exception):
     """Bad input or a failed write; the message says what was got, what was wanted and the way out."""
 
 
+def about(error: NrcorrectError, path: Path) -> bool:
+    """Whether it begins with the name of a file."""
+    return str(error).startswith(tuple(f"{path}{mark}" for mark in ": ,"))
+
+
 @contextmanager
 def named(path: Path) -> Iterator[None]:
     """Have errors of the block name the file that they are about."""
     try:
         yield
     except NrcorrectError as error:
-        if str(path) in str(error):
+        if about(error, path):
             raise
         raise NrcorrectError(f"{path}: {error}") from error
 

@@ -13,7 +13,7 @@ import h5py
 import numpy as np
 
 from moco_dl.errors import NrcorrectError
-from moco_dl.formats.checks import DTYPES
+from moco_dl.formats.checks import DTYPES, UNREADABLE
 from moco_dl.output import Stream, create_hdf5
 
 FORMAT = "nrcorrect-fields-1"
@@ -173,7 +173,7 @@ def load_fields(path: str | Path) -> Fields:
         raise NrcorrectError(f"{path}: no such file; {way_out}") from error
     except IsADirectoryError as error:
         raise NrcorrectError(f"{path}: is a directory; {way_out}") from error
-    except (OSError, KeyError, ValueError, TypeError, AttributeError) as error:  # whatever stands in it
+    except UNREADABLE as error:
         why = str(error).partition("\n")[0]
         raise NrcorrectError(f"{path}: damaged, or not a field file ({why}); {way_out}") from error
 
@@ -182,8 +182,8 @@ def is_field_file(path: Path) -> bool:
     """Whether `load_fields` would know it."""
     try:
         with h5py.File(path, "r", locking="best-effort") as file:
-            return file.attrs.get("format") == FORMAT
-    except OSError:
+            return np.array_equal(file.attrs.get("format"), FORMAT)  # which may be an array, of others
+    except UNREADABLE:
         return False
 
 

@@ -56,7 +56,8 @@ def clipped(frames: np.ndarray, dtype: np.dtype) -> int:
         return 0
     if frames.dtype == np.float16:  # which cannot hold most limits
         frames = frames.astype(np.float32)
-    return int(np.count_nonzero(frames < low)) + int(np.count_nonzero(frames > high))
+    beyond = (frames < low) | (frames > high)
+    return int(np.count_nonzero(beyond & np.isfinite(frames) if dtype.kind == "f" else beyond))
 
 
 def _limits(dtype: np.dtype) -> tuple[float, float]:

@@ -106,7 +106,7 @@ def unfinished(jobs: Sequence[Job]) -> tuple[list[Job], list[str]]:
     results = {os.path.realpath(path): job.movie for job in jobs for path in job.outputs}
     sources = [results.get(os.path.realpath(job.movie), job.movie) for job in jobs]
     done = [job for job in jobs if _done(job)]
-    known = {path: job for job in done for path in recorded(job)}
+    known = {path for job in done for path in recorded(job)}
     wanted, left_out = [], []
     for job, source in zip(jobs, sources, strict=True):
         if source != job.movie:

@@ -77,7 +77,7 @@ def bouts(frames: int, calm: float, rng: np.random.Generator) -> np.ndarray:
 
     There are 40 to 100 frames between; it changes within a few.
     """
-    strength, start = np.full(frames, calm), int(rng.integers(15, 50))
+    strength, start = np.full(frames, calm, float), int(rng.integers(15, 50))
     while start < frames:
         length = int(rng.integers(15, 41))
         strength[start : start + length] = 1.0

@@ -58,7 +58,8 @@ class Joined:
                         f"{path}: frames are {_kind(movie)}, in {paths[0]} {_kind(first)}; wanted one recording"
                     )
                 lengths.append(movie.shape[0])
-                datasets[movie.dataset] = None
+                if movie.dataset is not None:
+                    datasets[movie.dataset] = None
                 notes |= dict.fromkeys(movie.notes)
                 self.files |= movie.files
                 self.frames_apart &= movie.frames_apart

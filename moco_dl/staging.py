@@ -1,6 +1,7 @@
 """Outputs: written beside their names first, there whole or not at all, never over what exists."""
 
 import os
+import re
 import secrets
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -72,9 +73,8 @@ def unfinished(path: Path) -> list[Path]:
         names = [path.name for path in path.parent.iterdir()]
     except OSError:  # there is no such folder, or it may not be read
         return []
-    start = f"{path.name}."
-    parts = (name for name in sorted(names) if name.startswith(start) and name.endswith(PART))
-    return [path.parent / name for name in parts if name.count(".", len(start)) <= 1]  # not of `m.tif`, but `m`
+    part = re.compile(re.escape(path.name) + r"(\.[0-9a-f]+)?" + re.escape(PART))
+    return [path.parent / name for name in sorted(names) if part.fullmatch(name)]
 
 
 def _part_of(path: Path) -> Path:

@@ -39,9 +39,10 @@ def test_unknown_architecture_and_damage_are_errors_not_fallbacks(tmp_path):
     torch.save(content | {"architecture": "PyramidFlowNet-9"}, path)
     with pytest.raises(NrcorrectError, match="holds architecture 'PyramidFlowNet-9'; this version knows"):
         load(path)
-    torch.save(content | {"config": [64]}, path)
-    with pytest.raises(NrcorrectError, match="damaged weights"):
-        load(path)
+    for config in ([64], content["config"] | {"state": []}):
+        torch.save(content | {"config": config}, path)
+        with pytest.raises(NrcorrectError, match="damaged weights"):
+            load(path)
     name, values = content["state"].popitem()
     torch.save(content | {"state": content["state"] | {name: values * torch.nan}}, path)
     with pytest.raises(NrcorrectError, match="damaged weights"):

@@ -6,7 +6,7 @@ import pytest
 
 from moco_dl import load_fields
 from moco_dl.errors import NrcorrectError
-from moco_dl.fields import create_fields
+from moco_dl.fields import create_fields, is_field_file
 
 
 @pytest.fixture
@@ -107,6 +107,17 @@ def test_other_files_are_refused(tmp_path):
         file["mov"] = 1
     with pytest.raises(NrcorrectError, match="not a field file; wanted"):
         load_fields(tmp_path / "other.h5")
+    with h5py.File(tmp_path / "other.h5", "r+") as file:
+        file.attrs["format"] = [1, 2]
+    assert not is_field_file(tmp_path / "other.h5")
+
+
+def test_a_field_file_whose_links_lead_in_a_circle_is_refused(stored):
+    with h5py.File(stored[0], "r+") as file:
+        del file["misfit"]
+        file["misfit"], file["other"] = h5py.SoftLink("/other"), h5py.SoftLink("/misfit")
+    with pytest.raises(NrcorrectError, match="damaged, or not a field file"):
+        load_fields(stored[0])
 
 
 def test_a_field_file_that_goes_while_it_is_read(stored):
@@ -146,6 +157,7 @@ def test_a_field_file_whose_parts_do_not_fit_is_refused(stored, name):
         ({"metadata": 5}, "JSON"),
         ({"stride": 0}, "stride"),
         ({"stride": np.array([4, 4])}, ""),
+        ({"stride": np.inf}, "infinity"),
     ],
 )
 def test_a_field_file_with_odd_attributes_is_refused(stored, about, message):

@@ -1,5 +1,7 @@
+import logging
 import os
 from contextlib import closing
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -9,6 +11,7 @@ from commands import run
 from drawn_movies import DTYPES, check, frames
 
 from moco_dl.errors import NrcorrectError
+from moco_dl.formats.pages import damage_reported
 from moco_dl.formats.turns import Turn
 from moco_dl.movie import WHOLE, Part, open_movie
 
@@ -273,3 +276,17 @@ def test_wrong_key_lists_what_there_is(tmp_path):
     write_tiff(tmp_path / "m.tif", frames())
     with pytest.raises(NrcorrectError, match="--dataset a is for HDF5"):
         open_movie(tmp_path / "m.tif", Part("a"))
+
+
+def test_errors_that_are_only_logged_while_two_files_are_read(caplog):
+    """As it is not known which of two it is about, both are damaged, whichever is done first."""
+    one, other = damage_reported(Path("one.tif")), damage_reported(Path("other.tif"))
+    one.__enter__()
+    other.__enter__()
+    logging.getLogger("tifffile").error("broken")
+    for each in (one, other):
+        with pytest.raises(NrcorrectError, match="broken"):
+            each.__exit__(None, None, None)
+    assert not caplog.records
+    logging.getLogger("tifffile").error("of somebody else's file")
+    assert len(caplog.records) == 1

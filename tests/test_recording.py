@@ -106,6 +106,9 @@ def test_what_is_told_of_later_files(tmp_path):
         file["d"] = FRAMES
     with open_recording([*paths, tmp_path / "part_3.h5"], WHOLE) as (movie, _):
         assert movie.notes == ("taken from datasets 'a', 'b', 'c' and 1 more",)
+    (alone,) = write(tmp_path, FRAMES, (11,))
+    with open_recording([alone, paths[0]], WHOLE) as (movie, _):
+        assert movie.notes == ()
     first, second = write(tmp_path, FRAMES, (4, 11))
     tifffile.imwrite(second, FRAMES[0, :16], append=True)
     with open_recording([first, second], WHOLE) as (movie, _):

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 import moco_dl
-from moco_dl.errors import NrcorrectError
+from moco_dl.correction import apply_batches
+from moco_dl.errors import NrcorrectError, about
+from moco_dl.movie import ArrayMovie
 
 
 @pytest.fixture(scope="module")
@@ -116,6 +118,8 @@ def test_bad_arrays(frames, reference, message):
 def test_fields_of_another_movie_are_refused(result, known_movie):
     with pytest.raises(NrcorrectError, match="the fields are for a movie"):
         moco_dl.apply(known_movie[0][:-1], result.fields)
+    with pytest.raises(NrcorrectError, match="the fields are for a movie"):  # before any frame is wanted
+        apply_batches(ArrayMovie(known_movie[0][:-1]), result.fields)
     with pytest.raises(NrcorrectError, match="of 2 channels that take turns, say which with --channel K/2"):
         moco_dl.apply(known_movie[0].repeat(2, 0), result.fields)
 
@@ -140,3 +144,11 @@ def test_rows_that_all_lie_beside_missing_ones_are_refused(known_movie, rigid_on
     frames[:, 1::2] = np.nan
     with pytest.raises(NrcorrectError, match="leave out rows and columns that have none"):
         moco_dl.correct(frames, rigid_only=rigid_only)
+
+
+@pytest.mark.parametrize(
+    ("message", "told"),
+    [("a: is small", True), ("a, b: exist", True), ("holds no data", False), ("a.h5: is", False)],
+)
+def test_an_error_names_its_file(message, told):
+    assert about(NrcorrectError(message), Path("a")) == told

@@ -80,15 +80,16 @@ def test_of_two_runs_that_may_overwrite_the_second_goes_on(tmp_path):
 
 
 def test_what_a_killed_run_left_is_removed_if_that_is_said(tmp_path):
-    out, other = tmp_path / "m.tif", tmp_path / "m.tiff.1.part"
+    out, other, notes = (tmp_path / name for name in ("m.tif", "m.tiff.1.part", "m.tif.notes.part"))
     for name in ("m.tif.part", "m.tif.12345678.part"):
         (tmp_path / name).write_text("left by a run that was killed")
     other.write_text("of another output")
+    notes.write_text("somebody's own")
     assert len(unfinished(out)) == 2
     assert tmp_path / "m.tif.12345678.part" not in unfinished(tmp_path / "m")
     with staged([out], overwrite=True) as parts:
         parts[0].write_text("new")
-    assert out.read_text(encoding="utf-8") == "new" and sorted(tmp_path.iterdir()) == [out, other]
+    assert out.read_text(encoding="utf-8") == "new" and sorted(tmp_path.iterdir()) == [out, notes, other]
 
 
 def test_what_appears_in_the_meantime_is_kept(tmp_path):

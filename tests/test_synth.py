@@ -4,7 +4,7 @@ import torch
 from scipy.ndimage import gaussian_filter
 
 from moco_dl.errors import NrcorrectError
-from moco_dl.motion import MotionOptions, Trajectory, draw_field, gaussian_basis, row_motion
+from moco_dl.motion import MotionOptions, Trajectory, bouts, draw_field, gaussian_basis, row_motion
 from moco_dl.pairs import PairOptions, ScenePool, draw_pairs, pair_options
 from moco_dl.scenes import draw_scene, image_scene, smooth_noise
 from moco_dl.synth import MovieOptions, SyntheticMovie, movie_options
@@ -163,6 +163,8 @@ def test_movies_may_move_in_bouts():
     np.testing.assert_allclose(strength[:, None, None, None] * always, calm, atol=1e-5)
     assert strength.max() == pytest.approx(1) and strength.min() == pytest.approx(0.2)
     assert 0.3 < (strength < 0.25).mean() < 0.8 and np.abs(np.diff(strength)).max() < 0.2
+    still, number = (bouts(200, calm, np.random.default_rng(0)) for calm in (0, 0.0))
+    np.testing.assert_array_equal(still, number)
 
 
 def test_a_heart_may_beat():

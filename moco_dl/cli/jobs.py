@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from moco_dl.cli.common import PATH, bar, in_memory, part, reported, tell, tidying
-from moco_dl.errors import NrcorrectError
+from moco_dl.errors import NrcorrectError, about
 
 skip_existing = click.option(
     "--skip-existing",
@@ -82,7 +82,7 @@ def run_all(jobs: list, run: Callable, quiet: bool) -> None:
                 summary = run(job, tidying(progress))
         except NrcorrectError as error:
             failed.append(job.name)
-            named = any(str(path) in str(error) for path in (job.movie, *job.more, *job.outputs))
+            named = any(about(error, path) for path in (job.movie, *job.more, *job.outputs))
             tell(f"nrcorrect: {error}" if named else f"nrcorrect: {job.movie}: {error}")
             continue
         click.echo("\t".join(str(path) for path in job.outputs))

@@ -11,6 +11,8 @@ from moco_dl.errors import NrcorrectError
 
 SMALLEST = 16  # px, shortest side the network can see anything in
 DTYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "float16", "float32", "float64")
+# What reading a file raises that is gone, damaged, or holds something else.
+UNREADABLE = (OSError, KeyError, ValueError, TypeError, AttributeError, IndexError, OverflowError, RuntimeError)
 
 
 class Closable(Protocol):

@@ -8,9 +8,21 @@ from pathlib import Path
 import numpy as np
 import tifffile
 
-from moco_dl.errors import NrcorrectError
+from moco_dl.errors import NrcorrectError, about
 
 UNLIKE = "incompatible keyframe"  # what tifffile says of pages that are not as the first
+_READING: dict[int, list[str]] = {}  # errors that tifffile logs, for each file that is read
+
+
+def _kept(record: logging.LogRecord) -> bool:
+    """While files are read, what is logged is not shown. Which of them it is about is not known."""
+    for errors in list(_READING.values()):
+        if record.levelno >= logging.ERROR:
+            errors.append(record.getMessage())
+    return not _READING
+
+
+logging.getLogger("tifffile").addFilter(_kept)
 
 
 def as_stored(page: tifffile.TiffPage | tifffile.TiffFrame, like: tifffile.TiffPage) -> tifffile.TiffPage:
@@ -46,18 +58,14 @@ def opened(file: tifffile.FileHandle) -> Iterator[None]:
 def damage_reported(path: Path) -> Iterator[None]:
     """Turn what tifffile raises, and the errors that it only logs, into a NrcorrectError."""
     errors: list[str] = []
-    handler = logging.Handler(logging.ERROR)
-    handler.emit = lambda record: errors.append(record.getMessage())
-    logger = logging.getLogger("tifffile")
-    propagate, logger.propagate = logger.propagate, False
-    logger.addHandler(handler)
+    _READING[id(errors)] = errors
     way_out = "copy it again, or save it anew"
     try:
         yield
     except MemoryError:
         raise
     except NrcorrectError as error:
-        raise error if str(path) in str(error) else NrcorrectError(f"{path}: {error}") from error
+        raise error if about(error, path) else NrcorrectError(f"{path}: {error}") from error
     except Exception as error:  # decoders raise whatever the bytes provoke
         if str(error) == UNLIKE:
             raise NrcorrectError(
@@ -66,7 +74,6 @@ def damage_reported(path: Path) -> Iterator[None]:
             ) from error
         raise NrcorrectError(f"{path}: damaged TIFF ({error}); {way_out}") from error
     finally:
-        logger.removeHandler(handler)
-        logger.propagate = propagate
+        del _READING[id(errors)]
     if errors:
         raise NrcorrectError(f"{path}: damaged or truncated TIFF ({errors[0]}); {way_out}")

@@ -38,7 +38,7 @@ class TiffMovie:
             self._file = tifffile.TiffFile(path, is_scanimage=False)
         self._file.filehandle.set_lock(True)
         self._decoders = ThreadPoolExecutor(DECODERS)
-        with closed_on_error(self._file):
+        with closed_on_error(self):
             self._inspect(turns, image, joined)
 
     def _inspect(self, turns: Turns, image: bool, joined: bool) -> None:

@@ -6,6 +6,7 @@ import math
 import re
 import warnings
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import datetime, timezone
 from importlib.resources import files
 from pathlib import Path, PurePath
@@ -169,5 +170,6 @@ def _flat(value: object, path: tuple[str, ...] = ()) -> Iterator[tuple[str, str]
         if isinstance(value, bool):
             text = "yes" if value else "no"
         if path[-1:] == (TITLES["mtime"],) and isinstance(value, float):
-            text = f"{datetime.fromtimestamp(value, timezone.utc):%Y-%m-%d %H:%M:%S} UTC"
+            with suppress(ValueError, OverflowError, OSError):  # of years that no calendar has
+                text = f"{datetime.fromtimestamp(value, timezone.utc):%Y-%m-%d %H:%M:%S} UTC"
         yield " \u203a ".join(path), text
