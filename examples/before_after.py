@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 import moco_dl
-from moco_dl.synth import SyntheticMovie, movie_options
+from moco_dl.learning.synth import SyntheticMovie, movie_options
 
 SEED, DETAIL = 1, np.s_[48:208, 48:208]
 

@@ -6,7 +6,9 @@ from click.testing import CliRunner
 
 from moco_dl.cli import main
 
-WITHOUT_VALIDATION = "import moco_dl.train; moco_dl.train.VALIDATION_PHOTONS = ()"  # it takes long
+WITHOUT_VALIDATION = (
+    "import moco_dl.learning.train; moco_dl.learning.train.VALIDATION_PHOTONS = ()"  # it takes long
+)
 
 
 def run(*arguments, code=0):

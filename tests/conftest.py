@@ -10,8 +10,8 @@ from evaluations import evaluation_of
 import moco_dl
 from moco_dl.evaluation import Evaluation
 from moco_dl.fields import Fields
-from moco_dl.motion import MotionOptions
-from moco_dl.synth import MovieOptions, SyntheticMovie
+from moco_dl.learning.motion import MotionOptions
+from moco_dl.learning.synth import MovieOptions, SyntheticMovie
 from moco_dl.warp import warp
 
 REAL = Path(__file__).resolve().parents[2] / "shared" / "data"
@@ -102,4 +102,4 @@ def _fields(truth):
 @pytest.fixture
 def validated_on_few(monkeypatch):
     """Pairs to validate on take long to draw."""
-    monkeypatch.setattr("moco_dl.train.VALIDATION_BATCHES", 1)
+    monkeypatch.setattr("moco_dl.learning.train.VALIDATION_BATCHES", 1)

@@ -6,10 +6,10 @@ import torch
 
 import moco_dl
 from moco_dl.infer import move_known
+from moco_dl.learning.scenes import draw_scene
 from moco_dl.parts import SIDE
 from moco_dl.sampled.alike import alike
 from moco_dl.sampled.samples import Samples
-from moco_dl.scenes import draw_scene
 
 
 def samples_of(frames):

@@ -7,13 +7,13 @@ from truth import INTERIOR, end_point_error
 
 import moco_dl
 from moco_dl.correction import Corrector
+from moco_dl.learning.scenes import draw_scene
 from moco_dl.movie import ArrayMovie
 from moco_dl.network import STRIDE
 from moco_dl.options import CorrectOptions
 from moco_dl.refinement.anchor import Registration, affine, likeness
 from moco_dl.refinement.refine import Refiner
 from moco_dl.refinement.template import Template
-from moco_dl.scenes import draw_scene
 from moco_dl.warp import upsample, warp
 
 SIZE = 96, 112

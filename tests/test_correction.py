@@ -11,9 +11,9 @@ from truth import INTERIOR, end_point_error
 import moco_dl
 from moco_dl.checkpoint import default_weights
 from moco_dl.correction import gathered
+from moco_dl.learning.scenes import draw_scene
 from moco_dl.movie import ArrayMovie
 from moco_dl.options import CorrectOptions
-from moco_dl.scenes import draw_scene
 
 
 @pytest.fixture(scope="module")
@@ -150,7 +150,7 @@ def test_top_of_the_range_does_not_wrap(known_movie):
 
 def test_a_still_movie_stays_still():
     rng = np.random.default_rng(0)
-    from moco_dl.scenes import draw_scene
+    from moco_dl.learning.scenes import draw_scene
 
     scene = 400 * draw_scene((96, 96), rng)[0]
     frames = rng.poisson(np.broadcast_to(scene, (30, 96, 96))).astype(np.uint16)
@@ -159,7 +159,7 @@ def test_a_still_movie_stays_still():
 
 
 def test_flashing_cells_are_not_motion():
-    from moco_dl.scenes import draw_scene
+    from moco_dl.learning.scenes import draw_scene
 
     rng = np.random.default_rng(3)
     layers = 10 * draw_scene((128, 128), rng, groups=8)

@@ -4,9 +4,9 @@ import h5py
 import numpy as np
 import pytest
 
-from moco_dl.dataset import PairFile, read_scene_image, write_pairs
 from moco_dl.errors import NrcorrectError
-from moco_dl.pairs import PairOptions, ScenePool
+from moco_dl.learning.dataset import PairFile, read_scene_image, write_pairs
+from moco_dl.learning.pairs import PairOptions, ScenePool
 
 
 @pytest.fixture

@@ -15,8 +15,8 @@ from moco_dl import evaluate
 from moco_dl.batch import Motion
 from moco_dl.evaluation.evaluator import Evaluator
 from moco_dl.evaluation.summary import summary
-from moco_dl.motion import MotionOptions
-from moco_dl.synth import MovieOptions, SyntheticMovie
+from moco_dl.learning.motion import MotionOptions
+from moco_dl.learning.synth import MovieOptions, SyntheticMovie
 
 
 def in_batches(raw, corrected, fields, batch):

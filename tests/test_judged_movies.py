@@ -10,10 +10,10 @@ from scipy.ndimage import gaussian_filter, shift, uniform_filter1d
 import moco_dl
 from moco_dl import evaluate
 from moco_dl.evaluation.measure import _same_scene
-from moco_dl.motion import MotionOptions
+from moco_dl.learning.motion import MotionOptions
+from moco_dl.learning.scenes import draw_scene
+from moco_dl.learning.synth import MovieOptions, SyntheticMovie, movie_options
 from moco_dl.sampled.scan import straightened
-from moco_dl.scenes import draw_scene
-from moco_dl.synth import MovieOptions, SyntheticMovie, movie_options
 
 
 def synthetic(seed, **options):

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import torch
 
-from moco_dl.dataset import Batches, PairFile, StoredBatches, write_pairs
 from moco_dl.errors import NrcorrectError
-from moco_dl.loader import load_batches
-from moco_dl.pairs import PairOptions, ScenePool
-from moco_dl.train import TrainOptions
+from moco_dl.learning.dataset import Batches, PairFile, StoredBatches, write_pairs
+from moco_dl.learning.loader import load_batches
+from moco_dl.learning.pairs import PairOptions, ScenePool
+from moco_dl.learning.train import TrainOptions
 
 SMALL = TrainOptions(steps=4, batch=2, pairs=PairOptions(size=64), curriculum=0, warmup=1)
 CPU = torch.device("cpu")
@@ -34,7 +34,7 @@ def test_workers_that_have_no_room_are_told(monkeypatch):
     def no_room(self):
         raise OSError(errno.EROFS, os.strerror(errno.EROFS))
 
-    monkeypatch.setattr("moco_dl.loader.DataLoader.__iter__", no_room)
+    monkeypatch.setattr("moco_dl.learning.loader.DataLoader.__iter__", no_room)
     with pytest.raises(NrcorrectError, match=r"Read-only file system; they need room .* --workers 0"):
         next(load_batches(Batches(SMALL), 0, 1))
 

@@ -11,10 +11,10 @@ from truth import end_point_error
 import moco_dl
 from moco_dl.batch import DOUBTFUL, Equations, Motion
 from moco_dl.infer import move_known
+from moco_dl.learning.scenes import draw_scene
 from moco_dl.refinement.misfit import LEAST, Usual, graininess, measure_usual, softness
 from moco_dl.refinement.refine import Refiner
 from moco_dl.refinement.template import Template
-from moco_dl.scenes import draw_scene
 
 SHIFTS = np.array([(0, 0), (0.5, 0), (0.5, -0.5), (-1.25, 3), (2.9, 0.2)], np.float32)
 

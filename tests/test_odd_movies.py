@@ -11,9 +11,9 @@ import moco_dl
 from moco_dl.batch import Batch, Motion
 from moco_dl.errors import NrcorrectError
 from moco_dl.evaluation.watch import not_compared
+from moco_dl.learning.synth import SyntheticMovie, movie_options
 from moco_dl.plan import Plan
 from moco_dl.preparation import _displaced
-from moco_dl.synth import SyntheticMovie, movie_options
 
 
 @pytest.fixture

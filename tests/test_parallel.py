@@ -11,8 +11,8 @@ from threadpoolctl import threadpool_info, threadpool_limits
 
 import moco_dl
 from moco_dl.infer import binned
+from moco_dl.learning.synth import SyntheticMovie, movie_options
 from moco_dl.parallel import Workers, available, workers_first
-from moco_dl.synth import SyntheticMovie, movie_options
 
 
 def test_linear_algebra_starts_no_threads_beside_the_workers():

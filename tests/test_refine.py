@@ -7,13 +7,13 @@ from scipy.ndimage import gaussian_filter
 
 from moco_dl.batch import Motion
 from moco_dl.infer import binned
-from moco_dl.motion import MotionOptions, draw_field
+from moco_dl.learning.motion import MotionOptions, draw_field
+from moco_dl.learning.scenes import draw_scene
 from moco_dl.network import STRIDE
 from moco_dl.refinement.basis import smooth_functions
 from moco_dl.refinement.equations import pulled, response
 from moco_dl.refinement.refine import Refiner
 from moco_dl.refinement.template import NO_PART, Template
-from moco_dl.scenes import draw_scene
 from moco_dl.warp import invert, places, upsample, warp
 
 SIZE = (96, 122)

@@ -7,11 +7,11 @@ from drawn import draw, textured_refiner
 import moco_dl
 from moco_dl.batch import Equations, Motion
 from moco_dl.infer import move_known
+from moco_dl.learning.synth import SyntheticMovie, movie_options
 from moco_dl.network import STRIDE
 from moco_dl.plan import Step
 from moco_dl.rest import rest_weights
 from moco_dl.sampled.samples import Samples
-from moco_dl.synth import SyntheticMovie, movie_options
 from moco_dl.tracking.prior import measure_prior
 from moco_dl.tracking.track import Tracker
 from moco_dl.tracking.vigour import REACH, measure_vigour

@@ -9,9 +9,9 @@ import torch
 
 from moco_dl.checkpoint import load, save
 from moco_dl.errors import NrcorrectError
-from moco_dl.pairs import PairOptions
-from moco_dl.run import train_into
-from moco_dl.train import Trainer, TrainOptions
+from moco_dl.learning.pairs import PairOptions
+from moco_dl.learning.run import train_into
+from moco_dl.learning.train import Trainer, TrainOptions
 
 SMALL = TrainOptions(steps=4, batch=2, pairs=PairOptions(size=64), curriculum=0, warmup=1)
 CPU = torch.device("cpu")
@@ -29,7 +29,7 @@ def test_training_stops_in_time_and_can_go_on(tmp_path):
 
 def test_the_time_of_a_resumed_run_goes_on(tmp_path, monkeypatch):
     clock = itertools.count(0, 100)
-    monkeypatch.setattr("moco_dl.run.time", SimpleNamespace(monotonic=lambda: next(clock)))
+    monkeypatch.setattr("moco_dl.learning.run.time", SimpleNamespace(monotonic=lambda: next(clock)))
     train_into(tmp_path, SMALL, every=2, workers=0, hours=1e-9)
     train_into(tmp_path, SMALL, resume=True, every=2, workers=0)
     with (tmp_path / "log.csv").open() as file:

@@ -7,9 +7,9 @@ from truth import end_point_error
 
 import moco_dl
 from moco_dl.errors import NrcorrectError
+from moco_dl.learning.synth import SyntheticMovie, movie_options
 from moco_dl.sampled.samples import Samples
 from moco_dl.sampled.scan import measure_row_offset, straightened
-from moco_dl.synth import SyntheticMovie, movie_options
 
 OFFSETS = (-3, -1, 1, 2)
 

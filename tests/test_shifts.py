@@ -14,6 +14,8 @@ import moco_dl
 from moco_dl.correction import Corrector
 from moco_dl.device import CPU
 from moco_dl.infer import Estimator, move_known
+from moco_dl.learning.scenes import draw_scene
+from moco_dl.learning.synth import SyntheticMovie, movie_options
 from moco_dl.movie import ArrayMovie
 from moco_dl.network import STRIDE
 from moco_dl.options import CorrectOptions
@@ -22,8 +24,6 @@ from moco_dl.rigid import RigidRegistration
 from moco_dl.sampled.expected import Expected, measure_expected
 from moco_dl.sampled.sample_shifts import correlations_with_others
 from moco_dl.sampled.samples import Samples
-from moco_dl.scenes import draw_scene
-from moco_dl.synth import SyntheticMovie, movie_options
 from moco_dl.warp import upsample
 
 LIMIT = (9, 12)

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 
 import moco_dl
-from moco_dl.motion import MotionOptions
+from moco_dl.learning.motion import MotionOptions
+from moco_dl.learning.scenes import draw_scene
+from moco_dl.learning.synth import MovieOptions, SyntheticMovie
 from moco_dl.reference import divided
 from moco_dl.sampled.inplace import Changes
 from moco_dl.sampled.samples import draw_samples
 from moco_dl.sampled.specks import fixed_specks
-from moco_dl.scenes import draw_scene
-from moco_dl.synth import MovieOptions, SyntheticMovie
 
 SIZE, FRAMES = 128, 40
 PLACES = (40, 50), (80, 90), (90, 30)

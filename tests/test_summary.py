@@ -11,7 +11,7 @@ import moco_dl
 from moco_dl.cli.summary import summary
 from moco_dl.intensity import clipped
 from moco_dl.job import Done
-from moco_dl.scenes import draw_scene
+from moco_dl.learning.scenes import draw_scene
 
 TYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "float16", "float32", "float64")
 RIGID = np.array([[0.0, 0.0], [1.0, -2.5]])

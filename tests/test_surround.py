@@ -9,15 +9,15 @@ from commands import run
 from scipy.ndimage import distance_transform_edt
 
 import moco_dl
-from moco_dl.motion import MotionOptions
+from moco_dl.learning.motion import MotionOptions
+from moco_dl.learning.scenes import draw_scene
+from moco_dl.learning.synth import MovieOptions, SyntheticMovie
 from moco_dl.movie import ArrayMovie
 from moco_dl.options import CorrectOptions
 from moco_dl.sampled.inplace import mean_of, steps
 from moco_dl.sampled.samples import draw_samples
 from moco_dl.sampled.sampling import Rigidly, Sampling
 from moco_dl.sampled.surround import dark_surround
-from moco_dl.scenes import draw_scene
-from moco_dl.synth import MovieOptions, SyntheticMovie
 
 SIZE, FRAMES = 144, 40
 

@@ -4,10 +4,10 @@ import torch
 from scipy.ndimage import gaussian_filter
 
 from moco_dl.errors import NrcorrectError
-from moco_dl.motion import MotionOptions, Trajectory, bouts, draw_field, gaussian_basis, row_motion
-from moco_dl.pairs import PairOptions, ScenePool, draw_pairs, pair_options
-from moco_dl.scenes import draw_scene, image_scene, smooth_noise
-from moco_dl.synth import MovieOptions, SyntheticMovie, movie_options
+from moco_dl.learning.motion import MotionOptions, Trajectory, bouts, draw_field, gaussian_basis, row_motion
+from moco_dl.learning.pairs import PairOptions, ScenePool, draw_pairs, pair_options
+from moco_dl.learning.scenes import draw_scene, image_scene, smooth_noise
+from moco_dl.learning.synth import MovieOptions, SyntheticMovie, movie_options
 from moco_dl.warp import warp
 
 BRIGHT = PairOptions(
@@ -17,8 +17,10 @@ BRIGHT = PairOptions(
 
 def test_truth_aligns_the_frame_with_the_reference(monkeypatch):
     """The sign of the training target: the frame warped by the true flow shows what the reference shows."""
-    monkeypatch.setattr("moco_dl.pairs._activity", lambda groups, spread, rng: np.zeros(groups, np.float32))
-    monkeypatch.setattr("moco_dl.pairs.smooth_noise", lambda shape, *_: np.zeros(shape, np.float32))
+    monkeypatch.setattr(
+        "moco_dl.learning.pairs._activity", lambda groups, spread, rng: np.zeros(groups, np.float32)
+    )
+    monkeypatch.setattr("moco_dl.learning.pairs.smooth_noise", lambda shape, *_: np.zeros(shape, np.float32))
     pairs = draw_pairs(ScenePool(0, BRIGHT.scene_size), 0, 6, BRIGHT)
     moved = warp(pairs.frame[:, None], pairs.flow)[:, 0]
     inner = (..., slice(12, -12), slice(12, -12))

@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
+from moco_dl.learning.scenes import draw_scene
 from moco_dl.refinement.template import _blurred, build_template, shared_signal
 from moco_dl.sampled.samples import Samples
-from moco_dl.scenes import draw_scene
 from moco_dl.spectrum import filtered
 
 

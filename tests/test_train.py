@@ -8,13 +8,13 @@ import torch
 from networks import TO_STRIDE_4
 
 from moco_dl.checkpoint import load, save
-from moco_dl.dataset import Batches, PairFile, write_pairs
 from moco_dl.errors import NrcorrectError
-from moco_dl.losses import end_point_error, mixed_loss, mse, ncc, robust_epe
+from moco_dl.learning.dataset import Batches, PairFile, write_pairs
+from moco_dl.learning.losses import end_point_error, mixed_loss, mse, ncc, robust_epe
+from moco_dl.learning.pairs import PairOptions, ScenePool
+from moco_dl.learning.run import train_into
+from moco_dl.learning.train import Trainer, TrainOptions, parse_loss
 from moco_dl.network import NetworkConfig, PyramidFlowNet
-from moco_dl.pairs import PairOptions, ScenePool
-from moco_dl.run import train_into
-from moco_dl.train import Trainer, TrainOptions, parse_loss
 from moco_dl.warp import warp
 
 SMALL = TrainOptions(steps=4, batch=2, pairs=PairOptions(size=64), curriculum=0, warmup=1)

@@ -6,8 +6,8 @@ from drawn import draw, gaussian, motions, textured_refiner
 
 from moco_dl.batch import Equations
 from moco_dl.correction import Corrector
+from moco_dl.learning.synth import SyntheticMovie, movie_options
 from moco_dl.movie import ArrayMovie
-from moco_dl.synth import SyntheticMovie, movie_options
 from moco_dl.tracking.prior import Prior, measure_prior
 from moco_dl.tracking.timefilter import TimeFilter
 from moco_dl.tracking.track import Tracker

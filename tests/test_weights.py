@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 import moco_dl
-from moco_dl.scenes import draw_scene, expose
-from moco_dl.synth import SyntheticMovie, movie_options
+from moco_dl.learning.scenes import draw_scene, expose
+from moco_dl.learning.synth import SyntheticMovie, movie_options
 
 GROUPS = 40
 BORDER = 16

@@ -64,7 +64,7 @@ def synth(
     out: Path, movie: bool, images: tuple[Path, ...], preview: Path | None, quiet: bool, **options: object
 ) -> None:
     """Make a dataset of synthetic pairs OUT (HDF5) with known fields, or a movie OUT (TIFF, HDF5)."""
-    from moco_dl.dataset import (
+    from moco_dl.learning.dataset import (
         movie_outputs,
         preview_pairs,
         preview_possible,
@@ -73,9 +73,9 @@ def synth(
         write_movie,
         write_pairs,
     )
-    from moco_dl.pairs import ScenePool, pair_options
+    from moco_dl.learning.pairs import ScenePool, pair_options
+    from moco_dl.learning.synth import SyntheticMovie, movie_options
     from moco_dl.staging import refuse_inputs
-    from moco_dl.synth import SyntheticMovie, movie_options
 
     count, seed, replace = (options.pop(name) for name in ("pairs", "seed", "overwrite"))
     of_movies = {name: options.pop(name) for name in ("frames", "calm", "running", "beat", "row_offset")}
@@ -126,8 +126,8 @@ def synth(
 @quiet
 def train(folder: Path, quiet: bool, **options: object) -> None:
     """Train the network; FOLDER gets log.csv, last.pt (to resume from) and, at the end, weights.pt."""
-    from moco_dl.run import train_into
-    from moco_dl.train import TrainOptions, parse_loss
+    from moco_dl.learning.run import train_into
+    from moco_dl.learning.train import TrainOptions, parse_loss
 
     recipe = {name: options.pop(name) for name in ("steps", "batch", "rate", "curriculum", "loss", "seed")}
     if recipe["curriculum"] is None:

@@ -21,8 +21,8 @@ import numpy as np
 from measure import NRCORRECT, Cost, cost_of, machine, table
 
 import moco_dl
+from moco_dl.learning.synth import SyntheticMovie, movie_options
 from moco_dl.output import create_tiff
-from moco_dl.synth import SyntheticMovie, movie_options
 
 BLOCK = 100  # frames that are drawn, at most
 MEASURES = ("seconds", "frames/s", "Mpixel/s", "frames per CPU second", "peak memory, MiB")

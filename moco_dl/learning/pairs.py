@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from scipy.ndimage import gaussian_filter
 
-from moco_dl.motion import MotionOptions, draw_field
-from moco_dl.scenes import MARGIN, expose, smooth_noise, some_scene
+from moco_dl.learning.motion import MotionOptions, draw_field
+from moco_dl.learning.scenes import MARGIN, expose, smooth_noise, some_scene
 from moco_dl.warp import warp
 
 POOL = 320  # scenes in memory

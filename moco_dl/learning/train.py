@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from moco_dl import checkpoint
 from moco_dl.errors import NrcorrectError
 from moco_dl.intensity import network_input
-from moco_dl.losses import LOSSES, end_point_error, laplace, mixed_loss
+from moco_dl.learning.losses import LOSSES, end_point_error, laplace, mixed_loss
+from moco_dl.learning.pairs import PairOptions, Pairs, ScenePool, draw_pairs
 from moco_dl.network import STRIDE, NetworkConfig, PyramidFlowNet
-from moco_dl.pairs import PairOptions, Pairs, ScenePool, draw_pairs
 from moco_dl.warp import upsample
 
 LEVEL_WEIGHTS = (0.1, 0.2)  # of the loss of coarser levels, from stride 16 on; the last level's is 1

@@ -12,7 +12,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from moco_dl.errors import NrcorrectError
-from moco_dl.pairs import Pairs
+from moco_dl.learning.pairs import Pairs
 
 SOON = 10.0  # s, in which a trainer that was told to stop has sent its workers away
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field, fields
 import numpy as np
 import torch
 
-from moco_dl.motion import MotionOptions, Trajectory, beats, bouts, smooth_series, swings
-from moco_dl.scenes import MARGIN, expose, some_scene
+from moco_dl.learning.motion import MotionOptions, Trajectory, beats, bouts, smooth_series, swings
+from moco_dl.learning.scenes import MARGIN, expose, some_scene
 from moco_dl.warp import invert, warp
 
 

@@ -19,18 +19,18 @@ from moco_dl.errors import NrcorrectError, named
 from moco_dl.fields import CONVENTION, ROWS, create_fields
 from moco_dl.formats.checks import SMALLEST, UNREADABLE
 from moco_dl.image import load_image
+from moco_dl.learning.pairs import PairOptions, Pairs, ScenePool, draw_pairs
+from moco_dl.learning.scenes import SHOWN
+from moco_dl.learning.synth import SyntheticMovie
 from moco_dl.movie import Progress, open_movie
 from moco_dl.output import create_hdf5, create_movie, movie_format, refuse_ending, without_ending
-from moco_dl.pairs import PairOptions, Pairs, ScenePool, draw_pairs
 from moco_dl.sampled.inplace import mean_of
 from moco_dl.sampled.samples import draw_samples, sample_runs, without_infinite
 from moco_dl.sampled.usable import refuse_extremes
-from moco_dl.scenes import SHOWN
 from moco_dl.staging import refuse_existing, staged
-from moco_dl.synth import SyntheticMovie
 
 if TYPE_CHECKING:
-    from moco_dl.train import TrainOptions
+    from moco_dl.learning.train import TrainOptions
 
 
 FORMAT = "nrcorrect-pairs-1"

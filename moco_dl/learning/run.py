@@ -11,13 +11,13 @@ import numpy as np
 import torch
 
 from moco_dl import __version__, checkpoint, figures
-from moco_dl.dataset import Batches, PairFile, StoredBatches
 from moco_dl.device import choose_device
 from moco_dl.errors import NrcorrectError
-from moco_dl.loader import load_batches
-from moco_dl.pairs import Pairs
+from moco_dl.learning.dataset import Batches, PairFile, StoredBatches
+from moco_dl.learning.loader import load_batches
+from moco_dl.learning.pairs import Pairs
+from moco_dl.learning.train import Trainer, TrainOptions, plain, validate
 from moco_dl.staging import refuse_existing, staged
-from moco_dl.train import Trainer, TrainOptions, plain, validate
 
 try:
     import fcntl

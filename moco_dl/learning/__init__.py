@@ -1,0 +1,1 @@
+"""How the network learns: synthetic scenes and their motion, datasets of them, and training on these."""
