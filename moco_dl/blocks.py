@@ -30,6 +30,22 @@ def shrink(frame: np.ndarray, block: tuple[int, int]) -> np.ndarray:
     return sum(rows[:, i :: block[1]] for i in range(block[1])) * np.float32(1 / (block[0] * block[1]))
 
 
+def binned(frames: np.ndarray, factor: int) -> np.ndarray:
+    """Frames (n, H, W) averaged over `factor` x `factor` pixels, float32; where one is not finite, none is.
+
+    What is missing at the far edges repeats the last pixel.
+    """
+    height, width = (-(-size // factor) for size in frames.shape[1:])
+    if factor == 1:
+        return frames.astype(np.float32)
+    small = np.empty((len(frames), height, width), np.float32)
+    pad = [(0, n * factor - size) for n, size in zip((height, width), frames.shape[1:], strict=True)]
+    for image, frame in zip(small, frames, strict=True):
+        whole = np.pad(frame, pad, mode="edge") if any(map(any, pad)) else frame
+        image[...] = shrink(whole, (factor, factor))
+    return small
+
+
 def thumbnails(frames: np.ndarray) -> np.ndarray:
     """Frames averaged down to about 64 pixels a side, float32; what has no data is as bright as what has."""
     block = tuple(max(1, size // THUMBNAIL) for size in frames.shape[1:])

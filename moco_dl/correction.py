@@ -14,9 +14,9 @@ from moco_dl.device import LARGEST_BATCH, choose_device, own_stream, threads_on,
 from moco_dl.errors import NrcorrectError
 from moco_dl.fields import FLOW_DTYPE, REACH, ROWS, Fields, checked_fields
 from moco_dl.formats.checks import SMALLEST, as_array
-from moco_dl.infer import move
 from moco_dl.intensity import clipped
 from moco_dl.movie import ArrayMovie, Movie
+from moco_dl.moving import move
 from moco_dl.network import STRIDE
 from moco_dl.options import CHOICES, INTERPOLATIONS, CorrectOptions
 from moco_dl.parallel import Workers, workers_first

@@ -1,6 +1,5 @@
 """Frames in, motion out: the rigid stage, then the network on what is left."""
 
-import math
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import TypeVar
@@ -11,13 +10,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from moco_dl.batch import Motion
-from moco_dl.blocks import shrink
-from moco_dl.device import CPU, frames_that_fit, halved, in_parts, received, release, sent, settle
+from moco_dl.blocks import binned
+from moco_dl.device import frames_that_fit, halved, received, release, sent, settle
 from moco_dl.errors import gpu_is_full
-from moco_dl.intensity import counts, network_input
+from moco_dl.intensity import network_input
 from moco_dl.network import STRIDE, PyramidFlowNet
 from moco_dl.rigid import RigidRegistration
-from moco_dl.warp import blank_outside, places, places_coarse, sample, shift_whole, upsample
+from moco_dl.warp import shift_whole, upsample
 
 Found = TypeVar("Found")
 
@@ -139,22 +138,6 @@ class Estimator:
         return torch.autocast(self.device.type, dtype=self.precision)
 
 
-def binned(frames: np.ndarray, factor: int) -> np.ndarray:
-    """Frames (n, H, W) averaged over `factor` x `factor` pixels, float32; where one is not finite, none is.
-
-    What is missing at the far edges repeats the last pixel.
-    """
-    height, width = (-(-size // factor) for size in frames.shape[1:])
-    if factor == 1:
-        return frames.astype(np.float32)
-    small = np.empty((len(frames), height, width), np.float32)
-    pad = [(0, n * factor - size) for n, size in zip((height, width), frames.shape[1:], strict=True)]
-    for image, frame in zip(small, frames, strict=True):
-        whole = np.pad(frame, pad, mode="edge") if any(map(any, pad)) else frame
-        image[...] = shrink(whole, (factor, factor))
-    return small
-
-
 def sent_binned(frames: np.ndarray, factor: int, device: torch.device) -> Tensor:
     """`binned` frames on the device; a GPU computes them itself."""
     if device.type == "cuda":
@@ -190,58 +173,3 @@ def _grouped(function: Callable[..., Tensor], size: int, *inputs: Tensor) -> Ten
             parts = [torch.cat((x, x[-1:].expand(size - count, *x.shape[1:]))) for x in parts]
         found.append(function(*parts)[:count])
     return torch.cat(found)
-
-
-@torch.inference_mode()
-def move(
-    frames: np.ndarray,
-    motion: Motion,
-    stride: int,
-    mode: str,
-    dtype: np.dtype | None = None,
-    device: torch.device = CPU,
-) -> np.ndarray:
-    """Warp frames (n, H, W) once by their motion; rounded and clipped to `dtype`, None: that of the frames.
-
-    Frames whose motion is exactly zero come back exactly. Pixels from outside the frame repeat its edge.
-    32-bit integers and float64 are warped in float64, the rest in float32. `mode`: bilinear or bicubic.
-    """
-    dtype = np.dtype(dtype or frames.dtype)
-    moved = np.empty(frames.shape, dtype)
-    moves = np.any(motion.rigid, axis=1) | np.any(motion.flow, axis=(1, 2, 3))
-
-    def pulled(part: np.ndarray) -> np.ndarray:
-        images = sent(frames[part], device)
-        if dtype.kind in "iu" and dtype.itemsize > 2:
-            images = images.double()
-        if moves[part[0]]:
-            total = sent(motion.flow[part] + motion.rigid[part, :, None, None], device).to(images.dtype)
-            images = sample(images[:, None], places_coarse(total, stride, frames.shape[1:]), mode=mode)[:, 0]
-        return received(counts(images, dtype))
-
-    for kind in (moves, ~moves):
-        for part, found in in_parts(pulled, np.flatnonzero(kind), frames[0].size, device):
-            moved[part] = found
-    return moved
-
-
-@torch.inference_mode()
-def move_known(
-    frames: np.ndarray, motion: np.ndarray, stride: int = STRIDE, device: torch.device = CPU
-) -> np.ndarray:
-    """Like `move`, but bilinear, float32, and NaN where the frame has no data.
-
-    `motion` is a coarse field (n, 2, h, w) of this stride, or a shift (n, 2, 1, 1).
-    """
-    size, whole = frames.shape[1:], motion.shape[2:] == (1, 1)
-    moved = np.empty(frames.shape, np.float32)
-
-    def pulled(part: np.ndarray) -> np.ndarray:
-        flow, images = sent(motion[part], device), sent(frames[part], device).float()
-        where = places(flow.expand(-1, -1, *size)) if whole else places_coarse(flow, stride, size)
-        reach = math.ceil(float(np.abs(motion[part]).max()))
-        return received(blank_outside(sample(images[:, None], where)[:, 0], where, reach, torch.nan))
-
-    for part, found in in_parts(pulled, np.arange(len(frames)), math.prod(size), device):
-        moved[part] = found
-    return moved

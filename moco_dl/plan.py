@@ -9,12 +9,12 @@ import numpy as np
 import torch
 
 from moco_dl.batch import Arrays, Batch, Equations, Filter, Given, Motion, chosen, filtered, joined, late
+from moco_dl.blocks import binned
 from moco_dl.device import full_device
-from moco_dl.infer import Estimator, binned
+from moco_dl.infer import Estimator
 from moco_dl.refinement.bend import bent, rebased
 from moco_dl.refinement.equations import linearise
 from moco_dl.refinement.refine import Refiner
-from moco_dl.refinement.strays import Strays
 from moco_dl.sampled.clearing import Clearing
 from moco_dl.sampled.samples import without
 from moco_dl.sampled.usable import usable
@@ -23,6 +23,7 @@ from moco_dl.tracking.prior import SHIFT
 from moco_dl.tracking.risk import Errors
 from moco_dl.tracking.smooth import Smoothing
 from moco_dl.tracking.steady import Steadiness, steadied
+from moco_dl.tracking.strays import Strays
 from moco_dl.tracking.track import Linearised, Tracker, Tracking
 from moco_dl.tracking.trajectory import PathFilter
 

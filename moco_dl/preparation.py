@@ -8,7 +8,8 @@ import numpy as np
 import torch
 
 from moco_dl.batch import DOUBTFUL, Batch, Equations, Motion, chosen, filtered, joined
-from moco_dl.infer import binned, move, move_known
+from moco_dl.blocks import binned
+from moco_dl.moving import move, move_known
 from moco_dl.network import STRIDE
 from moco_dl.plan import Plan, Step
 from moco_dl.refinement.anchor import anchored, likeness
@@ -17,14 +18,14 @@ from moco_dl.refinement.equations import linearise, share_told
 from moco_dl.refinement.misfit import LEAST, measure_usual
 from moco_dl.refinement.nearer import GivenReference
 from moco_dl.refinement.refine import Refiner
-from moco_dl.refinement.strays import measure_strays
 from moco_dl.refinement.template import BLUR, NO_PART, Template, build_template
-from moco_dl.rest import rest_weights
 from moco_dl.sampled.samples import Samples, chunks, mean_length
 from moco_dl.tracking.covariance import learned
 from moco_dl.tracking.prior import measure_prior
+from moco_dl.tracking.rest import rest_weights
 from moco_dl.tracking.smooth import WIDTHS, Smoothing, choose_width
 from moco_dl.tracking.steady import measure_steadiness
+from moco_dl.tracking.strays import measure_strays
 from moco_dl.tracking.track import Linearised, Tracker, clarity
 from moco_dl.tracking.trajectory import measure_trajectory
 from moco_dl.tracking.vigour import measure_vigour
@@ -95,7 +96,7 @@ class Preparation:
             )
         del template  # to save memory
         equations = self._equations(fine, samples, motion, parts)
-        weights = rest_weights(plan.steps[-1], samples, trusted)
+        weights = rest_weights(rough.tracker, rough.equations, samples, trusted)
         both = (  # neither needs the other
             partial(share_told, fine, samples, motion, parts),
             partial(self._step, fine, samples, motion, equations, trusted, weights),
@@ -117,7 +118,7 @@ class Preparation:
         last = plan.steps[-1]
         found, means = [], 0.0
         alike = np.ones(len(samples))
-        weights = alike if self.given is not None else rest_weights(last, samples, trusted)
+        weights = rest_weights(last.tracker, last.equations, samples, trusted) if self.given is None else alike
         shares = np.stack([w / w.sum() for w in (alike, weights)])
         told = self._told(last, samples)
         for which, batch in zip(samples.stretches(), self._after(last, told), strict=True):

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from moco_dl.infer import binned
+from moco_dl.blocks import binned
 from moco_dl.plan import APART, Plan
 from moco_dl.reference import centred, seed
 from moco_dl.refinement.bend import composed, inverse

@@ -7,9 +7,11 @@ from functools import partial
 import numpy as np
 import torch
 
+from moco_dl.blocks import binned
 from moco_dl.device import full_device
-from moco_dl.infer import Estimator, binned, enlarged, move_known
+from moco_dl.infer import Estimator, enlarged
 from moco_dl.movie import Movie
+from moco_dl.moving import move_known
 from moco_dl.network import STRIDE, PyramidFlowNet
 from moco_dl.options import CorrectOptions
 from moco_dl.reference import Estimate, build_reference

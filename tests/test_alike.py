@@ -5,8 +5,8 @@ import pytest
 import torch
 
 import moco_dl
-from moco_dl.infer import move_known
 from moco_dl.learning.scenes import draw_scene
+from moco_dl.moving import move_known
 from moco_dl.parts import SIDE
 from moco_dl.sampled.alike import alike
 from moco_dl.sampled.samples import Samples

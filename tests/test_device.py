@@ -6,6 +6,7 @@ import torch
 
 import moco_dl
 from moco_dl import checkpoint
+from moco_dl.blocks import binned
 from moco_dl.correction import Corrector
 from moco_dl.device import (
     CPU,
@@ -19,7 +20,7 @@ from moco_dl.device import (
     sent,
 )
 from moco_dl.errors import NrcorrectError
-from moco_dl.infer import Estimator, averaged, binned, sent_binned
+from moco_dl.infer import Estimator, averaged, sent_binned
 from moco_dl.intensity import counts
 from moco_dl.parallel import Workers
 

@@ -10,8 +10,8 @@ from truth import end_point_error
 
 import moco_dl
 from moco_dl.batch import DOUBTFUL, Equations, Motion
-from moco_dl.infer import move_known
 from moco_dl.learning.scenes import draw_scene
+from moco_dl.moving import move_known
 from moco_dl.refinement.misfit import LEAST, Usual, graininess, measure_usual, softness
 from moco_dl.refinement.refine import Refiner
 from moco_dl.refinement.template import Template

@@ -5,8 +5,9 @@ import pytest
 
 from moco_dl import checkpoint
 from moco_dl.device import CPU
-from moco_dl.infer import Estimator, move_known
+from moco_dl.infer import Estimator
 from moco_dl.learning.scenes import draw_scene
+from moco_dl.moving import move_known
 from moco_dl.network import STRIDE
 from moco_dl.refinement.bend import inverse
 from moco_dl.refinement.nearer import bend_to, sizes

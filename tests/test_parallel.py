@@ -10,7 +10,7 @@ import torch
 from threadpoolctl import threadpool_info, threadpool_limits
 
 import moco_dl
-from moco_dl.infer import binned
+from moco_dl.blocks import binned
 from moco_dl.learning.synth import SyntheticMovie, movie_options
 from moco_dl.parallel import Workers, available, workers_first
 

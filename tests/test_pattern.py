@@ -7,7 +7,7 @@ import pytest
 from truth import end_point_error
 
 import moco_dl
-from moco_dl.infer import move_known
+from moco_dl.moving import move_known
 from moco_dl.network import STRIDE
 from moco_dl.sampled.pattern import fixed_pattern
 from moco_dl.sampled.samples import Samples

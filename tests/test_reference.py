@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from moco_dl.infer import move_known
+from moco_dl.moving import move_known
 from moco_dl.reference import _median, build_reference, centred, seed
 from moco_dl.sampled.samples import draw_samples, sample_runs
 

@@ -6,7 +6,7 @@ import torch
 from scipy.ndimage import gaussian_filter
 
 from moco_dl.batch import Motion
-from moco_dl.infer import binned
+from moco_dl.blocks import binned
 from moco_dl.learning.motion import MotionOptions, draw_field
 from moco_dl.learning.scenes import draw_scene
 from moco_dl.network import STRIDE

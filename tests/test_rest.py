@@ -5,14 +5,13 @@ import pytest
 from drawn import draw, textured_refiner
 
 import moco_dl
-from moco_dl.batch import Equations, Motion
-from moco_dl.infer import move_known
+from moco_dl.batch import Equations
 from moco_dl.learning.synth import SyntheticMovie, movie_options
+from moco_dl.moving import move_known
 from moco_dl.network import STRIDE
-from moco_dl.plan import Step
-from moco_dl.rest import rest_weights
 from moco_dl.sampled.samples import Samples
 from moco_dl.tracking.prior import measure_prior
+from moco_dl.tracking.rest import rest_weights
 from moco_dl.tracking.track import Tracker
 from moco_dl.tracking.vigour import REACH, measure_vigour
 
@@ -25,17 +24,15 @@ def refiner():
     return textured_refiner()
 
 
-def step_of(refiner, sizes, *, noise=4.0):
-    """A step on equations of frames whose tissue moves by so much (frames,), px."""
+def tracked(refiner, sizes, *, noise=4.0):
+    """A tracker, and the equations of frames whose tissue moves by so much (frames,), px."""
     unknowns, _ = draw(refiner, FRAMES, tissue=1.0, lasting=2.0, seed=3)
     _, errors = draw(refiner, FRAMES, noise=noise, seed=4)
     seen = (unknowns * sizes[:, None]) @ refiner.matrix.numpy() + errors
     equations = Equations(seen, seen, np.ones(FRAMES))
     tracker = Tracker(refiner, measure_prior(refiner, equations, np.zeros(FRAMES, int), np.ones(FRAMES, bool)))
     tracker.follow(measure_vigour(tracker.in_modes(seen), tracker.visible))
-    none = np.zeros((FRAMES, 2), np.float32)
-    motion = Motion(none, none[:, :, None, None], flagged=np.zeros(FRAMES, bool))
-    return Step(refiner, tracker, motion, equations)
+    return tracker, equations
 
 
 def samples_of(numbers):
@@ -46,7 +43,7 @@ def test_frames_of_bouts_count_little(refiner):
     trusted = np.ones(FRAMES, bool)
     trusted[::7] = False
     weights = rest_weights(
-        step_of(refiner, np.where(BOUT, 0.4, 0.04)), samples_of(np.arange(FRAMES) + 50), trusted
+        *tracked(refiner, np.where(BOUT, 0.4, 0.04)), samples_of(np.arange(FRAMES) + 50), trusted
     )
     assert not weights[~trusted].any()
     assert weights[trusted & BOUT].mean() < 0.2 * weights[trusted & ~BOUT].mean()
@@ -54,25 +51,25 @@ def test_frames_of_bouts_count_little(refiner):
 
 def test_frames_that_are_no_samples_tell_nothing(refiner):
     """However many there are of them: as if all of the movie were looked at."""
-    step, trusted = step_of(refiner, np.where(BOUT, 0.4, 0.04)), np.arange(FRAMES) % 7 > 0
+    (tracker, equations), trusted = tracked(refiner, np.where(BOUT, 0.4, 0.04)), np.arange(FRAMES) % 7 > 0
     numbers = np.arange(FRAMES) + np.repeat([0, 3, 300], FRAMES // 3)
-    told, there = np.zeros((FRAMES + 400, len(step.tracker.visible))), np.zeros(FRAMES + 400, bool)
-    told[numbers[trusted] + REACH] = step.tracker.in_modes(step.equations.whole[trusted])
+    told, there = np.zeros((FRAMES + 400, len(tracker.visible))), np.zeros(FRAMES + 400, bool)
+    told[numbers[trusted] + REACH] = tracker.in_modes(equations.whole[trusted])
     there[numbers[trusted] + REACH] = True
-    strength = step.tracker.in_time.vigour.of_frames(told, there, step.tracker.visible)[numbers]
-    expected = trusted / (strength**2 + step.tracker.in_time.lost)
-    np.testing.assert_allclose(rest_weights(step, samples_of(numbers), trusted), expected)
+    strength = tracker.in_time.vigour.of_frames(told, there, tracker.visible)[numbers]
+    expected = trusted / (strength**2 + tracker.in_time.lost)
+    np.testing.assert_allclose(rest_weights(tracker, equations, samples_of(numbers), trusted), expected)
 
 
 def test_without_bouts_all_frames_count_alike(refiner):
     weights = rest_weights(
-        step_of(refiner, np.full(FRAMES, 0.2)), samples_of(np.arange(FRAMES)), np.ones(FRAMES, bool)
+        *tracked(refiner, np.full(FRAMES, 0.2)), samples_of(np.arange(FRAMES)), np.ones(FRAMES, bool)
     )
     np.testing.assert_array_equal(weights, 1)
 
 
 def test_what_all_frames_share_is_their_weighted_mean(refiner):
-    equations, weights = step_of(refiner, np.full(FRAMES, 0.2)).equations, np.arange(FRAMES) % 3
+    equations, weights = tracked(refiner, np.full(FRAMES, 0.2))[1], np.arange(FRAMES) % 3
     trusted = np.arange(FRAMES) != 5
     prior = measure_prior(refiner, equations, np.zeros(FRAMES, int), trusted, weights)
     expected = (weights * trusted) @ equations.whole / (weights * trusted).sum()

@@ -13,10 +13,11 @@ from truth import end_point_error
 import moco_dl
 from moco_dl.correction import Corrector
 from moco_dl.device import CPU
-from moco_dl.infer import Estimator, move_known
+from moco_dl.infer import Estimator
 from moco_dl.learning.scenes import draw_scene
 from moco_dl.learning.synth import SyntheticMovie, movie_options
 from moco_dl.movie import ArrayMovie
+from moco_dl.moving import move_known
 from moco_dl.network import STRIDE
 from moco_dl.options import CorrectOptions
 from moco_dl.reference import centred, divided, summed

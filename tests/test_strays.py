@@ -5,7 +5,7 @@ import pytest
 
 import moco_dl
 from moco_dl.batch import Batch, Motion, filtered
-from moco_dl.refinement.strays import REACH, Strays, measure_strays
+from moco_dl.tracking.strays import REACH, Strays, measure_strays
 
 
 def motion_of(rigid, misfit=1.0, brightness=1.0, flagged=False):

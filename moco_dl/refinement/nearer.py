@@ -5,7 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from moco_dl.infer import Estimator, binned, move_known
+from moco_dl.blocks import binned
+from moco_dl.infer import Estimator
+from moco_dl.moving import move_known
 from moco_dl.network import STRIDE
 from moco_dl.refinement.basis import gaussian_window
 from moco_dl.refinement.bend import composed, inverse

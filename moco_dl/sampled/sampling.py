@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from moco_dl.infer import binned
+from moco_dl.blocks import binned
 from moco_dl.movie import Movie
 from moco_dl.options import CorrectOptions
 from moco_dl.room import frames_in, frames_sampled

@@ -2,24 +2,24 @@
 
 import numpy as np
 
-from moco_dl.batch import closed_up
-from moco_dl.plan import Step
+from moco_dl.batch import Equations, closed_up
 from moco_dl.sampled.samples import Samples
+from moco_dl.tracking.track import Tracker
 from moco_dl.tracking.vigour import REACH
 
 
-def rest_weights(step: Step, samples: Samples, trusted: np.ndarray) -> np.ndarray:
+def rest_weights(tracker: Tracker, equations: Equations, samples: Samples, trusted: np.ndarray) -> np.ndarray:
     """Weights (n,) of samples in the mean that is taken for the tissue's rest; ones if it is not in bouts.
 
-    A frame is away from rest by its motion, and by the error that this is found with in `step`: if it is
-    `trusted` (n,), it counts by the inverse of the variance of both.
+    A frame is away from rest by its motion, and by the error that `tracker` finds this with, given `equations`
+    of samples: if it is `trusted` (n,), it counts by the inverse of the variance of both.
     """
-    tracker, vigour = step.tracker, step.tracker.in_time.vigour
+    vigour = tracker.in_time.vigour
     if vigour is None:
         return np.ones(len(samples))
     places = closed_up(samples.numbers, REACH) + REACH
     count = places[-1] + REACH + 1
     told, there = np.zeros((count, len(tracker.visible))), np.zeros(count, bool)
-    told[places[trusted]], there[places[trusted]] = tracker.in_modes(step.equations.whole[trusted]), True
+    told[places[trusted]], there[places[trusted]] = tracker.in_modes(equations.whole[trusted]), True
     strength = vigour.of_frames(told, there, tracker.visible)[places - REACH]
     return trusted / (np.square(strength) + tracker.in_time.lost)
