@@ -202,8 +202,8 @@ class Preparation:
         prior = learned(prior, refiner, equations, samples.runs, clear)
         prior = prior if self.smooth is None else prior.with_motion_lasting(self.smooth)
         tracker = Tracker(refiner, prior, usual, uneven=uneven)
-        # Where noise is uneven, it would be taken for motion.
-        vigour = None if uneven else measure_vigour(tracker.in_modes(equations.whole[trusted]), tracker.visible)
+        told = clear[trusted, None] * tracker.in_modes(equations.whole[trusted])
+        vigour = measure_vigour(told, tracker.visible, clear[trusted])
         if vigour is not None:
             tracker.follow(vigour)
         return Step(refiner, tracker, motion, replace(equations, missing=None))

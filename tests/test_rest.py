@@ -31,7 +31,7 @@ def tracked(refiner, sizes, *, noise=4.0):
     seen = (unknowns * sizes[:, None]) @ refiner.matrix.numpy() + errors
     equations = Equations(seen, seen, np.ones(FRAMES))
     tracker = Tracker(refiner, measure_prior(refiner, equations, np.zeros(FRAMES, int), np.ones(FRAMES, bool)))
-    tracker.follow(measure_vigour(tracker.in_modes(seen), tracker.visible))
+    tracker.follow(measure_vigour(tracker.in_modes(seen), tracker.visible, np.ones(FRAMES)))
     return tracker, equations
 
 
@@ -56,7 +56,7 @@ def test_frames_that_are_no_samples_tell_nothing(refiner):
     told, there = np.zeros((FRAMES + 400, len(tracker.visible))), np.zeros(FRAMES + 400, bool)
     told[numbers[trusted] + REACH] = tracker.in_modes(equations.whole[trusted])
     there[numbers[trusted] + REACH] = True
-    strength = tracker.in_time.vigour.of_frames(told, there, tracker.visible)[numbers]
+    strength = tracker.in_time.vigour.of_frames(told, there, tracker.visible, np.ones(len(told)))[numbers]
     expected = trusted / (strength**2 + tracker.in_time.lost)
     np.testing.assert_allclose(rest_weights(tracker, equations, samples_of(numbers), trusted), expected)
 

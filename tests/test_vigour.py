@@ -16,6 +16,7 @@ from moco_dl.tracking.vigour import BESIDE, CHANGES, LEVELS, REACH, Vigour, _pos
 FRAMES = 200
 BOUT = np.isin(np.arange(FRAMES) // 20, (3, 7))  # two, of 20 frames each
 LASTING = 2.0  # frames
+ALIKE = np.ones(FRAMES)  # in noise
 
 
 @pytest.fixture(scope="module")
@@ -42,14 +43,19 @@ def tracker_of(refiner, equations):
     return Tracker(refiner, measure_prior(refiner, whole, runs, trusted))
 
 
-def vigour_of(tracker, equations):
-    return measure_vigour(tracker.in_modes(equations), tracker.visible)
+def vigour_of(tracker, equations, clear=ALIKE):
+    return measure_vigour(clear[:, None] * tracker.in_modes(equations), tracker.visible, clear)
 
 
-def around(tracker, equations):
+def around(tracker, equations, clear=ALIKE):
     """What frames tell, and which are there, with REACH more at either end that are not."""
-    told = np.pad(tracker.in_modes(equations), ((REACH, REACH), (0, 0)))
+    told = np.pad(clear[:, None] * tracker.in_modes(equations), ((REACH, REACH), (0, 0)))
     return told, np.pad(np.ones(len(equations), bool), REACH)
+
+
+def strengths(tracker, equations, told, there, clear=ALIKE):
+    vigour = vigour_of(tracker, equations, clear)
+    return vigour.of_frames(told, there, tracker.visible, np.pad(clear, REACH, constant_values=1))
 
 
 def test_tissue_that_always_moves_alike_is_left_alone(refiner):
@@ -66,10 +72,24 @@ def test_where_nothing_moves_there_are_no_bouts(refiner):
 def test_bouts_are_seen(refiner):
     _, equations = moved(refiner, bouts(0.1))
     tracker = tracker_of(refiner, equations)
-    found = vigour_of(tracker, equations).of_frames(*around(tracker, equations), tracker.visible)
+    found = strengths(tracker, equations, *around(tracker, equations))
     inside = np.convolve(BOUT, np.ones(5), "same")
     assert found[inside == 5].min() > 3 * found[inside == 0].max()
     assert 6 < found[inside == 5].mean() / found[inside == 0].mean() < 15
+
+
+def test_noise_is_no_motion(refiner):
+    """Every other frame has four times the usual noise, which is known."""
+    clear = np.where(np.arange(FRAMES) % 2, 0.5, 1.0)
+    for calm, seen in ((1.0, False), (0.1, True)):
+        unknowns, equations = moved(refiner, bouts(calm))
+        tracker = tracker_of(refiner, equations)
+        quiet = unknowns @ refiner.matrix.numpy()
+        noisy = quiet + (equations - quiet) / clear[:, None]
+        assert (vigour_of(tracker, noisy, clear) is not None) == seen
+    found = strengths(tracker, noisy, *around(tracker, noisy, clear), clear)
+    inside = np.convolve(BOUT, np.ones(5), "same")
+    assert found[inside == 5].min() > 3 * found[inside == 0].max()
 
 
 def test_frames_that_tell_nothing_are_taken_to_move_like_those_around(refiner):
@@ -78,7 +98,7 @@ def test_frames_that_tell_nothing_are_taken_to_move_like_those_around(refiner):
     told, there = around(tracker, equations)
     there[REACH + np.array([70, 100])] = False  # in a bout, and not in one
     told[~there] = 1e9
-    found = vigour_of(tracker, equations).of_frames(told, there, tracker.visible)
+    found = strengths(tracker, equations, told, there)
     assert found[70] > 0.5 * found[[69, 71]].mean() and found[100] < 2 * found[[99, 101]].mean()
 
 
@@ -122,7 +142,7 @@ def test_batches_make_no_difference(refiner):
 class Known(Vigour):
     """As strong as it is said to be."""
 
-    def of_frames(self, told, there, visible):
+    def of_frames(self, told, there, visible, clear):
         return self.shares
 
 
@@ -136,7 +156,7 @@ def test_a_mode_is_the_most_probable_one():
     in_time = TimeFilter(prior, visible, np.ones(2), Vigour(np.full(len(LEVELS), 1 / len(LEVELS))))
     in_time.reach = count
     ahead = in_time.lookahead
-    in_time.vigour = Known(np.pad(sizes / loud, ahead - REACH, constant_values=1.0))
+    in_time.vigour = Known(np.pad(sizes, ahead - REACH, constant_values=1.0))
     clear = np.pad(1 / loud, ahead, constant_values=1.0)
     given = clear[:, None] * np.pad(told, ((ahead, ahead), (0, 0)))
     found, own = in_time(given, np.pad(np.ones(count, bool), ahead), clear)
@@ -165,10 +185,10 @@ def test_what_stays_unknown_is_expected_of_each_vigour():
 
 @pytest.mark.parametrize(
     ("calm", "light", "bouts", "uneven"),
-    [(1.0, 1.0, False, False), (0.1, 1.0, True, False), (0.1, 0.3, False, True)],
+    [(1.0, 1.0, False, False), (0.1, 1.0, True, False), (1.0, 0.3, False, True), (0.1, 0.3, True, True)],
 )
 def test_movies_show_which_they_are(calm, light, bouts, uneven):
-    """Steady; in bouts; in bouts, but every other frame has less `light`."""
+    """Steady, or in bouts; and the same if every other frame has less `light`."""
     options = movie_options(frames=120, size=128, photons=10.0, calm=calm, rows=0.0)
     movie, rng = SyntheticMovie(0, options), np.random.default_rng(0)
     frames = [movie.recorded((light if t % 2 else 1) * movie.moved(t)[0], rng) for t in range(120)]

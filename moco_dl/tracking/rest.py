@@ -20,6 +20,8 @@ def rest_weights(tracker: Tracker, equations: Equations, samples: Samples, trust
     places = closed_up(samples.numbers, REACH) + REACH
     count = places[-1] + REACH + 1
     told, there = np.zeros((count, len(tracker.visible))), np.zeros(count, bool)
-    told[places[trusted]], there[places[trusted]] = tracker.in_modes(equations.whole[trusted]), True
-    strength = vigour.of_frames(told, there, tracker.visible)[places - REACH]
+    clear, known = np.ones(count), places[trusted]
+    clear[known], there[known] = tracker.clarity(equations)[trusted], True
+    told[known] = clear[known, None] * tracker.in_modes(equations.whole[trusted])
+    strength = vigour.of_frames(told, there, tracker.visible, clear)[places - REACH]
     return trusted / (np.square(strength) + tracker.in_time.lost)

@@ -57,8 +57,9 @@ class TimeFilter:
         """
         reach, sizes = self.reach, None if (clear == 1).all() else clear  # of motion, over that of noise
         if self.vigour:
-            sizes = self.vigour.of_frames(told, there, self._visible)
+            sizes = self.vigour.of_frames(told, there, self._visible, clear)
             told, there, clear = (of_frames[REACH:-REACH] for of_frames in (told, there, clear))
+            sizes = sizes * clear
         parts, beyond = self._breaks.parts(told, there, sizes), slice(Breaks.reach, -Breaks.reach)
         told, there, clear = told[beyond], there[beyond], clear[beyond]
         sizes = None if sizes is None else sizes[beyond]

@@ -36,19 +36,21 @@ class Vigour:
         """Share of the frames, and their vigour."""
         return list(zip(self.shares.tolist(), LEVELS.tolist(), strict=True))
 
-    def of_frames(self, told: np.ndarray, there: np.ndarray, visible: np.ndarray) -> np.ndarray:
+    def of_frames(
+        self, told: np.ndarray, there: np.ndarray, visible: np.ndarray, clear: np.ndarray
+    ) -> np.ndarray:
         """(n,) root mean square of the vigour expected of frames, from what n + 2 REACH of them tell.
 
-        `told` (n + 2 REACH, modes) with noise of variance `visible` (modes,), see `Tracker`; those that are not
-        `there` tell nothing.
+        `told` (n + 2 REACH, modes) with noise of variance `visible` (modes,), `clear` (n + 2 REACH,) times what
+        they tell, see `Tracker`; those that are not `there` tell nothing.
         """
-        likelihood = np.where(there[:, None], _relative(_log_likelihood(told, visible)), 1.0)
+        likelihood = np.where(there[:, None], _relative(_log_likelihood(told, visible, clear)), 1.0)
         return np.sqrt((_posterior(likelihood, self.shares) * np.square(LEVELS)).sum(axis=1))
 
 
-def measure_vigour(told: np.ndarray, visible: np.ndarray) -> Vigour | None:
-    """From what samples tell, (n, modes); None: it does not vary, or cannot be seen to."""
-    found = _log_likelihood(told, visible)
+def measure_vigour(told: np.ndarray, visible: np.ndarray, clear: np.ndarray) -> Vigour | None:
+    """From what samples tell, (n, modes), `clear` (n,) times; None: it does not vary, or cannot be seen to."""
+    found = _log_likelihood(told, visible, clear)
     likelihood, usual, octaves = _relative(found), LEVELS == 1, np.log2(LEVELS)
     shares = np.full(len(LEVELS), 1 / len(LEVELS))
     for _ in range(UPDATES):
@@ -61,15 +63,19 @@ def measure_vigour(told: np.ndarray, visible: np.ndarray) -> Vigour | None:
     return Vigour(shares) if gain > max(GAIN, SURE / len(told)) and spread > SPREAD else None
 
 
-def _log_likelihood(told: np.ndarray, visible: np.ndarray) -> np.ndarray:
+def _log_likelihood(told: np.ndarray, visible: np.ndarray, clear: np.ndarray) -> np.ndarray:
     """(n, k) of each level in each frame.
 
-    What is told of a mode has variance `visible` times `level^2 visible + 1`.
+    What is told of a mode has variance `visible` times `level^2 clear^2 visible + 1`.
     """
     shown = visible > BLIND
-    variance = 1 + np.outer(np.square(LEVELS), visible[shown])
     squares = np.square(told[:, shown]) / visible[shown]
-    return -0.5 * (np.log(variance).sum(axis=1) + times_each(squares, 1 / variance.T))
+    found = np.empty((len(told), len(LEVELS)))
+    for each in np.unique(clear):
+        alike = clear == each
+        variance = 1 + np.outer(np.square(each * LEVELS), visible[shown])
+        found[alike] = -0.5 * (np.log(variance).sum(axis=1) + times_each(squares[alike], 1 / variance.T))
+    return found
 
 
 def _relative(log_likelihood: np.ndarray) -> np.ndarray:
