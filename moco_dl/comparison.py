@@ -68,7 +68,7 @@ def compare_files(
         parts = files.enter_context(staged(comparison.outputs, overwrite=comparison.overwrite))
         evaluator = seen(pair, progress, threads)
         about = {"inputs": inputs} | _provenance(comparison, pair, truth) | provenance
-        more = (lambda: score(pair.fields.__getitem__, truth)) if truth else list
+        more = score(pair.fields.__getitem__, truth) if truth else ()
         evaluation = evaluator.finish(about, more)
         _write(comparison, evaluation, dict(zip(comparison.outputs, parts, strict=True)))
     return evaluation

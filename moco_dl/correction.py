@@ -31,10 +31,6 @@ from moco_dl.survey import Survey
 
 BATCH = 4 * 2**20  # bytes of frames that are computed at a time by a thread: 4 to 32 frames
 
-LEFT_OUT = "share_left_out"  # of the frame, in the metadata
-WAVES = "waves_left_out"  # how many, in the metadata; see `waves.py`
-LEVELLED = "row_levels_left_out"  # whether, in the metadata; see `levels.py`
-
 
 @dataclass(frozen=True, eq=False)
 class Correction:
@@ -184,10 +180,10 @@ def metadata(corrector: Corrector, plan: Plan, **more: object) -> dict:
     measured = {
         ROWS: clearing.row_offset,
         "detector_pattern_rms": pattern,
-        LEFT_OUT: clearing.edges.share,
+        "share_left_out": clearing.edges.share,
         REACH: plan.reach,
-        LEVELLED: clearing.usual is not None,
-        WAVES: 0 if clearing.waves is None else len(clearing.waves.frequencies),
+        "row_levels_left_out": clearing.usual is not None,
+        "waves_left_out": 0 if clearing.waves is None else len(clearing.waves.frequencies),
     }
     if plan.likeness is not None:
         measured["given_reference_correlation"] = plan.likeness

@@ -131,7 +131,7 @@ class Survey(View):
             shifts = whole_shifts(some, rigid, self.mapping)
         else:
             some, shifts = small, walk.found[:, :, None, None]
-        shown, *_ = self.made(some, [lambda *_: shifts], first=first)
+        shown, *_ = self.made_of(some, shifts, first)
         bend = bend_to(first, shown, [self.estimator(first, size) for size in sizes(first.shape)])
         if bend is None:
             return as_it_is
@@ -164,12 +164,12 @@ class Survey(View):
         few = samples.only(some)
         motion = self.enlarged(self.motion(small, self.estimator(reference), shifts))
         reference = reference.repeat(factor, 0).repeat(factor, 1)[: size[0], : size[1]]
-        reference, used, _ = self.made(few, [lambda *_: centred(motion[some])], first=reference)
+        reference, used, _ = self.made_of(few, centred(motion[some]), reference)
         if factor > 1 and self.options.quality == "best":
             motion = self.motion(
                 samples, self.estimator(reference), None if shifts is None else factor * shifts
             )
-            reference, used, _ = self.made(few, [lambda *_: centred(motion[some])], first=reference)
+            reference, used, _ = self.made_of(few, centred(motion[some]), reference)
         # Less what those that were used have in common.
         return reference, motion + (used - motion[some])[0], walk
 
@@ -182,13 +182,13 @@ class Survey(View):
         else:
             whole, walk = walk_among_others(samples, first, self.rigid, self.move, self.mapping, self.factor)
             some, estimates = np.ones(len(samples), bool), [lambda *_: whole]
-        reference, shifts, agree = self.made(samples.only(some), estimates, first=first)
+        reference, shifts, agree = self.made(samples.only(some), estimates, first)
         return Rigidly(reference, some, shifts[:, :, 0, 0], walk, agree)
 
     def _shown(self, samples: Samples, motion: np.ndarray, first: np.ndarray) -> np.ndarray:
         """What samples show (H, W), moved by their `motion` (n, 2, h, w); a reference is about as `first`."""
         some = self.enough(samples)
-        return self.made(samples.only(some), [lambda *_: motion[some]], first=first)[0]
+        return self.made_of(samples.only(some), motion[some], first)[0]
 
     def _centred_shifts(self, samples: Samples, reference: np.ndarray) -> np.ndarray:
         return centred(whole_shifts(samples, self.rigid(reference), self.mapping))

@@ -56,10 +56,16 @@ class View:
         return samples.some(self.options.ref_frames or frames_with(ENOUGH, self.movie, 40, 100))
 
     def made(
-        self, samples: Samples, estimates: Sequence[Estimate], **options: object
+        self, samples: Samples, estimates: Sequence[Estimate], first: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """See `build_reference`."""
-        return build_reference(samples, self.options.ref, estimates, self.move, self.mapping, **options)
+        return build_reference(samples, self.options.ref, estimates, self.move, self.mapping, first=first)
+
+    def made_of(
+        self, samples: Samples, motion: np.ndarray, first: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The same of samples whose motion (n, 2, h, w) or (n, 2, 1, 1) is known."""
+        return self.made(samples, [lambda *_: motion], first)
 
     @property
     def move(self) -> Move:

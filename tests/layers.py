@@ -53,12 +53,14 @@ ROOMS = {  # every module of a room stands here
     "learning": {
         "__init__": set(),
         "scenes": set(),
+        "streams": set(),
         "motion": {"errors"},
-        "pairs": {".motion", ".scenes", "warp"},
-        "synth": {".motion", ".scenes", "warp"},
+        "pairs": {".motion", ".scenes", ".streams", "warp"},
+        "synth": {".motion", ".scenes", ".streams", "warp"},
         "dataset": {
             ".pairs",
             ".scenes",
+            ".streams",
             ".synth",
             ".train",
             "errors",

@@ -1,6 +1,6 @@
 """Raw and corrected frames in, batch by batch; an `Evaluation` out. Memory does not grow with the movie."""
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -90,8 +90,8 @@ class Evaluator:
                 if not word:
                     tally.add(t, images[i], seen.small[t][which] if t in seen.small else None)
 
-    def finish(self, provenance: dict, more: Callable[[], list[Row]] = list) -> Evaluation:
-        """The evaluation. `provenance`: see `Evaluation`; `more` gives further lines of the table."""
+    def finish(self, provenance: dict, more: Sequence[Row] = ()) -> Evaluation:
+        """The evaluation. `provenance`: see `Evaluation`; `more`: further lines of the table."""
         from moco_dl.evaluation.measure import measure
         from moco_dl.evaluation.table import build_table
 
@@ -102,7 +102,7 @@ class Evaluator:
             traces=traces,
             pictures=self._pictures(),
             samples=self._samples(),
-            table=tuple(build_table(self, figures, traces) + more()),
+            table=(*build_table(self, figures, traces), *more),
             verdict=judge(figures.measured),
             provenance=provenance,
         )

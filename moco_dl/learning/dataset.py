@@ -21,6 +21,7 @@ from moco_dl.formats.checks import SMALLEST, UNREADABLE
 from moco_dl.image import load_image
 from moco_dl.learning.pairs import PairOptions, Pairs, ScenePool, draw_pairs
 from moco_dl.learning.scenes import SHOWN
+from moco_dl.learning.streams import Stream
 from moco_dl.learning.synth import SyntheticMovie
 from moco_dl.movie import Progress, open_movie
 from moco_dl.output import create_hdf5, create_movie, movie_format, refuse_ending, without_ending
@@ -239,5 +240,5 @@ class StoredBatches(Dataset):
         return self.options.steps
 
     def __getitem__(self, step: int) -> Pairs:
-        rng = np.random.default_rng([self.options.seed, 4, step])
+        rng = Stream.ORDER.drawn(self.options.seed, step)
         return self.pairs.take(rng.integers(0, len(self.pairs), self.options.batch))

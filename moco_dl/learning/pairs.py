@@ -13,6 +13,7 @@ from scipy.ndimage import gaussian_filter
 
 from moco_dl.learning.motion import MotionOptions, draw_field
 from moco_dl.learning.scenes import MARGIN, expose, smooth_noise, some_scene
+from moco_dl.learning.streams import Stream
 from moco_dl.warp import warp
 
 POOL = 320  # scenes in memory
@@ -63,7 +64,7 @@ class ScenePool:
 
     def __getitem__(self, number: int) -> np.ndarray:
         if number not in self._scenes:
-            rng = np.random.default_rng([self.seed, 1, number])
+            rng = Stream.SCENES.drawn(self.seed, number)
             self._scenes[number] = some_scene((self.size, self.size), rng, self.images).astype(np.float16)
             if len(self._scenes) > POOL:
                 del self._scenes[next(iter(self._scenes))]
@@ -84,7 +85,7 @@ def draw_pairs(
     Scenes come from a window of the pool that moves on by one scene every four batches. `brighter`
     multiplies the frame's photons (the training curriculum). Sides vary from batch to batch unless `square`.
     """
-    rng = np.random.default_rng([scenes.seed, 2, index])
+    rng = Stream.PAIRS.drawn(scenes.seed, index)
     height = int(options.size * rng.uniform(0.75, 4 / 3)) // 8 * 8
     shape = (options.size, options.size) if square else (height, options.size**2 // height // 8 * 8)
     pairs = [

@@ -8,6 +8,7 @@ import torch
 
 from moco_dl.learning.motion import MotionOptions, Trajectory, beats, bouts, smooth_series, swings
 from moco_dl.learning.scenes import MARGIN, expose, some_scene
+from moco_dl.learning.streams import Stream
 from moco_dl.warp import invert, warp
 
 
@@ -51,22 +52,21 @@ class SyntheticMovie:
 
     def __init__(self, seed: int, options: MovieOptions, images: Mapping[str, np.ndarray] = {}):
         self.options, self.seed, self.images = options, seed, images
-        rng = np.random.default_rng([seed, 3])
+        rng = Stream.MOVIE.drawn(seed)
         frames, height, width = options.shape
         margin = MARGIN + int(np.ceil(options.motion.rigid + options.running))
         padded = (height + 2 * margin, width + 2 * margin)
         self._crop = (..., slice(margin, -margin), slice(margin, -margin))
         self._scene = some_scene(padded, rng, images, options.groups)
         self._trajectory = Trajectory(padded, frames, rng, options.motion)
-        self._strength = bouts(frames, options.calm, np.random.default_rng([seed, 6]))
+        self._strength = bouts(frames, options.calm, Stream.BOUTS.drawn(seed))
         self._swings = np.zeros((frames, 2, 1), np.float32)
         if options.running:
-            drawn = swings((frames, height), margin, np.random.default_rng([seed, 7]), self._strength)
+            drawn = swings((frames, height), margin, Stream.SWINGS.drawn(seed), self._strength)
             self._swings = options.running * drawn
         self._beats = np.zeros(frames, np.float32), np.zeros((2, 1, 1), np.float32)
         if options.beat:
-            drawn = np.random.default_rng([seed, 8])
-            self._beats = beats(padded, frames, options.beat, drawn, options.motion)
+            self._beats = beats(padded, frames, options.beat, Stream.BEATS.drawn(seed), options.motion)
         self._activity = np.clip(smooth_series(options.groups, frames, rng, 5.0) - 1, 0, None)
 
     @property
@@ -101,6 +101,6 @@ class SyntheticMovie:
 
         The field is that of a frame whose rows lie below one another.
         """
-        rng = np.random.default_rng([self.seed, 5])
+        rng = Stream.NOISE.drawn(self.seed)
         for photons, truth in map(self.moved, range(self.options.shape[0])):
             yield self.recorded(photons, rng), truth
