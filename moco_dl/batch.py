@@ -124,7 +124,10 @@ def trusted_shifts(batch: Batch) -> Given:
 
 
 class Filter(Protocol[Item]):
-    """What makes a batch of an item, given what the frames around it tell."""
+    """What makes a batch of an item, given what the frames around it tell.
+
+    Items `give` as they come; once the frames that are needed on both sides have, it is called with them.
+    """
 
     reach: int  # frames on either side that are needed
 

@@ -164,8 +164,8 @@ def _channels_last(images: Tensor) -> Tensor:
 
 
 def _grouped(function: Callable[..., Tensor], size: int, *inputs: Tensor) -> Tensor:
-    """`function` of inputs (n, ...), at most `size` at a time, always computed for so many: rounding depends on
-    it."""
+    """`function` of inputs (n, ...) in groups of `size`, the last filled up with its last row: how results are
+    rounded depends on how many there are."""
     found = []
     for parts in zip(*(values.split(size) for values in inputs), strict=True):
         count = len(parts[0])

@@ -62,7 +62,7 @@ def plan_jobs(
     EXT is that of the movie, see PLAIN.
 
     `kinds` are keys of NAMES. With `join`, the movies are files of one recording, and there is one job, named
-    after the first of them. With `skip_existing`, only what is `unfinished` is to be done; what is left out is
+    after the first of them. With `skip_existing`, only what is `still_to_do` is to be done; what is left out is
     told in the second result, a line each.
 
     Raises NrcorrectError if two movies would have the same output, an output is one of the movies, or `out`
@@ -83,7 +83,7 @@ def plan_jobs(
         refuse_inputs(job.outputs, (job.movie, *job.more))
     left_out = []
     if skip_existing:
-        jobs, left_out = unfinished(jobs)
+        jobs, left_out = still_to_do(jobs)
     inputs = [path for job in jobs for path in (job.movie, *job.more)]
     many = len(jobs) > 1 and not skip_existing
     way_out = "choose another output, or leave out what is corrected: --skip-existing"
@@ -97,7 +97,7 @@ def _ending(movie: Path) -> str:
     return PLAIN.get(movie.suffix.lower(), ending(movie))
 
 
-def unfinished(jobs: Sequence[Job]) -> tuple[list[Job], list[str]]:
+def still_to_do(jobs: Sequence[Job]) -> tuple[list[Job], list[str]]:
     """Those that are to be done, and why others are not.
 
     Of these the results are there, or the movie is a result of another one, or has its frames in one that is

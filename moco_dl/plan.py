@@ -16,7 +16,7 @@ from moco_dl.refinement.bend import bent, rebased
 from moco_dl.refinement.equations import linearise
 from moco_dl.refinement.refine import Refiner
 from moco_dl.sampled.clearing import Clearing
-from moco_dl.sampled.samples import without
+from moco_dl.sampled.samples import less_pattern
 from moco_dl.sampled.usable import usable
 from moco_dl.sampled.walk import Walk
 from moco_dl.tracking.prior import SHIFT
@@ -222,7 +222,7 @@ class Plan:
 
     def _cleared(self, frames: np.ndarray) -> np.ndarray:
         """Frames (n, H, W) as recorded, as they are looked at: without what scanner and detector have done."""
-        return without(self.clearing(frames), self.pattern)
+        return less_pattern(self.clearing(frames), self.pattern)
 
     def _looked_at(self, numbers: np.ndarray) -> np.ndarray:
         """(n,) bool: which of these frames the network sees."""

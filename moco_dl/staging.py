@@ -24,7 +24,7 @@ def refuse_existing(paths: Sequence[Path], *, overwrite: bool) -> None:
             continue
         if os.path.lexists(path):
             raise NrcorrectError(f"{path}: exists; {WAY_OUT}")
-        for part in unfinished(path):
+        for part in leftovers(path):
             raise NrcorrectError(
                 f"{part}: exists (left by a run that was killed, or still goes on); if none goes on, remove it"
             )
@@ -54,7 +54,7 @@ def refuse_inputs(
     """Raise NrcorrectError if one of the outputs, or what goes with it if that is replaced, is read."""
     known = {key for path in inputs for key in _keys(path)}
     for path in paths:
-        if any(not known.isdisjoint(_keys(each)) for each in (path, *unfinished(path))):
+        if any(not known.isdisjoint(_keys(each)) for each in (path, *leftovers(path))):
             raise NrcorrectError(f"{path}: is an input; {way_out}")
 
 
@@ -67,7 +67,7 @@ def _keys(path: Path) -> list[object]:
     return keys
 
 
-def unfinished(path: Path) -> list[Path]:
+def leftovers(path: Path) -> list[Path]:
     """What other runs write, or have left, that was to become `path`."""
     try:
         names = [path.name for path in path.parent.iterdir()]
@@ -132,7 +132,7 @@ def _made(path: Path, made: ExitStack, overwrite: bool) -> Path:
     part = _part_of(path)
     made.callback(part.unlink, missing_ok=True)
     part.touch(exist_ok=False)
-    others = [other for other in unfinished(path) if other != part]
+    others = [other for other in leftovers(path) if other != part]
     if others and not overwrite:
         raise NrcorrectError(f"{others[0]}: another run has begun to write it; {WAY_OUT}")
     for other in others:

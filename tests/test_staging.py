@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from moco_dl.errors import NrcorrectError
-from moco_dl.staging import refuse_existing, refuse_inputs, staged, unfinished
+from moco_dl.staging import leftovers, refuse_existing, refuse_inputs, staged
 
 
 def test_failure_leaves_nothing(tmp_path):
@@ -85,8 +85,8 @@ def test_what_a_killed_run_left_is_removed_if_that_is_said(tmp_path):
         (tmp_path / name).write_text("left by a run that was killed")
     other.write_text("of another output")
     notes.write_text("somebody's own")
-    assert len(unfinished(out)) == 2
-    assert tmp_path / "m.tif.12345678.part" not in unfinished(tmp_path / "m")
+    assert len(leftovers(out)) == 2
+    assert tmp_path / "m.tif.12345678.part" not in leftovers(tmp_path / "m")
     with staged([out], overwrite=True) as parts:
         parts[0].write_text("new")
     assert out.read_text(encoding="utf-8") == "new" and sorted(tmp_path.iterdir()) == [out, notes, other]

@@ -11,7 +11,7 @@ from moco_dl.evaluation.metrics import banded, correlation, correlation_with_oth
 from moco_dl.evaluation.origin import own_shown
 from moco_dl.evaluation.residual import component_shifts, flow_possible, residual_flow, shifts
 from moco_dl.evaluation.results import Traces
-from moco_dl.evaluation.tally import Tally, filled, shared_part, without
+from moco_dl.evaluation.tally import Tally, blanked, filled, shared_part
 from moco_dl.evaluation.verdict import SAME_SCENE, Measured
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def measure(evaluator: "Evaluator", traces: Traces) -> Figures:
     shift, components = _pair(_rigid_motion, kept, factor), _pair(_component_motion, kept, factor)
     fit = _pair(finite_mean, (traces.correlation_before, traces.correlation_after))
     measured = Measured(
-        sharpness=_pair(lambda tally: sharpness(*(without(gaps, half) for half in tally.half_means)), tallies),
+        sharpness=_pair(lambda tally: sharpness(*(blanked(gaps, half) for half in tally.half_means)), tallies),
         # What is less: noise adds to either, activity to the components.
         motion=tuple(float(np.fmin(*both)) for both in zip(shift, components, strict=True)),
         fit=fit if evaluator.given else (np.nan, np.nan),
@@ -95,7 +95,7 @@ def _component_motion(kept: np.ndarray, factor: int) -> float:
 
 
 def _crispness(image: np.ndarray | None, gaps: np.ndarray) -> float:
-    return np.nan if image is None else crispness(without(gaps, image))
+    return np.nan if image is None else crispness(blanked(gaps, image))
 
 
 def _flow(tally: Tally, reference: np.ndarray, part: tuple[slice, slice]) -> float:

@@ -73,7 +73,7 @@ class Samples:
 
     def __getitem__(self, which: slice | np.ndarray) -> np.ndarray:
         """Frames (m, H, W) of some samples, less their pattern."""
-        return without(self.frames[self.places[which]], self.pattern)
+        return less_pattern(self.frames[self.places[which]], self.pattern)
 
     @property
     def striped(self) -> bool:
@@ -115,7 +115,7 @@ class Samples:
         return np.array_split(np.arange(len(self)), min(PARTS, len(self)))
 
 
-def without(frames: np.ndarray, pattern: np.ndarray | None) -> np.ndarray:
+def less_pattern(frames: np.ndarray, pattern: np.ndarray | None) -> np.ndarray:
     """Frames (n, H, W) less a pattern (H, W) that adds to all of them, None: as they are."""
     return frames if pattern is None else frames - pattern
 

@@ -110,10 +110,10 @@ def _of_others(kinds: dict[str, np.ndarray], sizes: dict[str, float]) -> np.ndar
 
 
 class Reduced:
-    """Equations for some unknowns, once the others have been found as functions of them."""
+    """Equations for some unknowns, once the others have been found as functions of them (Schur complement)."""
 
     def __init__(self, matrix: np.ndarray, wanted: np.ndarray, precision: np.ndarray):
-        """`matrix` (2 m, 2 m); `wanted` (2 m,) bool; `precision` (j,) of the others, over that of noise."""
+        """`matrix` (2 m, 2 m); `wanted` (2 m,) bool; `precision` (j,) of the others' prior, over that of noise."""
         self.wanted, self.across = wanted, matrix[np.ix_(~wanted, wanted)]
         self.others = np.linalg.inv(matrix[np.ix_(~wanted, ~wanted)] + np.diag(precision))
         self.matrix = matrix[np.ix_(wanted, wanted)] - self.across.T @ self.others @ self.across

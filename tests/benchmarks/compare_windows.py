@@ -1,0 +1,104 @@
+"""Compare tools on real movies, whose motion nobody knows: known shifts, seen in other noise, must be found.
+
+    python compare_windows.py MOVIE... --python PATH
+
+The light of each frame is dealt out to two movies as in compare_halves.py. Of one, a window is cut out that
+stays in place; of the other, one that wanders by whole pixels, as if all that is seen had moved so much more.
+Fields of the two must differ by just that. What they differ by otherwise is error: their noise is independent.
+"""
+
+import argparse
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import tifffile
+from compare_halves import BORDER, halves
+from compare_tools import add_tools, check_tools, corrected_by, scratch_folder
+from measure import CommandError, machine, table
+
+from moco_dl.movie import open_movie
+
+STEP = 1.2  # px, standard deviation of the way from frame to frame
+JITTER = 0.5  # px, the same of what is each frame's own
+HEADER = ("tool", "error, px", "but for what is constant in time, px", "of whole frames, px")
+
+
+def wandering(frames: int, reach: int, rng: np.random.Generator) -> np.ndarray:
+    """(T, 2) whole pixels, at most `reach`: where the window lies in each frame."""
+    path = np.cumsum(rng.normal(0, STEP, (frames, 2)), axis=0)
+    path = reach * np.tanh((path - path.mean(axis=0)) / reach) + rng.normal(0, JITTER, (frames, 2))
+    return np.rint(path).clip(-reach, reach).astype(int)
+
+
+def window(frames: np.ndarray, path: np.ndarray, reach: int) -> np.ndarray:
+    """(T, H - 2 reach, W - 2 reach) of frames (T, H, W), `path` (T, 2) away from the middle."""
+    height, width = frames.shape[1] - 2 * reach, frames.shape[2] - 2 * reach
+    corners = path + reach
+    return np.stack([f[y : y + height, x : x + width] for f, (y, x) in zip(frames, corners, strict=True)])
+
+
+def errors_of(still: np.ndarray, moved: np.ndarray, path: np.ndarray) -> tuple[float, float, float]:
+    """Columns of the table, from the fields (T, 2, H, W) of both windows.
+
+    Differences of two errors that are independent are as large as one of them times the root of two.
+    """
+    difference = (moved - still + path[:, :, None, None])[..., BORDER:-BORDER, BORDER:-BORDER] / np.sqrt(2)
+    difference -= np.median(difference, axis=(0, 2, 3), keepdims=True)
+    beside = difference - np.median(difference, axis=0)
+    parts = difference, beside, difference.mean(axis=(2, 3))
+    return tuple(float(np.linalg.norm(part, axis=1).mean()) for part in parts)
+
+
+def compared(
+    frames: np.ndarray, seed: int, scratch: Path, options: argparse.Namespace
+) -> dict[str, tuple[float, float, float]]:
+    """Columns of the table by tool, of one movie (T, H, W) whose halves are dealt out by a seed."""
+    rng, found = np.random.default_rng(seed), {}
+    path = wandering(len(frames), options.reach, rng)
+    paths = (np.zeros_like(path), path)
+    movies = [window(half, p, options.reach) for half, p in zip(halves(frames, rng), paths, strict=True)]
+    for tool in options.tools:
+        fields = []
+        try:
+            for number, movie in enumerate(movies):
+                folder = scratch / f"{tool}_{number}"
+                folder.mkdir(parents=True)
+                tifffile.imwrite(folder / "movie.tif", movie, photometric="minisblack")
+                fields.append(corrected_by(tool, (folder / "movie.tif").resolve(), folder, options)[1])
+                if not options.keep:
+                    shutil.rmtree(folder)
+        except CommandError as error:
+            print(f"{tool} failed: {error}", file=sys.stderr)
+            fields = [np.full((len(path), 2, *movies[0].shape[1:]), np.nan)] * 2
+        found[tool] = errors_of(*fields, path)
+    return found
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    add = parser.add_argument
+    add("movies", type=Path, nargs="+", metavar="MOVIE")
+    add("--seed", type=int, nargs="+", default=[0], help="of light and windows; means of all [0]")
+    add("--frames", type=int, help="of each movie, the first so many [all]")
+    add("--reach", type=int, default=4, help="px, how far the window wanders at most [4]")
+    add_tools(parser)
+    options = parser.parse_args(arguments)
+    check_tools(options, parser)
+    print(f"{', '.join(dict.fromkeys(options.versions))}; {options.threads} threads on {machine()}")
+    with scratch_folder(options.keep) as scratch:
+        for number, path in enumerate(options.movies):
+            movie = open_movie(path)
+            frames = movie.read(range(min(options.frames or movie.shape[0], movie.shape[0]))).astype(np.float64)
+            movie.close()
+            print(f"\n### {path.name}\n", flush=True)
+            each = [compared(frames, s, scratch / f"{number}_{path.stem}_{s}", options) for s in options.seed]
+            means = {tool: np.mean([found[tool] for found in each], axis=0) for tool in options.tools}
+            rows = [[tool, *(f"{value:.3f}" for value in values)] for tool, values in means.items()]
+            print(table(HEADER, rows), flush=True)
+
+
+if __name__ == "__main__":
+    main()
