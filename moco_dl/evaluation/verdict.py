@@ -60,7 +60,7 @@ class Measured:
 
     @property
     def agrees(self) -> bool:
-        """Whether frames agree better than before, or nobody knows: in dim movies, fitting noise raises all else."""
+        """Whether frames agree better than before, or may do: in dim movies, fitting noise raises all else."""
         return not self.agreement[1] - self.agreement[0] < AGREES
 
     @property
