@@ -113,8 +113,8 @@ class Reduced:
     """Equations for some unknowns, once the others have been found as functions of them (Schur complement)."""
 
     def __init__(self, matrix: np.ndarray, wanted: np.ndarray, precision: np.ndarray):
-        """`matrix` (2 m, 2 m), `wanted` (2 m,) bool; `precision` (j,) of what the others are expected to be, over
-        that of noise."""
+        """`matrix` (2 m, 2 m); `wanted` (2 m,) bool; `precision` (j,) of the others' prior, over that of
+        noise."""
         self.wanted, self.across = wanted, matrix[np.ix_(~wanted, wanted)]
         self.others = np.linalg.inv(matrix[np.ix_(~wanted, ~wanted)] + np.diag(precision))
         self.matrix = matrix[np.ix_(wanted, wanted)] - self.across.T @ self.others @ self.across
