@@ -19,11 +19,12 @@ from compare_halves import BORDER, halves
 from compare_tools import add_tools, check_tools, corrected_by, scratch_folder
 from measure import CommandError, machine, table
 
+from moco_dl.fields import load_fields
 from moco_dl.movie import open_movie
 
 STEP = 1.2  # px, standard deviation of the way from frame to frame
 JITTER = 0.5  # px, the same of what is each frame's own
-HEADER = ("tool", "error, px", "but for what is constant in time, px", "of whole frames, px")
+HEADER = ("tool", "error, px", "but for what is constant in time, px", "of whole frames, px", "expected, px")
 
 
 def wandering(frames: int, reach: int, rng: np.random.Generator) -> np.ndarray:
@@ -40,8 +41,8 @@ def window(frames: np.ndarray, path: np.ndarray, reach: int) -> np.ndarray:
     return np.stack([f[y : y + height, x : x + width] for f, (y, x) in zip(frames, corners, strict=True)])
 
 
-def errors_of(still: np.ndarray, moved: np.ndarray, path: np.ndarray) -> tuple[float, float, float]:
-    """Columns of the table, from the fields (T, 2, H, W) of both windows.
+def errors_of(still: np.ndarray, moved: np.ndarray, path: np.ndarray) -> list[float]:
+    """The first columns of the table, from the fields (T, 2, H, W) of both windows.
 
     Differences of two errors that are independent are as large as one of them times the root of two.
     """
@@ -49,31 +50,42 @@ def errors_of(still: np.ndarray, moved: np.ndarray, path: np.ndarray) -> tuple[f
     difference -= np.median(difference, axis=(0, 2, 3), keepdims=True)
     beside = difference - np.median(difference, axis=0)
     parts = difference, beside, difference.mean(axis=(2, 3))
-    return tuple(float(np.linalg.norm(part, axis=1).mean()) for part in parts)
+    return [float(np.linalg.norm(part, axis=1).mean()) for part in parts]
+
+
+def expected_in(folder: Path) -> float:
+    """The error that a tool expects, if it tells, inside the border; mean over the window."""
+    stored = folder / "movie_fields.h5"
+    if not stored.exists():
+        return np.nan
+    fields = load_fields(stored)
+    inside = (slice(BORDER // fields.stride, -BORDER // fields.stride),) * 2
+    return float(np.nanmean(fields.expected_error[inside]))
 
 
 def compared(
     frames: np.ndarray, seed: int, scratch: Path, options: argparse.Namespace
-) -> dict[str, tuple[float, float, float]]:
+) -> dict[str, list[float]]:
     """Columns of the table by tool, of one movie (T, H, W) whose halves are dealt out by a seed."""
     rng, found = np.random.default_rng(seed), {}
     path = wandering(len(frames), options.reach, rng)
     paths = (np.zeros_like(path), path)
     movies = [window(half, p, options.reach) for half, p in zip(halves(frames, rng), paths, strict=True)]
     for tool in options.tools:
-        fields = []
+        fields, expected = [], []
         try:
             for number, movie in enumerate(movies):
                 folder = scratch / f"{tool}_{number}"
                 folder.mkdir(parents=True)
                 tifffile.imwrite(folder / "movie.tif", movie, photometric="minisblack")
                 fields.append(corrected_by(tool, (folder / "movie.tif").resolve(), folder, options)[1])
+                expected.append(expected_in(folder))
                 if not options.keep:
                     shutil.rmtree(folder)
         except CommandError as error:
             print(f"{tool} failed: {error}", file=sys.stderr)
-            fields = [np.full((len(path), 2, *movies[0].shape[1:]), np.nan)] * 2
-        found[tool] = errors_of(*fields, path)
+            fields, expected = [np.full((len(path), 2, *movies[0].shape[1:]), np.nan)] * 2, [np.nan]
+        found[tool] = [*errors_of(*fields, path), float(np.mean(expected))]
     return found
 
 
