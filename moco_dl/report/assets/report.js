@@ -105,7 +105,7 @@
     const outputs = time.querySelectorAll("output[data-curve]");
     const bins = data.starts.length;
     const written = (value) =>
-      value === null ? "–" : String(Number(value.toPrecision(3))).replace("-", "\u2212");
+      value === null ? "–" : String(Math.abs(value) < 1e-6 ? 0 : Number(value.toPrecision(3))).replace("-", "\u2212");
     const reading = (key, bin) => {
       const { low, high } = data.curves[key];
       return high && low[bin] !== high[bin] ? `${written(low[bin])} to ${written(high[bin])}` : written(low[bin]);
