@@ -28,7 +28,6 @@ from moco_dl.tracking.steady import measure_steadiness
 from moco_dl.tracking.strays import measure_strays
 from moco_dl.tracking.track import Linearised, Tracker, clarity
 from moco_dl.tracking.trajectory import measure_trajectory
-from moco_dl.tracking.vigour import measure_vigour
 
 UNSURE = 1.5, 4.0  # times its expected error, between which motion may be false: less is none, more is clear
 FAR = 0.7  # px, mean length of a first step that is taken again from where it led to: details are not wider
@@ -202,10 +201,7 @@ class Preparation:
         prior = learned(prior, refiner, equations, samples.runs, clear)
         prior = prior if self.smooth is None else prior.with_motion_lasting(self.smooth)
         tracker = Tracker(refiner, prior, usual, uneven=uneven)
-        told = clear[trusted, None] * tracker.in_modes(equations.whole[trusted])
-        vigour = measure_vigour(told, tracker.visible, clear[trusted])
-        if vigour is not None:
-            tracker.follow(vigour)
+        tracker.follow_samples(equations.whole[trusted], clear[trusted])
         return Step(refiner, tracker, motion, replace(equations, missing=None))
 
     def _told(self, step: Step, samples: Samples) -> list[Linearised]:

@@ -1,5 +1,7 @@
 """Tissue that moves more strongly at times, on equations drawn from the model itself."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from drawn import draw, gaussian, motions, textured_refiner
@@ -90,6 +92,18 @@ def test_noise_is_no_motion(refiner):
     found = strengths(tracker, noisy, *around(tracker, noisy, clear), clear)
     inside = np.convolve(BOUT, np.ones(5), "same")
     assert found[inside == 5].min() > 3 * found[inside == 0].max()
+
+
+@pytest.mark.parametrize("uneven", [False, True])
+@pytest.mark.parametrize("active", [0.0, 0.5])
+def test_activity_may_look_like_bouts(refiner, uneven, active):
+    """Where it makes frames noisy, these tell where tissue rests, but are smoothed alike."""
+    _, equations = moved(refiner, bouts(0.1))
+    prior = replace(tracker_of(refiner, equations).prior, activity=np.array([active]))
+    tracker = Tracker(refiner, prior, uneven=uneven)
+    tracker.follow_samples(equations, ALIKE)
+    assert tracker.vigour is not None
+    assert (tracker.in_time.vigour is None) == (uneven and active > 0)
 
 
 def test_frames_that_tell_nothing_are_taken_to_move_like_those_around(refiner):

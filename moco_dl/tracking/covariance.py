@@ -22,7 +22,6 @@ SHOWN = 0.02  # variance of what a frame tells of a function, over that of its n
 MOST = 80  # functions, those shown best: more would be learned from too few samples
 TOGETHER = 100  # consecutive frames that are looked at together
 BLIND = 0.01  # of the motion in a frame: combinations of frames in which less is left tell nothing
-ACTIVE = 0.3  # of the noise: where more of it lasts, patterns of active cells would be taken for ways of moving
 WEIGHT = 20.0  # of REST, in samples: only what they insist on is learned
 LARGEST = 0.3  # of that weight, over that of all samples
 REST = 0.01  # variance in any way, over that of the prior
@@ -41,7 +40,7 @@ def learned(
     Both components have the same. `runs` (n,) numbers the runs of consecutive frames; `clarity` (n,) is the
     usual standard deviation of noise over that in each, 0 if it is not trusted.
     """
-    if prior.activity.sum() > ACTIVE:
+    if prior.active:
         return prior
     alone = Reduced(refiner.matrix.numpy(), refiner.basis.kinds()["tissue"], prior.noise / prior.other)
     functions = _shown(root(prior.tissue, refiner.device), alone.matrix / prior.noise, refiner.device)

@@ -27,6 +27,7 @@ PATHS = tuple(f"{degree}_{component}" for degree in PATH for component in "yx") 
 # Of the shorter side, root mean square of unknowns (displacements are about twice as large): if tissue seems to
 # move so far beside whole frames, these are not alike.
 BEYOND = 0.1
+ACTIVE = 0.3  # of the noise: where more of it lasts, patterns of active cells would be taken for motion
 PHOTONS = 0.3  # least share of the noise that is new in each frame
 
 
@@ -52,6 +53,11 @@ class Prior:
         """Covariance of the noise between frames so many apart, relative to `noise`."""
         photons = max(1 - self.activity.sum(), PHOTONS)
         return photons * (lags == 0) + correlations(lags, self.lasting) @ self.activity
+
+    @property
+    def active(self) -> bool:
+        """Whether so much of the noise lasts that it may be taken for other motion than is expected."""
+        return bool(self.activity.sum() > ACTIVE)
 
     def with_motion_lasting(self, frames: float) -> "Prior":
         """The same, but motion is correlated over so many frames, and noise is new in each."""

@@ -14,7 +14,7 @@ def rest_weights(tracker: Tracker, equations: Equations, samples: Samples, trust
     A frame is away from rest by its motion, and by the error that `tracker` finds this with, given `equations`
     of samples: if it is `trusted` (n,), it counts by the inverse of the variance of both.
     """
-    vigour = tracker.in_time.vigour
+    vigour = tracker.vigour
     if vigour is None:
         return np.ones(len(samples))
     places = closed_up(samples.numbers, REACH) + REACH

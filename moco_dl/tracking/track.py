@@ -21,7 +21,7 @@ from moco_dl.tracking.prior import Prior, Reduced
 from moco_dl.tracking.risk import Errors, measure_excess
 from moco_dl.tracking.timefilter import TimeFilter
 from moco_dl.tracking.trajectory import FramePath
-from moco_dl.tracking.vigour import Vigour
+from moco_dl.tracking.vigour import Vigour, measure_vigour
 
 Linearised = tuple[Batch, Equations, Given]  # a batch, its equations, and what these tell
 
@@ -44,8 +44,19 @@ class Tracker:
 
     def follow(self, vigour: Vigour | None) -> None:
         """Expect the tissue to move as strongly at a time as this says; None: alike at any time."""
-        sizes = np.square(self.modes).sum(axis=0)
+        self.vigour, sizes = vigour, np.square(self.modes).sum(axis=0)
         self.in_time = TimeFilter(self.prior, self.visible, sizes, vigour)
+
+    def follow_samples(self, equations: np.ndarray, clear: np.ndarray) -> None:
+        """The same, as equations (n, 2 m) of samples show, whose noise is 1 / `clear` (n,) times the usual one.
+
+        Where cells that are active make it so, they look like bouts, and tell but of where tissue rests.
+        """
+        vigour = measure_vigour(clear[:, None] * self.in_modes(equations), self.visible, clear)
+        if self.uneven and self.prior.active:
+            self.vigour = vigour
+        elif vigour is not None:
+            self.follow(vigour)
 
     @cached_property
     def _inverse(self) -> np.ndarray:
