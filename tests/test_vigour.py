@@ -99,7 +99,8 @@ def test_noise_is_no_motion(refiner):
 def test_activity_may_look_like_bouts(refiner, uneven, active):
     """Where it makes frames noisy, these tell where tissue rests, but are smoothed alike."""
     _, equations = moved(refiner, bouts(0.1))
-    prior = replace(tracker_of(refiner, equations).prior, activity=np.array([active]))
+    prior = tracker_of(refiner, equations).prior
+    prior = replace(prior, activity=np.full(len(prior.activity), active / len(prior.activity)))
     tracker = Tracker(refiner, prior, uneven=uneven)
     tracker.follow_samples(equations, ALIKE)
     assert tracker.vigour is not None
