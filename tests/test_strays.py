@@ -55,6 +55,18 @@ def test_what_shows_nothing_is_put_between_its_neighbours(walking, size):
     np.testing.assert_array_equal(found[others], motion.rigid[others])
 
 
+def test_what_hardly_fits_tells_of_no_others(walking):
+    """Another plane, of which one frame fits somewhere far away."""
+    motion, _ = walking
+    motion.misfit[:5], motion.brightness[:5] = (4, 3, 4, 5, 2.4), 0.15
+    motion.rigid[4] -= 20
+    strays = measure_strays(motion, np.arange(80))
+    found = passed(motion, strays, 16)
+    np.testing.assert_array_equal(found[np.arange(80) != 4], motion.rigid[np.arange(80) != 4])
+    np.testing.assert_array_equal(found[4], motion.rigid[5])
+    assert strays.step.max() < 0.3
+
+
 def test_what_may_be_there_stays_there(walking):
     motion, strays = walking
     motion.rigid[20] += 0.3  # not farther than frames go

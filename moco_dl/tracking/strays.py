@@ -7,11 +7,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from moco_dl.batch import Batch, Given, Motion, surroundings, trusted_shifts
+from moco_dl.batch import Batch, Given, Motion, surroundings
 from moco_dl.refinement.misfit import DARK
 
 REACH = 16  # frames on either side that are looked at
 UNLIKE = 0.25  # of the reference's brightness: frames that have less, and do not fit, may show another scene
+WELL = 1.5  # times the usual misfit, above which they do not fit
 FAR = 4.0  # standard deviations from where it is expected: it is not there
 CLOSE = 0.5  # px, nearer than which it may be anyway
 
@@ -27,12 +28,13 @@ class Strays:
 
     def gives(self, batch: Batch) -> tuple[Batch, Given]:
         """See `Filter`."""
-        return batch, trusted_shifts(batch)
+        telling = np.flatnonzero(_telling(batch.motion))
+        return batch, {batch.start + int(i): batch.motion.rigid[i] for i in telling}
 
     def __call__(self, batch: Batch, shifts: Given) -> Batch:
         """`batch` with strays put where they are expected."""
         motion = batch.motion
-        lost = np.flatnonzero(~motion.flagged & ~motion.trusted & (motion.brightness < UNLIKE))
+        lost = np.flatnonzero(~motion.flagged & ~_telling(motion) & (motion.brightness < UNLIKE))
         if not len(lost):
             return batch
         near, known = surroundings(batch.numbers, self.reach, shifts, np.zeros(2, np.float32))
@@ -65,13 +67,19 @@ class Strays:
 
 def measure_strays(motion: Motion, numbers: np.ndarray) -> Strays:
     """From the motion of samples, `numbers` (n,) in the movie."""
-    shifts, numbers = motion.rigid[motion.trusted], numbers[motion.trusted]
+    telling = _telling(motion)
+    shifts, numbers = motion.rigid[telling], numbers[telling]
     if not len(shifts):
         return Strays(np.zeros(2), np.full(2, np.inf), np.full(2, np.inf))
     middle = np.median(shifts, axis=0)
     steps = np.diff(shifts, axis=0)[np.diff(numbers) == 1]
     spread = _deviation(shifts - middle)
     return Strays(middle, spread, _deviation(steps) if len(steps) else spread)
+
+
+def _telling(motion: Motion) -> np.ndarray:
+    """(n,) bool: frames that are where they are found. Little brightness may fit anywhere, to a degree."""
+    return motion.trusted & ((motion.brightness >= UNLIKE) | (motion.misfit <= WELL))
 
 
 def _deviation(values: np.ndarray) -> np.ndarray:
