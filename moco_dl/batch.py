@@ -118,9 +118,9 @@ def closed_up(numbers: np.ndarray, reach: int) -> np.ndarray:
 Given = dict[int, np.ndarray]  # what frames give to those around them, by number
 
 
-def trusted_shifts(batch: Batch) -> Given:
-    """Whole-frame shifts (2,) px of the frames that tell of others, by number."""
-    return {batch.start + int(i): batch.motion.rigid[i] for i in np.flatnonzero(batch.motion.trusted)}
+def shifts_of(batch: Batch, which: np.ndarray) -> Given:
+    """Whole-frame shifts (2,) px of the frames that are said (n,) to tell of others, by number."""
+    return {batch.start + int(i): batch.motion.rigid[i] for i in np.flatnonzero(which)}
 
 
 class Filter(Protocol[Item]):

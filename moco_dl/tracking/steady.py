@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from moco_dl.batch import Batch, Given, Motion, closed_up, filtered, surroundings, trusted_shifts
+from moco_dl.batch import Batch, Given, Motion, closed_up, filtered, shifts_of, surroundings
 
 REACHES = (1, 2, 4, 8, 16)  # frames on either side, to choose from
 SIZES = 2.0 ** np.arange(24)  # variances of the mixture's parts, over that of noise
@@ -64,7 +64,7 @@ class Steadiness:
 
     def gives(self, batch: Batch) -> tuple[Batch, Given]:
         """See `Filter`."""
-        return batch, trusted_shifts(batch)
+        return batch, shifts_of(batch, batch.motion.trusted)
 
     def __call__(self, batch: Batch, shifts: Given) -> Batch:
         """`batch` with steady shifts."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from moco_dl.batch import Batch, Given, Motion, surroundings
+from moco_dl.batch import Batch, Given, Motion, shifts_of, surroundings
 from moco_dl.refinement.misfit import DARK
 
 REACH = 16  # frames on either side that are looked at
@@ -28,8 +28,7 @@ class Strays:
 
     def gives(self, batch: Batch) -> tuple[Batch, Given]:
         """See `Filter`."""
-        telling = np.flatnonzero(_telling(batch.motion))
-        return batch, {batch.start + int(i): batch.motion.rigid[i] for i in telling}
+        return batch, shifts_of(batch, _telling(batch.motion))
 
     def __call__(self, batch: Batch, shifts: Given) -> Batch:
         """`batch` with strays put where they are expected."""

@@ -10,7 +10,7 @@ but no other; and noise that two mean images do not share is no detail of either
 import argparse
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -99,29 +99,35 @@ def crispness(
     return found
 
 
+def means(path: Path, measured: Callable, scratch: Path, options: argparse.Namespace) -> list[list[str]]:
+    """Rows of the table of a movie: what is `measured` as by `crispness`, in the mean over all seeds."""
+    movie = open_movie(path)
+    frames = movie.read(range(min(options.frames or movie.shape[0], movie.shape[0]))).astype(np.float64)
+    movie.close()
+    each = [measured(frames, seed, scratch / str(seed), options) for seed in options.seed]
+    found = {tool: np.mean([one[tool] for one in each], axis=0) for tool in options.tools}
+    return [[tool, *(f"{value:.3f}" for value in values)] for tool, values in found.items()]
+
+
+def add_movies(parser: argparse.ArgumentParser) -> None:
+    """Add options that say which movies are seen, and how often."""
+    add = parser.add_argument
+    add("movies", type=Path, nargs="+", metavar="MOVIE")
+    add("--seed", type=int, nargs="+", default=[0], help="of how noise is dealt out; means of all [0]")
+    add("--frames", type=int, help="of each movie, the first so many [all]")
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("movies", type=Path, nargs="+", metavar="MOVIE")
-    parser.add_argument(
-        "--seed", type=int, nargs="+", default=[0], help="of how noise is dealt out; means of all [0]"
-    )
+    add_movies(parser)
     add_tools(parser)
     options = parser.parse_args(arguments)
     check_tools(options, parser)
     print(f"{', '.join(dict.fromkeys(options.versions))}; {options.threads} threads on {machine()}")
     with scratch_folder(options.keep) as scratch:
         for number, path in enumerate(options.movies):
-            movie = open_movie(path)
-            frames = movie.read(range(movie.shape[0])).astype(np.float64)
-            movie.close()
             print(f"\n### {path.name}: crispness of the mean image, over raw\n", flush=True)
-            each = [
-                crispness(frames, seed, scratch / f"{number}_{path.stem}_{seed}", options)
-                for seed in options.seed
-            ]
-            means = {tool: np.mean([found[tool] for found in each], axis=0) for tool in options.tools}
-            rows = [[tool, *(f"{value:.3f}" for value in values)] for tool, values in means.items()]
-            print(table(HEADER, rows), flush=True)
+            print(table(HEADER, means(path, crispness, scratch / str(number), options)), flush=True)
 
 
 if __name__ == "__main__":

@@ -15,12 +15,11 @@ from pathlib import Path
 
 import numpy as np
 import tifffile
-from compare_halves import BORDER, halves
+from compare_halves import BORDER, add_movies, halves, means
 from compare_tools import add_tools, check_tools, corrected_by, scratch_folder
 from measure import CommandError, machine, table
 
 from moco_dl.fields import load_fields
-from moco_dl.movie import open_movie
 
 STEP = 1.2  # px, standard deviation of the way from frame to frame
 JITTER = 0.5  # px, the same of what is each frame's own
@@ -91,25 +90,16 @@ def compared(
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    add = parser.add_argument
-    add("movies", type=Path, nargs="+", metavar="MOVIE")
-    add("--seed", type=int, nargs="+", default=[0], help="of light and windows; means of all [0]")
-    add("--frames", type=int, help="of each movie, the first so many [all]")
-    add("--reach", type=int, default=4, help="px, how far the window wanders at most [4]")
+    add_movies(parser)
+    parser.add_argument("--reach", type=int, default=4, help="px, how far the window wanders at most [4]")
     add_tools(parser)
     options = parser.parse_args(arguments)
     check_tools(options, parser)
     print(f"{', '.join(dict.fromkeys(options.versions))}; {options.threads} threads on {machine()}")
     with scratch_folder(options.keep) as scratch:
         for number, path in enumerate(options.movies):
-            movie = open_movie(path)
-            frames = movie.read(range(min(options.frames or movie.shape[0], movie.shape[0]))).astype(np.float64)
-            movie.close()
             print(f"\n### {path.name}\n", flush=True)
-            each = [compared(frames, s, scratch / f"{number}_{path.stem}_{s}", options) for s in options.seed]
-            means = {tool: np.mean([found[tool] for found in each], axis=0) for tool in options.tools}
-            rows = [[tool, *(f"{value:.3f}" for value in values)] for tool, values in means.items()]
-            print(table(HEADER, rows), flush=True)
+            print(table(HEADER, means(path, compared, scratch / str(number), options)), flush=True)
 
 
 if __name__ == "__main__":
