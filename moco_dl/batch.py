@@ -26,7 +26,7 @@ class Motion:
     rows: np.ndarray | None = None  # (n, 2, h) float32 px, or None: part of flow
     unseen: np.ndarray | None = None  # (n,) bool: flow is not known yet, and zero; None: all are known
     misfit: np.ndarray | None = None  # (n,) float32, difference from the reference over the usual one
-    brightness: np.ndarray | None = None  # (n,) of the reference's detail in frames; after the last step
+    brightness: np.ndarray | None = None  # (n,) of the reference's detail in them, 0: none; after the last step
 
     def total(self) -> np.ndarray:
         """(n, 2, h, w): all parts added."""
@@ -87,7 +87,7 @@ class Equations:
     # (n, h, w) float32, share of each cell that the frame has no data for, where `whole` tells of the motion so
     # far; None: it tells of the most probable motion there.
     missing: np.ndarray | None = None
-    brightness: np.ndarray | None = None  # (n,) float32, of the reference's detail in each; None: one
+    brightness: np.ndarray | None = None  # (n,) float32, of the reference's detail in each, 0: none; None: one
     soft: np.ndarray | None = None  # (n,) share of white noise's variance that moving left in each; None: all
     grain: np.ndarray | None = None  # (n, bands) of white noise in each, see `graininess`; None: as usual
 

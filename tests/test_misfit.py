@@ -88,6 +88,32 @@ def test_a_frame_of_little_light_is_not_doubtful_but_another_scene_is():
     assert (doubt[:3] < 0.6 * DOUBTFUL).all() and doubt[3] > DOUBTFUL
 
 
+def test_a_dark_frame_shows_the_scene_if_that_is_clear():
+    rng, image = np.random.default_rng(0), 200 * draw_scene((96, 122), np.random.default_rng(4))[0]
+    refiner = Refiner(Template(image, image.astype(np.float32) + 1))
+    frames = np.stack([rng.poisson(light * image) for light in (0.06, 0.03, 0)]) + rng.normal(
+        0, 1, (3, 96, 122)
+    )
+    frames = torch.from_numpy(frames.astype(np.float32))
+    _, misfit, bright, _ = refiner.difference(frames, torch.ones_like(frames))
+    np.testing.assert_allclose(bright, (0.06, 0.03, 0), atol=0.01)
+    assert bright[2] == 0
+    doubt = Usual().doubt(told_of(misfit, bright))
+    assert (doubt[:2] < DOUBTFUL).all() and doubt[2] > DOUBTFUL
+
+
+def test_frames_of_little_light_in_a_bright_movie_are_found(known_movie):
+    """As of a lamp that takes turns with a brighter one."""
+    frames, truth = known_movie
+    dark = np.arange(len(frames)) % 5 == 2
+    floor = np.quantile(frames, 0.001)
+    light = np.where(dark, 0.06, 1)[:, None, None] * (frames - floor)
+    fields = moco_dl.correct((floor + light).clip(0).astype(np.float32)).fields
+    errors = [end_point_error(fields[:][some], truth[some]) for some in (dark, ~dark)]
+    assert errors[0] < 2 * errors[1]
+    assert (fields.misfit < DOUBTFUL).all()
+
+
 def test_frames_that_show_nothing_are_doubtful_even_if_few_pixels_are_known():
     """What the others would have added to the misfit is not known then."""
     rng = np.random.default_rng(5)

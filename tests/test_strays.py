@@ -45,13 +45,15 @@ def test_steps_are_measured(walking):
 @pytest.mark.parametrize("size", [1, 7, 80])
 def test_what_shows_nothing_is_put_between_its_neighbours(walking, size):
     motion, strays = walking
-    motion.rigid[30:33], motion.misfit[30:33], motion.brightness[30:33] = (9, -9), 50, 0.05
+    motion.rigid[30:33], motion.misfit[30:33], motion.brightness[30:33] = (9, -9), 50, 0
     motion.rigid[50], motion.misfit[50], motion.brightness[50] = (9, -9), 50, 0.2  # another scene
+    motion.misfit[60], motion.brightness[60] = 50, 0  # nothing, wherever it is found
     found = passed(motion, strays, size)
     before, after = motion.rigid[29], motion.rigid[33]
     np.testing.assert_allclose(found[30:33], before + np.outer((1, 2, 3), after - before) / 4, atol=1e-5)
     np.testing.assert_allclose(found[50], (motion.rigid[49] + motion.rigid[51]) / 2, atol=1e-5)
-    others = np.setdiff1d(np.arange(80), [30, 31, 32, 50])
+    assert np.abs(found[60] - (motion.rigid[59] + motion.rigid[61]) / 2).max() < 1e-5
+    others = np.setdiff1d(np.arange(80), [30, 31, 32, 50, 60])
     np.testing.assert_array_equal(found[others], motion.rigid[others])
 
 
@@ -80,7 +82,7 @@ def test_what_may_be_there_stays_there(walking):
 
 def test_far_from_all_that_is_known_it_is_in_the_middle(walking):
     motion, strays = walking
-    motion.rigid[10:], motion.misfit[10:], motion.brightness[10:] = 9, 50, 0.05
+    motion.rigid[10:], motion.misfit[10:], motion.brightness[10:] = 9, 50, 0
     found = passed(motion, strays, 9)
     np.testing.assert_array_equal(found[10 : 10 + REACH], np.tile(motion.rigid[9], (REACH, 1)))
     np.testing.assert_allclose(found[10 + REACH :], np.tile(strays.middle, (70 - REACH, 1)), atol=1e-6)

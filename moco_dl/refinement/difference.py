@@ -15,7 +15,6 @@ from moco_dl.cached import cached
 from moco_dl.device import CPU, settle
 from moco_dl.network import STRIDE
 from moco_dl.refinement.basis import applied, gaussian_window
-from moco_dl.refinement.misfit import DARK
 from moco_dl.refinement.template import NO_PART, Template
 from moco_dl.warp import between, nth_between
 
@@ -28,7 +27,9 @@ BACKGROUND = 14.0  # px, sigma of the local mean that is removed: neuropil and b
 GAIN_PRIOR = 0.5  # expected departure of a frame's brightness from the reference's
 UNEVEN = 0.05  # difference of brightness that edges of much detail are looked at without
 RIMMED = 1.3  # times as much detail as elsewhere, squared: a lens lights them less
-FAINT = 0.05  # least brightness, of the reference's, that a frame is taken to have
+DARK = 0.1  # of the reference's brightness: a frame that has less may show nothing of the scene
+SHOWN = 0.01  # variance of its detail over that of noise, from which on it shows the scene: chance makes 0.008
+FAINT = 0.02  # least brightness, of the reference's, that a frame is taken to have
 NEGLIGIBLE = 1e-7  # of a window's height
 DETAIL, ACTIVE = 3, 4  # places among a view's factors, after the weight and both gradients
 
@@ -61,10 +62,8 @@ class Difference:
             for length in (BACKGROUND, CELL, PATTERN)
         )
         self.lit = bool(activity.any())
-        self.activity, self.weight = (
-            self.cut(torch.from_numpy(activity)),
-            self.cut(torch.from_numpy(1 / variance)),
-        )
+        self.activity = self.cut(torch.from_numpy(activity))
+        self.weight = self.cut(torch.from_numpy(1 / variance))
         self.bright = _blurred((self.weight * self.activity.square()).sum((0, 1)), self.near) + 1
         self.pixels = self.cut(torch.ones(self.size, dtype=torch.float32)).sum((0, 1))
         rows, columns = self.around
@@ -140,8 +139,7 @@ class Difference:
         stripes = sums.sum(-1, keepdim=True) / weight.sum(-1, keepdim=True).clamp_min(1e-30)
         level = _blurred((sums - weight * stripes).sum(1), self.background)
         level /= _blurred(weight.sum(1), self.background).clamp_min(1e-30)
-        padded = F.pad(level, (1, 1, 1, 1), mode="replicate")
-        rows = between(padded, self.side, -2, -3) + stripes
+        rows = between(F.pad(level, (1, 1, 1, 1), mode="replicate"), self.side, -2, -3) + stripes
         for i, (value, seen) in enumerate(zip(values.unbind(2), known.unbind(2), strict=True)):
             value.sub_(nth_between(rows, i, self.side, -1)).mul_(seen)
         return values
@@ -166,8 +164,8 @@ class Difference:
         `moved` (n, H, W) are frames moved so far, finite, `known` (n, H, W) 1 where they have data, else 0.
         `part` is that of the template to which the frames belong, or NO_PART. The difference is the reference
         less the frame, its brightness undone. And mean squares (n,) of these, over the expected variance;
-        brightnesses (n,), how strongly frames show the reference's detail; and the share (n, h, w) of each
-        cell's pixels that have data.
+        brightnesses (n,), how strongly frames show the reference's detail, zero if too dark to tell; and the
+        share (n, h, w) of each cell's pixels that have data.
         """
         view, known = self.view if part == NO_PART else self._views(part), self.cut(known)
         sums, misfit, gain, share = self._compared(moved, known, view)
@@ -176,7 +174,10 @@ class Difference:
             even = moved[again] / gain[again, None, None]
             sums[again], misfit[again], left, _ = self._compared(even, known[again], view)
             gain[again] *= left
-        misfit = torch.where(gain < DARK, misfit.clamp_min(1 / gain), misfit)  # so noisy it is at least
+        usual = _total(view.detail[None, DETAIL]) / (self.pixels.sum() * self.binning**2)
+        dark = (gain < DARK) & ((usual < SHOWN * misfit) | (gain <= FAINT))
+        misfit = torch.where(dark, misfit.clamp_min(1 / gain), misfit)  # so noisy it is at least
+        gain = torch.where(dark, 0, gain)
         return sums[:, 1:3] * self._trust(sums[:, 0])[:, None], misfit, gain, share
 
     def _compared(self, moved: Tensor, known: Tensor, view: View) -> tuple[Tensor, ...]:

@@ -14,7 +14,6 @@ import numpy as np
 
 from moco_dl.batch import Equations, Motion
 
-DARK = 0.1  # of the reference's brightness: a frame that has less may show something else
 LEAST = 0.01  # of the expected variance; frames that are all alike leave next to nothing
 CAREFUL = 4.0  # a power whose standard error is one shrinks to a fifth
 BANDS = 4  # of rows of a frame, all of which must be noisier
@@ -38,7 +37,7 @@ class Usual:
     def doubt(self, equations: Equations) -> np.ndarray:
         """The same, of frames so bright and noisy, as photon noise grows when little light is made up for."""
         bright = 1.0 if equations.brightness is None else equations.brightness
-        darker = np.where(bright < DARK, 1.0, np.minimum(bright, 1.0))
+        darker = np.where(bright == 0, 1.0, np.minimum(bright, 1.0))
         return darker * self.misfit(equations) / self._noisier(equations)
 
     def _noisier(self, equations: Equations) -> np.ndarray | float:

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from moco_dl.batch import Batch, Given, Motion, shifts_of, surroundings
-from moco_dl.refinement.misfit import DARK
 
 REACH = 16  # frames on either side that are looked at
 UNLIKE = 0.25  # of the reference's brightness: frames that have less, and do not fit, may show another scene
@@ -42,7 +41,7 @@ class Strays:
             window = slice(i, i + 2 * self.reach + 1)
             expected, deviation = self._expected(near[window], known[window])
             far = np.abs(rigid[i] - expected) > np.maximum(FAR * deviation, CLOSE)
-            if motion.brightness[i] < DARK or far.any():
+            if motion.brightness[i] == 0 or far.any():
                 rigid[i] = expected
         return replace(batch, motion=replace(motion, rigid=rigid))
 
