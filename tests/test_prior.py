@@ -169,10 +169,34 @@ def test_what_all_frames_share_is_not_motion(refiner):
 def test_pieces_are_consecutive_trusted_frames_of_one_run():
     runs, trusted = np.repeat([0, 1, 2, 3], [10, 10, 10, 3]), np.ones(33, bool)
     values = np.arange(33.0)[:, None]
-    assert pieces(values, runs, trusted)[..., 0].tolist() == values[:30, 0].reshape(3, 10).tolist()
+    found, apart = pieces(values, runs, trusted)
+    assert found[..., 0].tolist() == values[:30, 0].reshape(3, 10).tolist() and apart == 1
     trusted[[4, 14, 25]] = False
-    found = pieces(values, runs, trusted)[..., 0]
-    assert found.tolist() == [[5, 6, 7, 8, 9], [15, 16, 17, 18, 19], [20, 21, 22, 23, 24]]
+    found, apart = pieces(values, runs, trusted)
+    assert (
+        found[..., 0].tolist() == [[5, 6, 7, 8, 9], [15, 16, 17, 18, 19], [20, 21, 22, 23, 24]] and apart == 1
+    )
+
+
+@pytest.mark.parametrize("turns", [2, 3])
+def test_pieces_are_every_second_or_third_frame_if_these_alone_are_trusted(turns):
+    runs = np.repeat([0, 1], 9)
+    trusted = np.arange(18) % 9 % turns == 1
+    found, apart = pieces(np.arange(18.0)[:, None], runs, trusted)
+    assert found[..., 0].tolist() == np.flatnonzero(trusted).reshape(2, -1).tolist() and apart == turns
+
+
+def test_frames_that_never_follow_one_another_are_pieces_of_their_own():
+    found, apart = pieces(np.arange(6.0)[:, None], np.arange(6), np.ones(6, bool))
+    assert found.shape == (6, 1, 1) and apart == 1
+
+
+def test_how_long_motion_lasts_is_told_of_every_second_frame(refiner):
+    _, seen = draw(refiner, 240, tissue=0.3)
+    runs, some = np.arange(240) // RUN, np.arange(240) % 2 == 0
+    every, second = prior_of(refiner, seen, runs), prior_of(refiner, seen, runs, some)
+    lags = np.array([2, 4])
+    np.testing.assert_allclose(second.motion_between(lags), every.motion_between(lags), atol=0.1)
 
 
 def test_single_frames_tell_nothing_about_time(refiner):

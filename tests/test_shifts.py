@@ -97,6 +97,23 @@ def test_light_that_bleaches_makes_frames_no_less_sure():
     assert measure_expected(seen + 19 * mixed * peaks).weight < 0.5 * steady.weight
 
 
+@pytest.mark.parametrize("flicker", [np.tile((1, 0.3), 50), np.random.default_rng(1).uniform(0.3, 1, 100)])
+def test_frames_whose_light_flickers_are_found_as_well_as_dark_ones(flicker):
+    rng = np.random.default_rng(0)
+    scene = gaussian_filter(rng.standard_normal((128, 144)), 3)
+    scene *= 3 / scene.std()
+    truth = rng.integers(-4, 5, (100, 2))
+    moved = np.stack([scene[16 - dy : 112 - dy, 16 - dx : 128 - dx] for dy, dx in truth])
+    noise = 5 * rng.standard_normal(moved.shape)
+
+    def error(light):
+        frames = (100 + light[:, None, None] * moved + noise).astype(np.float32)
+        apart = moco_dl.correct(frames, rigid_only=True, device="cpu").fields.rigid - truth
+        return np.abs(apart - np.median(apart, axis=0)).mean()
+
+    assert error(flicker) < error(np.full(100, 0.3)) < 0.5
+
+
 @pytest.mark.parametrize("seed", [0, 1])
 def test_tissue_that_drifts_far_is_followed_though_the_mean_of_all_frames_is_blurred(seed):
     rng = np.random.default_rng(seed)

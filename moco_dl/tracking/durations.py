@@ -12,6 +12,7 @@ import numpy as np
 LASTING = (1.0, 1.4, 2.0, 2.8, 4.0, 5.6, 8.0, 16.0)
 ANEW = 0.01  # frames: stands for motion that is new in each
 LONGEST = 10  # frames that are looked at together
+TURNS = 1, 2, 3  # frames, of which one alone may be trusted
 LASTS = 0.3  # share of the noise that is taken to last, to begin with
 LEAST = 1e-3  # size of motion, to begin with
 UPDATES = 30  # of the shares
@@ -39,21 +40,32 @@ def correlations(lags: np.ndarray, lasting: tuple[float, ...]) -> np.ndarray:
     return np.exp(-0.5 * (lags[..., None] / np.array(lasting)) ** 2)
 
 
-def pieces(values: np.ndarray, runs: np.ndarray, trusted: np.ndarray) -> np.ndarray:
-    """Values (n, k) of frames as (pieces, length, k): consecutive, trusted ones of one run.
+def pieces(values: np.ndarray, runs: np.ndarray, trusted: np.ndarray) -> tuple[np.ndarray, int]:
+    """Values (n, k) of frames as (pieces, length, k): trusted ones that follow one another in a run.
 
-    As long as half of the trusted frames are still in them, at most LONGEST.
+    And how many frames these are apart: one, unless frames of two or three kinds take turns, one of them alone
+    trusted. Pieces are as long as half of the trusted frames are still in them, at most LONGEST. `runs` (n,)
+    numbers the runs of frames, in order.
     """
-    breaks = np.flatnonzero((np.diff(runs) != 0) | ~trusted[1:] | ~trusted[:-1]) + 1
-    stretches = [part for part in np.split(np.arange(len(runs)), breaks) if trusted[part[0]]]
-    sizes = np.array([len(part) for part in stretches])
-    length = max(n for n in range(1, LONGEST + 1) if 2 * (sizes // n * n).sum() >= sizes.sum())
-    starts = [part[i] for part in stretches for i in range(0, len(part) - length + 1, length)]
-    return values[np.array(starts)[:, None] + np.arange(length)]
+    first = np.searchsorted(runs, runs)
+    for apart in (*TURNS, 1):
+        turns = apart * runs + (np.arange(len(runs)) - first) % apart
+        order = np.argsort(turns, kind="stable")
+        breaks = np.flatnonzero((np.diff(turns[order]) != 0) | ~(trusted[order][1:] & trusted[order][:-1])) + 1
+        stretches = [part for part in np.split(order, breaks) if trusted[part[0]]]
+        sizes = np.array([len(part) for part in stretches])
+        length = max(n for n in range(1, LONGEST + 1) if 2 * (sizes // n * n).sum() >= sizes.sum())
+        if length > 1:
+            break
+    starts = [part[i : i + length] for part in stretches for i in range(0, len(part) - length + 1, length)]
+    return values[np.array(starts)], apart
 
 
-def measure_durations(effects: np.ndarray, pieces: np.ndarray, *, moves: bool = False) -> Durations:
-    """From `pieces` (p, length, k), right-hand sides of modes whose noise has unit variance.
+def measure_durations(
+    effects: np.ndarray, pieces: np.ndarray, apart: int = 1, *, moves: bool = False
+) -> Durations:
+    """From `pieces` (p, length, k), right-hand sides of modes whose noise has unit variance, `apart` frames
+    from one another.
 
     `effects` (shapes, k) are the variances that motion of unit size adds. What is new in each frame has shares,
     too, but as other things look like that as well, it is no motion unless frames are explained far better so.
@@ -66,33 +78,35 @@ def measure_durations(effects: np.ndarray, pieces: np.ndarray, *, moves: bool = 
     times = (*LASTING, ANEW) if length > 1 else (ANEW,)
     seen = np.moveaxis(pieces, 2, 0)
     seen = seen.mT @ seen / count  # (k, length, length)
-    motion, noise, likely = _most_likely(effects, seen, times)
-    _, still, unmoved = _most_likely(effects[:0, :1], seen.mean(axis=0, keepdims=True), times)
+    lags = apart * np.abs(np.subtract.outer(np.arange(length), np.arange(length)))
+    between = np.moveaxis(correlations(lags, times), -1, 0)
+    motion, noise, likely = _most_likely(effects, seen, between)
+    _, still, unmoved = _most_likely(effects[:0, :1], seen.mean(axis=0, keepdims=True), between)
     sure = 1.0 if moves else float(np.clip(count * modes * (likely - unmoved) / SURE, 0, 1))
     noise = noise / noise.sum() if sure == 1 else still / still.sum()
     if length == 1:
         return Durations(times, motion, 0 * noise, sure)
     if motion[:, -1].sum() > SHAKES * motion.sum():
-        _, _, lasting = _most_likely(effects, seen, times, shakes=False)
+        _, _, lasting = _most_likely(effects, seen, between, shakes=False)
         if likely - lasting > max(SHAKEN * noise[:-1].sum(), SURE / (count * modes)):
             return Durations(times, motion, np.append(noise[:-1], 0), sure)
     return Durations(LASTING, motion[:, :-1], noise[:-1], sure)
 
 
 def _most_likely(
-    effects: np.ndarray, seen: np.ndarray, times: tuple[float, ...], *, shakes: bool = True
+    effects: np.ndarray, seen: np.ndarray, between: np.ndarray, *, shakes: bool = True
 ) -> tuple[np.ndarray, np.ndarray, float]:
-    """Shares of motion and noise that last for each of these `times`, of modes whose pieces have covariances
-    `seen` (k, length, length); and how likely they are: mean log-likelihood of a mode in a piece, but for a
-    constant. Unless it `shakes`, motion does not last for the last of the times.
+    """Shares of motion and noise that last for each of some times, with correlations `between` (times, length,
+    length) the frames of a piece, of modes whose pieces have covariances `seen` (k, length, length); and how
+    likely they are: mean log-likelihood of a mode in a piece, but for a constant. Unless it `shakes`, motion
+    does not last for the last of the times.
     """
     modes, length, _ = seen.shape
-    apart = np.abs(np.subtract.outer(np.arange(length), np.arange(length)))
-    between = np.moveaxis(correlations(apart, times), -1, 0).reshape(len(times), -1)
+    times, between = len(between), between.reshape(len(between), -1)
     size = max((np.trace(seen, axis1=1, axis2=2) / length - 1).sum(), LEAST) / (effects.sum() + 1e-30)
-    shares = np.full((len(effects), len(times)), size / len(times))
+    shares = np.full((len(effects), times), size / times)
     shares[:, -1] *= shakes
-    noise = np.append(np.full(len(times) - 1, LASTS / len(times)), 1 - LASTS)
+    noise = np.append(np.full(times - 1, LASTS / times), 1 - LASTS)
     noise[-2:-1] = 0  # what lasts longest is not activity
 
     def model() -> np.ndarray:

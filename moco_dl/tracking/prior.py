@@ -97,7 +97,7 @@ def measure_prior(
     effects = visible * _diagonals(modes, smooth, falling) / noise
     told = alone.equations(equations.whole - mean) @ modes / np.sqrt(noise * visible)
     paths = max(sizes[name] for name in PATHS) > LEAST
-    lasts = measure_durations(effects, pieces(told, runs, trusted), moves=paths)
+    lasts = measure_durations(effects, *pieces(told, runs, trusted), moves=paths)
     size, motion = lasts.motion.sum(axis=1), lasts.motion.sum(axis=0) / max(lasts.motion.sum(), 1e-12)
     tissue = size[0] * smooth + np.diag(size[1:] @ falling)
     sure, most = lasts.sure, (BEYOND * STRIDE * min(refiner.grid)) ** 2 / max(tissue.diagonal().mean(), LEAST)
