@@ -29,7 +29,6 @@ from moco_dl.tracking.strays import measure_strays
 from moco_dl.tracking.track import Linearised, Tracker, clarity
 from moco_dl.tracking.trajectory import measure_trajectory
 
-UNSURE = 1.5, 4.0  # times its expected error, between which motion may be false: less is none, more is clear
 FAR = 0.7  # px, mean length of a first step that is taken again from where it led to: details are not wider
 FASTEST = 0.9  # quantile of the samples, by the motion of their rows, that is looked at
 SHEARED = 0.5  # px root mean square there: more, and the first step is taken again, and the network sees all
@@ -76,12 +75,8 @@ class Preparation:
     def last_step(self, plan: Plan, samples: Samples, motion: Motion, trusted: np.ndarray) -> Plan:
         """`plan`, with what `first_steps` found, made complete."""
         rough = plan.steps[-1]
-        times = mean_length(motion) / rough.tracker.errors(rough.refiner).length().mean()
-        # Where they have moved to, samples lie closer to one another: what is made of them is sharper. False
-        # motion would confirm itself.
-        placed = plan.steps[0].motion if UNSURE[0] < times < UNSURE[1] else motion
         move = partial(move_known, device=plan.computing)
-        template = self._template(samples, placed.total(), trusted, reference=plan.reference, move=move)
+        template = self._template(samples, motion.total(), trusted, reference=plan.reference, move=move)
         fine, parts = Refiner(template, device=plan.computing), _parts(samples, trusted)
         if self.given is not None:
             shown = np.where(np.isfinite(template.noise), template.image, np.nan)
@@ -92,7 +87,7 @@ class Preparation:
                 from_given=inverse(there.bend),
                 anchor_error=there.error,
                 likeness=likeness(move_known(self.given.image[None], there.bend[None])[0], shown),
-                constant=-placed.flow.mean(axis=0),
+                constant=-motion.flow.mean(axis=0),
             )
         del template  # to save memory
         equations = self._equations(fine, samples, motion, parts)

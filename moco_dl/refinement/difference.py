@@ -21,7 +21,7 @@ from moco_dl.warp import between, nth_between
 CELL = 5.0  # px, sigma of the Gaussian over which a change of brightness is averaged
 FLASH = 4.0  # standard deviations at which such a change counts half: activity is not motion
 PATTERN = 4.0  # px, sigma of the Gaussian within which activity has one brightness
-UNLIKE = 3.0  # of activity's variance: what differs from its pattern, counted as noise
+UNLIKE = 2.0  # of activity's variance: what differs from its pattern, counted as noise
 READY = 3  # parts of the template, with which their frames can be compared at once
 BACKGROUND = 14.0  # px, sigma of the local mean that is removed: neuropil and bleaching are not motion
 GAIN_PRIOR = 0.5  # expected departure of a frame's brightness from the reference's

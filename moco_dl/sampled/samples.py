@@ -178,12 +178,12 @@ def _room(count: int, like: np.ndarray) -> np.ndarray:
     return np.empty((count, *like.shape[1:]), like.dtype)
 
 
-def mean_length(motion: Motion, other: Motion | None = None) -> float:
-    """Mean length, px, of displacements, or of what they differ by from others; a few at a time."""
+def mean_length(motion: Motion, other: Motion) -> float:
+    """Mean length, px, of what displacements differ by from others; a few at a time."""
     lengths = []
     for some in chunks(np.arange(len(motion.rigid))):
-        displacement = chosen(motion, some).total() - (0 if other is None else chosen(other, some).total())
-        lengths.append(np.hypot(*displacement.swapaxes(0, 1)).mean(axis=(1, 2)))
+        apart = chosen(motion, some).total() - chosen(other, some).total()
+        lengths.append(np.hypot(*apart.swapaxes(0, 1)).mean(axis=(1, 2)))
     return float(np.concatenate(lengths).mean())
 
 
