@@ -53,9 +53,9 @@ class Difference:
         """See `Refiner`."""
         activity = np.zeros_like(template.noise) if template.activity is None else template.activity
         variance = template.noise + UNLIKE * np.square(activity)
+        weight = (1.0 if template.signal is None else template.signal) / variance
         self.binning, self.side, self.others = binning, STRIDE // binning, template.others
-        self.forgotten = False
-        self.size, self.striped = template.image.shape, template.striped
+        self.size, self.striped, self.forgotten = template.image.shape, template.striped, False
         self.grid = tuple(-(-n // self.side) for n in self.size)
         self.background, self.around, self.near = (
             [torch.from_numpy(_window(n, length / STRIDE)).float() for n in self.grid]
@@ -63,7 +63,7 @@ class Difference:
         )
         self.lit = bool(activity.any())
         self.activity = self.cut(torch.from_numpy(activity))
-        self.weight = self.cut(torch.from_numpy(1 / variance))
+        self.weight = self.cut(torch.from_numpy(weight))
         self.bright = _blurred((self.weight * self.activity.square()).sum((0, 1)), self.near) + 1
         self.pixels = self.cut(torch.ones(self.size, dtype=torch.float32)).sum((0, 1))
         rows, columns = self.around

@@ -15,6 +15,8 @@ from moco_dl.spectrum import MARGIN, filtered, frequency, mirrored, padded
 LEAST = 1e-2  # of the image's variance: that of noise is not less
 ANYWAY = 0.1  # is let through of what one image alone does not show to be signal: it may be fine detail
 BLUR = 2.0  # px, sigma of the Gaussian that variances are averaged with
+AROUND = 2.5  # times as wide a Gaussian, within which gradients are signal or noise
+UNSEEN = 0.03  # of their squares, least share that is taken to be signal
 SURE = 5.0  # standard errors by which a variance must exceed that of what is new in each frame: activity
 NO_PART = -1  # of a frame that is in none
 PAIRED = 0.25  # least share of the samples that another follows, for the two to be told apart
@@ -31,6 +33,9 @@ class Template:
     # image agrees with the frame's own noise, and would draw any estimate of its motion to where it was put.
     others: np.ndarray | None = None
     striped: bool = False  # the detector's columns may differ: their means tell nothing of motion
+    # Share of the image's squared gradients, around each pixel, that is signal and not noise; None: all. Where
+    # nothing is to be seen, noise in them would make believe that frames tell of no motion there.
+    signal: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -76,12 +81,15 @@ def build_template(
         return _of_one((reference + mean).astype(np.float32), noise, blur, striped)
     if (count > 0).all(axis=0).mean() > 0.5 * (count > 0).any(axis=0).mean():
         halves = np.where(count > 0, _divided(total, count), mean)
-        gain = shared_signal(*(reference + half for half in halves)).gain(reference.shape)
+        halves = [(reference + half).astype(np.float32) for half in halves]
+        gain = shared_signal(*halves).gain(reference.shape)
+        signal = _signal(*mapping(lambda half: filtered(half, gain), halves), AROUND * blur)
         total, count = total.sum(axis=0), count.sum(axis=0)
         left_out = [(0, 0), *parts]  # without any part, without each; one by one, to save memory
         means = (reference + _divided(total - part, count - some) for part, some in left_out)
         image, *others = mapping(lambda mean: filtered(mean.astype(np.float32), gain), means)
-        return Template(image, noise, activity, np.stack(others) if len(others) > 1 else None, striped)
+        others = np.stack(others) if len(others) > 1 else None
+        return Template(image, noise, activity, others, striped, signal)
     seen = count.sum(axis=0) > 0
     centred = reference[seen].astype(np.float64) - reference[seen].mean(dtype=np.float64)
     slope = centred @ (reference[seen] + mean[seen]) / max(centred @ centred, 1e-12)
@@ -204,6 +212,15 @@ def shared_signal(first: np.ndarray, second: np.ndarray) -> Share:
     )
     correlation = np.minimum.accumulate((both / np.maximum(power, 1e-30)).clip(0, 1))
     return Share(2 * correlation / (1 + correlation), density)
+
+
+def _signal(first: np.ndarray, second: np.ndarray, sigma: float) -> np.ndarray:
+    """(H, W) share of the squared gradients of the mean of two images (H, W) of one scene that both have, over
+    a Gaussian of `sigma` px."""
+    along = [np.stack(np.gradient(image)) for image in (first, second)]
+    both = _blurred((along[0] * along[1]).sum(axis=0), sigma)
+    whole = _blurred(np.square((along[0] + along[1]) / 2).sum(axis=0), sigma)
+    return (both / np.maximum(whole, 1e-30)).clip(UNSEEN, 1).astype(np.float32)
 
 
 def _blurred(image: np.ndarray, sigma: float) -> np.ndarray:
