@@ -2,8 +2,11 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
+from moco_dl.batch import Motion
 from moco_dl.learning.scenes import draw_scene
-from moco_dl.refinement.template import _blurred, build_template, shared_signal
+from moco_dl.refinement.equations import response
+from moco_dl.refinement.refine import Refiner
+from moco_dl.refinement.template import NO_PART, Template, _blurred, _signal, build_template, shared_signal
 from moco_dl.sampled.samples import Samples
 from moco_dl.spectrum import filtered
 
@@ -140,6 +143,46 @@ def template_of(frames, reference):
     runs = np.zeros(count, int)
     samples = Samples(frames, np.arange(count), runs, np.arange(count), np.zeros((count, 2, 1, 1), np.float32))
     return build_template(samples, reference, stay)
+
+
+def lines(size, rng, count=3):
+    """(H, W), a few bright lines on black, 2 px wide."""
+    height, width = size
+    image, x = np.zeros(size), np.arange(width)
+    for _ in range(count):
+        y = height * rng.uniform(0.2, 0.8) + rng.uniform(-0.4, 0.4) * (x - width / 2) + 6 * np.sin(x / 15)
+        seen = (y > 0) & (y < height - 1)
+        image[y[seen].astype(int), x[seen]] = 1
+    return gaussian_filter(image, 1)
+
+
+def test_where_nothing_is_to_be_seen_gradients_are_noise():
+    rng = np.random.default_rng(0)
+    scene = 20 * lines((80, 96), rng) + 0.1
+    frames = rng.poisson(scene, (60, *scene.shape)).astype(np.float32)
+    samples = Samples(
+        frames, np.arange(60), np.arange(60) // 10, np.arange(60), np.zeros((60, 2, 1, 1), np.float32)
+    )
+    signal = build_template(samples, frames.mean(axis=0), stay).signal
+    assert signal[scene > 2].mean() > 0.9
+    assert np.median(signal[gaussian_filter(scene, 8) < 0.3]) < 0.3
+    assert signal.min() > 0 and signal.max() <= 1
+
+
+def test_noise_around_a_few_bright_lines_does_not_count_as_gradients():
+    """Of what is expected that frames tell of a displacement, they tell more then."""
+    rng = np.random.default_rng(0)
+    image = 100 * lines((80, 96), rng)
+    halves = [image + rng.normal(0, 4, image.shape) for _ in range(2)]
+    frames = (image + rng.normal(0, 2, (4, *image.shape))).astype(np.float32)
+    mean, noise, share = np.mean(halves, axis=0).astype(np.float32), np.full(image.shape, 4, np.float32), []
+    for signal in (None, _signal(*halves, 5.0)):
+        refiner = Refiner(Template(mean, noise, signal=signal))
+        flow = np.zeros((4, 2, *refiner.grid), np.float32)
+        still = Motion(np.zeros((4, 2), np.float32), flow, np.zeros(4, bool))
+        told, expected = response(frames, still, refiner, np.full(len(frames), NO_PART))
+        share.append(told / expected)
+    assert 1.15 * share[0] < share[1] < 1
 
 
 def test_gradients_beside_what_is_not_known_count_nothing():
