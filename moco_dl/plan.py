@@ -81,7 +81,7 @@ class Plan:
     anchor_error: np.ndarray | float = 0.0  # (h, w) px, expected error of the first, constant in time
     likeness: float | None = None  # correlation of a given reference with what the movie shows
     errors: Errors | None = None  # of the last step's fields
-    strays: Strays | None = None  # frames that show nothing of the scene; None: they stay where they are found
+    strays: Strays | None = None  # of frames that show nothing of the scene; None: there are no steps
     trajectory: PathFilter | None = None  # of frames' paths; None: they stay as they are found
     steadiness: Steadiness = field(default_factory=Steadiness)  # of the whole frame's shift
     share_told: float = 1.0  # share of a small displacement that frames tell of in the last step
@@ -157,8 +157,7 @@ class Plan:
             items = mapping(partial(self._linearised, step, filtering), late(items, filtering))
             filtering = step.tracking
         batches = mapping(lambda item: self._shown(filtering(*item)), late(items, filtering))
-        if self.strays is not None:
-            batches = filtered(batches, self.strays)
+        batches = filtered(batches, self.strays)
         if self.trajectory is not None:
             batches = filtered(batches, self.trajectory, mapping)
         batches = steadied(batches, self.steadiness)
