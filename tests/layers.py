@@ -114,7 +114,7 @@ ROOMS = {  # every module of a room stands here
         "specks": {".edges", ".inplace", ".samples", "spectrum"},
         "spikes": set(),
         "scan": {".samples", "errors"},
-        "interleaved": {".samples", "batch"},
+        "interleaved": {".samples", "blocks"},
         "expected": set(),
         "walk": {".expected", ".samples", "batch"},
         "alike": {".samples", "parts", "reference"},

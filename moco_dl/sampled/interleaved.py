@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from moco_dl.blocks import shrink
 from moco_dl.sampled.samples import Samples
 
 MOST = 3  # that are looked for
@@ -52,6 +53,4 @@ def _without_rows(frames: np.ndarray) -> np.ndarray:
 def _averaged(frames: np.ndarray) -> np.ndarray:
     """Frames (n, H, W) averaged over squares, as many as are ENOUGH; float32."""
     side = max(min(frames.shape[1:]) // ENOUGH, 1)
-    height, width = (size // side for size in frames.shape[1:])
-    squares = frames[:, : height * side, : width * side].reshape(-1, height, side, width, side)
-    return squares.mean(axis=(2, 4), dtype=np.float32)
+    return np.stack([shrink(frame, (side, side)) for frame in frames])
