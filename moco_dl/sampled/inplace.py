@@ -8,6 +8,7 @@ from moco_dl.sampled.samples import Samples, chunks
 
 SMOOTH = 5  # px, side of the squares over which images are averaged
 SURE = 3.0  # standard errors
+MOVES = 0.5  # times as far as tissue, at most: what moves less stays in place
 
 
 class Changes:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from moco_dl.sampled.edges import spread
-from moco_dl.sampled.inplace import Changes, blur, mean_of, smoothed, within
+from moco_dl.sampled.inplace import MOVES, Changes, blur, mean_of, smoothed, within
 from moco_dl.sampled.samples import Samples
 from moco_dl.spectrum import filtered, padded
 
@@ -21,7 +21,6 @@ BESIDE = 4, 2  # pixels around it that are looked at, and that are left out, too
 BORDER = 16  # px of the movie, within which none is looked for
 # Around what shines in place less than this, of its light, is missing so close by, as the reference is blurred.
 HALO, WITHIN = 0.7, 20
-MOVES = 0.5  # times as far as tissue: a speck that moves less stays in place, if that is sure
 BLOCK = 4  # px, side of squares that err independently
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from moco_dl.sampled.edges import HIDDEN, at_border
-from moco_dl.sampled.inplace import Changes, smoothed, steps
+from moco_dl.sampled.inplace import MOVES, Changes, smoothed, steps
 from moco_dl.sampled.samples import Samples
 
 DARKEST = 0.01  # quantile of that which is taken for no light at all
@@ -18,7 +18,6 @@ LEAST = 0.03  # of the frame
 BRIGHT = 0.8  # of the light a little farther in, where the rim ends
 FARTHER, WIDE = 20, 40  # px of the movie: so far; a wider rim is harmless shading
 INWARD = 6  # px, up to which the surround is darker still
-MOVES = 0.5  # times as far as tissue: a rim that moves less stays in place, if that is sure
 NARROW = 12  # px of the movie: a wider rim does less harm, and must be the stronger to be left out
 HARDLY = 0.2  # the same of what is farther in: if there is a rim, it is far stronger than what tissue shows
 BLOCK = 16  # px, side of squares that err independently

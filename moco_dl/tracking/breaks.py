@@ -8,7 +8,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from moco_dl.tracking.prior import Prior
-from moco_dl.tracking.vigour import BLIND
+from moco_dl.tracking.risk import BLIND
 
 SIDE = 4  # frames on either side that are looked at
 CLOSE = 2  # frames: of breaks so close to one another, the clearest one counts

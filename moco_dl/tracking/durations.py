@@ -18,7 +18,9 @@ LEAST = 1e-3  # size of motion, to begin with
 UPDATES = 30  # of the shares
 FASTER = 1.5  # power of an update: below 2 they still settle (Badeau, Bertin and Vincent, IEEE TNN 21, 2010)
 QUIET = 0.01  # of the noise that was expected: frames that are all alike show none
-SURE = 14.0  # log-likelihood by which motion must explain frames better than noise alone does
+# Log-likelihood by which motion must explain frames better than noise alone does. So must paths and, in still
+# tissue, rows: see `prior.py`.
+SURE = 14.0
 SHAKES = 0.05  # share of motion that is new in each frame, from which that is looked into
 # Log-likelihood of a mode in a piece that this must bring, over the share of the noise that lasts: cells that
 # begin to flash look like it. In still tissue that was up to 0.3, with a beat of three frames 1 to 20.

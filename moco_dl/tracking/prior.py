@@ -15,12 +15,11 @@ from moco_dl.batch import Equations
 from moco_dl.network import STRIDE
 from moco_dl.refinement.basis import PATH, eigen, times_each
 from moco_dl.refinement.refine import Refiner
-from moco_dl.tracking.durations import ANEW, correlations, measure_durations, pieces
+from moco_dl.tracking.durations import ANEW, SURE, correlations, measure_durations, pieces
 
 UPDATES = 300  # of the expected squares
 BLIND = 1e-7  # of what a frame tells of its most visible mode: rounding
 LEAST = 1e-8  # px^2, expected square of any unknown
-SURE = 14.0  # log-likelihood by which paths must explain frames better; in still tissue, rows, too
 SHIFT = 0.3  # px, size that what is left of the whole frame's shift is allowed: it is well determined anyway
 ROWS = ("rows_y", "rows_x", "waves_y", "waves_x")  # kinds of unknowns beside the tissue's and the shift
 PATHS = tuple(f"{degree}_{component}" for degree in PATH for component in "yx")  # more of them

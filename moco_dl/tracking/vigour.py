@@ -11,6 +11,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from moco_dl.refinement.basis import times_each
+from moco_dl.tracking.risk import BLIND
 
 LEVELS = 2.0 ** np.arange(-5, 2.1, 0.5)
 CHANGES = 0.01  # probability from a frame to the next that it is drawn anew
@@ -19,7 +20,6 @@ REACH = 8  # frames on either side that tell of a frame's vigour
 UPDATES = 100  # of the levels' shares, by expectation maximisation
 ALIKE = 0.02  # of the frames: so many more are taken to have vigour 1
 LEAST = 1e-4  # of the frames: so many more of each level, so that none is ruled out
-BLIND = 1e-6  # times the noise that a mode must vary to be looked at
 SPREAD = 0.5  # octaves, standard deviation from which on vigour is said to vary
 GAIN = 0.2  # log-likelihood per frame by which that must explain them better than a single level does
 SURE = 20.0  # log-likelihood by which it must explain all of them better
