@@ -61,13 +61,13 @@ def test_paths_are_straight_and_bent_lines_down_the_frame(grid):
             assert not rows[1 - component].any() and not shift.any() and not tissue.any()
 
 
-def test_waves_are_rows_that_are_correlated_twice_as_far():
+def test_wide_rows_are_rows_that_are_correlated_twice_as_far():
     basis = Basis((64, 30))
     functions, kinds = basis.y[:, basis.rows].double().numpy()[:, len(PATH) :], basis.kinds()
     for letter in "yx":
-        waves = basis.waves()[f"waves_{letter}"]
-        assert not waves[~kinds[f"rows_{letter}"]].any()
-        covariance = functions @ np.diag(waves[kinds[f"rows_{letter}"]]) @ functions.T
+        wide = basis.wide_rows()[f"wide_rows_{letter}"]
+        assert not wide[~kinds[f"rows_{letter}"]].any()
+        covariance = functions @ np.diag(wide[kinds[f"rows_{letter}"]]) @ functions.T
         middle = np.s_[16:48, 16:48]
         np.testing.assert_allclose(covariance[middle], gaussian_window(64, 2 * ROWS / STRIDE)[middle], atol=0.1)
 

@@ -96,7 +96,7 @@ def test_rows_are_expected_to_move_though_shifts_have_been_taken_out(refiner):
 
 def test_rows_may_move_smoothly(refiner):
     basis, rng = refiner.basis, np.random.default_rng(0)
-    variances = 0.3**2 * basis.waves()["waves_x"]
+    variances = 0.3**2 * basis.wide_rows()["wide_rows_x"]
     errors = rng.standard_normal((400, len(variances))) @ root(refiner.matrix.numpy()).T
     seen = (np.sqrt(variances) * rng.standard_normal((400, len(variances)))) @ refiner.matrix.numpy() + errors
     prior = prior_of(refiner, seen, np.repeat(np.arange(40), RUN))

@@ -65,7 +65,7 @@ class Basis:
         edges, step = np.linspace(half_waves.min(), half_waves.max(), SPECTRUM, retstep=True)
         return np.kron(*factors), (1 - (half_waves - edges[:, None]) / step).clip(0, 1)
 
-    def waves(self) -> dict[str, np.ndarray]:
+    def wide_rows(self) -> dict[str, np.ndarray]:
         """Variances (2 m,) of uncorrelated unknowns for row motion that is correlated over twice ROWS.
 
         For either component, as in `rows_y` of `kinds`; alike, these unknowns make it correlated over ROWS.
@@ -75,7 +75,7 @@ class Basis:
         found = {letter: np.zeros(2 * len(self.pairs[0])) for letter in "yx"}
         for letter, variances in found.items():
             variances[kinds[f"rows_{letter}"]] = shares
-        return {f"waves_{letter}": variances for letter, variances in found.items()}
+        return {f"wide_rows_{letter}": variances for letter, variances in found.items()}
 
     def products(self, weights: np.ndarray) -> np.ndarray:
         """(m, m) products of functions with one another, summed over the grid with weights (h, w)."""

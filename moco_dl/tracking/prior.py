@@ -21,7 +21,7 @@ UPDATES = 300  # of the expected squares
 BLIND = 1e-7  # of what a frame tells of its most visible mode: rounding
 LEAST = 1e-8  # px^2, expected square of any unknown
 SHIFT = 0.3  # px, size that what is left of the whole frame's shift is allowed: it is well determined anyway
-ROWS = ("rows_y", "rows_x", "waves_y", "waves_x")  # kinds of unknowns beside the tissue's and the shift
+ROWS = ("rows_y", "rows_x", "wide_rows_y", "wide_rows_x")  # kinds of unknowns beside the tissue's and the shift
 PATHS = tuple(f"{degree}_{component}" for degree in PATH for component in "yx")  # more of them
 # Of the shorter side, root mean square of unknowns (displacements are about twice as large): if tissue seems to
 # move so far beside whole frames, these are not alike.
@@ -76,7 +76,7 @@ def measure_prior(
     about time, and the tissue is taken to move anew in each frame. What all frames share, in the mean with
     their `weights` (n,), None: alike, is taken for the reference's error.
     """
-    kinds, matrix = refiner.basis.kinds() | refiner.basis.waves(), refiner.matrix.numpy()
+    kinds, matrix = refiner.basis.kinds() | refiner.basis.wide_rows(), refiner.matrix.numpy()
     # Shifts have been taken out, and with them what else moves the whole frame.
     beside = Reduced(matrix, ~kinds["shift"], np.full(2, BLIND * matrix.diagonal().max() + 1e-30))
     some = {name: kind[beside.wanted] for name, kind in kinds.items() if name != "shift"}
