@@ -18,7 +18,7 @@ MOST = 1 / 3  # of a frame: with more, it is left as it is
 BURNT = 0.1  # the same for what is burnt in
 LEAST = 9  # pixels of that which are as bright as anything: fewer are hot ones, see `pattern.py`
 SURE = 16  # samples, in fewer of which the brightest pixel may be the same by chance
-HIDDEN = 0.7  # the same for what is hidden in all: a small round view is mostly surround
+HIDDEN = 0.7  # of a frame, less of which may be hidden in all: a small round view is mostly surround
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,9 @@ BRIGHT = 0.8  # of the light a little farther in, where the rim ends
 FARTHER, WIDE = 20, 40  # px of the movie: so far; a wider rim is harmless shading
 INWARD = 6  # px, up to which the surround is darker still
 NARROW = 12  # px of the movie: a wider rim does less harm, and must be the stronger to be left out
-HARDLY = 0.2  # the same of what is farther in: if there is a rim, it is far stronger than what tissue shows
+# Times as far as tissue, for what is farther in: less is hardly motion. If there is a rim, it is far stronger
+# than what tissue shows.
+HARDLY = 0.2
 BLOCK = 16  # px, side of squares that err independently
 
 

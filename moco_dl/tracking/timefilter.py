@@ -102,7 +102,7 @@ class TimeFilter:
         return (vectors * near) @ (1 / (values[:, None] * self._visible + 1))
 
     def _unknown(self, reach: int) -> np.ndarray:
-        """The same for any reach."""
+        """(modes,) variance, over that of the prior, that `reach` frames on either side leave unknown."""
         near, values, _ = self._filter(tuple(range(-reach, reach + 1)))
         total = np.zeros_like(self._visible)
         for share, level in self.vigour.parts if self.vigour else ((1.0, 1.0),):
