@@ -47,13 +47,13 @@ class PathFilter:
 
     def __init__(self, path: FramePath, motion: Motion, numbers: np.ndarray, reach: int):
         """From the motion of samples, `numbers` (n,) in the movie, with `reach` frames on either side."""
-        self.reach, self._path, clear = reach, path, motion.trusted
+        self.reach, self._path, trusted = reach, path, motion.trusted
         errors = np.where(_both(path.shown), path.errors, 0)
         self._unshrunk = np.linalg.inv(np.eye(3) - errors / path.sizes[:, None])
         self._noise = self._unshrunk @ errors
-        found = path.of(motion)[clear]
+        found = path.of(motion)[trusted]
         self._middle = found.mean(axis=0)
-        windows = self._seen(found)[_windows(numbers[clear], reach)]
+        windows = self._seen(found)[_windows(numbers[trusted], reach)]
         self._motion = _covariance(windows, self._noise)
         self._explained = cached(self._explained, 16)
         self._known_weights = cached(self._weights, 64)
@@ -122,8 +122,8 @@ class PathFilter:
 
 def measure_trajectory(path: FramePath, motion: Motion, numbers: np.ndarray) -> PathFilter | None:
     """From the motion of samples, `numbers` (n,) in the movie; None: paths are better left as they are."""
-    clear = numbers[motion.trusted]
-    reach = next((reach for reach in REACHES if _enough(_windows(clear, reach))), None)
+    trusted = motion.trusted
+    reach = next((reach for reach in REACHES if _enough(_windows(numbers[trusted], reach))), None)
     if reach is None:
         return None
     trajectory = PathFilter(path, motion, numbers, reach)
