@@ -47,15 +47,16 @@ def test_shifts_of_the_scene_agree_better_than_those_of_a_bright_body():
     assert np.isfinite(alike(samples_of(frames), shifts, move))
 
 
-def test_a_bright_body_that_crosses_the_view_is_not_followed():
-    rng, size, count = np.random.default_rng(2), 96, 100
-    scene = draw_scene((size + 8,) * 2, rng)[0]
-    places, (y, x) = rng.integers(-4, 5, (count, 2)), np.mgrid[:size, :size]
+@pytest.mark.parametrize("bright", [4, 6])
+def test_a_bright_body_that_crosses_the_view_is_not_followed(bright):
+    """The dimmer one as shifts are looked for nearby, the brighter one as parts of each frame decide."""
+    rng, size, count = np.random.default_rng(6), 128, 80
+    scene = draw_scene((size + 6,) * 2, rng)[0]
+    places, (y, x) = rng.integers(-3, 4, (count, 2)), np.mgrid[:size, :size]
     frames = np.empty((count, size, size), np.uint16)
-    for number, (dy, dx) in enumerate(places + 4):
-        body = np.hypot(y - 48, x + 20 - 136 * number / count) < 13
-        frames[number] = 100 * rng.poisson(
-            5 * (scene[dy : dy + size, dx : dx + size] / scene.mean() + 6 * body)
-        )
+    for number, (dy, dx) in enumerate(places + 3):
+        body = np.hypot(y - 64, x + 20 - 168 * number / count) < 13
+        seen = scene[dy : dy + size, dx : dx + size] / scene.mean()
+        frames[number] = 100 * rng.poisson(5 * (seen + bright * body))
     found = moco_dl.correct(frames, rigid_only=True, device="cpu").fields.rigid + places
     assert np.abs(found - np.median(found, axis=0)).max() < 2

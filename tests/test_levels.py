@@ -7,6 +7,7 @@ from commands import run
 from truth import end_point_error
 
 import moco_dl
+from moco_dl.learning.scenes import draw_scene
 from moco_dl.sampled.levels import follow, levelled, usual_levels, wander
 from moco_dl.sampled.samples import Samples
 
@@ -86,6 +87,19 @@ def test_tissue_that_lies_along_rows_moves():
     samples = samples_of(rng.poisson(moved + 5).astype(np.uint16))
     assert wander(samples)
     assert follow(samples, shifts) and not follow(samples, rng.permutation(shifts))
+
+
+def test_layers_along_rows_are_followed():
+    """Tissue that lies in layers moves up and down: their light is not taken off rows."""
+    rng, size = np.random.default_rng(2), 96
+    scene = draw_scene((size + 6,) * 2, rng)[0]
+    scene = 5 * scene / scene.mean() + 25 * (1 + np.sin(np.arange(size + 6) / 4))[:, None]
+    places = rng.integers(-3, 4, (40, 2))
+    frames = [scene[dy : dy + size, dx : dx + size] for dy, dx in places + 3]
+    fields = moco_dl.correct(10 * rng.poisson(frames).astype(np.uint16)).fields
+    assert not fields.metadata["row_levels_left_out"]
+    found = fields[:] + places[:, :, None, None]
+    assert np.abs(found - np.median(found, axis=0)).mean() < 0.25
 
 
 def test_fibres_along_rows_are_tissue():

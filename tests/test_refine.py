@@ -107,8 +107,8 @@ def test_brightness_is_not_motion_where_edges_are_much_darker(scene):
     view = (scene * 0.1 + torch.from_numpy(1.5 - np.square(y)[:, None] - 0.5 * np.square(x))).float()
     field = torch.full((2, *SIZE), 0.4)
     refiner = refiner_of(view, limit=math.inf)
-    one, dimmed = (equations(refiner, (100 * gain * view)[INNER].contiguous(), field)[0] for gain in (1, 0.6))
-    assert (dimmed - one).abs().max() < 0.03 * one.abs().max()
+    one, dimmed = (equations(refiner, (100 * gain * view)[INNER].contiguous(), field)[0] for gain in (1, 0.3))
+    assert (dimmed - one).abs().max() < 0.01 * one.abs().max()
 
 
 def test_a_flashing_cell_hardly_moves(scene, refiner):

@@ -58,10 +58,14 @@ def test_cells_and_few_photons_are_no_spikes():
         np.testing.assert_array_equal(without_spikes(frame[None])[0], frame)
 
 
-def test_one_wrong_pixel_does_not_move_a_movie(known_movie):
-    frames = known_movie[0].copy()
+@pytest.mark.parametrize(
+    ("some", "dtype", "value"), [(slice(20, 21), np.float32, 1e8), (slice(None), np.uint16, 65535)]
+)
+def test_one_wrong_pixel_of_a_frame_or_of_each_does_not_move_a_movie(known_movie, some, dtype, value):
+    frames, rng = known_movie[0].astype(dtype), np.random.default_rng(0)
     found = moco_dl.correct(frames).fields[:]
-    frames[20, 30, 50] = 65535
+    for frame in frames[some]:
+        frame[rng.integers(96), rng.integers(112)] = value
     result = moco_dl.correct(frames)
     assert np.abs(result.fields[:] - found).mean(axis=(1, 2, 3)).max() < 0.02
     assert result.corrected[20].max() > 30000  # what is written has it still
