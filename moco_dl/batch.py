@@ -84,12 +84,12 @@ class Equations:
     left: np.ndarray  # (n, 2 m) float64: right-hand sides for what is left of the tissue's displacement
     whole: np.ndarray  # (n, 2 m): for all of it
     misfit: np.ndarray  # (n,) float32: mean square difference from the reference, over the expected variance
+    brightness: np.ndarray  # (n,) float32, of the reference's detail in each, 0: none
+    soft: np.ndarray  # (n,) share of white noise's variance that moving left in each
+    grain: np.ndarray  # (n, bands) of white noise in each, see `graininess`
     # (n, h, w) float32, share of each cell that the frame has no data for, where `whole` tells of the motion so
     # far; None: it tells of the most probable motion there.
     missing: np.ndarray | None = None
-    brightness: np.ndarray | None = None  # (n,) float32, of the reference's detail in each, 0: none; None: one
-    soft: np.ndarray | None = None  # (n,) share of white noise's variance that moving left in each; None: all
-    grain: np.ndarray | None = None  # (n, bands) of white noise in each, see `graininess`; None: as usual
 
 
 def joined(parts: Iterable[Arrays]) -> Arrays:

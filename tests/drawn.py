@@ -6,12 +6,14 @@ import numpy as np
 
 from moco_dl.batch import Batch, Equations, Motion, filtered
 from moco_dl.learning.scenes import draw_scene
+from moco_dl.refinement.misfit import BANDS, Usual
 from moco_dl.refinement.refine import Refiner
 from moco_dl.refinement.template import Template
 from moco_dl.tracking.track import Tracking
 
 SIZE = (64, 72)
 RUN = 10
+AS_EXPECTED = Usual(1.0, 0.0, np.ones(BANDS))
 
 
 def textured_refiner():
@@ -48,6 +50,12 @@ def draw(refiner, frames, *, tissue=0.0, lasting=4.0, rows=0.0, slope=0.0, noise
     return unknowns, unknowns @ matrix + noise**0.5 * errors @ root(matrix).T
 
 
+def equations_of(told, misfit=1.0, *, brightness=1.0, soft=1.0, grain=1.0):
+    """Of frames that tell so much (frames, 2 m); what is not said of them is as expected."""
+    each = (np.broadcast_to(some, len(told)) for some in (misfit, brightness, soft))
+    return Equations(told, told, *each, np.broadcast_to(grain, (len(told), BANDS)))
+
+
 def batches(equations, size, flagged=(), doubtful=(), misfit=1.0, brightness=1.0):
     for start in range(0, len(equations), size):
         part = equations[start : start + size]
@@ -56,7 +64,7 @@ def batches(equations, size, flagged=(), doubtful=(), misfit=1.0, brightness=1.0
         flow = np.zeros((count, 2, 16, 18), np.float32)
         usual = np.broadcast_to(misfit, len(equations))[start : start + count]
         bad = np.isin(np.arange(start, start + count), doubtful)
-        known = Equations(part, part, np.where(bad, 9.0, usual), brightness=np.where(bad, brightness, 1.0))
+        known = equations_of(part, np.where(bad, 9.0, usual), brightness=np.where(bad, brightness, 1.0))
         yield (
             Batch(start, np.zeros((count, 1, 1)), Motion(np.zeros((count, 2), np.float32), flow, marks)),
             known,

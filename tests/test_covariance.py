@@ -4,9 +4,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from drawn import draw, gaussian, motions, root, sum_of, textured_refiner
+from drawn import AS_EXPECTED, draw, equations_of, gaussian, motions, root, sum_of, textured_refiner
 
-from moco_dl.batch import Equations
 from moco_dl.tracking.covariance import REST, SIZES, _combinations, _Samples, learned
 from moco_dl.tracking.prior import measure_prior
 from moco_dl.tracking.track import Tracker
@@ -39,7 +38,7 @@ def in_ways(refiner, ways, size, seed=0):
 def priors(refiner, seen, clarity=None):
     """Before and after."""
     clarity = np.ones(len(seen)) if clarity is None else clarity
-    equations = Equations(seen, seen, np.ones(len(seen)))
+    equations = equations_of(seen)
     before = measure_prior(refiner, equations, RUNS, clarity > 0)
     return before, learned(before, refiner, equations, RUNS, clarity)
 
@@ -49,7 +48,7 @@ def noise(refiner, seed=1, **drawn):
 
 
 def error(refiner, prior, unknowns, seen):
-    found = motions(seen, 30, refiner, Tracker(refiner, prior))
+    found = motions(seen, 30, refiner, Tracker(refiner, prior, AS_EXPECTED))
     return np.abs(found - sum_of(refiner.basis.displacement(unknowns))).mean()
 
 
@@ -105,7 +104,7 @@ def test_noisier_samples_count_less(refiner):
     unknowns, told = in_ways(refiner, 1, 0.2)
     noisy = np.arange(FRAMES) % 2 == 0
     seen = told + noise(refiner) * np.where(noisy, 3.0, 0.3)[:, None]
-    equations = Equations(seen, seen, np.ones(FRAMES))
+    equations = equations_of(seen)
     before = replace(priors(refiner, told + noise(refiner))[0], noise=NOISE)
     known, alike = (
         distance(refiner, learned(before, refiner, equations, RUNS, clarity), unknowns)

@@ -5,14 +5,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from drawn import AS_EXPECTED, equations_of
 from scipy.ndimage import gaussian_filter
 from truth import end_point_error
 
 import moco_dl
-from moco_dl.batch import DOUBTFUL, Equations, Motion
+from moco_dl.batch import DOUBTFUL, Motion
 from moco_dl.learning.scenes import draw_scene
 from moco_dl.moving import move_known
-from moco_dl.refinement.misfit import LEAST, Usual, graininess, measure_usual, softness
+from moco_dl.refinement.misfit import LEAST, graininess, measure_usual, softness
 from moco_dl.refinement.refine import Refiner
 from moco_dl.refinement.template import Template
 
@@ -24,11 +25,8 @@ def motion_by(shifts, flow=0.0):
     return Motion(np.asarray(shifts, np.float32), field, flagged=np.zeros(len(shifts), bool))
 
 
-def equations_of(misfit, soft):
-    nothing = np.zeros((len(misfit), 2))
-    return Equations(
-        nothing, nothing, np.asarray(misfit), brightness=np.full(len(misfit), 0.5), soft=np.asarray(soft)
-    )
+def frames_of(misfit, **known):
+    return equations_of(np.zeros((len(misfit), 2)), misfit, **known)
 
 
 def test_white_noise_is_left_with_so_much():
@@ -45,16 +43,16 @@ def test_what_is_usual_is_told_from_samples(power):
     soft = rng.uniform(0.25, 1, 200)
     misfit = 3 * soft**power * rng.lognormal(0, 0.05, 200)
     misfit[::20] *= 8  # corrupt ones
-    usual = measure_usual(equations_of(misfit, soft))
+    found = frames_of(misfit, brightness=0.5, soft=soft)
+    usual = measure_usual(found)
     assert usual.level == pytest.approx(3, rel=0.05) and usual.power == pytest.approx(power, abs=0.05)
-    found = equations_of(misfit, soft)
     np.testing.assert_allclose(usual.misfit(found), misfit / (usual.level * soft**usual.power))
     np.testing.assert_allclose(usual.doubt(found), 0.5 * usual.misfit(found))
 
 
 def test_without_noise_or_interpolation_misfits_stay_as_they_are():
     for misfit, level in ((0.0, LEAST), (2.0, 2.0)):
-        usual = measure_usual(equations_of(np.full(9, misfit), np.ones(9)))
+        usual = measure_usual(frames_of(np.full(9, misfit)))
         assert (usual.level, usual.power) == (pytest.approx(level), 0)
 
 
@@ -70,11 +68,6 @@ def test_frames_at_whole_pixels_fit_as_well_as_others(blur):
     assert np.log(moco_dl.correct(frames).fields.misfit).std() < 0.1
 
 
-def told_of(misfit, brightness):
-    nothing = np.zeros((len(misfit), 2))
-    return Equations(nothing, nothing, misfit.numpy(), brightness=brightness.numpy())
-
-
 def test_a_frame_of_little_light_is_not_doubtful_but_another_scene_is():
     """Photons: noise falls with the light, but less than the scene does."""
     rng, image = np.random.default_rng(0), 100 * draw_scene((96, 122), np.random.default_rng(4))[0]
@@ -84,7 +77,7 @@ def test_a_frame_of_little_light_is_not_doubtful_but_another_scene_is():
     _, misfit, bright, _ = refiner.difference(frames, torch.ones_like(frames))
     assert misfit[1] > DOUBTFUL * misfit[0] and misfit[2] > 2 * DOUBTFUL * misfit[0]
     np.testing.assert_allclose(bright[:3], (1, 0.3, 0.15), atol=0.05)
-    doubt = Usual(level=float(misfit[0])).doubt(told_of(misfit, bright))
+    doubt = replace(AS_EXPECTED, level=float(misfit[0])).doubt(frames_of(misfit, brightness=bright))
     assert (doubt[:3] < 0.6 * DOUBTFUL).all() and doubt[3] > DOUBTFUL
 
 
@@ -98,7 +91,7 @@ def test_a_dark_frame_shows_the_scene_if_that_is_clear():
     _, misfit, bright, _ = refiner.difference(frames, torch.ones_like(frames))
     np.testing.assert_allclose(bright, (0.06, 0.03, 0), atol=0.01)
     assert bright[2] == 0
-    doubt = Usual().doubt(told_of(misfit, bright))
+    doubt = AS_EXPECTED.doubt(frames_of(misfit, brightness=bright))
     assert (doubt[:2] < DOUBTFUL).all() and doubt[2] > DOUBTFUL
 
 
@@ -122,7 +115,7 @@ def test_frames_that_show_nothing_are_doubtful_even_if_few_pixels_are_known():
     known = torch.from_numpy((rng.random((500, *image.shape)) > 0.85).astype(np.float32))
     frames = known * (10 + 0.1 * torch.from_numpy(rng.standard_normal(known.shape)).float())
     _, misfit, bright, _ = refiner.difference(frames, known)
-    assert (Usual().doubt(told_of(misfit, bright)) > DOUBTFUL).all()
+    assert (AS_EXPECTED.doubt(frames_of(misfit, brightness=bright)) > DOUBTFUL).all()
 
 
 def test_graininess_is_white_noise_and_not_tissue():
@@ -143,7 +136,7 @@ def test_frames_that_are_noisier_all_over_are_no_other_scene(bright, bands, doub
     """But those of which a part is, or that hardly show the scene, may be."""
     misfit, grain, brightness = np.ones(50), np.full((50, 4), 7.0), np.ones(50)
     misfit[0], brightness[0], grain[0, :bands] = 4.8, bright, 28.0
-    equations = replace(equations_of(misfit, np.ones(50)), brightness=brightness, grain=grain)
+    equations = frames_of(misfit, brightness=brightness, grain=grain)
     found = measure_usual(equations).doubt(equations)
     np.testing.assert_allclose(found, [doubt, *np.ones(49)])
 

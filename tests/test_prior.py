@@ -4,9 +4,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from drawn import RUN, draw, gaussian, root, textured_refiner
+from drawn import AS_EXPECTED, RUN, draw, equations_of, gaussian, root, textured_refiner
 
-from moco_dl.batch import Equations
 from moco_dl.tracking.durations import pieces
 from moco_dl.tracking.prior import measure_prior
 from moco_dl.tracking.track import Tracker
@@ -25,7 +24,7 @@ def measured(refiner, frames, **drawn):
 
 def prior_of(refiner, seen, runs, trusted=None):
     trusted = np.ones(len(seen), bool) if trusted is None else trusted
-    return measure_prior(refiner, Equations(seen, seen, np.ones(len(seen))), runs, trusted)
+    return measure_prior(refiner, equations_of(seen), runs, trusted)
 
 
 def total(prior, refiner):
@@ -127,8 +126,8 @@ def test_motion_that_cannot_be_told_from_noise_is_not_ruled_out(refiner):
     expected = [total(replace(prior, tissue=prior.unsure), refiner) for prior in (dim, darker, dark)]
     assert 0.02 < expected[1] < expected[0] < 0.04
     assert expected[2] < 0.001
-    ruled_out = Tracker(refiner, replace(dim, unsure=None)).errors(refiner).length().mean()
-    assert Tracker(refiner, dim).errors(refiner).length().mean() > 1.05 * ruled_out
+    ruled_out = Tracker(refiner, replace(dim, unsure=None), AS_EXPECTED).errors(refiner).length().mean()
+    assert Tracker(refiner, dim, AS_EXPECTED).errors(refiner).length().mean() > 1.05 * ruled_out
 
 
 def test_motion_farther_than_tissue_goes_is_none(refiner):
@@ -203,7 +202,7 @@ def test_single_frames_tell_nothing_about_time(refiner):
     _, seen = draw(refiner, 100, tissue=0.3, lasting=0.01)
     prior = prior_of(refiner, seen, np.arange(100))
     assert prior.motion_between(np.array([0, 1])).tolist() == [1, 0]
-    assert Tracker(refiner, prior).in_time.reach == 0
+    assert Tracker(refiner, prior, AS_EXPECTED).in_time.reach == 0
 
 
 def test_doubtful_samples_leave_the_prior_alone(refiner):

@@ -2,10 +2,9 @@
 
 import numpy as np
 import pytest
-from drawn import draw, textured_refiner
+from drawn import AS_EXPECTED, draw, equations_of, textured_refiner
 
 import moco_dl
-from moco_dl.batch import Equations
 from moco_dl.learning.synth import SyntheticMovie, movie_options
 from moco_dl.moving import move_known
 from moco_dl.network import STRIDE
@@ -29,8 +28,9 @@ def tracked(refiner, sizes, *, noise=4.0):
     unknowns, _ = draw(refiner, FRAMES, tissue=1.0, lasting=2.0, seed=3)
     _, errors = draw(refiner, FRAMES, noise=noise, seed=4)
     seen = (unknowns * sizes[:, None]) @ refiner.matrix.numpy() + errors
-    equations = Equations(seen, seen, np.ones(FRAMES))
-    tracker = Tracker(refiner, measure_prior(refiner, equations, np.zeros(FRAMES, int), np.ones(FRAMES, bool)))
+    equations = equations_of(seen)
+    prior = measure_prior(refiner, equations, np.zeros(FRAMES, int), np.ones(FRAMES, bool))
+    tracker = Tracker(refiner, prior, AS_EXPECTED)
     tracker.follow(measure_vigour(tracker.in_modes(seen), tracker.visible, np.ones(FRAMES)))
     return tracker, equations
 

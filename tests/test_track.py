@@ -6,9 +6,9 @@ from itertools import starmap
 import numpy as np
 import pytest
 import torch
-from drawn import batches, draw, gaussian, motions, root, sum_of, textured_refiner
+from drawn import AS_EXPECTED, batches, draw, equations_of, gaussian, motions, root, sum_of, textured_refiner
 
-from moco_dl.batch import Equations, Motion
+from moco_dl.batch import Motion
 from moco_dl.tracking.prior import Prior
 from moco_dl.tracking.track import DESCENTS, Tracker, Tracking
 
@@ -48,7 +48,7 @@ def test_the_motion_is_the_most_probable_one(refiner, prior):
     )
     expected = [refiner.basis.displacement(row) for row in unknowns.reshape(12, -1)]
     expected = np.stack([s[:, None, None] + r[..., None] + t for s, r, t in expected])
-    tracker = Tracker(refiner, quiet)
+    tracker = Tracker(refiner, quiet, AS_EXPECTED)
     tracker.in_time.reach = 12
     np.testing.assert_allclose(motions(equations, 5, refiner, tracker), expected, atol=2e-3)
 
@@ -60,7 +60,7 @@ def test_knowing_of_activity_helps(refiner, prior):
     expected = replace(prior, noise=2.0, tissue=prior.tissue / 16, other=np.full_like(prior.other, 1e-9))
     errors = []
     for share in (0.0, 0.9):
-        tracker = Tracker(refiner, replace(expected, activity=np.array([share])))
+        tracker = Tracker(refiner, replace(expected, activity=np.array([share])), AS_EXPECTED)
         errors.append(np.abs(motions(equations, 8, refiner, tracker) - truth).mean())
     assert errors[1] < 0.99 * errors[0]
 
@@ -86,8 +86,8 @@ def test_where_frames_have_no_data_they_tell_of_what_is_most_probable(
     flow = sum_of(refiner.basis.displacement(so_far))
     motion = Motion(np.zeros((4, 2), np.float32), flow, np.zeros(4, bool))
     given = seen + refiner.effect(torch.from_numpy(missing[:, None] * flow)).numpy()
-    so_far = Equations(seen, given, np.ones(4), missing)
-    alone = Tracker(refiner, replace(prior, lasting=(1e-3,)))
+    so_far = replace(equations_of(seen), whole=given, missing=missing)
+    alone = Tracker(refiner, replace(prior, lasting=(1e-3,)), AS_EXPECTED)
     filled = alone.filled(so_far, motion, refiner)
     covariance = np.diag(np.where(tissue, 0, 1.0))
     covariance[~tissue, ~tissue] = prior.other
@@ -104,7 +104,7 @@ def test_where_frames_have_no_data_they_tell_of_what_is_most_probable(
 
 def test_batches_make_no_difference(refiner, prior):
     _, equations = draw(refiner, 25, tissue=0.2)
-    tracker = Tracker(refiner, prior)
+    tracker = Tracker(refiner, prior, AS_EXPECTED)
     whole = motions(equations, 25, refiner, tracker)
     for size in (1, 4, 7):
         np.testing.assert_array_equal(motions(equations, size, refiner, tracker), whole)
@@ -116,7 +116,8 @@ def test_noisy_frames_count_less_where_noise_is_uneven(refiner, prior):
     equations = clean + np.sqrt(misfit)[:, None] * noise
     truth, errors = sum_of(refiner.basis.displacement(unknowns)), []
     for uneven in (False, True):
-        tracker = Tracker(refiner, replace(prior, lasting=(3.0,), activity=np.zeros(1)), uneven=uneven)
+        quiet = replace(prior, lasting=(3.0,), activity=np.zeros(1))
+        tracker = Tracker(refiner, quiet, AS_EXPECTED, uneven=uneven)
         error = motions(equations, 16, refiner, tracker, misfit=misfit) - truth
         error -= error.mean(axis=(2, 3), keepdims=True)
         errors.append(np.linalg.norm(error, axis=1).mean(axis=(1, 2)))
@@ -127,7 +128,7 @@ def test_noisy_frames_count_less_where_noise_is_uneven(refiner, prior):
 
 def test_flagged_frames_neither_give_nor_take(refiner, prior):
     _, equations = draw(refiner, 20, tissue=0.2)
-    tracker = Tracker(refiner, prior)
+    tracker = Tracker(refiner, prior, AS_EXPECTED)
     clean = motions(equations, 5, refiner, tracker, flagged=(8,))
     equations[8] = 1e6
     np.testing.assert_array_equal(motions(equations, 5, refiner, tracker, flagged=(8,)), clean)
@@ -135,7 +136,7 @@ def test_flagged_frames_neither_give_nor_take(refiner, prior):
 
 
 def test_doubtful_frames_do_no_harm_and_move_as_their_neighbours(refiner, prior):
-    tracker, some = Tracker(refiner, replace(prior, lasting=(8.0,))), np.arange(8, 60, 10)
+    tracker, some = Tracker(refiner, replace(prior, lasting=(8.0,)), AS_EXPECTED), np.arange(8, 60, 10)
     apart, lengths = [], []
     for seed in range(3):
         _, equations = draw(refiner, 60, tissue=0.2, lasting=8.0, seed=seed)
@@ -152,7 +153,7 @@ def test_doubtful_frames_do_no_harm_and_move_as_their_neighbours(refiner, prior)
 
 def test_frames_of_little_light_are_believed_as_far_as_their_noise_allows(refiner, prior):
     """They tell of themselves, and do no harm to others."""
-    tracker, some = Tracker(refiner, replace(prior, lasting=(8.0,))), np.arange(8, 60, 10)
+    tracker, some = Tracker(refiner, replace(prior, lasting=(8.0,)), AS_EXPECTED), np.arange(8, 60, 10)
     own, others, lengths = [], [], []
     for seed in range(3):
         _, equations = draw(refiner, 60, tissue=0.2, lasting=8.0, seed=seed)
@@ -181,7 +182,7 @@ def test_the_stated_error_is_the_true_one(refiner, prior, noise):
     )
     unknowns[:, ~kinds["tissue"]] = np.sqrt(prior.other) * rng.standard_normal((frames, len(prior.other)))
     errors = rng.standard_normal((frames, len(matrix))) @ root(matrix).T
-    tracker = Tracker(refiner, quiet)
+    tracker = Tracker(refiner, quiet, AS_EXPECTED)
     found = motions(unknowns @ matrix + noise**0.5 * errors, 50, refiner, tracker)
     parts = [refiner.basis.displacement(row) for row in unknowns]
     truth = np.stack([s[:, None, None] + r[..., None] + t for s, r, t in parts])
@@ -202,7 +203,7 @@ def test_the_stated_error_is_the_true_one(refiner, prior, noise):
 def test_the_stated_error_is_the_true_one_though_tissue_moves_otherwise(refiner, prior, tissue, lasting):
     """What is put in at 0.2 px over 1.5 frames is what is expected."""
     quiet = replace(prior, other=np.full_like(prior.other, 1e-9), activity=np.zeros(1))
-    tracker, frames = Tracker(refiner, quiet), 200
+    tracker, frames = Tracker(refiner, quiet, AS_EXPECTED), 200
     unknowns, equations = draw(refiner, frames, tissue=tissue, lasting=lasting, noise=1.3)
     found = motions(equations, 50, refiner, tracker)
     truth = sum_of(refiner.basis.displacement(unknowns))
@@ -214,6 +215,6 @@ def test_the_stated_error_is_the_true_one_though_tissue_moves_otherwise(refiner,
 
 
 def test_a_still_movie_looks_far_and_a_fast_one_does_not(refiner, prior):
-    assert Tracker(refiner, prior.with_motion_lasting(1000.0)).in_time.reach == 32
-    assert Tracker(refiner, prior.with_motion_lasting(1.0)).in_time.reach <= 4
-    assert Tracker(refiner, prior.with_motion_lasting(0.0)).in_time.reach == 0
+    assert Tracker(refiner, prior.with_motion_lasting(1000.0), AS_EXPECTED).in_time.reach == 32
+    assert Tracker(refiner, prior.with_motion_lasting(1.0), AS_EXPECTED).in_time.reach <= 4
+    assert Tracker(refiner, prior.with_motion_lasting(0.0), AS_EXPECTED).in_time.reach == 0

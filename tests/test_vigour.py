@@ -4,9 +4,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from drawn import draw, gaussian, motions, textured_refiner
+from drawn import AS_EXPECTED, draw, equations_of, gaussian, motions, textured_refiner
 
-from moco_dl.batch import Equations
 from moco_dl.correction import Corrector
 from moco_dl.learning.synth import SyntheticMovie, movie_options
 from moco_dl.movie import ArrayMovie
@@ -40,9 +39,9 @@ def bouts(calm):
 
 def tracker_of(refiner, equations):
     """As samples would have it that are the whole movie."""
-    whole = Equations(equations, equations, np.ones(len(equations)))
+    whole = equations_of(equations)
     runs, trusted = np.zeros(len(equations), int), np.ones(len(equations), bool)
-    return Tracker(refiner, measure_prior(refiner, whole, runs, trusted))
+    return Tracker(refiner, measure_prior(refiner, whole, runs, trusted), AS_EXPECTED)
 
 
 def vigour_of(tracker, equations, clear=ALIKE):
@@ -101,7 +100,7 @@ def test_activity_may_look_like_bouts(refiner, uneven, active):
     _, equations = moved(refiner, bouts(0.1))
     prior = tracker_of(refiner, equations).prior
     prior = replace(prior, activity=np.full(len(prior.activity), active / len(prior.activity)))
-    tracker = Tracker(refiner, prior, uneven=uneven)
+    tracker = Tracker(refiner, prior, AS_EXPECTED, uneven=uneven)
     tracker.follow_samples(equations, ALIKE)
     assert tracker.vigour is not None
     assert (tracker.in_time.vigour is None) == (uneven and active > 0)

@@ -44,7 +44,7 @@ def linearise(
             equations += refiner.effect(rows[..., None].expand_as(flow))
         left[together], seen[together] = equations, equations + refiner.effect(flow)
     soft, grain = softness(motion, refiner.binning), graininess(frames)
-    return Equations(left, seen, misfit, missing, brightness, soft, grain)
+    return Equations(left, seen, misfit, brightness, soft, grain, missing)
 
 
 @torch.inference_mode()

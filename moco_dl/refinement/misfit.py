@@ -26,32 +26,24 @@ FARTHEST = 1.0  # logarithm of a misfit over the usual, beyond which it is somet
 class Usual:
     """The misfit that frames usually have."""
 
-    level: float = 1.0  # of frames that are moved by whole pixels
-    power: float = 0.0  # of the variance that white noise would be left with: 1 if noise is white, 0 if smooth
-    grain: np.ndarray | None = None  # (bands,) of white noise; None: not known
+    level: float  # of frames that are moved by whole pixels
+    power: float  # of the variance that white noise would be left with: 1 if noise is white, 0 if smooth
+    grain: np.ndarray  # (bands,) of white noise
 
     def misfit(self, equations: Equations) -> np.ndarray:
         """(n,) of frames, over that."""
-        return equations.misfit / self._expected(equations)
+        return equations.misfit / (self.level * equations.soft**self.power)
 
     def doubt(self, equations: Equations) -> np.ndarray:
         """The same, of frames so bright and noisy, as photon noise grows when little light is made up for."""
-        bright = 1.0 if equations.brightness is None else equations.brightness
+        bright = equations.brightness
         darker = np.where(bright == 0, 1.0, np.minimum(bright, 1.0))
         return darker * self.misfit(equations) / self._noisier(equations)
 
-    def _noisier(self, equations: Equations) -> np.ndarray | float:
+    def _noisier(self, equations: Equations) -> np.ndarray:
         """(n,) times as much white noise as usual, at least once, all over frames that show the scene."""
-        if self.grain is None or equations.grain is None or equations.brightness is None:
-            return 1.0
         times = (equations.grain / np.maximum(self.grain, 1e-30)).min(axis=1).clip(1)
         return np.where(equations.brightness > SHOWN, times, 1.0)
-
-    def _expected(self, equations: Equations) -> np.ndarray | float:
-        return self.level if equations.soft is None else self.level * equations.soft**self.power
-
-
-AS_EXPECTED = Usual()
 
 
 def measure_usual(equations: Equations) -> Usual:
@@ -61,8 +53,8 @@ def measure_usual(equations: Equations) -> Usual:
     soft_apart = soft - soft.mean()
     unsure = max(CAREFUL * apart.var(), 1e-30)  # where frames hardly differ in it, nothing is told
     power = float(np.clip((apart @ soft_apart) / (soft_apart @ soft_apart + unsure), 0, 1))
-    grain = None if equations.grain is None else np.median(equations.grain, axis=0)
-    return Usual(max(float(np.exp(np.median(log - power * soft))), LEAST), power, grain)
+    level = max(float(np.exp(np.median(log - power * soft))), LEAST)
+    return Usual(level, power, np.median(equations.grain, axis=0))
 
 
 def graininess(frames: np.ndarray) -> np.ndarray:

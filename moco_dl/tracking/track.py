@@ -15,7 +15,7 @@ import numpy as np
 from moco_dl.batch import DOUBTFUL, Batch, Equations, Given, Motion, surroundings
 from moco_dl.device import sent
 from moco_dl.refinement.basis import both, eigen, of_combined, root, times_each
-from moco_dl.refinement.misfit import AS_EXPECTED, Usual
+from moco_dl.refinement.misfit import Usual
 from moco_dl.refinement.refine import Refiner
 from moco_dl.tracking.prior import Prior, Reduced
 from moco_dl.tracking.risk import Errors, measure_excess
@@ -32,7 +32,7 @@ DESCENTS = 1  # steps to what is most probable where frames have no data
 class Tracker:
     """Filters of one movie."""
 
-    def __init__(self, refiner: Refiner, prior: Prior, usual: Usual = AS_EXPECTED, *, uneven: bool = False):
+    def __init__(self, refiner: Refiner, prior: Prior, usual: Usual, *, uneven: bool = False):
         """`usual` is the misfit that frames usually have; `uneven`: they are as noisy as they misfit."""
         self.prior, self.usual, self.uneven = prior, usual, uneven
         self.alone = Reduced(refiner.matrix.numpy(), refiner.basis.kinds()["tissue"], prior.noise / prior.other)
@@ -227,6 +227,5 @@ class Tracking:
         rigid = motion.rigid + (shift + of_rows + of_flow)
         rows, flow = rows - of_rows[..., None], flow - of_flow[:, :, None, None]
         misfit = np.where(motion.flagged, np.nan, tracker.usual.doubt(equations)).astype(np.float32)
-        bright = np.ones_like(misfit) if equations.brightness is None else equations.brightness
-        found = {"rigid": rigid, "flow": flow, "rows": rows, "misfit": misfit, "brightness": bright}
-        return replace(batch, motion=replace(motion, **found))
+        found = {"rigid": rigid, "flow": flow, "rows": rows, "misfit": misfit}
+        return replace(batch, motion=replace(motion, brightness=equations.brightness, **found))
