@@ -11,7 +11,7 @@ from moco_dl.batch import Batch, Given, Motion, shifts_of, surroundings
 
 REACH = 16  # frames on either side that are looked at
 UNLIKE = 0.25  # of the reference's brightness: frames that have less, and do not fit, may show another scene
-WELL = 1.5  # times the usual misfit, above which they do not fit
+WELL = 1.5  # times the misfit that is usual for as little light, up to which frames fit well
 FAR = 4.0  # standard deviations from where it is expected: it is not there
 CLOSE = 0.5  # px, nearer than which it may be anyway
 
