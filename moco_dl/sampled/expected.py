@@ -23,9 +23,7 @@ class Expected:
     spread: np.ndarray  # (2,) px
     # px, root mean square along either axis from one frame to the next; infinite: each moves for itself.
     step: float = np.inf
-    own: float = (
-        0.0  # of the correlation's square: the more heights of peaks differ, the more each tells itself
-    )
+    own: float = 0.0  # of its square in that: the more peaks differ in height, the more each tells for itself
 
     def likelihoods(self, correlations: np.ndarray) -> np.ndarray:
         """Of shifts (n, ny, nx), the largest 1; what is below zero is no scene."""
