@@ -51,7 +51,7 @@ def test_probabilities_add_up():
 def test_frames_that_are_nowhere_tell_nothing():
     """Nor do they overflow, as where something else than the scene makes correlations negative."""
     _, seen = drawn_correlations(0.0, np.zeros(2), np.ones(2))
-    found = measure_expected(seen - 1000)
+    found = measure_expected(seen - 1000, np.ones(len(seen)))
     assert 0 < found.weight <= 1 and np.isfinite(found.spread).all()
 
 
@@ -74,7 +74,7 @@ def test_all_frames_show_how_far_they_usually_are(height):
     if height == 3.0:
         peaks = np.stack(np.unravel_index(seen.reshape(200, -1).argmax(axis=1), seen.shape[1:]), axis=1) - LIMIT
         assert (np.abs(peaks - shifts).max(axis=1) > 4).mean() > 0.1
-    found = measure_expected(seen)
+    found = measure_expected(seen, np.ones(len(seen)))
     np.testing.assert_allclose(found.middle, (1.0, -2.0), atol=0.5)
     np.testing.assert_allclose(found.spread, (2.5, 1.0), rtol=0.3)
 
@@ -91,10 +91,12 @@ def test_light_that_bleaches_makes_frames_no_less_sure():
     _, seen = drawn_correlations(1.0, (1.0, -2.0), (2.5, 1.0))
     peaks = seen - drawn_correlations(0.0, (1.0, -2.0), (2.5, 1.0))[1]
     light = np.linspace(1.5, 0.5, len(seen))[:, None, None]
-    steady, bleached = (measure_expected(seen + 19 * by * peaks) for by in (1.0, light))
+    alike, mixed = np.ones(len(seen)), np.random.default_rng(0).permutation(light)
+    steady, bleached = (measure_expected(seen + 19 * by * peaks, alike) for by in (1.0, light))
     assert bleached.weight == pytest.approx(steady.weight, rel=0.1)
-    mixed = np.random.default_rng(0).permutation(light)
-    assert measure_expected(seen + 19 * mixed * peaks).weight < 0.5 * steady.weight
+    assert measure_expected(seen + 19 * mixed * peaks, alike).weight < 0.5 * steady.weight
+    flickering = measure_expected(seen + 19 * mixed * peaks, 300 + 20 * mixed.ravel())
+    assert flickering.weight == pytest.approx(steady.weight, rel=0.1)
 
 
 @pytest.mark.parametrize("flicker", [np.tile((1, 0.3), 50), np.random.default_rng(1).uniform(0.3, 1, 100)])
@@ -107,7 +109,7 @@ def test_frames_whose_light_flickers_are_found_as_well_as_dark_ones(flicker):
     noise = 5 * rng.standard_normal(moved.shape)
 
     def error(light):
-        frames = (100 + light[:, None, None] * moved + noise).astype(np.float32)
+        frames = (100 + light[:, None, None] * (20 + moved) + noise).astype(np.float32)
         apart = moco_dl.correct(frames, rigid_only=True, device="cpu").fields.rigid - truth
         return np.abs(apart - np.median(apart, axis=0)).mean()
 

@@ -51,10 +51,12 @@ def walk(steps, seed=0, count=120, height=4.0):
 @pytest.mark.parametrize("seed", range(5))
 def test_neighbours_tell_where_a_frame_is(seed):
     path, seen = walk(0.5, seed, height=2.0)
-    found = measure_walk(seen, np.arange(len(path)))
+    found = measure_walk(seen, np.ones(len(path)), np.arange(len(path)))
     assert found.expected.step <= 1
     shifts, _ = found.of_samples()
-    alone, _ = measure_walk(seen, 3 * np.arange(len(path))).of_samples()  # too far from one another
+    alone, _ = measure_walk(
+        seen, np.ones(len(path)), 3 * np.arange(len(path))
+    ).of_samples()  # too far from one another
     near, far = (np.hypot(*(some - path).T).mean() for some in (shifts, alone))
     assert near < 0.9 * far
     off = np.sqrt(np.square(shifts - path).sum(axis=1).mean())
@@ -63,7 +65,7 @@ def test_neighbours_tell_where_a_frame_is(seed):
 
 def test_shifts_that_do_not_follow_one_another_are_found_for_themselves():
     path, seen = drawn_correlations(6.0, (0.0, 0.0), 2.5, 120)
-    found = measure_walk(seen, np.arange(120))
+    found = measure_walk(seen, np.ones(120), np.arange(120))
     assert found.expected.step == np.inf
     assert np.hypot(*(found.of_samples()[0] - path).T).mean() < 0.6
 
@@ -72,13 +74,13 @@ def test_jumps_are_followed():
     path, seen = walk(0.3, height=6.0)
     seen = np.concatenate((seen[:60], np.roll(seen[60:], 5, axis=2)))
     path[60:, 1] += 5
-    found = measure_walk(seen, np.arange(120)).of_samples()[0]
+    found = measure_walk(seen, np.ones(120), np.arange(120)).of_samples()[0]
     assert np.abs(found - path)[55:65].max() < 1.5
 
 
 def test_a_shift_does_not_depend_on_how_many_are_asked_for():
     _, seen = walk(0.5)
-    found = measure_walk(seen, np.arange(120))
+    found = measure_walk(seen, np.ones(120), np.arange(120))
     whole = found.shifts(range(120), found.samples)[0]
     for size in (1, 7, 16):
         parts = [found.shifts(range(i, min(i + size, 120)), found.samples)[0] for i in range(0, 120, size)]

@@ -23,15 +23,6 @@ class Expected:
     spread: np.ndarray  # (2,) px
     # px, root mean square along either axis from one frame to the next; infinite: each moves for itself.
     step: float = np.inf
-    own: float = 0.0  # of its square in that: the more peaks differ in height, the more each tells for itself
-
-    def likelihoods(self, correlations: np.ndarray) -> np.ndarray:
-        """Of shifts (n, ny, nx), the largest 1; what is below zero is no scene."""
-        found = correlations.clip(0)
-        found *= self.own * found
-        found += self.weight * correlations
-        found -= found.max(axis=(1, 2), keepdims=True)
-        return np.exp(found, out=found)
 
     def usual(self, limit: tuple[int, int]) -> np.ndarray:
         """(2 my + 1, 2 mx + 1) probability of shifts by whole px up to `limit` (my, mx), but for the few."""
@@ -61,34 +52,44 @@ class Expected:
         return found
 
 
-def measure_expected(correlations: np.ndarray) -> Expected:
-    """From correlations of n frames (n, 2 my + 1, 2 mx + 1) at all shifts, in standard deviations of noise.
+def measure_expected(correlations: np.ndarray, light: np.ndarray) -> Expected:
+    """From correlations of n frames (n, 2 my + 1, 2 mx + 1) at all shifts, in standard deviations of noise, and
+    their mean brightness (n,), `light`.
 
     By expectation maximisation (Dempster, Laird and Rubin, J. R. Stat. Soc. B 39, 1977). At frames' own shifts,
-    correlations are normally distributed about one height, with the variance of noise, or more if frames are
-    bent or their light flickers; elsewhere about zero, with that of noise. Log-likelihoods are the logarithms
-    of what one is over the other. Light that bleaches changes the height slowly: so variance is that from one
-    frame to the next (von Neumann, Annals of Mathematical Statistics 12, 1941). How shifts follow one another
-    is left open.
+    correlations are normally distributed, about one height, with the variance of noise, or more if frames are
+    bent: so log-likelihoods are correlations times height over variance. Light that flickers or fades changes
+    the height, and makes shifts no less sure: so what goes with it does not count, and variance is that from
+    one frame to the next (von Neumann, Annals of Mathematical Statistics 12, 1941). How shifts follow one
+    another is left open.
     """
     limit = tuple(n // 2 for n in correlations.shape[1:])
+    lit = light - light.mean()
+    lit /= max(np.sqrt(np.square(lit).sum()), 1e-30)
     highest = max(float(np.median(correlations.max(axis=(1, 2)))), FAINT)
     found = Expected(highest, np.zeros(2), np.maximum(limit, 1) / 2)
     for _ in range(UPDATES):
         probability = found.probability(limit)
-        shares = found.likelihoods(correlations)
+        shares = likelihoods(correlations, found.weight)
         shares *= probability.astype(shares.dtype)
         shares /= shares.sum(axis=(1, 2), keepdims=True)
         heights = (shares * correlations).sum(axis=(1, 2))
         height = max(float(heights.mean()), FAINT)
         variance = float((shares * np.square(correlations)).sum(axis=(1, 2)).mean() - np.square(heights).mean())
-        variance += float(np.square(np.diff(heights)).sum()) / max(2 * len(heights) - 2, 1)
+        variance += float(np.square(np.diff(heights - heights @ lit * lit)).sum()) / max(
+            2 * len(heights) - 2, 1
+        )
         usual = shares.sum(axis=0) * (1 - ANYWHERE) * found.usual(limit) / probability
         middle, squares = moments(usual / usual.sum())
-        variance = max(variance, 1)
-        spread = np.sqrt(squares - np.square(middle) + np.square(LEAST))
-        found = Expected(height / variance, middle, spread, own=(1 - 1 / variance) / 2)
+        weight = height / max(variance, 1)
+        found = Expected(weight, middle, np.sqrt(squares - np.square(middle) + np.square(LEAST)))
     return found
+
+
+def likelihoods(correlations: np.ndarray, weight: float) -> np.ndarray:
+    """Of shifts (n, ny, nx), the largest 1; see `Expected`."""
+    found = weight * (correlations - correlations.max(axis=(1, 2), keepdims=True))
+    return np.exp(found, out=found)
 
 
 def moments(shares: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

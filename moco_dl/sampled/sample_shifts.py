@@ -52,7 +52,8 @@ def walk_from(samples: Samples, estimator: Estimator, mapping: Callable = map, s
     """How samples walk about the estimator's reference, if they are dim; for `scale` see `Walk`."""
     if clear(samples, estimator, mapping):
         return None
-    return measure_walk(correlations(samples, estimator, mapping), samples.numbers, mapping, scale=scale)
+    seen = correlations(samples, estimator, mapping)
+    return measure_walk(seen, samples.light(), samples.numbers, mapping, scale)
 
 
 def walk_among_others(
@@ -70,8 +71,10 @@ def walk_among_others(
     `register` makes of a reference (H, W) what finds whole-frame shifts; for `scale` see `Walk`.
     """
 
+    light = samples.light()
+
     def followed(seen: np.ndarray) -> Walk:
-        return measure_walk(seen, samples.numbers, mapping, scale)
+        return measure_walk(seen, light, samples.numbers, mapping, scale)
 
     def passed(before: Walk | None) -> tuple[Walk, np.ndarray, bool]:
         """Walk, correlations (n,) at its shifts, and whether it is about that of before."""

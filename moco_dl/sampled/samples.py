@@ -86,6 +86,10 @@ class Samples:
         """All frames (n, H, W), a few at a time."""
         return (self[some] for some in chunks(np.arange(len(self))))
 
+    def light(self) -> np.ndarray:
+        """(n,) mean brightness of what is known of each."""
+        return np.concatenate([[np.nanmean(frame) for frame in some] for some in self.chunks()])
+
     def groups(self) -> list[np.ndarray]:
         """Places of the samples of each run; of each sample alone, if there are few runs."""
         runs = self.runs if len(np.unique(self.runs)) >= LEAST_RUNS else np.arange(len(self))

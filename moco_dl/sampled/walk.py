@@ -13,7 +13,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from moco_dl.batch import Batch, Given, run_slices, surroundings
-from moco_dl.sampled.expected import Expected, measure_expected, moments
+from moco_dl.sampled.expected import Expected, likelihoods, measure_expected, moments
 from moco_dl.sampled.samples import chunks
 
 REACH = 8  # frames on either side that are looked at
@@ -56,7 +56,7 @@ class Walk:
 
     def seen(self, frames: np.ndarray) -> np.ndarray:
         """(n, ny, nx) likelihoods of the shifts of frames (n, H, W) of the movie."""
-        return self.expected.likelihoods(self.look(frames))
+        return likelihoods(self.look(frames), self.expected.weight)
 
     def shifts(self, numbers: range, given: Given) -> tuple[np.ndarray, np.ndarray]:
         """Expected shifts (n, 2) px of consecutive frames, and mean squares (n, 2) by which they are off.
@@ -127,14 +127,19 @@ def _in_turn(near: np.ndarray) -> np.ndarray:
 
 
 def measure_walk(
-    correlations: np.ndarray, numbers: np.ndarray, mapping: Callable = map, scale: int = 1
+    correlations: np.ndarray,
+    light: np.ndarray,
+    numbers: np.ndarray,
+    mapping: Callable = map,
+    scale: int = 1,
 ) -> Walk:
     """From correlations of samples (n, 2 my + 1, 2 mx + 1) at all shifts, in standard deviations of noise.
 
-    `numbers` (n,) are theirs in the movie, in order; `scale` px of which are one of the images compared.
+    `light` (n,) is their mean brightness; `numbers` (n,) are theirs in the movie, in order; `scale` px of which
+    are one of the images compared.
     """
-    expected, best, most = measure_expected(correlations), None, -np.inf
-    given = dict(zip(numbers.tolist(), expected.likelihoods(correlations), strict=True))
+    expected, best, most = measure_expected(correlations, light), None, -np.inf
+    given = dict(zip(numbers.tolist(), likelihoods(correlations, expected.weight), strict=True))
     for step in STEPS:
         walk = Walk(replace(expected, step=step), given, scale=scale)
         likely = walk.log_likelihood(mapping)
