@@ -53,7 +53,7 @@ class Difference:
         """See `Refiner`."""
         activity = np.zeros_like(template.noise) if template.activity is None else template.activity
         variance = template.noise + UNLIKE * np.square(activity)
-        weight = (1.0 if template.signal is None else template.signal) / variance
+        signal = np.ones_like(variance) if template.signal is None else template.signal
         self.binning, self.side, self.others = binning, STRIDE // binning, template.others
         self.size, self.striped, self.forgotten = template.image.shape, template.striped, False
         self.grid = tuple(-(-n // self.side) for n in self.size)
@@ -63,9 +63,10 @@ class Difference:
         )
         self.lit = bool(activity.any())
         self.activity = self.cut(torch.from_numpy(activity))
-        self.weight = self.cut(torch.from_numpy(weight))
+        self.weight = self.cut(torch.from_numpy(signal / variance))
         self.bright = _blurred((self.weight * self.activity.square()).sum((0, 1)), self.near) + 1
         self.pixels = self.cut(torch.ones(self.size, dtype=torch.float32)).sum((0, 1))
+        self.counted = float(signal.mean())  # of a pixel, on average
         rows, columns = self.around
         variance = _blurred(self.weight.sum((0, 1)), (rows.square(), columns.square()))
         self.allowed = limit * variance.clamp_min(1e-30).sqrt()
@@ -199,7 +200,7 @@ class Difference:
             flash, pattern = self._flash(sums[:, ACTIVE]), view.pattern[ACTIVE] * share
             square -= _total(flash * (2 * sums[:, ACTIVE] - flash * pattern))
             sums.addcmul_((flash * share)[:, None], view.pattern, value=-1)
-        misfit = (square / _total(pixels).clamp_min(1)).clamp_min(0)
+        misfit = (square / (self.counted * _total(pixels)).clamp_min(1)).clamp_min(0)
         return sums, misfit, gain, share
 
     def _products(self, factors: Tensor, apart: Tensor) -> tuple[Tensor, Tensor]:
@@ -208,8 +209,7 @@ class Difference:
 
         Pixel by pixel of all cells, so that what is added to stays in the cache.
         """
-        sums = apart.new_zeros(len(apart), len(factors), *self.grid)
-        squares = torch.zeros_like(sums[:, 0])
+        sums, squares = (apart.new_zeros(len(apart), *n, *self.grid) for n in ((len(factors),), ()))
         for value, factor in zip(apart.flatten(1, 2).unbind(1), factors.flatten(1, 2).unbind(1), strict=True):
             sums.addcmul_(value[:, None], factor)
             squares.addcmul_(value * factor[0], value)

@@ -119,7 +119,7 @@ def _divided(total: np.ndarray, count: np.ndarray) -> np.ndarray:
 def _statistics(samples: Samples, part: np.ndarray, reference: np.ndarray, move: Move) -> dict[str, np.ndarray]:
     """Sums over a part of the samples, registered, less `reference` and the brightness of the frame.
 
-    total, count (2, H, W): of even and odd ones. moments (2, H, W): of what is not the frame's contrast either,
+    total, count (2, H, W): of half of them each. moments (2, H, W): of what is not the frame's contrast either,
     first and second. anew, pairs (H, W): squared differences of that between consecutive frames, and how many.
     """
     size = reference.shape
@@ -130,8 +130,9 @@ def _statistics(samples: Samples, part: np.ndarray, reference: np.ndarray, move:
     squares, found = np.empty(size, np.float32), _differences(samples, np.append(first, part), reference, move)
     *_, last, seen = next(found)
     for place, difference, steady, known in found:
-        sums["total"][place % 2] += difference
-        sums["count"][place % 2] += known
+        half = place // 2 % 2  # if frames of two or three kinds take turns, each half has some of all
+        sums["total"][half] += difference
+        sums["count"][half] += known
         sums["moments"][0] += steady
         sums["moments"][1] += np.square(steady, out=squares)
         if follows[place]:
