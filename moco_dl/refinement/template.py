@@ -119,10 +119,12 @@ def _divided(total: np.ndarray, count: np.ndarray) -> np.ndarray:
 def _statistics(samples: Samples, part: np.ndarray, reference: np.ndarray, move: Move) -> dict[str, np.ndarray]:
     """Sums over a part of the samples, registered, less `reference` and the brightness of the frame.
 
-    total, count (2, H, W): of half of them each. moments (2, H, W): of what is not the frame's contrast either,
-    first and second. anew, pairs (H, W): squared differences of that between consecutive frames, and how many.
+    total, count (2, H, W): of half of all samples each, at random. moments (2, H, W): of what is not the frame's
+    contrast either, first and second. anew, pairs (H, W): squared differences of that between consecutive frames,
+    and how many.
     """
     size = reference.shape
+    half = np.random.default_rng(0).permutation(len(samples)) % 2  # has some of all kinds that may take turns
     sums = {name: np.zeros((2, *size), np.float32) for name in ("total", "count", "moments")}
     sums |= {name: np.zeros(size, np.float32) for name in ("anew", "pairs")}
     first = part[:1] - 1  # the sample before these; of all, the last: none follows it
@@ -130,9 +132,8 @@ def _statistics(samples: Samples, part: np.ndarray, reference: np.ndarray, move:
     squares, found = np.empty(size, np.float32), _differences(samples, np.append(first, part), reference, move)
     *_, last, seen = next(found)
     for place, difference, steady, known in found:
-        half = place // 2 % 2  # if frames of two or three kinds take turns, each half has some of all
-        sums["total"][half] += difference
-        sums["count"][half] += known
+        sums["total"][half[place]] += difference
+        sums["count"][half[place]] += known
         sums["moments"][0] += steady
         sums["moments"][1] += np.square(steady, out=squares)
         if follows[place]:
