@@ -119,9 +119,9 @@ def _divided(total: np.ndarray, count: np.ndarray) -> np.ndarray:
 def _statistics(samples: Samples, part: np.ndarray, reference: np.ndarray, move: Move) -> dict[str, np.ndarray]:
     """Sums over a part of the samples, registered, less `reference` and the brightness of the frame.
 
-    total, count (2, H, W): of half of all samples each, at random. moments (2, H, W): of what is not the frame's
-    contrast either, first and second. anew, pairs (H, W): squared differences of that between consecutive frames,
-    and how many.
+    total, count (2, H, W): of half of all samples each, at random. moments (2, H, W): of what is not the
+    frame's contrast either, first and second. anew, pairs (H, W): squared differences of that between
+    consecutive frames, and how many.
     """
     size = reference.shape
     half = np.random.default_rng(0).permutation(len(samples)) % 2  # has some of all kinds that may take turns
