@@ -25,14 +25,13 @@ from moco_dl.tracking.prior import measure_prior
 from moco_dl.tracking.rest import rest_weights
 from moco_dl.tracking.smooth import WIDTHS, Smoothing, choose_width
 from moco_dl.tracking.steady import measure_steadiness
-from moco_dl.tracking.strays import WELL, measure_strays
+from moco_dl.tracking.strays import measure_strays
 from moco_dl.tracking.track import Linearised, Tracker, clarity
 from moco_dl.tracking.trajectory import measure_trajectory
 
 FAR = 0.7  # px, mean length of a first step that is taken again from where it led to: details are not wider
 FASTEST = 0.9  # quantile of the samples, by the motion of their rows, that is looked at
 SHEARED = 0.5  # px root mean square there: more, and the first step is taken again, and the network sees all
-DIM = 0.3  # of the reference's brightness: samples that have less spoil it, however well they fit
 LASTS = 2.0  # frames over which the network's fields are smoothed, from which on it need not see all
 UNEVEN = 0.3  # standard deviation of the logarithm of misfits, from which on frames are not alike in noise
 
@@ -158,8 +157,7 @@ class Preparation:
             template = self._template(samples, placed, trusted, reference=small, move=move, blur=BLUR / binning)
             rough = Refiner(template, binning, device=plan.computing)
             equations = self._equations(rough, samples, motion, _parts(samples, trusted))
-            misfit, bright = measure_usual(equations).misfit(equations), equations.brightness
-            fits = (misfit <= DOUBTFUL) | ((bright > DIM) & (misfit * bright <= WELL))
+            fits = measure_usual(equations).misfit(equations) <= DOUBTFUL
             if last or (fits == trusted).all():
                 break
             trusted = fits

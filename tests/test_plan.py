@@ -9,7 +9,6 @@ import torch
 from truth import end_point_error
 
 import moco_dl
-from moco_dl import preparation
 from moco_dl.correction import Corrector
 from moco_dl.learning.synth import SyntheticMovie, movie_options
 from moco_dl.movie import ArrayMovie
@@ -50,23 +49,6 @@ def test_paths_go_on_from_frame_to_frame():
         errors.append(end_point_error(found - np.median(found - truth, axis=0), truth))
     assert errors[0] < 0.93 * errors[1]
     assert plan.expected_error.mean() == pytest.approx(errors[0], rel=0.2)
-
-
-def test_frames_of_another_lamp_are_trusted_too(known_movie, monkeypatch):
-    """They fit as well as their little light lets them."""
-    frames, counts = known_movie[0], []
-    photons = 0.01 * (frames - np.quantile(frames, 0.001)).clip(0)
-    light = np.where(np.arange(len(frames)) % 2, 0.08, 1)[:, None, None]
-    built = preparation.build_template
-
-    def counted(samples, **options):
-        counts.append(len(samples))
-        return built(samples, **options)
-
-    monkeypatch.setattr(preparation, "build_template", counted)
-    movie = ArrayMovie(np.random.default_rng(0).poisson(light * photons).astype(np.float32))
-    Corrector(CorrectOptions(device="cpu")).prepare(movie)
-    assert counts[-1] > 0.8 * len(frames)
 
 
 @pytest.mark.parametrize("size", [96, 128])

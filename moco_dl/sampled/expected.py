@@ -54,7 +54,7 @@ class Expected:
 
 def measure_expected(correlations: np.ndarray, light: np.ndarray) -> Expected:
     """From correlations of n frames (n, 2 my + 1, 2 mx + 1) at all shifts, in standard deviations of noise, and
-    their mean brightness (n,), `light`.
+    their brightness (n,), `light`.
 
     By expectation maximisation (Dempster, Laird and Rubin, J. R. Stat. Soc. B 39, 1977). At frames' own shifts,
     correlations are normally distributed, about one height, with the variance of noise, or more if frames are

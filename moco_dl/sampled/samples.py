@@ -87,8 +87,10 @@ class Samples:
         return (self[some] for some in chunks(np.arange(len(self))))
 
     def light(self) -> np.ndarray:
-        """(n,) mean brightness of what is known of each."""
-        return np.concatenate([[np.nanmean(frame) for frame in some] for some in self.chunks()])
+        """(n,) brightness of each: the mean of its middle half, which a bright body is not in."""
+        small = np.concatenate([thumbnails(frames) for frames in self.chunks()]).reshape(len(self), -1)
+        quarter = small.shape[1] // 4
+        return np.sort(small, axis=1)[:, quarter : small.shape[1] - quarter].mean(axis=1, dtype=np.float64)
 
     def groups(self) -> list[np.ndarray]:
         """Places of the samples of each run; of each sample alone, if there are few runs."""

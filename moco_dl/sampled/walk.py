@@ -135,7 +135,7 @@ def measure_walk(
 ) -> Walk:
     """From correlations of samples (n, 2 my + 1, 2 mx + 1) at all shifts, in standard deviations of noise.
 
-    `light` (n,) is their mean brightness; `numbers` (n,) are theirs in the movie, in order; `scale` px of which
+    `light` (n,) is their brightness; `numbers` (n,) are theirs in the movie, in order; `scale` px of which
     are one of the images compared.
     """
     expected, best, most = measure_expected(correlations, light), None, -np.inf
