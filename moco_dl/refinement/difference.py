@@ -175,11 +175,10 @@ class Difference:
             even = moved[again] / gain[again, None, None]
             sums[again], misfit[again], left, _ = self._compared(even, known[again], view)
             gain[again] *= left
-        usual = _total(view.detail[None, DETAIL]) / (self.pixels.sum() * self.binning**2)
-        dark = (gain < DARK) & ((usual < SHOWN * misfit) | (gain <= FAINT))
+        detail = view.detail[DETAIL].sum() / (self.pixels.sum() * self.binning**2)
+        dark = (gain < DARK) & ((detail < SHOWN * misfit) | (gain <= FAINT))
         misfit = torch.where(dark, misfit.clamp_min(1 / gain), misfit)  # so noisy it is at least
-        gain = torch.where(dark, 0, gain)
-        return sums[:, 1:3] * self._trust(sums[:, 0])[:, None], misfit, gain, share
+        return sums[:, 1:3] * self._trust(sums[:, 0])[:, None], misfit, gain.masked_fill(dark, 0), share
 
     def _compared(self, moved: Tensor, known: Tensor, view: View) -> tuple[Tensor, ...]:
         """All sums (n, k, h, w), and the others that are returned; of what is `known` (n, c, c, h, w)."""
@@ -209,7 +208,8 @@ class Difference:
 
         Pixel by pixel of all cells, so that what is added to stays in the cache.
         """
-        sums, squares = (apart.new_zeros(len(apart), *n, *self.grid) for n in ((len(factors),), ()))
+        sums = apart.new_zeros(len(apart), len(factors), *self.grid)
+        squares = torch.zeros_like(sums[:, 0])
         for value, factor in zip(apart.flatten(1, 2).unbind(1), factors.flatten(1, 2).unbind(1), strict=True):
             sums.addcmul_(value[:, None], factor)
             squares.addcmul_(value * factor[0], value)

@@ -49,23 +49,24 @@ def pieces(values: np.ndarray, runs: np.ndarray, trusted: np.ndarray) -> tuple[n
     trusted. Pieces are as long as half of the trusted frames are still in them, at most LONGEST. `runs` (n,)
     numbers the runs of frames, in order.
     """
-    first = np.searchsorted(runs, runs)
-    for apart in (*TURNS, 1):
-        turns = apart * runs + (np.arange(len(runs)) - first) % apart
-        order = np.argsort(turns, kind="stable")
-        breaks = np.flatnonzero((np.diff(turns[order]) != 0) | ~(trusted[order][1:] & trusted[order][:-1])) + 1
-        stretches = [part for part in np.split(order, breaks) if trusted[part[0]]]
-        sizes = np.array([len(part) for part in stretches])
-        length = max(n for n in range(1, LONGEST + 1) if 2 * (sizes // n * n).sum() >= sizes.sum())
-        if length > 1:
-            break
+    every_so_many = ((_pieces(values, runs, trusted, apart), apart) for apart in TURNS)
+    longer = (found for found in every_so_many if found[0].shape[1] > 1)
+    return next(longer, None) or (_pieces(values, runs, trusted, 1), 1)
+
+
+def _pieces(values: np.ndarray, runs: np.ndarray, trusted: np.ndarray, apart: int) -> np.ndarray:
+    """See `pieces`; of frames `apart` from one another."""
+    turns = apart * runs + (np.arange(len(runs)) - np.searchsorted(runs, runs)) % apart
+    order = np.argsort(turns, kind="stable")
+    breaks = np.flatnonzero((np.diff(turns[order]) != 0) | ~(trusted[order][1:] & trusted[order][:-1])) + 1
+    stretches = [part for part in np.split(order, breaks) if trusted[part[0]]]
+    sizes = np.array([len(part) for part in stretches])
+    length = max(n for n in range(1, LONGEST + 1) if 2 * (sizes // n * n).sum() >= sizes.sum())
     starts = [part[i : i + length] for part in stretches for i in range(0, len(part) - length + 1, length)]
-    return values[np.array(starts)], apart
+    return values[np.array(starts)]
 
 
-def measure_durations(
-    effects: np.ndarray, pieces: np.ndarray, apart: int = 1, *, moves: bool = False
-) -> Durations:
+def measure_durations(effects: np.ndarray, pieces: np.ndarray, apart: int, *, moves: bool = False) -> Durations:
     """From `pieces` (p, length, k), right-hand sides of modes whose noise has unit variance, `apart` frames
     from one another.
 
