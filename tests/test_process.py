@@ -44,6 +44,15 @@ def test_progress_is_silent_when_not_a_terminal(movie_file):
     assert Path(done.stdout.decode().split("\t")[0]).exists()
 
 
+def test_the_package_is_the_command_too():
+    done = subprocess.run(
+        [sys.executable, "-m", "moco_dl", "--version"], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == subprocess.run(command("--version"), capture_output=True, text=True).stdout
+    refused = subprocess.run([sys.executable, "-m", "moco_dl", "--what"], capture_output=True, text=True)
+    assert refused.returncode == 2 and "moco_dl" in refused.stderr
+
+
 def test_exit_status_of_a_process(tmp_path):
     for arguments, status in ((["--version"], 0), (["correct", tmp_path / "none.tif"], 1), (["--what"], 2)):
         done = subprocess.run(command(*arguments), capture_output=True, text=True)
