@@ -1,4 +1,4 @@
-"""The main job: reference, estimator, and the stream of corrected chunks."""
+"""Movies corrected: samples are looked at, then all frames go through in batches; and known fields applied."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from moco_dl import checkpoint
 from moco_dl.batch import Batch, Motion
 from moco_dl.device import LARGEST_BATCH, choose_device, own_stream, threads_on, together
 from moco_dl.errors import NrcorrectError
-from moco_dl.fields import FLOW_DTYPE, REACH, ROWS, Fields, checked_fields
+from moco_dl.fields import FLOW_DTYPE, REACH, ROW_OFFSET, Fields, checked_fields
 from moco_dl.formats.checks import SMALLEST, as_array
 from moco_dl.intensity import clipped
 from moco_dl.movie import ArrayMovie, Movie
@@ -178,7 +178,7 @@ def metadata(corrector: Corrector, plan: Plan, **more: object) -> dict:
     pattern = 0.0 if plan.pattern is None else float(plan.pattern.std())
     clearing = plan.clearing
     measured = {
-        ROWS: clearing.row_offset,
+        ROW_OFFSET: clearing.row_offset,
         "detector_pattern_rms": pattern,
         "share_left_out": clearing.edges.share,
         REACH: plan.reach,
@@ -211,7 +211,7 @@ def apply(frames: np.ndarray, fields: Fields, *, interpolation: str | None = Non
 
 
 def apply_batches(
-    movie: Movie, fields: Fields, *, interpolation: str | None = None, dtype: str | None = None, size: int = 16
+    movie: Movie, fields: Fields, *, interpolation: str | None = None, dtype: str | None = None
 ) -> Iterator[Batch]:
     """Frames moved by their fields, in `dtype` or the movie's, batch by batch.
 
@@ -228,11 +228,11 @@ def apply_batches(
     mode = interpolation or fields.options.get("interpolation", "bicubic")
     if mode not in INTERPOLATIONS:
         raise NrcorrectError(f"interpolation: got {mode!r}; wanted one of {', '.join(INTERPOLATIONS)}")
-    return _moved_batches(movie, fields, mode, np.dtype(dtype or movie.dtype), size)
+    return _moved_batches(movie, fields, mode, np.dtype(dtype or movie.dtype))
 
 
-def _moved_batches(movie: Movie, fields: Fields, mode: str, kind: np.dtype, size: int) -> Iterator[Batch]:
-    for start, frames in read_batches(movie, size):
+def _moved_batches(movie: Movie, fields: Fields, mode: str, kind: np.dtype) -> Iterator[Batch]:
+    for start, frames in read_batches(movie, frames_in(BATCH, movie, 4, 32)):
         part = slice(start, start + len(frames))
         motion = Motion(fields.rigid[part], fields.flow[part], fields.flagged[part])
         if not np.isfinite(motion.flow).all():

@@ -18,7 +18,7 @@ from moco_dl.output import Stream, create_hdf5
 
 FORMAT = "nrcorrect-fields-1"
 FLOW_DTYPE = np.float16  # costs at most 0.002 px for residuals below 4 px
-ROWS = "row_offset_px"  # in the metadata, see `Fields.row_offset`
+ROW_OFFSET = "row_offset_px"  # in the metadata, see `Fields.row_offset`
 REACH = "reach_px"  # in the metadata, see `Fields.reach`
 CONVENTION = {
     "format": FORMAT,
@@ -59,11 +59,11 @@ class Fields:
     @property
     def row_offset(self) -> int:
         """px by which the second, fourth, ... rows of raw frames lie to the right: taken back first."""
-        return int(self.metadata.get(ROWS, 0))
+        return int(self.metadata.get(ROW_OFFSET, 0))
 
     @property
     def reach(self) -> int:
-        """px by which frames are moved at most: so far from its place may lie what is `left_out`."""
+        """px by which sampled frames were moved at most: so far from its place may lie what is `left_out`."""
         return int(self.metadata.get(REACH, 0))
 
     @property
@@ -215,7 +215,7 @@ def _fitting(fields: Fields) -> Fields:
     about = fields.metadata
     if not isinstance(about, dict) or not isinstance(about.get("options", {}), dict):
         raise ValueError("its metadata are no JSON object")
-    whole = all(isinstance(about.get(name, 0), int) for name in (ROWS, REACH))
+    whole = all(isinstance(about.get(name, 0), int) for name in (ROW_OFFSET, REACH))
     if not whole or fields.options.get("dtype") not in (None, *DTYPES):
         raise ValueError("its metadata hold a row offset, a reach or a pixel type that is none")
     return fields
@@ -240,7 +240,8 @@ def create_fields(
         "left_out": (reference.shape, np.bool_),
         "flow": ((frames, 2, *grid), dtype),
     }
-    about = CONVENTION | {"stride": stride, ROWS: metadata.get(ROWS, 0), "metadata": json.dumps(metadata)}
+    about = CONVENTION | {"stride": stride, "metadata": json.dumps(metadata)}
+    about[ROW_OFFSET] = metadata.get(ROW_OFFSET, 0)
     stream = create_hdf5(path, arrays, about)
     nothing = np.zeros(reference.shape, bool)
     stream.write(0, reference=reference, expected_error=np.full(grid, np.nan), left_out=nothing)

@@ -18,7 +18,7 @@ from moco_dl.network import STRIDE, PyramidFlowNet
 from moco_dl.rigid import RigidRegistration
 from moco_dl.warp import shift_whole, upsample
 
-Found = TypeVar("Found")
+Result = TypeVar("Result")
 
 GROUP = 2**18  # pixels per network call on the CPU: many small images at a time, few large ones
 
@@ -109,7 +109,7 @@ class Estimator:
 
         return self._in_groups(estimated)
 
-    def _in_groups(self, compute: Callable[[int], Found]) -> Found:
+    def _in_groups(self, compute: Callable[[int], Result]) -> Result:
         """What is computed in groups of some size; of smaller ones if memory runs out."""
         while True:
             size = self.group

@@ -62,7 +62,7 @@ def correct_file(
             watch = _watch(job, movie, found)
             look = None if watch is None else watch.look
             dtype = np.dtype(corrector.options.dtype or movie.dtype)
-            with _writers(job, part, (movie, dtype), found, about) as write:
+            with _writers(job, part, movie, dtype, found, about) as write:
                 batches = corrector.batches(movie, found, look)
                 drained = _drain(batches, write, watch, movie.shape[0], progress)
             verdict, flags = None, tuple((UNJUDGED,) * bool(unknown) for unknown in drained.flagged)
@@ -86,17 +86,16 @@ def _conclude(
     job: Job, part: dict[Path, Path], watch: Watch | Evaluator, about: dict
 ) -> tuple[Verdict | None, tuple[tuple[str, ...], ...]]:
     """Write what is known once all frames have been seen; returns their flags, too."""
-    if isinstance(watch, Watch):
-        traces = watch.traces()
-        write_motion_table(part[job.table], traces)
-        return None, traces.flags
-    evaluation = watch.finish(about | {"inputs": [about["input"]]})
+    found = None if job.page is None else watch.finish(about | {"inputs": [about["input"]]})
+    traces = watch.traces() if found is None else found.traces
     if job.table is not None:
-        write_motion_table(part[job.table], evaluation.traces)
+        write_motion_table(part[job.table], traces)
+    if found is None:
+        return None, traces.flags
     from moco_dl.report import write_page
 
-    write_page(evaluation, part[job.page], part.get(job.picture))
-    return evaluation.verdict, evaluation.traces.flags
+    write_page(found, part[job.page], part.get(job.picture))
+    return found.verdict, traces.flags
 
 
 @dataclass(frozen=True)
@@ -129,10 +128,9 @@ def _drain(
 
 @contextmanager
 def _writers(
-    job: Job, part: dict[Path, Path], source: tuple[Movie, np.dtype], plan: Plan, about: dict
+    job: Job, part: dict[Path, Path], movie: Movie, dtype: np.dtype, plan: Plan, about: dict
 ) -> Iterator[Callable[[Batch], None]]:
     """A function that stores a batch in the job's movie and field file; `part`: where each is written."""
-    movie, dtype = source
     with ExitStack() as streams:
         kind = movie_format(job.corrected, movie.format)
         stream = create_movie(part[job.corrected], kind, movie.shape, dtype, movie.pixel)

@@ -124,7 +124,7 @@ class ArrayMovie:
         pass
 
 
-def describe(path: Path, movie: Movie, part: Part = WHOLE) -> dict:
+def describe(path: Path, movie: Movie, part: Part) -> dict:
     """What identifies an input: name and part of the file, shape, dtype, size in bytes, time of last change.
 
     And what a user should know of how it is read.

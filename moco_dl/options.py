@@ -1,6 +1,6 @@
 """How to correct."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from numbers import Integral, Real
 from pathlib import Path
 
@@ -52,10 +52,6 @@ class CorrectOptions:
     def farthest(self, size: tuple[int, int]) -> float:
         """px up to which whole-frame shifts are looked for in frames of `size` (H, W)."""
         return USUAL * min(size) if self.max_shift is None else self.max_shift
-
-    def reaching(self, times: float, size: tuple[int, int]) -> "CorrectOptions":
-        """The same, looking for shifts that are so many times as large."""
-        return replace(self, max_shift=times * self.farthest(size))
 
     def _check_choices(self) -> None:
         if not isinstance(self.ref, str):

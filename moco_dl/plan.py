@@ -175,7 +175,7 @@ class Plan:
 
     def _estimated(self, batch: Batch) -> Batch:
         """What the network finds; it has seen the samples already."""
-        places = self._places(batch.start, len(batch.frames))
+        places = self._places(batch.numbers)
         new = places < 0
         seen, begun = self._looked_at(np.array(batch.numbers)[new]), chosen(batch.motion, new)
         shifts = None if self.walk is None else begun.rigid
@@ -190,11 +190,8 @@ class Plan:
     def _linearised(self, step: Step, filtering: Filter, item: tuple[object, Given]) -> Linearised:
         """What frames tell once they are filtered; samples have told that already."""
         batch = filtering(*item)
-        places = self._places(batch.start, len(batch.frames))
+        places = self._places(batch.numbers)
         new = places < 0
-        if new.all():
-            equations = step.linearised(self._cleared(batch.frames), batch.motion)
-            return step.tracking.told(batch, equations)
         motion = chosen(batch.motion, new)
         equations = step.linearised(self._cleared(batch.frames[new]), motion)
         motion = _completed(motion, step.motion, places)
@@ -230,9 +227,9 @@ class Plan:
         far = np.abs(numbers[:, None] - list(self.places)).min(axis=1, initial=NEAR + 1) > NEAR
         return far & (numbers % self.apart == 0)
 
-    def _places(self, start: int, count: int) -> np.ndarray:
-        """(count,) of frames among the samples; -1 if they are none."""
-        return np.array([self.places.get(number, -1) for number in range(start, start + count)])
+    def _places(self, numbers: range) -> np.ndarray:
+        """(n,) of frames among the samples; -1 if they are none."""
+        return np.array([self.places.get(number, -1) for number in numbers])
 
 
 def _begun(start: int, frames: np.ndarray) -> Batch:

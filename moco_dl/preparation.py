@@ -115,7 +115,7 @@ class Preparation:
         weights = rest_weights(last.tracker, last.equations, samples, trusted) if self.given is None else alike
         shares = np.stack([w / w.sum() for w in (alike, weights)])
         told = self._told(last, samples)
-        for which, batch in zip(samples.stretches(), self._after(last, told), strict=True):
+        for which, batch in zip(samples.stretches(), filtered(told, last.tracking, self.mapping), strict=True):
             means = means + np.einsum("mn,nchw->mchw", shares[:, which], batch.motion.flow)
             little = replace(batch.motion, flow=batch.motion.flow.mean(axis=3, keepdims=True))  # to save memory
             found.append(replace(batch, motion=little))
@@ -206,13 +206,10 @@ class Preparation:
             self.mapping(lambda item: step.tracking.told(item[1], chosen(step.equations, item[0])), stretches)
         )
 
-    def _after(self, step: Step, told: list[Linearised]) -> Iterator[Batch]:
-        """Samples with their motion after a step, a few at a time."""
-        return filtered(told, step.tracking, self.mapping)
-
     def _moved(self, step: Step, samples: Samples) -> Motion:
         """Motion of samples after a step."""
-        return joined(batch.motion for batch in self._after(step, self._told(step, samples)))
+        told = self._told(step, samples)
+        return joined(batch.motion for batch in filtered(told, step.tracking, self.mapping))
 
 
 def _displaced(image: np.ndarray, by: np.ndarray, device: torch.device) -> np.ndarray:

@@ -46,7 +46,8 @@ class Survey(View):
 
     def reaching(self, times: float) -> "Survey":
         """The same, looking for shifts that are so many times as large."""
-        return replace(self, options=self.options.reaching(times, self.movie.shape[1:]))
+        farther = times * self.options.farthest(self.movie.shape[1:])
+        return replace(self, options=replace(self.options, max_shift=farther))
 
     def found(self, given: np.ndarray | None = None) -> Found:
         """What the samples show; if a reference (H, W) is `given`, of their motion from that."""

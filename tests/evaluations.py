@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from moco_dl.evaluation import Evaluation, Pictures, Row, Samples, Traces, Verdict
+from moco_dl.evaluation import Evaluation, Excerpts, Pictures, Row, Traces, Verdict
 
 PROVENANCE = {
     "command": "nrcorrect evaluate <movie>.tif movie_corrected.tif -o report.html",
@@ -14,10 +14,10 @@ PROVENANCE = {
     "options": {"ref": "median", "smooth": None, "interpolation": "bicubic"},
 }
 TABLE = (
-    Row("crispness", "crispness of the mean image", "", 3.2e4, 4.1e4, "higher", "Norm of its gradient."),
-    Row("residual_shift", "residual shift", "px", 2.71, 0.08, "lower", "Mean over frames."),
-    Row("folded", "folded pixels", "%", None, 0.0, "", "Where the field turns tissue over."),
-    Row("unknown", "nobody knows <b>this</b>", "", float("nan"), 1.0, "higher", ""),
+    Row("crispness", "crispness of the mean image", "", "higher", "Norm of its gradient.", 3.2e4, 4.1e4),
+    Row("residual_shift", "residual shift", "px", "lower", "Mean over frames.", 2.71, 0.08),
+    Row("folded", "folded pixels", "%", "", "Where the field turns tissue over.", None, 0.0),
+    Row("unknown", "nobody knows <b>this</b>", "", "higher", "", float("nan"), 1.0),
 )
 BETTER = Verdict(
     "better",
@@ -81,7 +81,7 @@ def evaluation_of(raw: np.ndarray, corrected: np.ndarray, fields: np.ndarray | N
             neighbour_correlation(raw),
             neighbour_correlation(corrected),
         ),
-        samples=Samples(
+        excerpts=Excerpts(
             preview_frames=np.array([part[0] for part in np.array_split(np.arange(count), moments)]),
             preview_before=binned(raw, moments, factor),
             preview_after=binned(corrected, moments, factor),
@@ -102,6 +102,6 @@ def evaluation_of(raw: np.ndarray, corrected: np.ndarray, fields: np.ndarray | N
 def without_fields(evaluation: Evaluation) -> Evaluation:
     """The same where no fields and no correlation images are known."""
     traces = replace(evaluation.traces, rigid=None, nonrigid_mean=None, nonrigid_max=None)
-    nothing = replace(evaluation.samples, field_frames=np.zeros(0, int), fields=np.zeros((0, 2, 0, 0)))
+    nothing = replace(evaluation.excerpts, field_frames=np.zeros(0, int), fields=np.zeros((0, 2, 0, 0)))
     pictures = replace(evaluation.pictures, correlation_before=None, correlation_after=None)
-    return replace(evaluation, traces=traces, samples=nothing, pictures=pictures)
+    return replace(evaluation, traces=traces, excerpts=nothing, pictures=pictures)

@@ -243,7 +243,7 @@ ROOMS = {  # every module of a room stands here
             "sampled.usable",
         },
         "motion_table": {".results"},
-        "truth": {".metrics", ".results", "errors", "fields"},
+        "truth": {".metrics", ".moments", ".results", "errors", "fields"},
     },
     "report": {
         "__init__": {".page"},
@@ -251,9 +251,9 @@ ROOMS = {  # every module of a room stands here
         "chart": set(),
         "arrows": set(),
         "timeline": {".chart", "evaluation"},
-        "pictures": {".raster", "blocks", "evaluation"},
-        "field_views": {".arrows", ".raster", "evaluation"},
-        "poster": {".chart", ".raster", ".timeline", "evaluation", "figures"},
+        "pictures": {".raster", "blocks", "evaluation", "evaluation.moments"},
+        "field_views": {".arrows", ".raster", "evaluation", "evaluation.moments"},
+        "poster": {".chart", ".raster", ".timeline", "evaluation"},
         "page": {".field_views", ".pictures", ".poster", ".raster", ".timeline", "evaluation", "figures"},
     },
 }

@@ -58,9 +58,9 @@ def test_a_good_correction_is_better(movie):
         assert table[key][1] < 0.3 * table[key][0], key
     assert table["folded"] == (None, 0) and table["flagged"] == (None, 0)
     np.testing.assert_allclose(found.traces.rigid, fields.rigid, atol=1e-5)
-    name, place = found.samples.line
+    name, place = found.excerpts.line
     line = np.s_[:, place] if name == "row" else np.s_[:, :, place]
-    np.testing.assert_array_equal(found.samples.line_before, raw[line])
+    np.testing.assert_array_equal(found.excerpts.line_before, raw[line])
     assert 0 < table["edge"][1] < 20 and 50 < table["valid"][1] < 100
 
 
@@ -76,7 +76,7 @@ def test_another_tool_with_gain_offset_and_place_of_its_own(movie):
     rigid = np.stack([shift(f.astype(np.float32), -r, order=1) for f, r in zip(raw, fields.rigid, strict=True)])
     found = evaluate(raw, np.roll(rigid / 1000 - 3, (3, -2), axis=(1, 2)))
     assert found.verdict.kind == "better" and found.traces.rigid is None
-    assert found.samples.fields.shape[0] == 0 and "rigid_mean" not in values(found)
+    assert found.excerpts.fields.shape[0] == 0 and "rigid_mean" not in values(found)
 
 
 def test_folded_fields_are_told(movie):
@@ -122,7 +122,7 @@ def test_very_short_movies(movie, frames):
     part = replace(part, flagged=fields.flagged[:frames], misfit=fields.misfit[:frames])
     raw[0, 40:50] = np.nan
     found = evaluate(raw, moco_dl.apply(raw, part), part)
-    assert len(found.traces.flags) == frames and found.samples.preview_before.shape[0] == frames
+    assert len(found.traces.flags) == frames and found.excerpts.preview_before.shape[0] == frames
     if frames == 1:  # it is brought onto the reference of the whole movie
         assert found.verdict.sentence == "The image fits the reference better than before."
     json.dumps(summary(found), allow_nan=False)
@@ -154,7 +154,7 @@ def test_without_opencv_the_line_says_how_to_get_it(movie, monkeypatch):
 def test_small_and_oblong_frames(shape):
     frames = gaussian_filter(np.random.default_rng(0).random(shape), (0, 1, 1)).astype(np.float32)
     found = evaluate(frames, frames[:, ::-1].copy(), reference=frames[0])
-    assert found.samples.preview_before.shape[0] == shape[0]
+    assert found.excerpts.preview_before.shape[0] == shape[0]
     json.dumps(summary(found), allow_nan=False)
 
 

@@ -48,7 +48,7 @@ def test_a_picture_does_not_depend_on_what_a_user_has_set(tmp_path, set_by_user,
         for draw in (
             lambda path: figures.loss_curve(log, path),
             lambda path: figures.preview(image, image, flow, path, "png"),
-            lambda path: report_picture(evaluation, path, "png"),
+            lambda path: report_picture(evaluation, path),
         ):
             draw(tmp_path / "p.png")
             yield (tmp_path / "p.png").read_bytes()

@@ -12,7 +12,7 @@ def test_figure_as_a_picture(evaluation, tmp_path):
     pytest.importorskip("matplotlib")
     for number, shown in enumerate((evaluation, without_fields(evaluation))):
         path = tmp_path / f"{number}.png"
-        report_picture(shown, path, "png")
+        report_picture(shown, path)
         pixels = imagecodecs.png_decode(path.read_bytes())[..., :3]
         assert pixels.shape[1] == 1350 and pixels.std() > 30
         assert (pixels[..., 0].astype(int) - pixels[..., 2] > 100).any()  # the overlay's yellow
@@ -22,7 +22,7 @@ def test_figure_as_a_picture(evaluation, tmp_path):
 def test_names_in_any_script_are_no_warnings(evaluation, tmp_path, recwarn):
     pytest.importorskip("matplotlib")
     named = replace(evaluation, provenance={"inputs": [{"name": "\u65e5.tif"}]})
-    report_picture(named, tmp_path / "p.png", "png")
+    report_picture(named, tmp_path / "p.png")
     assert not [each for each in recwarn if "Glyph" in str(each.message)]
 
 

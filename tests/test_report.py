@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from evaluations import PROVENANCE, TABLE, evaluation_of, without_fields
 
-from moco_dl.evaluation import Pictures, Row, Samples, Traces, Verdict
+from moco_dl.evaluation import Excerpts, Pictures, Row, Traces, Verdict
 from moco_dl.report import chart, report_page, report_picture
 
 KINDS = ("better", "no motion", "doubtful", "worse")
@@ -88,7 +88,7 @@ def test_readings_are_the_traces(evaluation):
     assert data["flags"] == {"5": "low correlation", "22": "low correlation", "39": "low correlation"}
     np.testing.assert_allclose(data["curves"]["dy"]["low"], evaluation.traces.rigid[:, 0], rtol=5e-3, atol=1e-6)
     np.testing.assert_allclose(data["curves"]["after"]["low"], evaluation.traces.correlation_after, rtol=5e-3)
-    assert [view["frame"] for view in data["fields"]] == evaluation.samples.field_frames.tolist()
+    assert [view["frame"] for view in data["fields"]] == evaluation.excerpts.field_frames.tolist()
 
 
 def test_what_is_not_known_is_said(evaluation):
@@ -103,12 +103,14 @@ def test_what_is_not_known_is_said(evaluation):
 def test_no_samples_and_no_figures(evaluation):
     none, no_lines = np.zeros(0, int), np.zeros((0, 0), np.float32)
     cells = np.zeros((0, 0, 0), np.float32)
-    samples = Samples(
+    excerpts = Excerpts(
         none, cells, cells, ("row", 0), none, no_lines, no_lines, none, np.zeros((0, 2, 0, 0), np.float32), 4.0
     )
     flat = np.zeros((3, 0, 9), np.float32)  # frames too flat to be binned
-    report_page(replace(evaluation, samples=replace(samples, preview_frames=np.arange(3), preview_before=flat)))
-    page = report_page(replace(evaluation, samples=samples, table=(), provenance={}))
+    report_page(
+        replace(evaluation, excerpts=replace(excerpts, preview_frames=np.arange(3), preview_before=flat))
+    )
+    page = report_page(replace(evaluation, excerpts=excerpts, table=(), provenance={}))
     for sentence in (
         "No frames were kept for a preview.",
         "No line through the image",
@@ -134,22 +136,22 @@ def test_nothing_but_nan(evaluation, tmp_path):
     def emptied(values):
         return np.full(np.shape(values), np.nan, np.float32)
 
-    traces, pictures, samples = evaluation.traces, evaluation.pictures, evaluation.samples
+    traces, pictures, excerpts = evaluation.traces, evaluation.pictures, evaluation.excerpts
     empty = replace(
         evaluation,
         traces=Traces(*(emptied(v) for v in list(vars(traces).values())[:5]), traces.flags),
         pictures=Pictures(*(emptied(v) for v in vars(pictures).values())),
-        samples=replace(
-            samples,
+        excerpts=replace(
+            excerpts,
             **{
-                k: emptied(getattr(samples, k))
+                k: emptied(getattr(excerpts, k))
                 for k in ("preview_before", "line_before", "line_after", "fields")
             },
         ),
     )
     page = report_page(empty)
     assert set(data_of(page)["curves"]["dy"]["low"]) == {None}
-    report_picture(empty, tmp_path / "empty.png", "png")
+    report_picture(empty, tmp_path / "empty.png")
     assert (tmp_path / "empty.png").stat().st_size > 10_000
     assert not re.search(r"[^a-z]nan[^a-z]", re.sub(r"base64,[^\"]*", "", page), re.I)
 
@@ -166,7 +168,7 @@ def test_long_movie_of_large_frames_makes_a_small_page(evaluation):
     )
     moments = rng.random((60, 256, 256), np.float32)
     lines = rng.random((2000, size), np.float32)
-    samples = Samples(
+    excerpts = Excerpts(
         preview_frames=np.arange(60),
         preview_before=moments,
         preview_after=moments,
@@ -179,7 +181,7 @@ def test_long_movie_of_large_frames_makes_a_small_page(evaluation):
         field_step=16.0,
     )
     large = replace(
-        evaluation, shape=(frames, size, size), traces=traces, pictures=Pictures(*noise), samples=samples
+        evaluation, shape=(frames, size, size), traces=traces, pictures=Pictures(*noise), excerpts=excerpts
     )
     page = report_page(large)
     assert len(page.encode()) < 5_000_000
@@ -202,7 +204,7 @@ def test_long_movie_of_large_frames_makes_a_small_page(evaluation):
     ],
 )
 def test_change_is_named(evaluation, before, after, better, said):
-    page = report_page(replace(evaluation, table=(Row("key", "measure", "px", before, after, better, ""),)))
+    page = report_page(replace(evaluation, table=(Row("key", "measure", "px", better, "", before, after),)))
     assert f'<td class="change {said}">{said}</td>' in page
 
 

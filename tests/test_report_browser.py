@@ -133,7 +133,7 @@ def test_frame_is_chosen_by_keyboard(opened, evaluation):
     shown = float(find(driver, '[data-curve="before"]').text)
     assert shown == pytest.approx(evaluation.traces.correlation_before[5], rel=0.01)
     arrows = find(driver, "#field .of-shape .arrow")
-    nearest = min(evaluation.samples.field_frames, key=lambda frame: abs(frame - 5))
+    nearest = min(evaluation.excerpts.field_frames, key=lambda frame: abs(frame - 5))
     assert arrows.get_attribute("href") == f"#arrows-shape-{nearest}"
     find(driver, "#next-flag").send_keys(Keys.ENTER)
     assert find(driver, "#frame-words").text.startswith("frame 22, flagged")
@@ -208,8 +208,8 @@ def test_every_control_has_a_name(opened):
 
 def test_page_without_fields_flags_or_samples(opened, evaluation):
     nothing = np.zeros(0, int)
-    samples = replace(
-        evaluation.samples,
+    excerpts = replace(
+        evaluation.excerpts,
         preview_frames=nothing,
         line_frames=nothing,
         field_frames=nothing,
@@ -217,6 +217,6 @@ def test_page_without_fields_flags_or_samples(opened, evaluation):
     traces = replace(
         evaluation.traces, rigid=None, nonrigid_mean=None, nonrigid_max=None, flags=((),) * evaluation.shape[0]
     )
-    driver = opened(replace(evaluation, samples=samples, traces=traces))
+    driver = opened(replace(evaluation, excerpts=excerpts, traces=traces))
     find(driver, "#frame").send_keys("\ue014")  # arrow right
     assert find(driver, "#frame-words").text == "frame 1"

@@ -14,7 +14,7 @@ from moco_dl.learning.scenes import draw_scene
 from moco_dl.learning.synth import MovieOptions, SyntheticMovie
 from moco_dl.movie import ArrayMovie
 from moco_dl.options import CorrectOptions
-from moco_dl.sampled.inplace import mean_of, steps
+from moco_dl.sampled.inplace import distance, mean_of
 from moco_dl.sampled.samples import draw_samples
 from moco_dl.sampled.sampling import Rigidly, Sampling
 from moco_dl.sampled.surround import dark_surround
@@ -131,7 +131,7 @@ def test_steps_are_distances():
     these = np.zeros((60, 70), bool)
     these[20:24, 30] = these[50, 5] = True
     expected = distance_transform_edt(~these)
-    found = steps(these, 30)
+    found = distance(these, 30)
     near = expected < 26
     np.testing.assert_allclose(found[near], expected[near], rtol=0.1, atol=0.5)
     assert (found[expected > 34] == 31).all() and not found[these].any()

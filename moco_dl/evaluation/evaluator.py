@@ -9,7 +9,7 @@ from moco_dl.batch import Motion
 from moco_dl.blocks import block_means, shrink
 from moco_dl.evaluation.metrics import inner
 from moco_dl.evaluation.moments import choose_moments, contains, lines_of_most_detail
-from moco_dl.evaluation.results import Evaluation, Pictures, Row, Samples
+from moco_dl.evaluation.results import Evaluation, Excerpts, Pictures, Row
 from moco_dl.evaluation.rows import Rows
 from moco_dl.evaluation.tally import Tally, blanked, filled
 from moco_dl.evaluation.verdict import judge
@@ -101,7 +101,7 @@ class Evaluator:
             shape=self.watch.shape,
             traces=traces,
             pictures=self._pictures(),
-            samples=self._samples(),
+            excerpts=self._excerpts(),
             table=(*build_table(self, figures, traces), *more),
             verdict=judge(figures.measured),
             provenance=provenance,
@@ -114,13 +114,13 @@ class Evaluator:
             pairs.append(blanked(tally.gaps, tally.pairs.image()))
         return Pictures(self.watch.reference, *means, *pairs)
 
-    def _samples(self) -> Samples:
+    def _excerpts(self) -> Excerpts:
         before, after = self.tallies
         numbers = np.array(sorted(self.fields), int)
         fields = [self.fields[t] for t in numbers.tolist()]
         name = "row" if _gain(before.rows, after.rows) > _gain(before.columns, after.columns) else "column"
         lines = [tally.rows if name == "row" else tally.columns for tally in self.tallies]
-        return Samples(
+        return Excerpts(
             preview_frames=self.moments.preview.starts,
             preview_before=before.preview_means,
             preview_after=after.preview_means,

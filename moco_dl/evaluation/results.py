@@ -29,7 +29,7 @@ class Pictures:
 
 
 @dataclass(frozen=True)
-class Samples:
+class Excerpts:
     """A few moments of the movie, evenly spread."""
 
     preview_frames: np.ndarray  # (k,) numbers of the first frame of each bin
@@ -51,10 +51,10 @@ class Row:
     key: str  # as in the JSON, e.g. "crispness"
     label: str  # for people
     unit: str  # "", "px", "%"
-    before: float | None  # None: does not apply
-    after: float | None
     better: str  # "higher", "lower" or "": neither is better
     note: str  # what it is and whose measure it is, one sentence
+    before: float | None = None  # None: does not apply
+    after: float | None = None
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class Evaluation:
     shape: tuple[int, int, int]  # (T, H, W)
     traces: Traces
     pictures: Pictures
-    samples: Samples
+    excerpts: Excerpts
     table: tuple[Row, ...]
     verdict: Verdict
     provenance: dict  # command, version, weights_sha256, inputs, options: JSON-like

@@ -1,7 +1,7 @@
 """The figures of an evaluation as a table: what each is called, whose measure it is, what is better."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,123 +17,112 @@ if TYPE_CHECKING:
 INSTALL = "pip install 'nrcorrect[report]'"
 
 
-@dataclass(frozen=True)
-class Line:
-    """A line of the table, without its values: see `Row`."""
-
-    key: str
-    label: str
-    unit: str
-    better: str
-    note: str
-
-
 HIGH, LOW = "higher", "lower"
-CORRELATION = Line(
+CORRELATION = Row(
     "correlation",
     "Correlation with the reference",
     "",
     HIGH,
     "Mean over the frames; as NoRMCorre and CaImAn report it.",
 )
-AGREEMENT = Line(
+AGREEMENT = Row(
     "agreement",
     "Agreement with the other frames",
     "",
     HIGH,
     "Mean correlation of each frame with the mean of the others, noise and slow shading filtered out.",
 )
-SHARPNESS = Line(
+SHARPNESS = Row(
     "sharpness",
     "Sharpness of the mean image",
     "1/px",
     HIGH,
     "Gradients that the means of even and odd frames share, over the contrast they share; free of noise.",
 )
-CRISPNESS = Line(
+CRISPNESS = Row(
     "crispness",
     "Crispness of the mean image",
     "counts/px",
     HIGH,
     "Norm of the gradient, after NoRMCorre; noise counts, so that in dim movies interpolation lowers it.",
 )
-CRISPNESS_CORRELATION = Line(
+CRISPNESS_CORRELATION = Row(
     "crispness_correlation_image",
     "Crispness of the correlation image",
     "1/px",
     HIGH,
     "The same of each pixel's correlation with its neighbours in time; interpolation makes neighbours alike.",
 )
-FLOW = Line(
+FLOW = Row(
     "residual_flow",
     "Residual optical flow",
     "px",
     LOW,
     "Mean length of Farneback's flow from the reference to frames averaged over time; CaImAn's protocol.",
 )
-SHIFT = Line(
+SHIFT = Row(
     "residual_shift",
     "Residual shift",
     "px",
     LOW,
     "Mean distance of whole frames from their middle position; noise adds to it.",
 )
-COMPONENTS = Line(
+COMPONENTS = Row(
     "component_shift",
     "Shift along principal components",
     "px",
     LOW,
     "Mean shift between the frames at both ends of the first components, after Suite2p.",
 )
-OWN = Line(
+OWN = Row(
     "own_frame",
     "Frames like their own raw frame",
     "%",
     HIGH,
     "How often a corrected frame is more like its own raw frame than like another: 50 % by chance.",
 )
-ROWS_MOVED = Line(
+ROWS_MOVED = Row(
     "rows_moved",
     "Every other row moved",
     "px",
     "",
     "By so much to the left against those between, by the correction; right if rows are more alike then.",
 )
-ROWS_ALIKE = Line(
+ROWS_ALIKE = Row(
     "rows_alike",
     "Likeness of every other row",
     "",
     HIGH,
     "In raw frames, with the rows above and below, where it lay and where the correction has put it.",
 )
-LIMITS = Line(
+LIMITS = Row(
     "at_limits",
     "Pixels at the least or greatest value",
     "%",
     LOW,
     "In the middle of the frame; clipping puts many there.",
 )
-RIGID = Line("rigid_mean", "Whole-frame shift, mean", "px", "", "Length of each frame's mean displacement.")
-RIGID_MAX = Line("rigid_max", "Whole-frame shift, largest", "px", "", "The longest of them.")
-NONRIGID = Line(
+RIGID = Row("rigid_mean", "Whole-frame shift, mean", "px", "", "Length of each frame's mean displacement.")
+RIGID_MAX = Row("rigid_max", "Whole-frame shift, largest", "px", "", "The longest of them.")
+NONRIGID = Row(
     "nonrigid_mean", "Non-rigid displacement, mean", "px", "", "What is left of the field without its mean."
 )
-NONRIGID_MAX = Line(
+NONRIGID_MAX = Row(
     "nonrigid_max", "Non-rigid displacement, largest", "px", "", "The longest anywhere in the movie."
 )
-FOLDED = Line(
+FOLDED = Row(
     "folded",
     "Folded pixels",
     "%",
     LOW,
     "Where the Jacobian determinant of the field is not positive; should be none.",
 )
-INTERPOLATED = Line(
+INTERPOLATED = Row(
     "interpolated", "Interpolated pixels", "%", "", "Displaced by other than whole pixels; the rest was copied."
 )
-EDGE = Line("edge", "Pixels from outside the frame", "%", LOW, "They repeat the frame's edge.")
-VALID = Line("valid", "Pixels with data in every frame", "%", HIGH, "What can be analysed without gaps.")
-FLAGGED = Line("flagged", "Flagged frames", "%", LOW, "See the flags of single frames.")
+EDGE = Row("edge", "Pixels from outside the frame", "%", LOW, "They repeat the frame's edge.")
+VALID = Row("valid", "Pixels with data in every frame", "%", HIGH, "What can be analysed without gaps.")
+FLAGGED = Row("flagged", "Flagged frames", "%", LOW, "See the flags of single frames.")
 
 
 def build_table(evaluator: "Evaluator", figures: Figures, traces: Traces) -> list[Row]:
@@ -173,9 +162,9 @@ def build_table(evaluator: "Evaluator", figures: Figures, traces: Traces) -> lis
     return [*rows, _row(FLAGGED, (np.nan, 100 * measured.flagged))]
 
 
-def _row(line: Line, pair: tuple[float, float]) -> Row:
+def _row(line: Row, pair: tuple[float, float]) -> Row:
     before, after = (float(value) if np.isfinite(value) else None for value in pair)
     note = line.note
     if line is FLOW and not flow_possible():
         note += f" Left out: it needs OpenCV, {INSTALL}."
-    return Row(line.key, line.label, line.unit, before, after, line.better, note)
+    return replace(line, before=before, after=after, note=note)

@@ -10,6 +10,7 @@ import numpy as np
 
 from moco_dl.errors import NrcorrectError
 from moco_dl.evaluation.metrics import end_point_errors
+from moco_dl.evaluation.moments import evenly
 from moco_dl.evaluation.results import Row
 from moco_dl.fields import load_fields
 
@@ -113,9 +114,9 @@ def score(field: Field, truth: Truth) -> list[Row]:
             f"end_point_error_{name}",
             label if name == "whole" else f"End-point error, {label}",
             "px",
-            *(_mean_if_known(total[name]) for total in totals),
             "lower",
             "Mean length of the field's error; before: of doing nothing. One constant vector is taken off.",
+            *(_mean_if_known(total[name]) for total in totals),
         )
         for name, label in places.items()
     ]
@@ -126,7 +127,7 @@ def _constant(field: Field | None, truth: Truth) -> np.ndarray:
     height, width = truth.shape[1:]
     rows, columns = (slice(min(BORDER, n // 4), n - min(BORDER, n // 4), PROBE_STEP) for n in (height, width))
     found = []
-    for t in np.unique(np.linspace(0, truth.shape[0] - 1, PROBED).round().astype(int)).tolist():
+    for t in evenly(truth.shape[0], PROBED).tolist():
         part = slice(t, t + 1)
         guess = 0 if field is None else field(part)[..., rows, columns]
         found.append(guess - truth.field(part)[..., rows, columns])

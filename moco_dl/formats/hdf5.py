@@ -60,7 +60,7 @@ class Hdf5Movie:
     format, pixel = "hdf5", None
     notes: tuple[str, ...] = ()
 
-    def __init__(self, path: Path, dataset: str | None = None, option: str = "--dataset"):
+    def __init__(self, path: Path, dataset: str | None, option: str):
         """`dataset`: None for that which is most like a movie; `option` is how a user names it."""
         self.path, self.files, self._option = path, {path.resolve()}, option
         try:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import tifffile
 
-from moco_dl.errors import NrcorrectError, about
+from moco_dl.errors import NrcorrectError, named
 
 UNLIKE = "incompatible keyframe"  # what tifffile says of pages that are not as the first
 _READING: dict[int, list[str]] = {}  # errors that tifffile logs, for each file that is read
@@ -61,11 +61,10 @@ def damage_reported(path: Path) -> Iterator[None]:
     _READING[id(errors)] = errors
     way_out = "copy it again, or save it anew"
     try:
-        yield
-    except MemoryError:
+        with named(path):
+            yield
+    except (MemoryError, NrcorrectError):
         raise
-    except NrcorrectError as error:
-        raise error if about(error, path) else NrcorrectError(f"{path}: {error}") from error
     except Exception as error:  # decoders raise whatever the bytes provoke
         if str(error) == UNLIKE:
             raise NrcorrectError(

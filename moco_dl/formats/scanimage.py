@@ -16,7 +16,7 @@ VOLUME = ("SI.hStackManager.numFramesPerVolumeWithFlyback", "SI.hFastZ.numFrames
 NUMBERS = re.compile(r"^frameNumber(?:Acquisition|s) = ([1-9][0-9]*)\s*$", re.MULTILINE)
 
 
-def axes_of(file: BinaryIO, count: int, description: str = "") -> tuple[str, tuple[int, ...], range]:
+def axes_of(file: BinaryIO, count: int, description: str) -> tuple[str, tuple[int, ...], range]:
     """Axes of the `count` frames of a file, their sizes, and which of the frames of this shape are in the file.
 
     The first volume may have begun in the file before, as the number of the first frame tells, which is in its

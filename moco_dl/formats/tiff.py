@@ -31,7 +31,7 @@ class TiffMovie:
     format, frames_apart = "tiff", True
     dataset = None
 
-    def __init__(self, path: Path, turns: Turns, *, image: bool = False, joined: bool = True):
+    def __init__(self, path: Path, turns: Turns, *, image: bool, joined: bool):
         self.path = path
         with damage_reported(path):
             # What it makes of ScanImage's files may lack the last frames, or have more than there are.

@@ -16,7 +16,7 @@ from torch.utils.data import Dataset
 
 from moco_dl import figures
 from moco_dl.errors import NrcorrectError, named
-from moco_dl.fields import CONVENTION, ROWS, create_fields
+from moco_dl.fields import CONVENTION, ROW_OFFSET, create_fields
 from moco_dl.formats.checks import SMALLEST, UNREADABLE
 from moco_dl.image import load_image
 from moco_dl.learning.pairs import PairOptions, Pairs, ScenePool, draw_pairs
@@ -134,7 +134,7 @@ def preview_possible(picture: Path | None, *, overwrite: bool) -> None:
     refuse_existing([picture], overwrite=overwrite)
 
 
-def preview_pairs(dataset: Path, picture: Path | None, *, overwrite: bool = False) -> list[Path]:
+def preview_pairs(dataset: Path, picture: Path | None, *, overwrite: bool) -> list[Path]:
     """Draw the first pairs of a dataset; returns what was drawn."""
     if picture is None:
         return []
@@ -151,15 +151,13 @@ def movie_outputs(path: Path) -> list[Path]:
     return [path, path.with_name(f"{without_ending(path)}_truth.h5")]
 
 
-def write_movie(
-    path: Path, movie: SyntheticMovie, *, progress: Progress, overwrite: bool = False
-) -> list[Path]:
+def write_movie(path: Path, movie: SyntheticMovie, *, progress: Progress, overwrite: bool) -> list[Path]:
     """Write a synthetic movie and, as a field file of stride 1, its truth; returns both paths."""
     paths = movie_outputs(path)
     refuse_output(path, movie=True)
     shape = movie.options.shape
     about = {"seed": movie.seed, "options": asdict(movie.options), "images": _described(movie.images)}
-    about[ROWS] = movie.options.row_offset
+    about[ROW_OFFSET] = movie.options.row_offset
     kind = movie_format(path, "tiff")
     with staged(paths, overwrite=overwrite) as parts, ExitStack() as files:
         frames = files.enter_context(closing(create_movie(parts[0], kind, shape, np.uint16)))

@@ -33,12 +33,13 @@ class Basis:
         path = np.polynomial.legendre.legvander(np.linspace(-1, 1, self.grid[0]), len(PATH))[:, 1:]
         rows = torch.cat((torch.from_numpy(path).float(), smooth_functions(self.grid[0], ROWS / STRIDE)), dim=1)
         one = [torch.ones(n, 1, dtype=torch.float32) for n in self.grid]
+        # Functions of y (h, a): one, those of the row, the tissue's; of x (w, b): one, the tissue's.
         self.y, self.x = torch.cat((one[0], rows, smooth[0]), dim=1), torch.cat((one[1], smooth[1]), dim=1)
         first = 1 + rows.shape[1]
         tissue = torch.cartesian_prod(torch.arange(first, self.y.shape[1]), torch.arange(1, self.x.shape[1]))
         pairs = torch.cat((torch.tensor([[r, 0] for r in range(first)]), tissue))
-        self.pairs = tuple(pairs.T)
-        self.rows = slice(1, first)
+        self.pairs = tuple(pairs.T)  # twice (m,): which function of y, and of x, each unknown is a factor of
+        self.rows = slice(1, first)  # of functions of y, and of unknowns: those of the row
 
     def path(self) -> tuple[np.ndarray, np.ndarray]:
         """Functions (h, 3) of the row that a frame's path is made of: one; slope and bend, of mean zero.

@@ -35,7 +35,7 @@ DETAIL, ACTIVE = 3, 4  # places among a view's factors, after the weight and bot
 
 
 @dataclass(frozen=True)
-class View:
+class CutTemplate:
     """What frames are compared with, cut into cells: see `Difference.cut`."""
 
     reference: Tensor  # (c, c, h, w)
@@ -49,7 +49,7 @@ class View:
 class Difference:
     """Differences of frames from one template; all that does not depend on the frame is computed once."""
 
-    def __init__(self, template: Template, binning: int = 1, limit: float = FLASH):
+    def __init__(self, template: Template, binning: int, limit: float):
         """See `Refiner`."""
         activity = np.zeros_like(template.noise) if template.activity is None else template.activity
         variance = template.noise + UNLIKE * np.square(activity)
@@ -81,7 +81,7 @@ class Difference:
     def to(self, device: torch.device) -> None:
         """Have frames compared with the reference on this device."""
         self.device = device
-        self.view = View(**{name: values.to(device) for name, values in vars(self.view).items()})
+        self.view = CutTemplate(**{name: values.to(device) for name, values in vars(self.view).items()})
         for name in ("weight", "activity", "bright", "allowed", "pixels"):
             setattr(self, name, getattr(self, name).to(device))
         for name in ("background", "around", "near"):
@@ -113,7 +113,7 @@ class Difference:
         cells = images.unflatten(-1, (-1, self.side)).unflatten(-3, (-1, self.side))
         return cells.movedim((-3, -1), (-4, -3))
 
-    def _view(self, reference: Tensor) -> View:
+    def _view(self, reference: Tensor) -> CutTemplate:
         slopes = [_slope(reference, axis) / self.binning for axis in (0, 1)]
         parts, known = self.cut(torch.stack([*slopes, reference])), self.weight.new_ones(1, *self.grid)
         *gradient, detail = self._without_background(parts.clone(), known.expand_as(parts), known)
@@ -123,7 +123,7 @@ class Difference:
         others = [*gradient, detail, self.activity] if self.lit else [*gradient, detail]
         factors = self.weight * torch.stack([torch.ones_like(detail), *others])
         detail, pattern = ((factors * values).sum((1, 2)) for values in (detail, self.activity))
-        return View(parts[2], factors, detail, pattern)
+        return CutTemplate(parts[2], factors, detail, pattern)
 
     def _without_background(self, values: Tensor, known: Tensor, share: Tensor) -> Tensor:
         """Values (n, c, c, h, w), in place, less each row's mean, a humming detector's stripes, and less their
@@ -149,7 +149,7 @@ class Difference:
         """Brightness (..., h, w) of active cells around each place from sums of values times the pattern."""
         return _blurred(sums, self.near) / self.bright
 
-    def _against(self, part: int) -> View:
+    def _against(self, part: int) -> CutTemplate:
         """What the frames of a part of the template are compared with: all others."""
         if self.forgotten:
             raise RuntimeError("parts of the template are forgotten: a frame would be compared with itself")
@@ -180,7 +180,7 @@ class Difference:
         misfit = torch.where(dark, misfit.clamp_min(1 / gain), misfit)  # so noisy it is at least
         return sums[:, 1:3] * self._trust(sums[:, 0])[:, None], misfit, gain.masked_fill(dark, 0), share
 
-    def _compared(self, moved: Tensor, known: Tensor, view: View) -> tuple[Tensor, ...]:
+    def _compared(self, moved: Tensor, known: Tensor, view: CutTemplate) -> tuple[Tensor, ...]:
         """All sums (n, k, h, w), and the others that are returned; of what is `known` (n, c, c, h, w)."""
         pixels = known.sum((1, 2))  # (n, h, w)
         share = pixels / self.pixels

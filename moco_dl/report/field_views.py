@@ -4,12 +4,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from moco_dl.evaluation import Samples
+from moco_dl.evaluation import Excerpts
+from moco_dl.evaluation.moments import evenly
 from moco_dl.report.arrows import arrow_path, lattice, magnification
 from moco_dl.report.raster import direction_colours, png, shrink_factor, shrunk
 
 MOST = 12  # frames shown
-FINEST = 56  # samples of the grid along its longer side
+FINEST = 56  # places of the grid along its longer side
 LEAST_SCALE = 0.5  # px; what is small should look small
 
 
@@ -50,13 +51,13 @@ class FieldViews:
     first: int  # which view to begin with: the one that deforms most
 
 
-def field_views(samples: Samples) -> FieldViews | None:
-    """Draw the fields of `samples`; None if there are none."""
-    if not len(samples.field_frames):
+def field_views(excerpts: Excerpts) -> FieldViews | None:
+    """Draw the fields of `excerpts`; None if there are none."""
+    if not len(excerpts.field_frames):
         return None
-    chosen = np.unique(np.linspace(0, len(samples.field_frames) - 1, MOST).round().astype(int))
-    whole = shrunk(np.asarray(samples.fields[chosen], np.float32), FINEST)  # (m, 2, h, w)
-    step = samples.field_step * shrink_factor(samples.fields.shape[2:], FINEST)
+    chosen = evenly(len(excerpts.field_frames), MOST)
+    whole = shrunk(np.asarray(excerpts.fields[chosen], np.float32), FINEST)  # (m, 2, h, w)
+    step = excerpts.field_step * shrink_factor(excerpts.fields.shape[2:], FINEST)
     means = np.stack([[_mean(part) for part in field] for field in whole])  # (m, 2)
     shape = whole - means[:, :, None, None]
     place = lattice(whole.shape[2:], step)
@@ -68,7 +69,7 @@ def field_views(samples: Samples) -> FieldViews | None:
         drawn.append([Drawing(arrow_path(f, place, times), png(direction_colours(f, largest))) for f in fields])
     beyond = [_longest(field) for field in shape]
     views = [
-        FieldView(int(samples.field_frames[i]), _words(means[n], _longest(whole[n]), beyond[n]), a, b)
+        FieldView(int(excerpts.field_frames[i]), _words(means[n], _longest(whole[n]), beyond[n]), a, b)
         for n, (i, a, b) in enumerate(zip(chosen, *drawn, strict=True))
     ]
     extent = (whole.shape[2] * step, whole.shape[3] * step)

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 KINDS = {"better": "Better", "no motion": "No motion", "doubtful": "Doubtful", "worse": "Worse"}
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+WHEEL = 96  # px, side of the key to colours
 ALIKE = 0.01  # of a value: smaller changes are neither better nor worse
 TITLES = {"weights_sha256": "weights (SHA-256)", "input": "movie", "inputs": "movies", "mtime": "modified"}
 
@@ -39,8 +40,8 @@ def report_page(evaluation: Evaluation) -> str:
     style, script = _asset("report.css"), _asset("report.js")
     runs = flag_runs(evaluation.traces.flags)
     data = readings(evaluation.traces)
-    fields = field_views(evaluation.samples)
-    moments = preview(evaluation.samples, evaluation.shape[1:])
+    fields = field_views(evaluation.excerpts)
+    moments = preview(evaluation.excerpts, evaluation.shape[1:])
     if fields:
         data["fields"] = [{"frame": view.frame, "words": view.words} for view in fields.views]
     if moments:
@@ -63,7 +64,7 @@ def report_page(evaluation: Evaluation) -> str:
         flagged=sum(run.last - run.first + 1 for run in runs),
         runs=runs[:LISTED_FLAGS],
         runs_left_out=max(0, len(runs) - LISTED_FLAGS),
-        kymographs=kymographs(evaluation.samples),
+        kymographs=kymographs(evaluation.excerpts),
         fields=fields,
         wheel=_wheel(),
         moments=moments,
@@ -74,23 +75,20 @@ def report_page(evaluation: Evaluation) -> str:
     return _writable(page)
 
 
-def report_picture(evaluation: Evaluation, path: Path, kind: str) -> None:
-    """Draw the main figure of the report to `path`; `kind` of picture: png, pdf or svg.
-
-    Raises NrcorrectError if matplotlib is missing.
-    """
+def report_picture(evaluation: Evaluation, path: Path) -> None:
+    """Draw the main figure of the report to `path`, a PNG. Raises NrcorrectError if matplotlib is missing."""
     from moco_dl.report.poster import poster
 
     with plain_style(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing")  # of names in any script
-        poster(evaluation, _title(evaluation.provenance)).savefig(path, format=kind, dpi=150)
+        poster(evaluation, _title(evaluation.provenance)).savefig(path, format="png", dpi=150)
 
 
-def write_page(evaluation: Evaluation, page: Path, picture: Path | None = None) -> None:
+def write_page(evaluation: Evaluation, page: Path, picture: Path | None) -> None:
     """Write the report to `page` (HTML), and its main figure to `picture` (PNG) if that is wanted."""
     page.write_text(report_page(evaluation), encoding="utf-8")
     if picture is not None:
-        report_picture(evaluation, picture, "png")
+        report_picture(evaluation, picture)
 
 
 def _asset(name: str) -> str:
@@ -126,9 +124,9 @@ def _writable(text: str) -> str:
     return CONTROL.sub("\N{REPLACEMENT CHARACTER}", text.encode("utf-8", "replace").decode("utf-8"))
 
 
-def _wheel(size: int = 96) -> str:
+def _wheel() -> str:
     """All directions and lengths, as `direction_colours` shows them."""
-    axis = (np.arange(size) + 0.5) / size * 2 - 1
+    axis = (np.arange(WHEEL) + 0.5) / WHEEL * 2 - 1
     return png(direction_colours(np.stack(np.meshgrid(axis, axis, indexing="ij")), 1.0))
 
 

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from moco_dl.blocks import block_means
-from moco_dl.evaluation import Pictures, Samples
+from moco_dl.evaluation import Excerpts, Pictures
+from moco_dl.evaluation.moments import evenly
 from moco_dl.report.raster import (
     common_limits,
     contact_sheet,
@@ -50,7 +51,6 @@ class Kymographs:
     before: str
     after: str
     line: tuple[str, int]
-    count: int
 
 
 def images(pictures: Pictures) -> dict[str, Image]:
@@ -79,35 +79,35 @@ def _image(image: np.ndarray, limits: tuple[float, float], shape: tuple[int, int
     return Image(png(grey(image, limits)), (image.shape[0] * factor, image.shape[1] * factor))
 
 
-def preview(samples: Samples, shape: tuple[int, int]) -> Preview | None:
-    """The moments of `samples` of a movie of frames of `shape` (H, W); None if there are none."""
-    count = len(samples.preview_frames)
-    if not count or not samples.preview_before.size:
+def preview(excerpts: Excerpts, shape: tuple[int, int]) -> Preview | None:
+    """The moments of `excerpts` of a movie of frames of `shape` (H, W); None if there are none."""
+    count = len(excerpts.preview_frames)
+    if not count or not excerpts.preview_before.size:
         return None
-    chosen = np.unique(np.linspace(0, count - 1, MOMENTS).round().astype(int))
-    pair = [shrunk(cells[chosen], MOMENT) for cells in (samples.preview_before, samples.preview_after)]
+    chosen = evenly(count, MOMENTS)
+    pair = [shrunk(cells[chosen], MOMENT) for cells in (excerpts.preview_before, excerpts.preview_after)]
     limits = common_limits(*pair)
     sheets = [contact_sheet(grey(cells, limits)) for cells in pair]
     size = pair[0].shape[1:]
-    binning = max(1, round(shape[0] / samples.preview_before.shape[1]))
+    binning = max(1, round(shape[0] / excerpts.preview_before.shape[1]))
     return Preview(
         before=jpeg(sheets[0][0]),
         after=jpeg(sheets[1][0]),
-        frames=tuple(int(frame) for frame in samples.preview_frames[chosen]),
+        frames=tuple(int(frame) for frame in excerpts.preview_frames[chosen]),
         columns=sheets[0][1],
         rows=-(-len(chosen) // sheets[0][1]),
         size=(int(size[0]), int(size[1])),
-        scale=1 / (binning * shrink_factor(samples.preview_before.shape[1:], MOMENT)),
+        scale=1 / (binning * shrink_factor(excerpts.preview_before.shape[1:], MOMENT)),
     )
 
 
-def kymographs(samples: Samples) -> Kymographs | None:
-    """The lines of `samples` as pictures, position downwards; None if there are none."""
-    if not len(samples.line_frames) or not samples.line_before.size:
+def kymographs(excerpts: Excerpts) -> Kymographs | None:
+    """The lines of `excerpts` as pictures, position downwards; None if there are none."""
+    if not len(excerpts.line_frames) or not excerpts.line_before.size:
         return None
-    count, length = samples.line_before.shape
+    count, length = excerpts.line_before.shape
     block = (-(-count // LINES), -(-length // LINE))
-    pair = [block_means(lines, block).T for lines in (samples.line_before, samples.line_after)]  # (L, n)
+    pair = [block_means(lines, block).T for lines in (excerpts.line_before, excerpts.line_after)]  # (L, n)
     limits = common_limits(*pair)
     before, after = (png(grey(image, limits)) for image in pair)
-    return Kymographs(before, after, samples.line, count)
+    return Kymographs(before, after, excerpts.line)

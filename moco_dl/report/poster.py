@@ -5,8 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from moco_dl.evaluation import Evaluation, Samples
-from moco_dl.figures import require
+from moco_dl.evaluation import Evaluation, Excerpts
 from moco_dl.report.chart import Binned, bin_starts, binned
 from moco_dl.report.raster import common_limits, grey, shrunk
 from moco_dl.report.timeline import CHARTS, LABELS, curves_of, flags_by_bin
@@ -28,16 +27,12 @@ LETTERS = 100  # of a line of the heading
 
 
 def poster(evaluation: Evaluation, title: str) -> "Figure":
-    """Verdict, mean images, overlay, traces and kymographs of `evaluation` on one figure, `title` above.
-
-    Raises NrcorrectError if matplotlib is missing.
-    """
-    require()
+    """Verdict, mean images, overlay, traces and kymographs of `evaluation` on one figure, `title` above."""
     from matplotlib.figure import Figure
 
     known = curves_of(evaluation.traces)
     shown = [chart for chart in CHARTS if any(key in known for key in chart[-1])]
-    lines = 2 if len(evaluation.samples.line_frames) else 0
+    lines = 2 if len(evaluation.excerpts.line_frames) else 0
     _, height, width = evaluation.shape
     above, beneath = 0.3 + min(6.0, 3 * height / width), 1.15 * (len(shown) + lines)  # inches
     head = _head(evaluation, title)
@@ -56,7 +51,7 @@ def poster(evaluation: Evaluation, title: str) -> "Figure":
         place.legend(frameon=False, fontsize=8, ncols=2, loc="lower right", bbox_to_anchor=(1, 0.93))
         place.spines[["top", "right"]].set_visible(False)
     if lines:
-        _draw_kymographs(axes[-2:], evaluation.samples, evaluation.shape[0])
+        _draw_kymographs(axes[-2:], evaluation.excerpts, evaluation.shape[0])
     _mark_flags(axes[0], starts[list(flags_by_bin(evaluation.traces.flags))])
     axes[-1].xaxis.get_major_locator().set_params(integer=True)
     axes[-1].set(xlim=(-0.5, evaluation.shape[0] - 0.5), xlabel="frame")
@@ -98,14 +93,14 @@ def _draw_curve(place: "Axes", starts: np.ndarray, trace: Binned, key: str) -> N
         place.fill_between(starts, trace.low, trace.high, color=COLOURS[key], alpha=0.25, linewidth=0)
 
 
-def _draw_kymographs(axes: "np.ndarray", samples: Samples, frames: int) -> None:
-    limits = common_limits(samples.line_before, samples.line_after)
+def _draw_kymographs(axes: "np.ndarray", excerpts: Excerpts, frames: int) -> None:
+    limits = common_limits(excerpts.line_before, excerpts.line_after)
     for place, name, lines in zip(
-        axes, ("before", "after"), (samples.line_before, samples.line_after), strict=True
+        axes, ("before", "after"), (excerpts.line_before, excerpts.line_after), strict=True
     ):
         extent = (-0.5, frames - 0.5, lines.shape[1], 0)
         place.imshow(grey(lines, limits).T, cmap="gray", aspect="auto", extent=extent, vmin=0, vmax=255)
-        place.set_title(f"{samples.line[0]} {samples.line[1]} {name}", loc="left", fontsize=9)
+        place.set_title(f"{excerpts.line[0]} {excerpts.line[1]} {name}", loc="left", fontsize=9)
 
 
 def _mark_flags(place: "Axes", flagged: np.ndarray) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 from moco_dl.blocks import block_means
 
 SHOWN = 1.0, 99.7  # percentiles that become black and white
+QUALITY = 75  # of JPEG
 
 
 def shrunk(images: np.ndarray, largest: int) -> np.ndarray:
@@ -67,9 +68,9 @@ def png(pixels: np.ndarray) -> str:
     return _address("png", imagecodecs.png_encode(np.ascontiguousarray(pixels), level=6, out=room))
 
 
-def jpeg(pixels: np.ndarray, quality: int = 75) -> str:
+def jpeg(pixels: np.ndarray) -> str:
     """`pixels` (H, W) uint8 as a `data:` address, an eighth as large as `png` where they are noisy."""
-    return _address("jpeg", imagecodecs.jpeg8_encode(np.ascontiguousarray(pixels), level=quality))
+    return _address("jpeg", imagecodecs.jpeg8_encode(np.ascontiguousarray(pixels), level=QUALITY))
 
 
 def _address(kind: str, encoded: bytes) -> str:

@@ -62,7 +62,7 @@ def blur(shifts: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return along_y @ along_x.T / len(shifts)
 
 
-def steps(these: np.ndarray, most: int) -> np.ndarray:
+def distance(these: np.ndarray, most: int) -> np.ndarray:
     """(h, w) pixels from each place to the nearest of `these` (h, w) bool; `most` + 1 if there are more.
 
     Every other step may go along a diagonal: that is as far as along a line, but for some hundredths.
@@ -80,8 +80,8 @@ def steps(these: np.ndarray, most: int) -> np.ndarray:
 
 
 def within(these: np.ndarray, most: int) -> np.ndarray:
-    """(h, w) bool: what is no more than so many `steps` away from `these`."""
-    return steps(these, most) <= most
+    """(h, w) bool: what is no more than so many pixels away from `these`, see `distance`."""
+    return distance(these, most) <= most
 
 
 def smoothed(image: np.ndarray) -> np.ndarray:

@@ -20,13 +20,13 @@ PASSES = 4  # more, if they begin elsewhere, at most
 SURE = 3.0  # standard errors by which samples must agree better if they begin elsewhere
 
 
-def whole_shifts(samples: Samples, estimator: Estimator, mapping: Callable = map) -> np.ndarray:
+def whole_shifts(samples: Samples, estimator: Estimator, mapping: Callable) -> np.ndarray:
     """(n, 2, 1, 1) of samples from the estimator's reference, each for itself."""
     motion = [motion.rigid for motion in mapping(estimator, samples.chunks())]
     return np.concatenate(motion)[:, :, None, None]
 
 
-def clear(samples: Samples, estimator: Estimator, mapping: Callable = map) -> bool:
+def clear(samples: Samples, estimator: Estimator, mapping: Callable) -> bool:
     """Whether samples tell enough by themselves, or are too few to tell of one another."""
     if len(samples) < LEAST:
         return True
@@ -35,7 +35,7 @@ def clear(samples: Samples, estimator: Estimator, mapping: Callable = map) -> bo
     )
 
 
-def lie_beyond(samples: Samples, limit: float, estimator: Estimator, mapping: Callable = map) -> bool:
+def lie_beyond(samples: Samples, limit: float, estimator: Estimator, mapping: Callable) -> bool:
     """Whether some samples are clearly farther than `limit` px from the estimator's reference."""
     seen = correlations(samples.glanced(LOOKED_AT), estimator, mapping)
     y, x = (np.abs(np.arange(size) - size // 2) <= limit for size in seen.shape[1:])
@@ -48,7 +48,7 @@ def correlations(samples: Samples, estimator: Estimator, mapping: Callable = map
     return np.concatenate(list(mapping(estimator.correlations, samples.chunks())))
 
 
-def walk_from(samples: Samples, estimator: Estimator, mapping: Callable = map, scale: int = 1) -> Walk | None:
+def walk_from(samples: Samples, estimator: Estimator, mapping: Callable, scale: int) -> Walk | None:
     """How samples walk about the estimator's reference, if they are dim; for `scale` see `Walk`."""
     if clear(samples, estimator, mapping):
         return None
@@ -61,8 +61,8 @@ def walk_among_others(
     first: np.ndarray,
     register: Callable[[np.ndarray], Estimator],
     move: Move,
-    mapping: Callable = map,
-    scale: int = 1,
+    mapping: Callable,
+    scale: int,
 ) -> tuple[np.ndarray, Walk]:
     """Shifts (n, 2, 1, 1) of dim samples about their middle, each part of them registered to all others.
 

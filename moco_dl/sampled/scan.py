@@ -29,11 +29,9 @@ def straightened(frames: np.ndarray, offset: int, left: np.ndarray | None = None
     if offset == 0:
         return frames
     moved, count = frames.copy(), frames.shape[1] // 2
-    back, forth = moved[:, 1::2], frames[:, 0::2][:, :count]
-    if offset > 0:
-        back[..., :-offset], back[..., -offset:] = frames[:, 1::2, offset:], forth[..., -offset:]
-    else:
-        back[..., -offset:], back[..., :-offset] = frames[:, 1::2, :offset], forth[..., :-offset]
+    open_end = slice(-offset, None) if offset > 0 else slice(0, -offset)
+    moved[:, 1::2] = np.roll(frames[:, 1::2], -offset, axis=2)
+    moved[:, 1::2, open_end] = frames[:, 0::2, open_end][:, :count]
     if left is not None:
         moved[left] = frames[left]
     return moved

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from moco_dl.sampled.edges import HIDDEN, at_border
-from moco_dl.sampled.inplace import MOVES, Changes, smoothed, steps
+from moco_dl.sampled.inplace import MOVES, Changes, distance, smoothed
 from moco_dl.sampled.samples import Samples
 
 DARKEST = 0.01  # quantile of that which is taken for no light at all
@@ -92,7 +92,7 @@ def dark_surround(image: np.ndarray, factor: int = 1) -> Surround | None:
 def _rim(dark: np.ndarray, light: np.ndarray, black: float, factor: int) -> Surround:
     """Of what is `dark` (h, w) bool, in `light` (h, w); it ends where this is hardly less than farther in."""
     ahead, wide = FARTHER // factor, WIDE // factor
-    away = steps(dark, wide + ahead) - steps(~dark, INWARD // factor) + dark
+    away = distance(dark, wide + ahead) - distance(~dark, INWARD // factor) + dark
     places = np.arange(away.min(), away.max())
     profile = np.array([light[away == place].mean() for place in places])
     ends = wide

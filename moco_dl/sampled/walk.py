@@ -33,16 +33,12 @@ class Walk:
     unsure: float = 0.0  # px, root mean square by which these are off
     look: Callable[[np.ndarray], np.ndarray] | None = None  # frames (n, H, W) of the movie -> correlations
     scale: int = 1  # px of the movie
+    reach = REACH  # see `Filter`
 
     @property
     def off(self) -> float:
         """px of the movie by which fields may be off, as frames do not show where they are."""
         return math.sqrt(max((self.scale * self.unsure) ** 2 - FOUND**2, 0))
-
-    @property
-    def reach(self) -> int:
-        """See `Filter`."""
-        return REACH
 
     def gives(self, item: tuple[Batch, Given]) -> tuple[Batch, Given]:
         """See `Filter`; an item is a batch, and what its frames show."""

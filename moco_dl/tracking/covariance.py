@@ -21,7 +21,7 @@ from moco_dl.tracking.prior import Prior, Reduced
 SHOWN = 0.02  # variance of what a frame tells of a function, over that of its noise: less is not learned
 MOST = 80  # functions, those shown best: more would be learned from too few samples
 TOGETHER = 100  # consecutive frames that are looked at together
-BLIND = 0.01  # of the motion in a frame: combinations of frames in which less is left tell nothing
+LEFT = 0.01  # of the motion in a frame: combinations of frames in which less is left tell nothing
 WEIGHT = 20.0  # of REST, in samples: only what they insist on is learned
 LARGEST = 0.3  # of that weight, over that of all samples
 REST = 0.01  # variance in any way, over that of the prior
@@ -95,7 +95,7 @@ def _combinations(prior: Prior, frames: np.ndarray, clarity: np.ndarray) -> tupl
     lags = np.abs(np.subtract.outer(frames, frames))
     white = np.linalg.inv(np.linalg.cholesky(prior.noise_between(lags) / np.multiply.outer(clarity, clarity)))
     variance, axes = np.linalg.eigh(white @ prior.motion_between(lags) @ white.T)
-    told = variance > BLIND
+    told = variance > LEFT
     return white.T @ axes[:, told], np.sqrt(variance[told])
 
 

@@ -18,7 +18,7 @@ from moco_dl.refinement.refine import Refiner
 from moco_dl.tracking.durations import ANEW, SURE, correlations, measure_durations, pieces
 
 UPDATES = 300  # of the expected squares
-BLIND = 1e-7  # of what a frame tells of its most visible mode: rounding
+ROUNDING = 1e-7  # of what a frame tells of its most visible mode
 LEAST = 1e-8  # px^2, expected square of any unknown
 SHIFT = 0.3  # px, size that what is left of the whole frame's shift is allowed: it is well determined anyway
 ROWS = ("rows_y", "rows_x", "wide_rows_y", "wide_rows_x")  # kinds of unknowns beside the tissue's and the shift
@@ -78,7 +78,7 @@ def measure_prior(
     """
     kinds, matrix = refiner.basis.kinds() | refiner.basis.wide_rows(), refiner.matrix.numpy()
     # Shifts have been taken out, and with them what else moves the whole frame.
-    beside = Reduced(matrix, ~kinds["shift"], np.full(2, BLIND * matrix.diagonal().max() + 1e-30))
+    beside = Reduced(matrix, ~kinds["shift"], np.full(2, ROUNDING * matrix.diagonal().max() + 1e-30))
     some = {name: kind[beside.wanted] for name, kind in kinds.items() if name != "shift"}
     left = beside.equations(equations.left)
     squares = np.square(left[trusted]).mean(axis=0)
@@ -89,7 +89,7 @@ def measure_prior(
     sizes |= _of_paths(beside.matrix, some, fast) | {"shift": SHIFT**2}
     alone = Reduced(matrix, kinds["tissue"], noise / _of_others(kinds, sizes))
     visible, modes = eigen(alone.matrix, refiner.device)
-    shown = visible > BLIND * visible[-1]
+    shown = visible > ROUNDING * visible[-1]
     visible, modes = visible[shown], modes[:, shown]
     mean = np.average(equations.whole[trusted], axis=0, weights=None if weights is None else weights[trusted])
     smooth, falling = refiner.basis.tissue_shapes()

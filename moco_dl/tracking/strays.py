@@ -23,7 +23,7 @@ class Strays:
     middle: np.ndarray  # (2,) px, where frames are if nothing else is known
     spread: np.ndarray  # (2,) px, standard deviations about it
     step: np.ndarray  # (2,) px, standard deviations of how far frames move from one to the next
-    reach: int = REACH
+    reach = REACH  # see `Filter`
 
     def gives(self, batch: Batch) -> tuple[Batch, Given]:
         """See `Filter`."""
