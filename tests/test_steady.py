@@ -13,7 +13,8 @@ def motion(shifts, flagged=(), doubtful=()):
     numbers = np.arange(len(shifts))
     misfit = np.where(np.isin(numbers, doubtful), 9.0, 1.0).astype(np.float32)
     flow = np.zeros((len(shifts), 2, 1, 1), np.float32)
-    return Motion(shifts.astype(np.float32), flow, np.isin(numbers, flagged), misfit=misfit)
+    flagged, bright = np.isin(numbers, flagged), np.ones(len(shifts), np.float32)
+    return Motion(shifts.astype(np.float32), flow, flagged, misfit=misfit, brightness=bright)
 
 
 def steady(shifts, steadiness, size=7, **marks):
@@ -207,6 +208,17 @@ def test_a_shift_counts_less_the_worse_the_frame_fits(calm):
     shifts[[20, 40]] = 8 * NOISE
     whole = motion(shifts, doubtful=(40,))
     whole.misfit[40] = 100.0
+    (batch,) = steadied(iter([Batch(0, np.zeros((60, 1, 1)), whole)]), calm)
+    kept = batch.motion.rigid[[20, 40]] / shifts[[20, 40]]
+    assert (kept[0] > 0.95).all() and (kept[1] < 0.3).all()
+
+
+def test_a_shift_counts_less_the_less_light_the_frame_has(calm):
+    """A frame of little light fits as usual for that, and is noisier all the same."""
+    shifts = np.zeros((60, 2))
+    shifts[[20, 40]] = 8 * NOISE
+    whole = motion(shifts)
+    whole.brightness[40] = 0.01
     (batch,) = steadied(iter([Batch(0, np.zeros((60, 1, 1)), whole)]), calm)
     kept = batch.motion.rigid[[20, 40]] / shifts[[20, 40]]
     assert (kept[0] > 0.95).all() and (kept[1] < 0.3).all()

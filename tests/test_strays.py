@@ -42,18 +42,26 @@ def test_steps_are_measured(walking):
     assert np.isinf(nothing.step).all() and not nothing.middle.any()
 
 
+def between(rigid, place):
+    """(3, 2) shifts of three frames evenly between those beside them."""
+    before, after = rigid[place - 1], rigid[place + 3]
+    return before + np.outer((1, 2, 3), after - before) / 4
+
+
 @pytest.mark.parametrize("size", [1, 7, 80])
 def test_what_shows_nothing_is_put_between_its_neighbours(walking, size):
     motion, strays = walking
     motion.rigid[30:33], motion.misfit[30:33], motion.brightness[30:33] = (9, -9), 50, 0
     motion.rigid[50], motion.misfit[50], motion.brightness[50] = (9, -9), 50, 0.2  # another scene
-    motion.misfit[60], motion.brightness[60] = 50, 0  # nothing, wherever it is found
+    for place, brightness in ((60, 0), (70, 0.2)):  # not far away, of which little light tells more than none
+        some = slice(place, place + 3)
+        motion.rigid[some] = between(motion.rigid, place) + 0.65
+        motion.misfit[some], motion.brightness[some] = 50, brightness
     found = passed(motion, strays, size)
-    before, after = motion.rigid[29], motion.rigid[33]
-    np.testing.assert_allclose(found[30:33], before + np.outer((1, 2, 3), after - before) / 4, atol=1e-5)
+    for place in (30, 60):
+        np.testing.assert_allclose(found[place : place + 3], between(motion.rigid, place), atol=1e-5)
     np.testing.assert_allclose(found[50], (motion.rigid[49] + motion.rigid[51]) / 2, atol=1e-5)
-    assert np.abs(found[60] - (motion.rigid[59] + motion.rigid[61]) / 2).max() < 1e-5
-    others = np.setdiff1d(np.arange(80), [30, 31, 32, 50, 60])
+    others = np.setdiff1d(np.arange(80), [30, 31, 32, 50, 60, 61, 62])
     np.testing.assert_array_equal(found[others], motion.rigid[others])
 
 

@@ -39,16 +39,16 @@ class Steadiness:
     removed: np.ndarray | float = 0.0  # (2,) expected share of the noise's variance that goes
     middle: np.ndarray | None = None  # (2,) px, median of all shifts, if they are compared with that
 
-    def correction(self, shifts: np.ndarray, near: np.ndarray, misfit: np.ndarray) -> np.ndarray:
+    def correction(self, shifts: np.ndarray, near: np.ndarray, noisier: np.ndarray) -> np.ndarray:
         """(n, 2) px, to be added to shifts (n, 2).
 
         `near` (n + 2 reach, 2) are those that count, NaN for others, of these frames and of `reach` more at
-        either end. The variance of a frame's noise is taken to grow with its `misfit` (n,).
+        either end. The variance of a frame's noise is taken to be so many times the usual: `noisier` (n,).
         """
         apart, pairs = _apart(shifts / self.noise, near / self.noise)
         if self.middle is not None:
             apart, pairs = self._from_middle(shifts, apart, pairs)
-        more = np.maximum(misfit, 1)[:, None] - 1
+        more = np.maximum(noisier, 1)[:, None] - 1
         slope = _slope(apart, pairs, self.shares, more)
         return -self.noise * np.where(pairs[:, None] > 0, (1 + more) * slope, 0)
 
@@ -70,7 +70,7 @@ class Steadiness:
         """`batch` with steady shifts."""
         near, _ = surroundings(batch.numbers, self.reach, shifts, np.full(2, np.nan))
         rigid = batch.motion.rigid
-        correction = self.correction(rigid, near, batch.motion.misfit).astype(np.float32)
+        correction = self.correction(rigid, near, _noisier(batch.motion)).astype(np.float32)
         correction[batch.motion.flagged] = 0
         return replace(batch, motion=replace(batch.motion, rigid=rigid + correction))
 
@@ -137,6 +137,11 @@ def steadied(batches: Iterator[Batch], steadiness: Steadiness) -> Iterator[Batch
     depend on how frames are batched.
     """
     return batches if steadiness.shares is None else filtered(batches, steadiness)
+
+
+def _noisier(motion: Motion) -> np.ndarray:
+    """(n,) times the usual variance of noise: a misfit is over what is usual for as little light."""
+    return motion.misfit / np.where(motion.brightness > 0, np.minimum(motion.brightness, 1), 1)
 
 
 def _in_order(values: np.ndarray, numbers: np.ndarray) -> np.ndarray:
