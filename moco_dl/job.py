@@ -16,7 +16,7 @@ from moco_dl.evaluation.motion_table import write_motion_table
 from moco_dl.evaluation.watch import Watch, not_compared
 from moco_dl.fields import Fields, create_fields
 from moco_dl.jobs import Job
-from moco_dl.movie import Movie, Progress
+from moco_dl.movie import Movie, Progress, fingerprint
 from moco_dl.network import STRIDE
 from moco_dl.output import create_movie, movie_format
 from moco_dl.plan import Plan
@@ -58,6 +58,7 @@ def correct_file(
         with staged(job.outputs, overwrite=job.overwrite) as parts:
             part = dict(zip(job.outputs, parts, strict=True))
             found = corrector.prepare(movie, reference)
+            described["sha256"] = fingerprint(movie)
             about = metadata(corrector, found, input=described, **provenance)
             watch = _watch(job, movie, found)
             look = None if watch is None else watch.look
@@ -133,7 +134,8 @@ def _writers(
     """A function that stores a batch in the job's movie and field file; `part`: where each is written."""
     with ExitStack() as streams:
         kind = movie_format(job.corrected, movie.format)
-        stream = create_movie(part[job.corrected], kind, movie.shape, dtype, movie.pixel)
+        source = about["input"]["sha256"]
+        stream = create_movie(part[job.corrected], kind, movie.shape, dtype, movie.pixel, source)
         corrected = streams.enter_context(closing(stream))
         fields = None
         if job.fields is not None:
@@ -162,7 +164,8 @@ def apply_file(job: Job, fields: Fields, progress: Progress, **options: str | No
         kind = movie_format(job.corrected, movie.format)
         refuse_inputs(job.outputs, movie.files)
         with staged(job.outputs, overwrite=job.overwrite) as parts:
-            with closing(create_movie(parts[0], kind, movie.shape, dtype, movie.pixel)) as corrected:
+            about = movie.shape, dtype, movie.pixel, fingerprint(movie)
+            with closing(create_movie(parts[0], kind, *about)) as corrected:
                 beyond = 0
                 for batch in batches:
                     corrected.write(batch.start, mov=batch.frames)

@@ -2,14 +2,14 @@
 
 import os
 from collections.abc import Sequence
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from moco_dl.errors import NrcorrectError
 from moco_dl.fields import load_fields
-from moco_dl.movie import WHOLE, Part
-from moco_dl.output import SUFFIXES, ending, refuse_ending, without_ending
+from moco_dl.movie import WHOLE, Part, fingerprint
+from moco_dl.output import SUFFIXES, ending, made_from, refuse_ending, without_ending
 from moco_dl.recording import open_recording
 from moco_dl.staging import refuse_inputs
 
@@ -27,6 +27,7 @@ class Job:
     more: tuple[Path, ...] = ()  # files in which it goes on
     part: Part = WHOLE  # of each file that is the movie
     overwrite: bool = False
+    skip_existing: bool = False  # leave it out if it is done
 
     @property
     def name(self) -> str:
@@ -65,19 +66,20 @@ def plan_jobs(
     after the first of them. With `skip_existing`, only what is `still_to_do` is to be done; what is left out is
     told in the second result, a line each.
 
-    Raises NrcorrectError if two movies would have the same output, an output is one of the movies, or `out`
-    ends like a file of another kind.
+    Raises NrcorrectError if two movies would have the same output, an output is one of the movies, one file of
+    a recording is the result of another, or `out` ends like a file of another kind.
     """
     if out is not None:
         refuse_ending(out, dict.fromkeys([*SUFFIXES, *(_ending(movie).lower() for movie in movies)]))
     jobs, more = [], tuple(movies[1:]) if join else ()
     for movie in movies[:1] if join else movies:
-        folder = outdir or movie.parent
-        corrected = out or folder / f"{without_ending(movie)}_corrected{_ending(movie)}"
+        corrected = out or (outdir or movie.parent) / _corrected(movie)
         stem = without_ending(out or movie)
         beside = {kind: corrected.parent / f"{stem}_{NAMES[kind]}" for kind in kinds}
-        jobs.append(Job(movie, corrected, **beside, more=more, **options))
+        jobs.append(Job(movie, corrected, **beside, more=more, skip_existing=skip_existing, **options))
     _refuse_repeated(movies)
+    if join:
+        _refuse_results(movies)
     _refuse_clashes(jobs)
     for job in jobs:
         refuse_inputs(job.outputs, (job.movie, *job.more))
@@ -90,6 +92,10 @@ def plan_jobs(
     outputs = (path for job in jobs for path in job.outputs)
     refuse_inputs(outputs, inputs, **{"way_out": way_out} if many else {})
     return jobs, left_out
+
+
+def _corrected(movie: Path) -> str:
+    return f"{without_ending(movie)}_corrected{_ending(movie)}"
 
 
 def _ending(movie: Path) -> str:
@@ -105,14 +111,14 @@ def still_to_do(jobs: Sequence[Job]) -> tuple[list[Job], list[str]]:
     """
     results = {os.path.realpath(path): job.movie for job in jobs for path in job.outputs}
     sources = [results.get(os.path.realpath(job.movie), job.movie) for job in jobs]
-    done = [job for job in jobs if _done(job)]
-    known = {path for job in done for path in recorded(job)}
+    there = [job for job in jobs if done(job)]
+    known = {path for job in there for path in recorded(job)}
     wanted, left_out = [], []
     for job, source in zip(jobs, sources, strict=True):
         if source != job.movie:
             left_out.append(f"{job.movie}: left out, as it is a result of {source}")
-        elif job in done:
-            left_out.append(f"{job.name}: left out, as its results are there")
+        elif job in there:
+            left_out.append(done_before(job))
         elif job.real in known:
             left_out.append(told_before(job))
         else:
@@ -120,25 +126,25 @@ def still_to_do(jobs: Sequence[Job]) -> tuple[list[Job], list[str]]:
     return wanted, left_out
 
 
-def _done(job: Job) -> bool:
+def done(job: Job) -> bool:
     """Whether its results are there, whole, and not those of another movie that would have the same names."""
     if not all(os.path.isfile(path) for path in job.outputs):  # noqa: PTH113 (no error of names too long)
         return False
-    with ExitStack() as opened:
-        try:
-            corrected, _ = opened.enter_context(open_recording((job.corrected,), WHOLE, image=True))
-            known = None if job.fields is None else load_fields(job.fields).metadata.get("input")
-        except NrcorrectError:  # damaged, or something else
-            return False
-        with suppress(NrcorrectError):
-            movie, about = opened.enter_context(open_recording((job.movie, *job.more), job.part, image=True))
-            return movie.shape == corrected.shape and _identity(known or about) == _identity(about)
+    try:
+        with open_recording((job.corrected,), WHOLE, image=True) as (corrected, _):
+            shape, source = corrected.shape, made_from(job.corrected, corrected.format)
+        if job.fields is not None:
+            load_fields(job.fields)
+    except NrcorrectError:  # damaged, or something else
+        return False
+    with suppress(NrcorrectError), open_recording((job.movie, *job.more), job.part, image=True) as (movie, _):
+        return movie.shape == shape and fingerprint(movie) == source
     return True
 
 
-def _identity(about: dict) -> dict:
-    """What tells movies apart that may have been copied since."""
-    return {name: value for name, value in about.items() if name not in ("mtime", "notes")}
+def done_before(job: Job) -> str:
+    """Of a movie that is done."""
+    return f"{job.name}: left out, as its results are there"
 
 
 def recorded(job: Job) -> set[Path]:
@@ -161,6 +167,14 @@ def _refuse_repeated(movies: Sequence[Path]) -> None:
         if (place := os.path.abspath(movie)) in seen:  # noqa: PTH100 (resolve would follow links)
             raise NrcorrectError(f"{movie}: is named twice; name it once")
         seen.add(place)
+
+
+def _refuse_results(movies: Sequence[Path]) -> None:
+    """Of a recording: `rec_*.tif` also names what one of its files was corrected to."""
+    results = {_corrected(movie): movie for movie in movies}
+    for movie in movies:
+        if movie.name in results:
+            raise NrcorrectError(f"{movie}: is what {results[movie.name]} was corrected to; leave it out")
 
 
 def _refuse_clashes(jobs: Sequence[Job]) -> None:

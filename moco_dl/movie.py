@@ -1,5 +1,6 @@
 """Reading movies frame by frame, whatever their length: TIFF, HDF5, or an array."""
 
+import hashlib
 import stat
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -12,6 +13,7 @@ from moco_dl.errors import NrcorrectError
 from moco_dl.formats.checks import Closable, as_array, check_movie
 from moco_dl.formats.turns import Turn, Turns
 
+KNOWN_BY = 8  # frames, evenly spread
 VIDEO = "save it as TIFF, in Fiji with File, Save As"
 CONVERT = {
     ".npy": 'in Python, tifffile.imwrite("movie.tif", numpy.load("movie.npy"), photometric="minisblack")',
@@ -124,18 +126,24 @@ class ArrayMovie:
         pass
 
 
+def fingerprint(movie: Movie) -> str:
+    """SHA-256 of some frames, by which a movie is known, however its file is named, and wherever it lies."""
+    digest = hashlib.sha256(f"{movie.shape} {movie.dtype.name}".encode())
+    for index in np.unique(np.linspace(0, movie.shape[0] - 1, KNOWN_BY).round().astype(int)).tolist():
+        digest.update(np.ascontiguousarray(movie.read([index])).data)
+    return digest.hexdigest()
+
+
 def describe(path: Path, movie: Movie, part: Part) -> dict:
-    """What identifies an input: name and part of the file, shape, dtype, size in bytes, time of last change.
+    """Name and part of the file of an input, shape, dtype, size in bytes.
 
     And what a user should know of how it is read.
     """
-    known = path.stat()
     about = {
         "name": path.name,
         "shape": list(movie.shape),
         "dtype": movie.dtype.name,
-        "bytes": known.st_size,
-        "mtime": known.st_mtime,
+        "bytes": path.stat().st_size,
     }
     more = {"dataset": movie.dataset, "notes": list(movie.notes) or None}
     return about | part.described() | {name: value for name, value in more.items() if value is not None}

@@ -12,6 +12,8 @@ import tifffile
 
 from moco_dl.errors import NrcorrectError
 
+SOURCE = "source_sha256"  # in a movie file, see `made_from`
+
 
 @dataclass(frozen=True)
 class Place:
@@ -64,14 +66,18 @@ def _reserve(file: BinaryIO, size: int) -> None:
 
 
 def create_tiff(
-    path: Path, shape: tuple[int, int, int], dtype: np.dtype, pixel: tuple[float, float] | None = None
+    path: Path,
+    shape: tuple[int, int, int],
+    dtype: np.dtype,
+    pixel: tuple[float, float] | None = None,
+    **about: str,
 ) -> Stream:
     """A greyscale TIFF of `shape` (T, H, W), BigTIFF if it needs to be; the stream's array is `mov`.
 
-    `pixel` is the size of one, micrometres (y, x), if it is known.
+    `pixel` is the size of one, micrometres (y, x), if it is known; `about` stands in the description, too.
     """
     # minisblack: movies of 3 or 4 frames become RGB otherwise.
-    options = {"photometric": "minisblack", "metadata": {"axes": "TYX"}}
+    options = {"photometric": "minisblack", "metadata": {"axes": "TYX", **about}}
     if pixel is not None:
         options |= {"resolution": (1e4 / pixel[1], 1e4 / pixel[0]), "resolutionunit": "CENTIMETER"}
     tifffile.imwrite(path, shape=shape, dtype=dtype, **options)
@@ -108,11 +114,26 @@ def create_movie(
     shape: tuple[int, int, int],
     dtype: np.dtype,
     pixel: tuple[float, float] | None = None,
+    source: str | None = None,
 ) -> Stream:
-    """A movie file, `kind` "tiff" or "hdf5"; the stream's array is `mov` (T, H, W). For `pixel`, see TIFFs."""
+    """A movie file, `kind` "tiff" or "hdf5"; the stream's array is `mov` (T, H, W). For `pixel`, see TIFFs.
+
+    `source` is the fingerprint of the movie that it is made from, see `made_from`.
+    """
+    about = {} if source is None else {SOURCE: source}
     if kind == "hdf5":
-        return create_hdf5(path, {"mov": (shape, dtype)}, {})
-    return create_tiff(path, shape, dtype, pixel)
+        return create_hdf5(path, {"mov": (shape, dtype)}, about)
+    return create_tiff(path, shape, dtype, pixel, **about)
+
+
+def made_from(path: Path, kind: str) -> str | None:
+    """Fingerprint of the movie that a movie file is made from; None: it does not say so."""
+    if kind == "hdf5":
+        with h5py.File(path) as file:
+            return file.attrs.get(SOURCE)
+    with tifffile.TiffFile(path) as tiff:
+        told = tiff.shaped_metadata
+    return told[0].get(SOURCE) if told else None
 
 
 SUFFIXES = {".tif": "tiff", ".tiff": "tiff", ".btf": "tiff", ".h5": "hdf5", ".hdf5": "hdf5"}

@@ -26,7 +26,8 @@ def refuse_existing(paths: Sequence[Path], *, overwrite: bool) -> None:
             raise NrcorrectError(f"{path}: exists; {WAY_OUT}")
         for part in leftovers(path):
             raise NrcorrectError(
-                f"{part}: exists (left by a run that was killed, or still goes on); if none goes on, remove it"
+                f"{part}: exists (left by a run that was killed, or still goes on); if none goes on, remove"
+                " it, or --overwrite"
             )
 
 

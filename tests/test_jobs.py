@@ -1,8 +1,12 @@
 """What a command is to do, and what is done already."""
 
+import os
+
 import pytest
 import tifffile
 from commands import run
+
+from moco_dl import jobs
 
 
 @pytest.fixture
@@ -28,6 +32,15 @@ def test_a_second_run_does_what_is_left(two):
     before = sorted(two.iterdir())
     assert correct(*everything, "--skip-existing").stdout == "" and sorted(two.iterdir()) == before
     assert (two / "movie_corrected.tif").read_bytes() == made
+
+
+def test_a_copy_of_a_movie_gives_the_same_bytes(two):
+    made = []
+    for time in (1e9, 1.1e9):
+        os.utime("movie.tif", (time, time))
+        correct("movie.tif", "--overwrite")
+        made.append([path.read_bytes() for path in sorted(two.glob("movie_*"))])
+    assert made[0] == made[1] and len(made[0]) == 3
 
 
 def test_a_link_that_leads_to_itself_holds_up_no_other(two):
@@ -100,16 +113,82 @@ def test_damaged_results_are_not_taken_for_done(two, name, share):
     assert "exists; choose another output" in correct("movie.tif", "--skip-existing", code=1).stderr
 
 
+@pytest.mark.parametrize("command", ["correct", "apply"])
+def test_movies_whose_files_look_alike_are_told_apart(two, command):
+    """Scanners give recordings of every day the same names and sizes."""
+    movie = tifffile.imread("movie.tif")
+    correct("movie.tif")
+    for name in ("a", "b"):
+        (two / name).mkdir()
+        frames = movie if name == "a" else movie[:, ::-1]
+        tifffile.imwrite(two / name / "same.tif", frames, photometric="minisblack")
+        os.utime(two / name / "same.tif", (1e9, 1e9))
+    (two / "out").mkdir()
+    more = ("--rigid-only", "--no-fields", "--no-csv") if command == "correct" else ("movie_fields.h5",)
+    options = (*more, "--outdir", "out", "--skip-existing")
+    for name, code in (("a", 0), ("b", 1), ("a", 0)):
+        told = run(command, f"{name}/same.tif", *options, code=code).stderr
+        assert ("out/same_corrected.tif: exists; choose another output" in told) == bool(code)
+    assert "left out, as its results are there" in told
+
+
+@pytest.mark.parametrize("ending", [".tif", ".h5"])
+def test_a_result_knows_the_movie_that_it_is_of_wherever_that_lies(two, ending):
+    correct("movie.tif", "-o", f"one{ending}")
+    (two / "movie.tif").rename("renamed.tif")
+    told = correct("renamed.tif", "-o", f"one{ending}", "--skip-existing").stderr
+    assert "renamed.tif: left out, as its results are there" in told
+
+
+def test_what_a_file_of_a_recording_was_corrected_to_is_none_of_its_files(two):
+    (two / "rec_2.tif").write_bytes((two / "movie.tif").read_bytes())
+    (two / "movie.tif").rename("rec_1.tif")
+    (two / "out").mkdir()
+    for options in ((), ("--outdir", "out")):
+        correct("rec_1.tif", *options)
+        (result,) = two.rglob("rec_1_corrected.tif")
+        for command, fields in (("correct --join -o whole.tif", ()), ("apply", ("rec_1_fields.h5",))):
+            told = run(*command.split(), "rec_1.tif", result, "rec_2.tif", *fields, code=2).stderr
+            assert f"{result}: is what rec_1.tif was corrected to; leave it out" in told
+        result.rename("elsewhere.tif")
+    correct("rec_1.tif", "rec_2.tif", "--join", "-o", "whole.tif")
+
+
 def test_the_way_out_of_a_second_run_is_told(two):
     correct("movie.tif")
     told = correct("movie.tif", "movie_corrected.tif", code=2).stderr
     assert "is an input; choose another output, or leave out what is corrected: --skip-existing" in told
 
 
-def test_results_are_kept_or_replaced(two):
-    for name in ("correct", "apply"):
-        told = run(name, "movie.tif", "other.tif", "--skip-existing", "--overwrite", code=2).stderr
-        assert "--skip-existing keeps outputs that exist, --overwrite replaces them; choose one" in told
+def test_what_is_not_whole_is_replaced_if_that_is_said(two):
+    """A batch goes on after it was killed, with one command."""
+    correct("movie.tif", "other.tif")
+    kept = (two / "movie_corrected.tif").stat()
+    (two / "other_fields.h5").unlink()
+    (two / "other_corrected.tif.1234abcd.part").touch()
+    everything = sorted(path.name for path in two.glob("*.tif"))
+    assert "exists; choose another output" in correct(*everything, "--skip-existing", code=1).stderr
+    done = correct(*everything, "--skip-existing", "--overwrite")
+    assert done.stdout == "other_corrected.tif\tother_fields.h5\tother_motion.csv\n"
+    assert (two / "movie_corrected.tif").stat() == kept and not list(two.glob("*.part"))
+
+
+def test_what_another_run_has_done_in_the_meantime_is_left_out(two, monkeypatch):
+    correct("other.tif")
+    made = {path: path.read_bytes() for path in two.glob("other_*")}
+    for path in made:
+        path.unlink()
+    real = jobs.recorded
+
+    def meanwhile(job):
+        for path, content in made.items():
+            path.write_bytes(content)
+        return real(job)
+
+    monkeypatch.setattr(jobs, "recorded", meanwhile)
+    done = correct("movie.tif", "other.tif", "--skip-existing")
+    assert done.stdout.startswith("movie_corrected.tif") and done.stdout.count("\n") == 1
+    assert "other.tif: left out, as its results are there" in done.stderr
 
 
 def test_what_was_applied_before_is_left_out(two):

@@ -77,6 +77,27 @@ def test_what_cannot_be_printed_is_told(movie_file):
         assert done.returncode == 1 and done.stderr.startswith(told)
 
 
+@pytest.mark.parametrize("stream", ["| true", ">/dev/full"])
+def test_work_goes_on_if_results_cannot_be_printed(movie_file, stream):
+    """Whoever reads a pipeline may leave, as `head` does."""
+    if "full" in stream and not Path("/dev/full").exists():
+        pytest.skip("needs a device that is full")
+    movies = [movie_file.with_name(name) for name in ("movie.tif", "other.tif", "third.tif")]
+    for path in movies[1:]:
+        path.write_bytes(movie_file.read_bytes())
+    waiting = '{ sleep 0.1; "$@"; echo $? >&2; }'  # until nobody reads
+    arguments = [
+        "sh",
+        "-c",
+        f"{waiting} {stream}",
+        "sh",
+        *command("correct", *movies, "--rigid-only", "--quiet"),
+    ]
+    told = subprocess.run(arguments, stderr=subprocess.PIPE, text=True).stderr.splitlines()
+    assert all(path.with_name(f"{path.stem}_corrected.tif").exists() for path in movies)
+    assert told[-1] == ("1" if "full" in stream else "0") and len(told) == (2 if "full" in stream else 1)
+
+
 @pytest.mark.parametrize("closed", [">&-", "2>&-"])
 def test_streams_that_are_closed(closed):
     assert subprocess.run(["sh", "-c", f'"$@" {closed}', "sh", *command("--version")]).returncode == 0

@@ -57,12 +57,6 @@ def test_names_of_files_cannot_become_markup(evaluation):
     assert "<h1>not utf-8 ?.tif</h1>" in page and page.encode()
 
 
-def test_the_time_of_a_file_need_not_be_one(evaluation):
-    for mtime, shown in ((1e9, "2001-09-09 01:46:40 UTC"), (1e12, "1000000000000.0")):
-        page = report_page(replace(evaluation, provenance={"input": {"mtime": mtime}}))
-        assert f"<dd>{shown}</dd>" in page
-
-
 @pytest.mark.parametrize("kind", KINDS)
 def test_verdict_leads(evaluation, kind):
     page = report_page(replace(evaluation, verdict=Verdict(kind, "Nothing to see.", ())))

@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from moco_dl.cli.common import PATH, imports, overwrite, quiet, reported, which_movie
-from moco_dl.cli.jobs import keep_or_replace, outdir, output, planned, run_all, skip_existing
+from moco_dl.cli.jobs import outdir, output, planned, run_all, skip_existing
 
 
 @click.command()
@@ -41,7 +41,6 @@ def apply(
 
     if options["dtype"] not in (None, *DTYPES):
         raise click.UsageError(f"--dtype: got {options['dtype']!r}; wanted one of {', '.join(DTYPES)}")
-    keep_or_replace(options)
     with reported():
         if is_field_file(movies[0]):
             raise NrcorrectError(

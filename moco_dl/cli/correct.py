@@ -19,7 +19,7 @@ from moco_dl.cli.common import (
     tell,
     which_movie,
 )
-from moco_dl.cli.jobs import keep_or_replace, outdir, output, planned, run_all, skip_existing
+from moco_dl.cli.jobs import outdir, output, planned, run_all, skip_existing
 
 MADE = ("median", "mean")  # references, of the movie
 
@@ -140,7 +140,6 @@ def correct(
         from moco_dl.recording import numbered
         from moco_dl.staging import refuse_inputs
 
-    keep_or_replace(options)
     kinds, join = _kinds(options), options.pop("join")
     jobs = planned(movies, out, outdir, options, kinds=kinds, join=join)
     if not jobs:

@@ -13,20 +13,13 @@ from moco_dl.errors import NrcorrectError, about
 skip_existing = click.option(
     "--skip-existing",
     is_flag=True,
-    help="Leave out movies whose outputs are all there, and outputs among MOVIES.",
+    help="Leave out movies whose outputs are all there, and outputs among MOVIES; with --overwrite, replace"
+    " what is there of others.",
 )
 output = click.option(
     "-o", "--output", "out", type=PATH, help="Name of the corrected movie; others are named after it."
 )
 outdir = click.option("--outdir", type=PATH, help="Existing directory for the outputs [beside each movie].")
-
-
-def keep_or_replace(options: dict) -> None:
-    """Refuse to do both with outputs that exist."""
-    if options["skip_existing"] and options["overwrite"]:
-        raise click.UsageError(
-            "--skip-existing keeps outputs that exist, --overwrite replaces them; choose one"
-        )
 
 
 def planned(
@@ -68,13 +61,16 @@ def _is_folder(path: Path) -> bool:
 
 def run_all(jobs: list, run: Callable, quiet: bool) -> None:
     """Run each job, print its outputs, go on after failures, and exit with 1 if there were any."""
-    from moco_dl.jobs import recorded, told_before
+    from moco_dl.jobs import done, done_before, recorded, told_before
     from moco_dl.parallel import workers_first
 
-    failed, known = [], set()
+    failed, known, unprinted = [], set(), None
     for job in jobs:
         if job.real in known:
             tell(told_before(job))
+            continue
+        if job.skip_existing and done(job):  # by another run, in the meantime
+            tell(done_before(job))
             continue
         try:
             with bar(job.movie.name, quiet) as progress, workers_first(), in_memory("try --threads 1"):
@@ -85,10 +81,23 @@ def run_all(jobs: list, run: Callable, quiet: bool) -> None:
             named = any(about(error, path) for path in (job.movie, *job.more, *job.outputs))
             tell(f"nrcorrect: {error}" if named else f"nrcorrect: {job.movie}: {error}")
             continue
-        click.echo("\t".join(str(path) for path in job.outputs))
+        unprinted = _unprinted("\t".join(str(path) for path in job.outputs)) or unprinted
         if not quiet:
             tell(f"{job.name}: {summary}")
     if failed and len(jobs) > 1:
         tell(f"nrcorrect: {len(failed)} of {len(jobs)} movies failed: {', '.join(failed)}")
+    if unprinted is not None:
+        raise unprinted
     if failed:
         sys.exit(1)
+
+
+def _unprinted(line: str) -> OSError | None:
+    """Print a line; returns what went wrong, but that whoever reads has left."""
+    try:
+        click.echo(line)
+    except BrokenPipeError:
+        pass
+    except OSError as error:
+        return error
+    return None

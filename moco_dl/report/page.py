@@ -6,8 +6,6 @@ import math
 import re
 import warnings
 from collections.abc import Iterator
-from contextlib import suppress
-from datetime import datetime, timezone
 from importlib.resources import files
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
@@ -28,7 +26,12 @@ KINDS = {"better": "Better", "no motion": "No motion", "doubtful": "Doubtful", "
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 WHEEL = 96  # px, side of the key to colours
 ALIKE = 0.01  # of a value: smaller changes are neither better nor worse
-TITLES = {"weights_sha256": "weights (SHA-256)", "input": "movie", "inputs": "movies", "mtime": "modified"}
+TITLES = {
+    "weights_sha256": "weights (SHA-256)",
+    "input": "movie",
+    "inputs": "movies",
+    "sha256": "frames (SHA-256)",
+}
 
 
 def report_page(evaluation: Evaluation) -> str:
@@ -167,7 +170,4 @@ def _flat(value: object, path: tuple[str, ...] = ()) -> Iterator[tuple[str, str]
         text = ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
         if isinstance(value, bool):
             text = "yes" if value else "no"
-        if path[-1:] == (TITLES["mtime"],) and isinstance(value, float):
-            with suppress(ValueError, OverflowError, OSError):  # of years that no calendar has
-                text = f"{datetime.fromtimestamp(value, timezone.utc):%Y-%m-%d %H:%M:%S} UTC"
         yield " \u203a ".join(path), text
