@@ -3,7 +3,7 @@
 import os
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from moco_dl.errors import NrcorrectError
@@ -11,7 +11,7 @@ from moco_dl.fields import load_fields
 from moco_dl.movie import WHOLE, Part, fingerprint
 from moco_dl.output import SUFFIXES, ending, made_from, refuse_ending, without_ending
 from moco_dl.recording import open_recording
-from moco_dl.staging import refuse_inputs
+from moco_dl.staging import leftovers, refuse_inputs
 
 
 @dataclass(frozen=True)
@@ -86,6 +86,7 @@ def plan_jobs(
     left_out = []
     if skip_existing:
         jobs, left_out = still_to_do(jobs)
+        jobs = [_careful(job, movies, left_out) for job in jobs]
     inputs = [path for job in jobs for path in (job.movie, *job.more)]
     many = len(jobs) > 1 and not skip_existing
     way_out = "choose another output, or leave out what is corrected: --skip-existing"
@@ -126,20 +127,37 @@ def still_to_do(jobs: Sequence[Job]) -> tuple[list[Job], list[str]]:
     return wanted, left_out
 
 
+def _careful(job: Job, movies: Sequence[Path], told: list[str]) -> Job:
+    """The same, but what is named among the movies is not replaced unless it is known to be a result of it."""
+    named = {os.path.realpath(movie) for movie in movies}
+    if not job.overwrite or named.isdisjoint(map(os.path.realpath, job.outputs)) or _known(job.corrected, job):
+        return job
+    told.append(f"{job.corrected}: is kept, as it is not known to be a result of {job.movie}")
+    return replace(job, overwrite=False)
+
+
 def done(job: Job) -> bool:
     """Whether its results are there, whole, and not those of another movie that would have the same names."""
     if not all(os.path.isfile(path) for path in job.outputs):  # noqa: PTH113 (no error of names too long)
         return False
+    return not any(leftovers(path) for path in job.outputs) and all(
+        _known(path, job) for path in (job.corrected, job.fields) if path is not None
+    )
+
+
+def _known(result: Path, job: Job) -> bool:
+    """Whether a corrected movie or a field file is whole, and known to be of a job's movie."""
     try:
-        with open_recording((job.corrected,), WHOLE, image=True) as (corrected, _):
-            shape, source = corrected.shape, made_from(job.corrected, corrected.format)
-        if job.fields is not None:
-            load_fields(job.fields)
+        if result == job.fields:
+            about = load_fields(result).metadata.get("input")
+            source = about.get("sha256") if isinstance(about, dict) else None
+        else:
+            with open_recording((result,), WHOLE, image=True) as (corrected, _):
+                source = made_from(result, corrected.format)
+        with open_recording((job.movie, *job.more), job.part, image=True) as (movie, _):
+            return source == fingerprint(movie)
     except NrcorrectError:  # damaged, or something else
         return False
-    with suppress(NrcorrectError), open_recording((job.movie, *job.more), job.part, image=True) as (movie, _):
-        return movie.shape == shape and fingerprint(movie) == source
-    return True
 
 
 def done_before(job: Job) -> str:

@@ -1,6 +1,7 @@
 """Reading movies frame by frame, whatever their length: TIFF, HDF5, or an array."""
 
 import hashlib
+import math
 import stat
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -13,7 +14,8 @@ from moco_dl.errors import NrcorrectError
 from moco_dl.formats.checks import Closable, as_array, check_movie
 from moco_dl.formats.turns import Turn, Turns
 
-KNOWN_BY = 8  # frames, evenly spread
+KNOWN_BY = 8  # frames
+GOLDEN = (math.sqrt(5) - 1) / 2  # of the movie, from one to the next: they are spread, and in no rhythm
 VIDEO = "save it as TIFF, in Fiji with File, Save As"
 CONVERT = {
     ".npy": 'in Python, tifffile.imwrite("movie.tif", numpy.load("movie.npy"), photometric="minisblack")',
@@ -128,9 +130,9 @@ class ArrayMovie:
 
 def fingerprint(movie: Movie) -> str:
     """SHA-256 of some frames, by which a movie is known, however its file is named, and wherever it lies."""
+    places = np.unique((np.arange(KNOWN_BY) * GOLDEN % 1 * movie.shape[0]).astype(int))
     digest = hashlib.sha256(f"{movie.shape} {movie.dtype.name}".encode())
-    for index in np.unique(np.linspace(0, movie.shape[0] - 1, KNOWN_BY).round().astype(int)).tolist():
-        digest.update(np.ascontiguousarray(movie.read([index])).data)
+    digest.update(np.ascontiguousarray(movie.read(places.tolist())).data)
     return digest.hexdigest()
 
 

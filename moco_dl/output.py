@@ -130,10 +130,11 @@ def made_from(path: Path, kind: str) -> str | None:
     """Fingerprint of the movie that a movie file is made from; None: it does not say so."""
     if kind == "hdf5":
         with h5py.File(path) as file:
-            return file.attrs.get(SOURCE)
-    with tifffile.TiffFile(path) as tiff:
-        told = tiff.shaped_metadata
-    return told[0].get(SOURCE) if told else None
+            found = file.attrs.get(SOURCE)
+    else:
+        with tifffile.TiffFile(path) as tiff:
+            found = (tiff.shaped_metadata or [{}])[0].get(SOURCE)
+    return found if isinstance(found, str) else None
 
 
 SUFFIXES = {".tif": "tiff", ".tiff": "tiff", ".btf": "tiff", ".h5": "hdf5", ".hdf5": "hdf5"}

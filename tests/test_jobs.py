@@ -2,6 +2,8 @@
 
 import os
 
+import h5py
+import numpy as np
 import pytest
 import tifffile
 from commands import run
@@ -171,6 +173,46 @@ def test_what_is_not_whole_is_replaced_if_that_is_said(two):
     done = correct(*everything, "--skip-existing", "--overwrite")
     assert done.stdout == "other_corrected.tif\tother_fields.h5\tother_motion.csv\n"
     assert (two / "movie_corrected.tif").stat() == kept and not list(two.glob("*.part"))
+
+
+def test_what_is_named_is_not_replaced_unless_it_is_a_result(two):
+    """A movie may have the name of another one's result."""
+    (two / "other.tif").rename("movie_corrected.tif")
+    raw = (two / "movie_corrected.tif").read_bytes()
+    told = correct("movie.tif", "movie_corrected.tif", "--skip-existing", "--overwrite", code=1).stderr
+    assert "movie_corrected.tif: is kept, as it is not known to be a result of movie.tif\n" in told
+    assert (two / "movie_corrected.tif").read_bytes() == raw and not list(two.glob("*_fields.h5"))
+
+
+def test_fields_of_another_movie_are_not_taken_for_its_own(two):
+    other = tifffile.imread("movie.tif")[:, ::-1]
+    tifffile.imwrite("other.tif", other, photometric="minisblack")
+    for name, options in (("movie.tif", ()), ("other.tif", ("--no-fields", "--no-csv"))):
+        correct(name, "-o", "one.tif", "--overwrite", *options)
+    assert "exists; choose" in correct("other.tif", "-o", "one.tif", "--skip-existing", code=1).stderr
+
+
+@pytest.mark.parametrize("content", [b"none", None])
+def test_a_movie_that_cannot_be_read_is_not_done(two, content):
+    correct("movie.tif")
+    whole = (two / "movie.tif").read_bytes()
+    (two / "movie.tif").write_bytes(whole[: len(whole) // 2] if content is None else content)
+    assert "left out" not in correct("movie.tif", "--skip-existing", code=1).stderr
+
+
+def test_results_that_a_killed_run_was_about_to_replace_are_not_done(two):
+    correct("movie.tif")
+    (two / "movie_fields.h5.1234abcd.part").touch()
+    assert "exists; choose" in correct("movie.tif", "--skip-existing", code=1).stderr
+    assert correct("movie.tif", "--skip-existing", "--overwrite").stdout and not list(two.glob("*.part"))
+
+
+@pytest.mark.parametrize("told", [np.array(["a", "b"], "S1"), 3.0])
+def test_what_says_nothing_that_is_understood_is_not_done(two, told):
+    correct("movie.tif", "-o", "one.h5")
+    with h5py.File("one.h5", "a") as file:
+        file.attrs["source_sha256"] = told
+    assert "exists; choose" in correct("movie.tif", "-o", "one.h5", "--skip-existing", code=1).stderr
 
 
 def test_what_another_run_has_done_in_the_meantime_is_left_out(two, monkeypatch):

@@ -153,7 +153,9 @@ def correct(
         corrector = Corrector(chosen)
 
     def run(job: "Job", progress: Callable[[int, int], None]) -> str:  # noqa: F821 (imported lazily)
-        return summary(correct_file(job, corrector, reference, progress, command=shlex.join(sys.argv)))
+        return summary(
+            correct_file(job, corrector, reference, progress, command=shlex.join(["nrcorrect", *sys.argv[1:]]))
+        )
 
     alone = not quiet and shared is None and len(jobs) > 1 and numbered(movies)
     if alone and jobs[1].real not in recorded(jobs[0]):

@@ -84,7 +84,9 @@ def evaluate(
     with reported(), bar(corrected.name, quiet) as progress:
         if png:
             figures.require()
-        found = compare_files(wanted, progress, threads=threads, command=shlex.join(sys.argv))
+        found = compare_files(
+            wanted, progress, threads=threads, command=shlex.join(["nrcorrect", *sys.argv[1:]])
+        )
     click.echo("\n".join(lines(found)))
     if not quiet:
         for movie in found.provenance["inputs"]:

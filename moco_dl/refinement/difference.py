@@ -177,7 +177,7 @@ class Difference:
             gain[again] *= left
         detail = view.detail[DETAIL].sum() / (self.pixels.sum() * self.binning**2)
         dark = (gain < DARK) & ((detail < SHOWN * misfit) | (gain <= FAINT))
-        misfit = torch.where(dark, misfit.clamp_min(1 / gain), misfit)  # so noisy it is at least
+        misfit = torch.where(gain < DARK, misfit.clamp_min(1 / gain), misfit)  # so noisy it is at least
         return sums[:, 1:3] * self._trust(sums[:, 0])[:, None], misfit, gain.masked_fill(dark, 0), share
 
     def _compared(self, moved: Tensor, known: Tensor, view: CutTemplate) -> tuple[Tensor, ...]:
