@@ -95,6 +95,16 @@ def test_a_dark_frame_shows_the_scene_if_that_is_clear():
     assert (doubt[:2] < DOUBTFUL).all() and doubt[2] > DOUBTFUL
 
 
+def test_a_dark_frame_is_noisy_however_well_it_seems_to_fit():
+    """Photon noise grows when its darkness is undone; that little of it is seen is chance."""
+    image = 200 * draw_scene((96, 122), np.random.default_rng(4))[0]
+    refiner = Refiner(Template(image, image.astype(np.float32) + 1))
+    frames = torch.from_numpy(np.stack([0.05 * image, 0.5 * image]).astype(np.float32))
+    _, misfit, bright, _ = refiner.difference(frames, torch.ones_like(frames))
+    np.testing.assert_allclose(bright, (0.05, 0.5), atol=0.01)
+    assert misfit[0] > 15 and misfit[1] < 0.1
+
+
 def test_frames_of_little_light_in_a_bright_movie_are_found(known_movie):
     """As of a lamp that takes turns with a brighter one."""
     frames, truth = known_movie

@@ -29,7 +29,7 @@ UNEVEN = 0.05  # difference of brightness that edges of much detail are looked a
 RIMMED = 1.3  # times as much detail as elsewhere, squared: a lens lights them less
 DARK = 0.1  # of the reference's brightness: a frame that has less may show nothing of the scene
 SHOWN = 0.01  # variance of its detail over that of noise, from which on it shows the scene: chance makes 0.008
-FAINT = 0.005  # least brightness, of the reference's, that a frame is taken to have
+FAINT = 0.02  # least brightness, of the reference's, that a frame is taken to have
 NEGLIGIBLE = 1e-7  # of a window's height
 DETAIL, ACTIVE = 3, 4  # places among a view's factors, after the weight and both gradients
 
