@@ -13,7 +13,7 @@ REACH = 16  # frames on either side that are looked at
 UNLIKE = 0.25  # of the reference's brightness: frames that have less, and do not fit, may show another scene
 WELL = 1.5  # times the misfit that is usual for as little light, up to which frames fit well
 FAR = 4.0  # standard deviations from where it is expected: it is not there
-DARK = 2.0  # the same, if nothing of the scene is clear in it
+UNCLEAR = 2.0  # the same, if nothing of the scene is clear in it
 CLOSE = 0.5  # px, nearer than which it may be anyway
 
 
@@ -41,7 +41,7 @@ class Strays:
         for i in lost:
             window = slice(i, i + 2 * self.reach + 1)
             expected, deviation = self._expected(near[window], known[window])
-            most = (FAR if motion.brightness[i] > 0 else DARK) * deviation
+            most = (FAR if motion.brightness[i] > 0 else UNCLEAR) * deviation
             if (np.abs(rigid[i] - expected) > np.maximum(most, CLOSE)).any():
                 rigid[i] = expected
         return replace(batch, motion=replace(motion, rigid=rigid))
