@@ -68,7 +68,7 @@ def test_a_good_correction_is_better(movie):
 def test_the_kymograph_lies_along_the_motion(movie, axis, name):
     still = moco_dl.apply(*movie)
     moving = np.stack([np.roll(frame, t % 5, axis=axis) for t, frame in enumerate(still)])
-    assert evaluate(moving, still).samples.line[0] == name
+    assert evaluate(moving, still).excerpts.line[0] == name
 
 
 def test_another_tool_with_gain_offset_and_place_of_its_own(movie):
@@ -110,7 +110,7 @@ def test_the_batch_size_changes_nothing(movie):
     corrected = moco_dl.apply(raw, fields)
     one, other = (in_batches(raw, corrected, fields, batch) for batch in (1, 23))
     assert summary(one) == summary(other)
-    for kind in ("traces", "pictures", "samples"):
+    for kind in ("traces", "pictures", "excerpts"):
         for name, array in vars(getattr(one, kind)).items():
             np.testing.assert_array_equal(array, getattr(getattr(other, kind), name), err_msg=name)
 

@@ -69,7 +69,7 @@ def test_every_option_is_listed(command):
 
 def test_every_line_of_the_table_is_explained():
     text = (ROOT / "docs/table.md").read_text(encoding="utf-8")
-    lines = [line for line in vars(table).values() if isinstance(line, table.Line)]
+    lines = [line for line in vars(table).values() if isinstance(line, table.Row)]
     assert len(lines) > 20
     for line in lines:
         assert f"| `{line.key}` | {line.label}. {line.note} | {line.unit} | {line.better or '-'} |" in text
