@@ -30,6 +30,7 @@ RIMMED = 1.3  # times as much detail as elsewhere, squared: a lens lights them l
 DARK = 0.1  # of the reference's brightness: a frame that has less may show nothing of the scene
 SHOWN = 0.01  # variance of its detail over that of noise, from which on it shows the scene: chance makes 0.008
 FAINT = 0.02  # least brightness, of the reference's, that a frame is taken to have
+CHANCE = 0.1  # of the photon noise that a frame of so little light has; if less of it is seen, that is chance
 NEGLIGIBLE = 1e-7  # of a window's height
 DETAIL, ACTIVE = 3, 4  # places among a view's factors, after the weight and both gradients
 
@@ -67,8 +68,7 @@ class Difference:
         self.bright = _blurred((self.weight * self.activity.square()).sum((0, 1)), self.near) + 1
         self.pixels = self.cut(torch.ones(self.size, dtype=torch.float32)).sum((0, 1))
         self.counted = float(signal.mean())  # of a pixel, on average
-        rows, columns = self.around
-        variance = _blurred(self.weight.sum((0, 1)), (rows.square(), columns.square()))
+        variance = _blurred(self.weight.sum((0, 1)), tuple(table.square() for table in self.around))
         self.allowed = limit * variance.clamp_min(1e-30).sqrt()
         self.view = self._view(torch.from_numpy(template.image))
         squares = self.view.detail[DETAIL]
@@ -177,7 +177,8 @@ class Difference:
             gain[again] *= left
         detail = view.detail[DETAIL].sum() / (self.pixels.sum() * self.binning**2)
         dark = (gain < DARK) & ((detail < SHOWN * misfit) | (gain <= FAINT))
-        misfit = torch.where(gain < DARK, misfit.clamp_min(1 / gain), misfit)  # so noisy it is at least
+        least = torch.where(dark, 1.0, CHANCE * (gain < DARK))  # of photon noise
+        misfit = misfit.maximum(least / gain)
         return sums[:, 1:3] * self._trust(sums[:, 0])[:, None], misfit, gain.masked_fill(dark, 0), share
 
     def _compared(self, moved: Tensor, known: Tensor, view: CutTemplate) -> tuple[Tensor, ...]:
@@ -227,8 +228,7 @@ class Difference:
 
 def _window(size: int, length: float) -> np.ndarray:
     """(size, size) Gaussian window around each point, zero where it is next to nothing: that would be slow."""
-    window = gaussian_window(size, length)
-    return np.where(window < NEGLIGIBLE, 0.0, window)
+    return np.where((window := gaussian_window(size, length)) < NEGLIGIBLE, 0.0, window)
 
 
 def _blurred(values: Tensor, tables: tuple[Tensor, Tensor]) -> Tensor:

@@ -43,12 +43,12 @@ class Steadiness:
         """(n, 2) px, to be added to shifts (n, 2).
 
         `near` (n + 2 reach, 2) are those that count, NaN for others, of these frames and of `reach` more at
-        either end. The variance of a frame's noise is taken to be so many times the usual: `noisier` (n,).
+        either end. The variance of a frame's noise is so many times the usual, at least once: `noisier` (n,).
         """
         apart, pairs = _apart(shifts / self.noise, near / self.noise)
         if self.middle is not None:
             apart, pairs = self._from_middle(shifts, apart, pairs)
-        more = np.maximum(noisier, 1)[:, None] - 1
+        more = noisier[:, None] - 1
         slope = _slope(apart, pairs, self.shares, more)
         return -self.noise * np.where(pairs[:, None] > 0, (1 + more) * slope, 0)
 
@@ -141,7 +141,8 @@ def steadied(batches: Iterator[Batch], steadiness: Steadiness) -> Iterator[Batch
 
 def _noisier(motion: Motion) -> np.ndarray:
     """(n,) times the usual variance of noise: a misfit is over what is usual for as little light."""
-    return motion.misfit / np.where(motion.brightness > 0, np.minimum(motion.brightness, 1), 1)
+    darker = np.where(motion.brightness > 0, np.minimum(motion.brightness, 1), 1)
+    return np.maximum(motion.misfit, 1) / darker
 
 
 def _in_order(values: np.ndarray, numbers: np.ndarray) -> np.ndarray:
