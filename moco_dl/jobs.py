@@ -3,11 +3,11 @@
 import os
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from moco_dl.errors import NrcorrectError
-from moco_dl.fields import load_fields
+from moco_dl.fields import is_field_file, load_fields
 from moco_dl.movie import WHOLE, Part, fingerprint
 from moco_dl.output import SUFFIXES, ending, made_from, refuse_ending, without_ending
 from moco_dl.recording import open_recording
@@ -86,7 +86,7 @@ def plan_jobs(
     left_out = []
     if skip_existing:
         jobs, left_out = still_to_do(jobs)
-        jobs = [_careful(job, movies, left_out) for job in jobs]
+        _refuse_others(jobs, movies)
     inputs = [path for job in jobs for path in (job.movie, *job.more)]
     many = len(jobs) > 1 and not skip_existing
     way_out = "choose another output, or leave out what is corrected: --skip-existing"
@@ -127,15 +127,6 @@ def still_to_do(jobs: Sequence[Job]) -> tuple[list[Job], list[str]]:
     return wanted, left_out
 
 
-def _careful(job: Job, movies: Sequence[Path], told: list[str]) -> Job:
-    """The same, but what is named among the movies is not replaced unless it is known to be a result of it."""
-    named = {os.path.realpath(movie) for movie in movies}
-    if not job.overwrite or named.isdisjoint(map(os.path.realpath, job.outputs)) or _known(job.corrected, job):
-        return job
-    told.append(f"{job.corrected}: is kept, as it is not known to be a result of {job.movie}")
-    return replace(job, overwrite=False)
-
-
 def done(job: Job) -> bool:
     """Whether its results are there, whole, and not those of another movie that would have the same names."""
     if not all(os.path.isfile(path) for path in job.outputs):  # noqa: PTH113 (no error of names too long)
@@ -152,8 +143,8 @@ def _known(result: Path, job: Job) -> bool:
             about = load_fields(result).metadata.get("input")
             source = about.get("sha256") if isinstance(about, dict) else None
         else:
-            with open_recording((result,), WHOLE, image=True) as (corrected, _):
-                source = made_from(result, corrected.format)
+            with open_recording((result,), WHOLE, image=True):
+                source = made_from(result)
         with open_recording((job.movie, *job.more), job.part, image=True) as (movie, _):
             return source == fingerprint(movie)
     except NrcorrectError:  # damaged, or something else
@@ -177,6 +168,18 @@ def recorded(job: Job) -> set[Path]:
 def told_before(job: Job) -> str:
     """Of a movie that is in a recording named before."""
     return f"{job.movie}: left out, as its frames are in a recording that was named before"
+
+
+def _refuse_others(jobs: Sequence[Job], movies: Sequence[Path]) -> None:
+    """Of what is to be replaced and might be a movie, what is named must be a result of some movie."""
+    named = {os.path.realpath(movie) for movie in movies}
+    replaced = (
+        path for job in jobs if job.overwrite for path in (job.corrected, job.fields) if path is not None
+    )
+    for path in replaced:
+        a_result = not os.path.lexists(path) or is_field_file(path) or made_from(path) is not None
+        if os.path.realpath(path) in named and not a_result:
+            raise NrcorrectError(f"{path}: is an input, and no result; choose another output")
 
 
 def _refuse_repeated(movies: Sequence[Path]) -> None:

@@ -1,7 +1,6 @@
 """Reading movies frame by frame, whatever their length: TIFF, HDF5, or an array."""
 
 import hashlib
-import math
 import stat
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -14,8 +13,7 @@ from moco_dl.errors import NrcorrectError
 from moco_dl.formats.checks import Closable, as_array, check_movie
 from moco_dl.formats.turns import Turn, Turns
 
-KNOWN_BY = 8  # frames
-GOLDEN = (math.sqrt(5) - 1) / 2  # of the movie, from one to the next: they are spread, and in no rhythm
+KNOWN_BY = 16  # frames
 VIDEO = "save it as TIFF, in Fiji with File, Save As"
 CONVERT = {
     ".npy": 'in Python, tifffile.imwrite("movie.tif", numpy.load("movie.npy"), photometric="minisblack")',
@@ -130,9 +128,12 @@ class ArrayMovie:
 
 def fingerprint(movie: Movie) -> str:
     """SHA-256 of some frames, by which a movie is known, however its file is named, and wherever it lies."""
-    places = np.unique((np.arange(KNOWN_BY) * GOLDEN % 1 * movie.shape[0]).astype(int))
-    digest = hashlib.sha256(f"{movie.shape} {movie.dtype.name}".encode())
-    digest.update(np.ascontiguousarray(movie.read(places.tolist())).data)
+    known = f"{movie.shape} {movie.dtype.name}"
+    # As good as random, so that what comes and goes in a rhythm is among them.
+    numbers = (int(hashlib.sha256(f"{known} {i}".encode()).hexdigest(), 16) for i in range(KNOWN_BY))
+    frames = movie.read(sorted({number % movie.shape[0] for number in numbers}))
+    digest = hashlib.sha256(known.encode())
+    digest.update(np.ascontiguousarray(frames).data)
     return digest.hexdigest()
 
 

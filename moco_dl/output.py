@@ -11,6 +11,7 @@ import numpy as np
 import tifffile
 
 from moco_dl.errors import NrcorrectError
+from moco_dl.formats.checks import UNREADABLE
 
 SOURCE = "source_sha256"  # in a movie file, see `made_from`
 
@@ -126,14 +127,17 @@ def create_movie(
     return create_tiff(path, shape, dtype, pixel, **about)
 
 
-def made_from(path: Path, kind: str) -> str | None:
+def made_from(path: Path) -> str | None:
     """Fingerprint of the movie that a movie file is made from; None: it does not say so."""
-    if kind == "hdf5":
-        with h5py.File(path) as file:
-            found = file.attrs.get(SOURCE)
-    else:
-        with tifffile.TiffFile(path) as tiff:
-            found = (tiff.shaped_metadata or [{}])[0].get(SOURCE)
+    try:
+        if h5py.is_hdf5(path):
+            with h5py.File(path) as file:
+                found = file.attrs.get(SOURCE)
+        else:
+            with tifffile.TiffFile(path) as tiff:
+                found = (tiff.shaped_metadata or [{}])[0].get(SOURCE)
+    except UNREADABLE:
+        return None
     return found if isinstance(found, str) else None
 
 

@@ -9,6 +9,7 @@ import tifffile
 from commands import run
 
 from moco_dl import jobs
+from moco_dl.movie import ArrayMovie, fingerprint
 
 
 @pytest.fixture
@@ -179,9 +180,27 @@ def test_what_is_named_is_not_replaced_unless_it_is_a_result(two):
     """A movie may have the name of another one's result."""
     (two / "other.tif").rename("movie_corrected.tif")
     raw = (two / "movie_corrected.tif").read_bytes()
-    told = correct("movie.tif", "movie_corrected.tif", "--skip-existing", "--overwrite", code=1).stderr
-    assert "movie_corrected.tif: is kept, as it is not known to be a result of movie.tif\n" in told
+    told = correct("movie.tif", "movie_corrected.tif", "--skip-existing", "--overwrite", code=2).stderr
+    assert "movie_corrected.tif: is an input, and no result; choose another output" in told
     assert (two / "movie_corrected.tif").read_bytes() == raw and not list(two.glob("*_fields.h5"))
+    with h5py.File("one_fields.h5", "w") as file:
+        file["mov"] = tifffile.imread("movie.tif")
+    (two / "movie_corrected.tif").rename("one.tif")
+    correct("one.tif", "--no-fields")
+    told = correct("one.tif", "one_fields.h5", "--skip-existing", "--overwrite", code=2).stderr
+    assert "one_fields.h5: is an input, and no result; choose another output" in told
+
+
+def test_results_of_which_one_is_gone_are_replaced_though_named(two):
+    correct("movie.tif", "-o", "movie_corrected.h5")
+    (two / "movie_corrected.h5").unlink()
+    done = correct("movie.tif", "movie_fields.h5", "--skip-existing", "--overwrite")
+    assert "movie_corrected.tif\tmovie_fields.h5" in done.stdout
+    (two / "movie_fields.h5").unlink()
+    everything = sorted(path.name for path in two.iterdir())
+    assert correct(*everything, "--skip-existing", "--overwrite").stdout.count("\n") == 2
+    (two / "movie_corrected.tif").write_bytes((two / "movie_corrected.tif").read_bytes()[:-5000])
+    assert correct("movie.tif", "movie_corrected.tif", "--skip-existing", "--overwrite").stdout
 
 
 def test_fields_of_another_movie_are_not_taken_for_its_own(two):
@@ -205,6 +224,16 @@ def test_results_that_a_killed_run_was_about_to_replace_are_not_done(two):
     (two / "movie_fields.h5.1234abcd.part").touch()
     assert "exists; choose" in correct("movie.tif", "--skip-existing", code=1).stderr
     assert correct("movie.tif", "--skip-existing", "--overwrite").stdout and not list(two.glob("*.part"))
+
+
+@pytest.mark.parametrize("frames", [26, 52, 100])
+def test_a_movie_is_known_by_frames_in_no_rhythm(frames):
+    rng = np.random.default_rng(0)
+    for period in (2, 3):
+        movie = rng.integers(0, 99, (frames, 16, 16)).astype(np.uint16)
+        other = np.where((np.arange(frames) % period == 1)[:, None, None], movie[:, ::-1], movie)
+        assert fingerprint(ArrayMovie(movie)) == fingerprint(ArrayMovie(movie.copy()))
+        assert fingerprint(ArrayMovie(movie)) != fingerprint(ArrayMovie(other))
 
 
 @pytest.mark.parametrize("told", [np.array(["a", "b"], "S1"), 3.0])
