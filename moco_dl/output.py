@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -12,6 +13,7 @@ import tifffile
 
 from moco_dl.errors import NrcorrectError
 from moco_dl.formats.checks import UNREADABLE
+from moco_dl.formats.pages import damage_reported
 
 SOURCE = "source_sha256"  # in a movie file, see `made_from`
 
@@ -129,15 +131,14 @@ def create_movie(
 
 def made_from(path: Path) -> str | None:
     """Fingerprint of the movie that a movie file is made from; None: it does not say so."""
-    try:
+    found = None
+    with suppress(NrcorrectError, *UNREADABLE):  # a damaged file may tell it all the same
         if h5py.is_hdf5(path):
             with h5py.File(path) as file:
                 found = file.attrs.get(SOURCE)
         else:
-            with tifffile.TiffFile(path) as tiff:
+            with damage_reported(path), tifffile.TiffFile(path) as tiff:
                 found = (tiff.shaped_metadata or [{}])[0].get(SOURCE)
-    except UNREADABLE:
-        return None
     return found if isinstance(found, str) else None
 
 

@@ -5,7 +5,7 @@ CORE = {
     "errors": set(),
     "recording": {"errors", "formats.checks", "movie"},
     "movie": {"errors", "formats.checks", "formats.hdf5", "formats.tiff", "formats.turns"},
-    "output": {"errors", "formats.checks"},
+    "output": {"errors", "formats.checks", "formats.pages"},
     "staging": {"errors"},
     "jobs": {"errors", "fields", "movie", "output", "recording", "staging"},
     "room": {"movie"},
