@@ -29,7 +29,7 @@ from moco_dl.sampled.scan import straightened
 from moco_dl.sampled.usable import refuse_extremes
 from moco_dl.survey import Survey
 
-TURNS = 4  # channels, at most, that are thought of if a movie is longer than its fields
+CHANNELS = 4  # at most, that are thought of if a movie is longer than its fields
 BATCH = 4 * 2**20  # bytes of frames that are computed at a time by a thread: 4 to 32 frames
 
 
@@ -220,7 +220,7 @@ def apply_batches(
     """
     if fields.shape != movie.shape:
         turns, more = divmod(movie.shape[0], fields.shape[0])
-        several = 1 < turns <= TURNS and not more and fields.shape[1:] == movie.shape[1:]
+        several = 1 < turns <= CHANNELS and not more and fields.shape[1:] == movie.shape[1:]
         hint = f": of {turns} channels that take turns, say which with --channel K/{turns}" if several else ""
         raise NrcorrectError(
             f"the fields are for a movie {fields.shape}, this one is {movie.shape}; wanted the same"

@@ -131,22 +131,16 @@ def done(job: Job) -> bool:
     """Whether its results are there, whole, and not those of another movie that would have the same names."""
     if not all(os.path.isfile(path) for path in job.outputs):  # noqa: PTH113 (no error of names too long)
         return False
-    return not any(leftovers(path) for path in job.outputs) and all(
-        _known(path, job) for path in (job.corrected, job.fields) if path is not None
-    )
-
-
-def _known(result: Path, job: Job) -> bool:
-    """Whether a corrected movie or a field file is whole, and known to be of a job's movie."""
+    if any(leftovers(path) for path in job.outputs):
+        return False
     try:
-        if result == job.fields:
-            about = load_fields(result).metadata.get("input")
-            source = about.get("sha256") if isinstance(about, dict) else None
-        else:
-            with open_recording((result,), WHOLE, image=True):
-                source = made_from(result)
+        with open_recording((job.corrected,), WHOLE, image=True):
+            sources = {made_from(job.corrected)}
+        if job.fields is not None:
+            about = load_fields(job.fields).metadata.get("input")
+            sources.add(about.get("sha256") if isinstance(about, dict) else None)
         with open_recording((job.movie, *job.more), job.part, image=True) as (movie, _):
-            return source == fingerprint(movie)
+            return sources == {fingerprint(movie)}
     except NrcorrectError:  # damaged, or something else
         return False
 

@@ -5,6 +5,7 @@ import gc
 import math
 import os
 import re
+import shlex
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -159,6 +160,11 @@ def imports() -> Iterator[None]:
     finally:
         gc.freeze()
         gc.enable()
+
+
+def command() -> str:
+    """What was typed, wherever the program lies."""
+    return shlex.join(["nrcorrect", *sys.argv[1:]])
 
 
 def tell(message: str) -> None:

@@ -1,7 +1,5 @@
 """`nrcorrect correct`."""
 
-import shlex
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +8,7 @@ import click
 from moco_dl.cli.common import (
     PATH,
     Finite,
+    command,
     device,
     imports,
     leave_threads_to_workers,
@@ -153,9 +152,7 @@ def correct(
         corrector = Corrector(chosen)
 
     def run(job: "Job", progress: Callable[[int, int], None]) -> str:  # noqa: F821 (imported lazily)
-        return summary(
-            correct_file(job, corrector, reference, progress, command=shlex.join(["nrcorrect", *sys.argv[1:]]))
-        )
+        return summary(correct_file(job, corrector, reference, progress, command=command()))
 
     alone = not quiet and shared is None and len(jobs) > 1 and numbered(movies)
     if alone and jobs[1].real not in recorded(jobs[0]):

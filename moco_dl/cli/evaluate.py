@@ -1,7 +1,5 @@
 """`nrcorrect evaluate`."""
 
-import shlex
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +8,7 @@ import click
 from moco_dl.cli.common import (
     PATH,
     bar,
+    command,
     imports,
     leave_threads_to_workers,
     overwrite,
@@ -84,9 +83,7 @@ def evaluate(
     with reported(), bar(corrected.name, quiet) as progress:
         if png:
             figures.require()
-        found = compare_files(
-            wanted, progress, threads=threads, command=shlex.join(["nrcorrect", *sys.argv[1:]])
-        )
+        found = compare_files(wanted, progress, threads=threads, command=command())
     click.echo("\n".join(lines(found)))
     if not quiet:
         for movie in found.provenance["inputs"]:
