@@ -200,8 +200,14 @@ def test_results_of_which_one_is_gone_are_replaced_though_named(two):
     everything = sorted(path.name for path in two.iterdir())
     assert correct(*everything, "--skip-existing", "--overwrite").stdout.count("\n") == 2
     (two / "movie_corrected.tif").write_bytes((two / "movie_corrected.tif").read_bytes()[:-5000])
-    done = correct("movie.tif", "movie_corrected.tif", "--skip-existing", "--overwrite")
-    assert done.stdout and "Tiff" not in done.stderr
+    assert correct("movie.tif", "movie_corrected.tif", "--skip-existing", "--overwrite").stdout
+
+
+def test_a_damaged_file_that_is_named_is_told_in_one_line(two, caplog):
+    correct("movie.tif")
+    (two / "movie_corrected.tif").write_bytes((two / "movie_corrected.tif").read_bytes()[:300])
+    told = correct("movie.tif", "movie_corrected.tif", "--skip-existing", "--overwrite", code=2).stderr
+    assert "movie_corrected.tif: is an input, and no result" in told and not caplog.records
 
 
 def test_fields_of_another_movie_are_not_taken_for_its_own(two):
