@@ -48,10 +48,7 @@ def save(path: Path, network: PyramidFlowNet, provenance: dict, training: dict |
     packed = io.BytesIO()  # given a path, its name would be written into the file
     torch.save(content, packed)
     with staged([path], overwrite=True) as parts:
-        try:
-            parts[0].write_bytes(packed.getbuffer())
-        except OSError as error:
-            raise NrcorrectError(f"{path}: cannot write weights: {error.strerror or error}") from error
+        parts[0].write_bytes(packed.getbuffer())
 
 
 def load(path: Path) -> Checkpoint:
@@ -63,7 +60,7 @@ def load(path: Path) -> Checkpoint:
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise NrcorrectError(f"{path}: cannot read weights: {error.strerror or error}") from error
+        raise NrcorrectError(f"{path}: cannot read weights: {error.strerror or error}; {WAY_OUT}") from error
     content = _unpack(path, data)
     if content.get("architecture") != ARCHITECTURE:
         raise NrcorrectError(

@@ -1,6 +1,9 @@
 """Writing movies: a file whose space is taken at once, and whose arrays are filled piece by piece."""
 
+import errno
+import math
 import os
+import sys
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -64,6 +67,8 @@ class Stream:
 
 
 def _reserve(file: BinaryIO, size: int) -> None:
+    if size > sys.maxsize:
+        raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
     if hasattr(os, "posix_fallocate"):
         os.posix_fallocate(file.fileno(), 0, size)
 
@@ -91,9 +96,7 @@ def create_tiff(
 
 def create_hdf5(path: Path, arrays: dict[str, tuple[tuple[int, ...], np.dtype]], attributes: dict) -> Stream:
     """An HDF5 file with datasets of the given shapes and dtypes, each contiguous, and root attributes."""
-    size = sum(
-        int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize for shape, dtype in arrays.values()
-    )
+    size = sum(math.prod(shape) * np.dtype(dtype).itemsize for shape, dtype in arrays.values())
     with path.open("wb") as file:
         _reserve(file, size + 2**16)  # room for the structure, so that the library meets no full disk
     layout = h5py.h5p.create(h5py.h5p.DATASET_CREATE)

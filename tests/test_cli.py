@@ -1,3 +1,4 @@
+import errno
 import hashlib
 import json
 import os
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 import tifffile
 from commands import run
+from threadpoolctl import threadpool_limits
 
 import moco_dl
 
@@ -236,6 +238,39 @@ def test_synth_and_train_end_to_end(tmp_path, monkeypatch):
     assert "exists; choose another output" in run("synth", "a.tif", "--movie", code=1).stderr
 
 
+def test_the_same_seed_gives_the_same_bytes_with_any_number_of_threads(tmp_path):
+    found = set()
+    for threads in (1, 2):
+        with threadpool_limits(threads, "blas"):
+            run("synth", tmp_path / "a.tif", "--movie", "--frames", 2, "--seed", 5, "--overwrite")
+        found.add(digest(tmp_path / "a_truth.h5"))
+    assert len(found) == 1
+
+
+def test_options_of_synthetic_data_that_do_not_fit(tmp_path):
+    out = tmp_path / "p.h5"
+    assert (
+        "--dataset, --channel and --plane are for --images" in run("synth", out, "--channel", 2, code=2).stderr
+    )
+    assert "ends in '.doc'" in run("synth", out, "--preview", tmp_path / "p.doc", code=2).stderr
+    assert "motion of up to" in run("synth", out, "--size", 64, "--amplitude", 90, code=2).stderr
+    too_many = run("synth", out, "--pairs", 10**9, "--size", 10**5, code=1).stderr
+    assert "p.h5: cannot write: File too large" in too_many
+    told = run("train", tmp_path / "t", "--seed", 1_000_003, code=2).stderr
+    assert "validation draws its pairs with" in told
+    assert "wanted NAME:WEIGHT" in run("train", tmp_path / "t", "--loss", "epe:", code=2).stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_preview_that_cannot_be_drawn_leaves_no_dataset(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("moco_dl.figures.preview", full)
+    wanted = ("synth", tmp_path / "p.h5", "--pairs", 2, "--size", 48, "--preview", tmp_path / "p.png")
+    assert "No space left" in run(*wanted, code=1).stderr and not list(tmp_path.iterdir())
+
+
 def test_train_options_that_exclude_one_another():
     told = "leave it out with"
     assert (
@@ -247,7 +282,8 @@ def test_train_options_that_exclude_one_another():
         in run("train", "run", "--data", "p.h5", "--curriculum", 5, code=2).stderr
     )
     assert (
-        "loss: got epe:nan; wanted a weight above 0" in run("train", "run", "--loss", "epe:nan", code=2).stderr
+        "loss: got epe:nan; wanted a finite weight above 0"
+        in run("train", "run", "--loss", "epe:nan", code=2).stderr
     )
 
 

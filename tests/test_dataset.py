@@ -5,15 +5,17 @@ import numpy as np
 import pytest
 
 from moco_dl.errors import NrcorrectError
-from moco_dl.learning.dataset import PairFile, read_scene_image, write_pairs
+from moco_dl.learning.dataset import PairFile, write_pairs
+from moco_dl.learning.images import read_scene_image
 from moco_dl.learning.pairs import PairOptions, ScenePool
+from moco_dl.movie import Part
 
 
 @pytest.fixture
 def pairs(tmp_path):
     options = PairOptions(size=32)
     scenes = ScenePool(0, options.scene_size)
-    write_pairs(tmp_path / "p.h5", 4, options, scenes, progress=lambda done, total: None)
+    write_pairs([tmp_path / "p.h5"], 4, options, scenes, progress=lambda done, total: None)
     return tmp_path / "p.h5"
 
 
@@ -73,12 +75,31 @@ def test_images_that_make_no_scene(tmp_path, image, message):
         read_scene_image(tmp_path / "i.npy")
 
 
-def test_what_is_not_finite_is_dark(tmp_path):
-    image = np.random.default_rng(0).random((40, 40)).astype(np.float32)
-    image[3, 5], image[7, 9] = np.inf, np.nan
+@pytest.mark.parametrize("offset", [0, 1000, -1000])
+def test_what_is_not_finite_is_black(tmp_path, offset):
+    image = offset + np.random.default_rng(0).random((40, 40))
+    image[3, 5], image[7] = np.inf, np.nan
     np.save(tmp_path / "i.npy", image)
     found = read_scene_image(tmp_path / "i.npy")
-    assert found[3, 5] == found[7, 9] == 0 and found.max() < 1
+    assert found[3, 5] == found[7].max() == pytest.approx(np.nanquantile(image[8:], 0.005), abs=0.01)
+    assert np.isfinite(found).all() and found.max() < offset + 1
+
+
+def test_images_of_several_channels_and_datasets(tmp_path):
+    images = np.random.default_rng(0).random((2, 40, 40)).astype(np.float32)
+    with h5py.File(tmp_path / "two.h5", "w") as file:
+        file["a"], file["b"] = images[:1], images[1:]
+    with pytest.raises(NrcorrectError, match="choose one with --dataset"):
+        read_scene_image(tmp_path / "two.h5")
+    assert np.allclose(read_scene_image(tmp_path / "two.h5", Part(dataset="b")), images[1])
+
+
+def test_fields_that_are_not_finite_are_refused(pairs):
+    with h5py.File(pairs, "r+") as file:
+        file["flow"][2, 1, 5, 5] = np.nan
+    with pytest.raises(NrcorrectError, match=r"p\.h5: references or fields are not finite"):
+        PairFile(pairs).take(np.array([0, 2]))
+    assert PairFile(pairs).take(np.array([0, 1])).flow.shape == (2, 2, 32, 32)
 
 
 def test_a_movie_that_makes_no_scene_is_named(tmp_path):

@@ -70,12 +70,13 @@ def test_preview_of_a_dataset(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "message"), [("p.doc", "ends in '.doc'; wanted .png, .pdf, .svg"), ("taken.png", "exists")]
+    ("name", "message", "code"),
+    [("p.doc", "ends in '.doc'; wanted .png, .pdf, .svg", 2), ("taken.png", "exists", 1)],
 )
-def test_bad_preview_is_told_before_the_work(tmp_path, name, message):
+def test_bad_preview_is_told_before_the_work(tmp_path, name, message, code):
     (tmp_path / "taken.png").write_bytes(b"precious")
     result = run("synth", tmp_path / "pairs.h5", "--pairs", 3, "--preview", tmp_path / name)
-    assert result.exit_code == 1 and message in result.stderr
+    assert result.exit_code == code and message in result.stderr
     assert [p.name for p in tmp_path.iterdir()] == ["taken.png"]
     assert (tmp_path / "taken.png").read_bytes() == b"precious"
 

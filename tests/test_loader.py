@@ -47,7 +47,7 @@ def test_a_worker_that_is_out_of_memory_is_told():
 @pytest.mark.parametrize("workers", [0, 1])
 def test_pairs_that_are_gone_while_they_are_read_are_told_in_one_line(tmp_path, workers):
     options = PairOptions(size=32)
-    write_pairs(tmp_path / "p.h5", 2, options, ScenePool(0, options.scene_size), progress=ignore)
+    write_pairs([tmp_path / "p.h5"], 2, options, ScenePool(0, options.scene_size), progress=ignore)
     batches = StoredBatches(PairFile(tmp_path / "p.h5"), SMALL)
     (tmp_path / "p.h5").unlink()
     with pytest.raises(NrcorrectError, match=r"\A.*p\.h5: cannot read: No such file.*\Z"):

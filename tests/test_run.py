@@ -99,7 +99,7 @@ def test_a_damaged_state_of_training_is_told(tmp_path, change):
     state = trainer.state()
     change(state)
     save(tmp_path / "last.pt", trainer.network, {}, state)
-    with pytest.raises(NrcorrectError, match="resume: the training state is damaged"):
+    with pytest.raises(NrcorrectError, match="the training state is damaged"):
         train_into(tmp_path, SMALL, workers=0, resume=True)
 
 

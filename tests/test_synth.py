@@ -209,7 +209,32 @@ def test_motion_of_pairs_and_movies_can_be_chosen():
         movie_options(spread=(30.0, 20.0))
 
 
-def test_bright_movies_do_not_saturate():
-    movie = SyntheticMovie(0, movie_options(frames=1, size=64, photons=1e6))
-    frame, _ = next(iter(movie))
-    assert (frame == 65535).mean() < 0.01 and movie_options(photons=20.0).gain == 40
+@pytest.mark.parametrize("seed", range(4))
+def test_bright_movies_do_not_saturate(seed):
+    movie = SyntheticMovie(seed, movie_options(frames=2, size=96, photons=1e6))
+    for frame, _ in movie:
+        assert (frame == 65535).mean() < 1e-3 and frame.mean() > 1000
+    assert movie_options(photons=20.0).gain == 40
+
+
+@pytest.mark.parametrize(
+    "motion", [{"amplitude": 60.0, "spread": (60.0, 90.0)}, {"amplitude": 20.0, "spread": (12.0, 20.0)}]
+)
+def test_strong_motion_is_known_as_well(motion):
+    """What a frame shows is what was still, moved, up to its edges."""
+    movie = SyntheticMovie(4, movie_options(frames=6, size=128, **motion))
+    for t in range(6):
+        moved, field = (torch.from_numpy(values)[None] for values in movie.moved(t))
+        back, still = warp(moved[None], field, mode="bicubic", padding="zeros")[0, 0].numpy(), movie.still(t)
+        seen = warp(torch.ones_like(moved)[None], field, padding="zeros")[0, 0].numpy() > 0.999
+        assert seen.any() and np.abs(back - still)[seen].mean() < 0.024 * still.std()
+
+
+def test_motion_that_has_no_truth_is_refused():
+    with pytest.raises(NrcorrectError, match="folds the tissue; wanted less"):
+        list(SyntheticMovie(4, movie_options(frames=20, size=128, rows=60.0)))
+    for choose in (movie_options, pair_options):
+        with pytest.raises(NrcorrectError, match=r"motion of up to [0-9.]+ px in frames of 64; wanted less"):
+            choose(size=64, amplitude=70.0)
+    far = pair_options(size=64, amplitude=40.0)
+    assert far.margin > 40 and draw_pairs(ScenePool(0, far.scene_size), 0, 2, far).flow.abs().max() < 64

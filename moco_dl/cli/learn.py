@@ -4,10 +4,10 @@ from pathlib import Path
 
 import click
 
-from moco_dl.cli.common import PATH, Finite, bar, device, overwrite, quiet, reported
+from moco_dl.cli.common import PATH, Finite, bar, device, overwrite, part, quiet, reported, which_movie
 
 FARTHEST = 1000.0  # px
-LENGTH, NOT_NEGATIVE = Finite(0, FARTHEST, min_open=True), Finite(0, FARTHEST)
+SPREAD, NOT_NEGATIVE = Finite(1, FARTHEST), Finite(0, FARTHEST)
 SEED, COUNT = click.IntRange(0, 2**63 - 1), click.IntRange(1, 10**9)
 
 
@@ -20,10 +20,10 @@ SEED, COUNT = click.IntRange(0, 2**63 - 1), click.IntRange(1, 10**9)
 @click.option(
     "--photons",
     type=Finite(0, 1e6, min_open=True),
-    help="Mean photons per pixel [pairs 0.3 to 60, movie 2].",
+    help="Mean photons per pixel of scenes, before cells flash [pairs 0.3 to 60, movie 2].",
 )
 @click.option("--vectors", type=click.IntRange(1, 1000), help="Random vectors a field is made of [10].")
-@click.option("--spread", type=LENGTH, nargs=2, help="Sigma of their Gaussians, px [12 60, movie 20 60].")
+@click.option("--spread", type=SPREAD, nargs=2, help="Sigma of their Gaussians, px [12 60, movie 20 60].")
 @click.option("--amplitude", type=NOT_NEGATIVE, help="Largest non-rigid displacement, px [8, movie 4].")
 @click.option(
     "--rigid", type=NOT_NEGATIVE, help="Typical size of the largest whole-frame shifts, px [2, movie 6]."
@@ -56,6 +56,7 @@ SEED, COUNT = click.IntRange(0, 2**63 - 1), click.IntRange(1, 10**9)
     metavar="FILE",
     help="Make scenes of this mean image or corrected movie; may be repeated [scenes are invented].",
 )
+@which_movie
 @click.option("--seed", default=0, type=SEED, help="The same seed gives the same bytes.")
 @click.option("--preview", type=PATH, help="Also draw the first pairs: a picture (PNG, PDF).")
 @overwrite
@@ -64,18 +65,14 @@ def synth(
     out: Path, movie: bool, images: tuple[Path, ...], preview: Path | None, quiet: bool, **options: object
 ) -> None:
     """Make a dataset of synthetic pairs OUT (HDF5) with known fields, or a movie OUT (TIFF, HDF5)."""
-    from moco_dl.learning.dataset import (
-        movie_outputs,
-        preview_pairs,
-        preview_possible,
-        read_scene_image,
-        refuse_output,
-        write_movie,
-        write_pairs,
-    )
+    from threadpoolctl import threadpool_limits
+
+    from moco_dl.learning.dataset import movie_outputs, refuse_outputs, write_movie, write_pairs
+    from moco_dl.learning.images import read_scene_images
     from moco_dl.learning.pairs import ScenePool, pair_options
     from moco_dl.learning.synth import SyntheticMovie, movie_options
-    from moco_dl.staging import refuse_inputs
+    from moco_dl.movie import WHOLE
+    from moco_dl.staging import refuse_existing, refuse_inputs
 
     count, seed, replace = (options.pop(name) for name in ("pairs", "seed", "overwrite"))
     of_movies = {name: options.pop(name) for name in ("frames", "calm", "running", "beat", "row_offset")}
@@ -86,22 +83,24 @@ def synth(
     for name, value in of_movies.items():
         if not movie and value is not None:
             raise click.UsageError(f"--{name.replace('_', '-')} is for movies; add --movie")
+    if (which := part(options)) != WHOLE and not images:
+        raise click.UsageError("--dataset, --channel and --plane are for --images; leave them out without")
+    outputs = movie_outputs(out) if movie else [out, *filter(None, [preview])]
     with reported(usage=True):
-        refuse_output(out, movie=movie)
-        refuse_inputs(movie_outputs(out) if movie else [out, *filter(None, [preview])], images)
+        refuse_outputs(outputs, movie=movie)
+        refuse_inputs(outputs, images)
         wanted = movie_options(**of_movies, **options) if movie else pair_options(**options)
-    with reported(), bar(out.name, quiet) as progress:
-        names = [path.name for path in images]
-        shown = {(p.name if names.count(p.name) == 1 else str(p)): read_scene_image(p) for p in images}
+    # Products of matrices that several threads share are rounded otherwise.
+    with reported(), threadpool_limits(1, "blas"), bar(out.name, quiet) as progress:
+        refuse_existing(outputs, overwrite=replace)
+        shown = read_scene_images(images, which)
         if movie:
             scene = SyntheticMovie(seed, wanted, shown)
-            written = write_movie(out, scene, progress=progress, overwrite=replace)
+            write_movie(out, scene, progress=progress, overwrite=replace)
         else:
-            preview_possible(preview, overwrite=replace)
             scenes = ScenePool(seed, wanted.scene_size, shown)
-            write_pairs(out, count or 6000, wanted, scenes, progress=progress, overwrite=replace)
-            written = [out, *preview_pairs(out, preview, overwrite=replace)]
-    click.echo("\n".join(map(str, written)))
+            write_pairs(outputs, count or 6000, wanted, scenes, progress=progress, overwrite=replace)
+    click.echo("\n".join(map(str, outputs)))
 
 
 @click.command()
@@ -116,7 +115,7 @@ def synth(
     help="Steps from bright frames to the full range, of pairs drawn on the fly [1500].",
 )
 @click.option("--loss", default="epe:1", metavar="NAME:WEIGHT,...", help="Mixture of epe, mse and ncc.")
-@click.option("--seed", default=0, type=SEED, help="The same seed gives the same weights.")
+@click.option("--seed", default=0, type=SEED, help="The same seed gives the same weights, on one machine.")
 @click.option("--every", default=500, type=COUNT, help="Steps between checkpoints and validations.")
 @click.option("--workers", default=1, type=click.IntRange(0, 1000), help="Processes that draw the data.")
 @click.option("--init", type=PATH, help="Weights to begin with (fine-tuning) [random ones].")

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import asdict
 from pathlib import Path
@@ -15,20 +15,15 @@ import torch
 from torch.utils.data import Dataset
 
 from moco_dl import figures
-from moco_dl.errors import NrcorrectError, named
+from moco_dl.errors import NrcorrectError
 from moco_dl.fields import CONVENTION, ROW_OFFSET, create_fields
-from moco_dl.formats.checks import SMALLEST, UNREADABLE
-from moco_dl.image import load_image
+from moco_dl.formats.checks import UNREADABLE
 from moco_dl.learning.pairs import PairOptions, Pairs, ScenePool, draw_pairs
-from moco_dl.learning.scenes import SHOWN
 from moco_dl.learning.streams import Stream
 from moco_dl.learning.synth import SyntheticMovie
-from moco_dl.movie import Progress, open_movie
+from moco_dl.movie import Progress
 from moco_dl.output import create_hdf5, create_movie, movie_format, refuse_ending, without_ending
-from moco_dl.sampled.inplace import mean_of
-from moco_dl.sampled.samples import draw_samples, sample_runs, without_infinite
-from moco_dl.sampled.usable import refuse_extremes
-from moco_dl.staging import refuse_existing, staged
+from moco_dl.staging import staged
 
 if TYPE_CHECKING:
     from moco_dl.learning.train import TrainOptions
@@ -38,19 +33,21 @@ FORMAT = "nrcorrect-pairs-1"
 BATCH = 16
 PREVIEWED = 6  # pairs
 HDF5 = [".h5", ".hdf5"]
-SAMPLED = 200  # frames of a movie whose mean is made a scene
 
 
-def refuse_output(path: Path, *, movie: bool) -> None:
-    """Raise NrcorrectError if the name is that of another kind of file than a dataset, or a `movie`."""
+def refuse_outputs(paths: Sequence[Path], *, movie: bool) -> None:
+    """Raise NrcorrectError if names are those of other kinds of files than are written: a `movie`, or pairs."""
     if movie:
-        refuse_ending(path)
-    else:
-        refuse_ending(path, HDF5, otherwise="; for a movie, add --movie")
+        refuse_ending(paths[0])
+        return
+    refuse_ending(paths[0], HDF5, otherwise="; for a movie, add --movie")
+    for path in paths[1:]:
+        if path.suffix.lower() not in figures.FORMATS:
+            raise NrcorrectError(f"{path}: ends in {path.suffix!r}; wanted {', '.join(figures.FORMATS)}")
 
 
 def write_pairs(
-    path: Path,
+    paths: Sequence[Path],
     count: int,
     options: PairOptions,
     scenes: ScenePool,
@@ -60,27 +57,31 @@ def write_pairs(
 ) -> None:
     """Write `count` square pairs of `options.size` pixels; the same arguments give the same bytes.
 
+    `paths` are the dataset's and, if it is wanted, that of a picture of the first pairs; both appear, or none.
     `scenes` are of size `options.scene_size`; their seed is the dataset's.
 
     Datasets: `reference (N, H, W)`, `frame (N, H, W)` (photons, NaN where there is no data) and
     `flow (N, 2, H, W)` (pixels, backward, (dy, dx)), float32.
     """
-    refuse_output(path, movie=False)
+    _, *pictures = paths
+    refuse_outputs(paths, movie=False)
+    if pictures:
+        figures.require()
     size = options.size
     shapes = {"reference": (size, size), "frame": (size, size), "flow": (2, size, size)}
     arrays = {name: ((count, *shape), np.float32) for name, shape in shapes.items()}
     about = {"format": FORMAT, "seed": scenes.seed, "options": json.dumps(asdict(options))}
     about |= {"images": json.dumps(_described(scenes.images))}
     about |= {name: CONVENTION[name] for name in ("units", "components", "sign")}
-    with (
-        staged([path], overwrite=overwrite) as parts,
-        closing(create_hdf5(parts[0], arrays, about)) as file,
-    ):
-        for start in range(0, count, BATCH):
-            n = min(BATCH, count - start)
-            pairs = draw_pairs(scenes, start // BATCH, n, options, square=True)
-            file.write(start, **{name: values.numpy() for name, values in vars(pairs).items()})
-            progress(n, count)
+    with staged(paths, overwrite=overwrite) as (part, *others):
+        with closing(create_hdf5(part, arrays, about)) as file:
+            for start in range(0, count, BATCH):
+                n = min(BATCH, count - start)
+                pairs = draw_pairs(scenes, start // BATCH, n, options, square=True)
+                file.write(start, **{name: values.numpy() for name, values in vars(pairs).items()})
+                progress(n, count)
+        for picture, drawn in zip(pictures, others, strict=True):
+            _preview(part, drawn, picture.suffix[1:].lower())
 
 
 def _described(images: Mapping[str, np.ndarray]) -> list[dict]:
@@ -91,59 +92,11 @@ def _described(images: Mapping[str, np.ndarray]) -> list[dict]:
     ]
 
 
-def read_scene_image(path: Path) -> np.ndarray:
-    """An image (H, W) float32 to make scenes of: a TIFF or NPY image, or a movie's mean over sampled frames.
-
-    Raises NrcorrectError if it is neither, or shows nothing.
-    """
-    try:
-        with named(path), closing(open_movie(path)) as movie:
-            samples, _ = draw_samples(movie.read, sample_runs(movie.shape[0], SAMPLED), kept=1)
-            image = mean_of(samples, len(samples))
-    except NrcorrectError as not_a_movie:
-        if path.suffix.lower() in HDF5:
-            raise
-        try:
-            image = load_image(path)
-        except NrcorrectError as not_an_image:
-            raise (not_a_movie if path.exists() else not_an_image) from None
-    return _shown(path, image)
-
-
-def _shown(path: Path, image: np.ndarray) -> np.ndarray:
-    """An image (H, W) as float32, zero where it has no data; raises NrcorrectError if it shows nothing."""
-    if image.dtype.kind not in "iuf":
-        raise NrcorrectError(f"{path}: has pixels of type {image.dtype}; wanted real numbers")
-    if min(image.shape) < SMALLEST:
-        raise NrcorrectError(f"{path}: is {image.shape}; wanted at least {SMALLEST}x{SMALLEST} pixels")
-    image = np.nan_to_num(without_infinite(image))
-    if np.ptp(np.quantile(image, SHOWN)) == 0:
-        raise NrcorrectError(f"{path}: {image.shape} pixels show nothing; wanted an image of a field of view")
-    with named(path):
-        refuse_extremes(image, "image")
-    return image.astype(np.float32)
-
-
-def preview_possible(picture: Path | None, *, overwrite: bool) -> None:
-    """Raise NrcorrectError if `picture` could not be drawn; None always can."""
-    if picture is None:
-        return
-    figures.require()
-    if picture.suffix.lower() not in figures.FORMATS:
-        raise NrcorrectError(f"{picture}: ends in {picture.suffix!r}; wanted {', '.join(figures.FORMATS)}")
-    refuse_existing([picture], overwrite=overwrite)
-
-
-def preview_pairs(dataset: Path, picture: Path | None, *, overwrite: bool) -> list[Path]:
-    """Draw the first pairs of a dataset; returns what was drawn."""
-    if picture is None:
-        return []
+def _preview(dataset: Path, picture: Path, kind: str) -> None:
+    """Draw the first pairs of a dataset."""
     stored = PairFile(dataset)
     pairs = stored.take(np.arange(min(PREVIEWED, len(stored))))
-    with staged([picture], overwrite=overwrite) as parts:
-        kind = picture.suffix[1:].lower()
-        figures.preview(*(part.numpy() for part in vars(pairs).values()), parts[0], kind)
-    return [picture]
+    figures.preview(*(part.numpy() for part in vars(pairs).values()), picture, kind)
 
 
 def movie_outputs(path: Path) -> list[Path]:
@@ -154,7 +107,7 @@ def movie_outputs(path: Path) -> list[Path]:
 def write_movie(path: Path, movie: SyntheticMovie, *, progress: Progress, overwrite: bool) -> list[Path]:
     """Write a synthetic movie and, as a field file of stride 1, its truth; returns both paths."""
     paths = movie_outputs(path)
-    refuse_output(path, movie=True)
+    refuse_outputs(paths, movie=True)
     shape = movie.options.shape
     about = {"seed": movie.seed, "options": asdict(movie.options), "images": _described(movie.images)}
     about[ROW_OFFSET] = movie.options.row_offset
@@ -210,6 +163,11 @@ class PairFile:
                 parts = [np.stack([file[name][i] for i in numbers]) for name in ("reference", "frame", "flow")]
         except UNREADABLE as error:
             raise self._unreadable(error) from error
+        reference, _, flow = parts
+        if not (np.isfinite(reference).all() and np.isfinite(flow).all()):
+            raise NrcorrectError(
+                f"{self.path}: references or fields are not finite; make another with nrcorrect synth"
+            )
         return Pairs(*(torch.from_numpy(part) for part in parts))
 
 

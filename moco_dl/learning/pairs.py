@@ -12,7 +12,7 @@ import torch
 from scipy.ndimage import gaussian_filter
 
 from moco_dl.learning.motion import MotionOptions, draw_field
-from moco_dl.learning.scenes import MARGIN, expose, smooth_noise, some_scene
+from moco_dl.learning.scenes import expose, margin, refuse_far, smooth_noise, some_scene
 from moco_dl.learning.streams import Stream
 from moco_dl.warp import warp
 
@@ -33,9 +33,22 @@ class PairOptions:
     missing: int = 16  # px, widest strip the rigid shift has left without data
     motion: MotionOptions = field(default_factory=MotionOptions)
 
+    def __post_init__(self) -> None:
+        refuse_far(self.farthest, self.size)
+
+    @property
+    def farthest(self) -> float:
+        """Pixels that tissue moves by; whole frames hardly ever by more than four standard deviations."""
+        return self.motion.amplitude + self.motion.rows + 2 * self.motion.rigid
+
+    @property
+    def margin(self) -> int:
+        """Pixels of scene around a crop."""
+        return margin(self.farthest)
+
     @property
     def scene_size(self) -> int:
-        return int(self.size * 4 / 3) // 8 * 8 + 2 * MARGIN
+        return int(self.size * 4 / 3) // 8 * 8 + 2 * self.margin
 
 
 def pair_options(*, photons: float | None = None, size: int | None = None, **motion: object) -> PairOptions:
@@ -99,7 +112,8 @@ def _draw_pair(
     scene: np.ndarray, shape: tuple[int, int], rng: np.random.Generator, options: PairOptions, brighter: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """reference (H, W), frame (H, W), flow (2, H, W), all float32."""
-    padded = (shape[0] + 2 * MARGIN, shape[1] + 2 * MARGIN)
+    inner = slice(options.margin, -options.margin)
+    padded = tuple(n + 2 * options.margin for n in shape)
     scene = _flip(scene, rng)
     y, x = (int(rng.integers(0, have - want + 1)) for have, want in zip(scene.shape[1:], padded, strict=True))
     scene = scene[:, y : y + padded[0], x : x + padded[1]]
@@ -109,7 +123,7 @@ def _draw_pair(
     moving = moving * (1 + 0.2 * rng.random() * smooth_noise(padded, 40.0, rng)).clip(0.3)
     pulled = warp(torch.from_numpy(still)[None, None], torch.from_numpy(flow)[None], mode="bicubic")
     averaged = gaussian_filter(pulled[0, 0].numpy(), options.blur * rng.random())
-    crop = (..., slice(MARGIN, -MARGIN), slice(MARGIN, -MARGIN))
+    crop = (..., inner, inner)
     reference, frame = _expose_pair(averaged[crop], moving[crop], rng, options, brighter)
     _degrade(frame, rng, options.defects)
     _drop_strips(frame, rng, options.missing)

@@ -12,7 +12,7 @@ import torch
 
 from moco_dl import __version__, checkpoint, figures
 from moco_dl.device import choose_device
-from moco_dl.errors import NrcorrectError
+from moco_dl.errors import NrcorrectError, named
 from moco_dl.learning.dataset import Batches, PairFile, StoredBatches
 from moco_dl.learning.loader import load_batches
 from moco_dl.learning.pairs import Pairs
@@ -108,7 +108,8 @@ def train_into(
     trainer = Trainer(options, choose_device(device), pairs and pairs.about)
     workers = how.pop("workers", 1)
     if init is not None and not resume:
-        trainer.begin_with(checkpoint.load(init))
+        with named(init):
+            trainer.begin_with(checkpoint.load(init))
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -117,7 +118,8 @@ def train_into(
         _refuse_other(folder, resume)  # again: one may have begun or ended meanwhile
         refuse_existing([folder / name for name in WRITTEN], overwrite=True)  # now, not after hours
         if resume:
-            trainer.resume(checkpoint.load(folder / LAST))
+            with named(folder / LAST):
+                trainer.resume(checkpoint.load(folder / LAST))
         return train(trainer, load_batches(batches, trainer.step, workers), folder, **how)
 
 

@@ -5,13 +5,17 @@ is active together. `layers[0] + (activity[:, None, None] * layers[1:]).sum(0)` 
 Scenes range from textured neuropil with somata to dense honeycombs, and to a few cells on black.
 """
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
+from moco_dl.errors import NrcorrectError
+
 SHOWN = (0.005, 0.999)  # quantiles of an image that are black and white in a scene
-MARGIN = 24  # px of scene around a crop, so that what moves in at the edges exists
+MARGIN = 24  # px of scene around a crop, at least
+RESAMPLED = 8  # px, of these, that blur and resampling reach
 
 
 def draw_scene(shape: tuple[int, int], rng: np.random.Generator, *, groups: int = 4) -> np.ndarray:
@@ -48,6 +52,20 @@ def image_scene(
     piece = gaussian_filter(resting[y : y + shape[0], x : x + shape[1]], 0.5)
     layers[0] = piece / max(piece.mean(), 1e-6 * resting.max())
     return layers
+
+
+def margin(farthest: float) -> int:
+    """Pixels of scene around a crop, so that what moves in by `farthest` pixels exists."""
+    return max(MARGIN, math.ceil(farthest) + RESAMPLED)
+
+
+def refuse_far(farthest: float, side: int) -> None:
+    """Raise NrcorrectError if tissue moves `farthest` pixels in frames whose shorter side is less."""
+    if farthest > side:
+        raise NrcorrectError(
+            f"got motion of up to {farthest:g} px in frames of {side}; wanted less (--amplitude, --rows,"
+            " --rigid, --running), or a larger --size"
+        )
 
 
 def some_scene(

@@ -1,13 +1,15 @@
 """Movies with a known motion: scenes, activity, motion and photon noise put together."""
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
 
 import numpy as np
 import torch
 
+from moco_dl.errors import NrcorrectError
 from moco_dl.learning.motion import MotionOptions, Trajectory, beats, bouts, smooth_series, swings
-from moco_dl.learning.scenes import MARGIN, expose, some_scene
+from moco_dl.learning.scenes import expose, margin, refuse_far, some_scene
 from moco_dl.learning.streams import Stream
 from moco_dl.warp import invert, warp
 
@@ -17,7 +19,7 @@ class MovieOptions:
     """A movie with known motion."""
 
     shape: tuple[int, int, int] = (200, 256, 256)  # frames, height, width
-    photons: float = 2.0  # mean per pixel and frame
+    photons: float = 2.0  # mean per pixel and frame, of the scene at rest
     gain: float = 40.0  # counts per photon; `movie_options` takes less for bright movies
     offset: float = 400.0  # counts
     read_noise: float = 0.4  # photons
@@ -30,8 +32,28 @@ class MovieOptions:
         default_factory=lambda: MotionOptions(spread=(20.0, 60.0), amplitude=4.0, rigid=6.0, rows=0.5)
     )
 
+    def __post_init__(self) -> None:
+        refuse_far(self.whole + self.beside, min(self.shape[1:]))
 
-MEAN = 10_000.0  # counts, at most: cells are several times as bright, and uint16 ends at 65535
+    @property
+    def whole(self) -> float:
+        """Pixels that whole rows move by, at most."""
+        return self.motion.rigid + self.running
+
+    @property
+    def beside(self) -> float:
+        """Pixels that tissue moves by beside that; a beat bends it by half as far again."""
+        return self.motion.amplitude * (1.5 if self.beat else 1.0) + self.motion.rows + abs(self.row_offset)
+
+    @property
+    def margin(self) -> int:
+        """Pixels of scene around a frame."""
+        return margin(self.beside) + math.ceil(self.whole)
+
+
+MEAN = 2_500.0  # counts, at most: active cells are up to 25 times as bright, and uint16 ends at 65535
+ITERATIONS = 12, 100  # in which a field is inverted if it is smooth, and if it almost folds
+TRUE = 0.02  # px, to which frames must be moved by what is stored as their field
 
 
 def movie_options(*, frames: int | None = None, size: int | None = None, **options: object) -> MovieOptions:
@@ -54,15 +76,15 @@ class SyntheticMovie:
         self.options, self.seed, self.images = options, seed, images
         rng = Stream.MOVIE.drawn(seed)
         frames, height, width = options.shape
-        margin = MARGIN + int(np.ceil(options.motion.rigid + options.running))
-        padded = (height + 2 * margin, width + 2 * margin)
-        self._crop = (..., slice(margin, -margin), slice(margin, -margin))
+        around = options.margin
+        padded = (height + 2 * around, width + 2 * around)
+        self._crop = (..., slice(around, -around), slice(around, -around))
         self._scene = some_scene(padded, rng, images, options.groups)
         self._trajectory = Trajectory(padded, frames, rng, options.motion)
         self._strength = bouts(frames, options.calm, Stream.BOUTS.drawn(seed))
         self._swings = np.zeros((frames, 2, 1), np.float32)
         if options.running:
-            drawn = swings((frames, height), margin, Stream.SWINGS.drawn(seed), self._strength)
+            drawn = swings((frames, height), around, Stream.SWINGS.drawn(seed), self._strength)
             self._swings = options.running * drawn
         self._beats = np.zeros(frames, np.float32), np.zeros((2, 1, 1), np.float32)
         if options.beat:
@@ -86,10 +108,23 @@ class SyntheticMovie:
         pulse, bend = self._beats
         truth = self._strength[t] * self._trajectory.field(t) + self._swings[t][:, :, None] + pulse[t] * bend
         light, backward = torch.from_numpy(self._light(t))[None, None], torch.from_numpy(truth)[None]
-        moved = warp(light, invert(backward), mode="bicubic")[0, 0].numpy()
+        moved = warp(light, self._inverse(backward), mode="bicubic")[0, 0].numpy()
         back = moved[self._crop[1]][1::2]
         back[:] = np.roll(back, self.options.row_offset, axis=1)  # within the margin
         return moved[self._crop] * self.options.photons, truth[self._crop]
+
+    def _inverse(self, backward: torch.Tensor) -> torch.Tensor:
+        """What moves a scene (1, 2, H, W), for a field that brings it back.
+
+        Raises NrcorrectError if there is none, as places would be folded over others.
+        """
+        for iterations in ITERATIONS:
+            inverse = invert(backward, iterations=iterations)
+            if (inverse + warp(backward, inverse))[self._crop].abs().max() < TRUE:
+                return inverse
+        raise NrcorrectError(
+            "motion this strong folds the tissue; wanted less (--rows, --amplitude), or a larger --spread"
+        )
 
     def recorded(self, photons: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Expected photons (H, W) -> uint16 counts with noise."""

@@ -44,7 +44,9 @@ class TrainOptions:
             raise NrcorrectError(f"loss: got {got}; wanted {', '.join(LOSSES)}, or a mixture")
         for name, weight in self.loss.items():
             if not 0 < weight < math.inf:
-                raise NrcorrectError(f"loss: got {name}:{weight:g}; wanted a weight above 0")
+                raise NrcorrectError(f"loss: got {name}:{weight:g}; wanted a finite weight above 0")
+        if self.seed == VALIDATION_SEED:
+            raise NrcorrectError(f"seed: got {self.seed}, which validation draws its pairs with; take another")
 
 
 class Trainer:
@@ -80,7 +82,7 @@ class Trainer:
     def begin_with(self, saved: checkpoint.Checkpoint) -> None:
         """Begin with these weights instead of random ones."""
         if saved.network.config != self.options.network:
-            raise NrcorrectError("init: these weights are of a network of another size; train from scratch")
+            raise NrcorrectError("weights of a network of another size; begin without --init")
         self.network.load_state_dict(saved.network.state_dict())
         self.ancestor = {"sha256": saved.sha256, **saved.provenance}
 
@@ -90,13 +92,11 @@ class Trainer:
         Raises NrcorrectError if it holds none, or other options, or if its state is damaged.
         """
         if saved.training is None:
-            raise NrcorrectError("these weights hold no training state; resume from a last.pt of train")
+            raise NrcorrectError("no training state in it; wanted the last.pt of a run")
         try:
             self._go_on(saved)
-        except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
-            raise NrcorrectError(
-                "resume: the training state is damaged; begin another run with --init"
-            ) from error
+        except (KeyError, TypeError, ValueError, AttributeError, IndexError, RuntimeError) as error:
+            raise NrcorrectError("the training state is damaged; begin another run with --init") from error
 
     def _go_on(self, saved: checkpoint.Checkpoint) -> None:
         began = saved.training["options"]
@@ -105,9 +105,10 @@ class Trainer:
             for name, value in plain(self.options).items()
             if began.get(name) != value
         ]
-        changed += ["data"] if saved.training.get("data", self.data) != self.data else []
+        if (data := saved.training.get("data", self.data)) != self.data:
+            changed.append(f"data (got {_data(self.data)}, began with {_data(data)})")
         if changed:
-            raise NrcorrectError(f"resume: not as the run began: {', '.join(changed)}; repeat its options")
+            raise NrcorrectError(f"not as the run began: {', '.join(changed)}; repeat its options")
         self.network.load_state_dict(saved.network.state_dict())
         self.optimiser.load_state_dict(saved.training["optimiser"])
         self.schedule.load_state_dict(saved.training["schedule"])
@@ -180,6 +181,13 @@ def _error(network: PyramidFlowNet, pairs: Pairs, device: torch.device) -> float
     return float(end_point_error(flow, pairs.flow.to(device)).mean())
 
 
+def _data(data: dict | None) -> str:
+    """What a run learns from, in words."""
+    if data is None:
+        return "pairs drawn on the fly"
+    return f"{data['pairs']} pairs of seed {data['seed']}, {data['sample_sha256'][:8]}..."
+
+
 def plain(options: TrainOptions) -> dict:
     """Options as nested dictionaries of plain values, as they are stored in checkpoints."""
     return json.loads(json.dumps(asdict(options)))
@@ -189,7 +197,7 @@ def parse_loss(text: str) -> dict[str, float]:
     """`"epe:1,ncc:0.1"` -> `{"epe": 1.0, "ncc": 0.1}`; a name alone has weight 1."""
     try:
         parts = [part.partition(":") for part in text.split(",")]
-        found = {name.strip(): float(weight or 1) for name, _, weight in parts}
+        found = {name.strip(): float(weight if colon else 1) for name, colon, weight in parts}
         if len(found) < len(parts):
             raise ValueError("a name is there twice")
         return found
