@@ -10,6 +10,7 @@ from pathlib import Path
 from moco_dl.errors import NrcorrectError
 
 PART = ".part"
+BEGUN = re.compile(r"(\.[0-9a-f]+)?" + re.escape(PART))  # what follows the name of an output
 WAY_OUT = "choose another output, or --overwrite"
 
 
@@ -53,9 +54,12 @@ def refuse_inputs(
     paths: Iterable[Path], inputs: Iterable[Path], way_out: str = "choose another output"
 ) -> None:
     """Raise NrcorrectError if one of the outputs, or what goes with it if that is replaced, is read."""
-    known = {key for path in inputs for key in _keys(path)}
+    known, begun = {key for path in inputs for key in _keys(path)}, {}
     for path in paths:
-        if any(not known.isdisjoint(_keys(each)) for each in (path, *leftovers(path))):
+        if path.parent not in begun:  # read once: a folder may be that of thousands of outputs
+            begun[path.parent] = _begun_in(path.parent)
+        beside = _begun_of(path, begun[path.parent])
+        if any(not known.isdisjoint(_keys(each)) for each in (path, *beside)):
             raise NrcorrectError(f"{path}: is an input; {way_out}")
 
 
@@ -70,12 +74,22 @@ def _keys(path: Path) -> list[object]:
 
 def leftovers(path: Path) -> list[Path]:
     """What other runs write, or have left, that was to become `path`."""
+    return _begun_of(path, _begun_in(path.parent))
+
+
+def _begun_in(folder: Path) -> list[str]:
+    """Names of all that runs write, or have left, in a folder."""
     try:
-        names = [path.name for path in path.parent.iterdir()]
+        with os.scandir(folder) as entries:
+            return sorted(entry.name for entry in entries if entry.name.endswith(PART))
     except OSError:  # there is no such folder, or it may not be read
         return []
-    part = re.compile(re.escape(path.name) + r"(\.[0-9a-f]+)?" + re.escape(PART))
-    return [path.parent / name for name in sorted(names) if part.fullmatch(name)]
+
+
+def _begun_of(path: Path, names: Sequence[str]) -> list[Path]:
+    """Those of the `names` in its folder that were to become `path`."""
+    begun = (name for name in names if name.startswith(path.name))
+    return [path.parent / name for name in begun if BEGUN.fullmatch(name, len(path.name))]
 
 
 def _part_of(path: Path) -> Path:
