@@ -68,7 +68,7 @@ def _from_file(path: Path) -> Truth:
 
 def _from_array(path: Path) -> Truth:
     try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
+        array = np.lib.format.open_memmap(path, mode="r")  # np.load takes archives, too
     except (OSError, ValueError) as error:
         raise NrcorrectError(f"{path}: cannot read the true field ({error}); {WAY_OUT}") from error
     if array.ndim != 4 or array.shape[1] != 2:
@@ -76,7 +76,7 @@ def _from_array(path: Path) -> Truth:
     about = path.with_name("meta.json")
     try:
         meta = json.loads(about.read_text("utf-8")) if about.exists() else {}
-    except ValueError as error:
+    except (OSError, ValueError) as error:
         raise NrcorrectError(f"{about}: damaged JSON ({error}); mend or remove it") from error
     if not isinstance(meta, dict):
         raise NrcorrectError(f"{about}: holds {type(meta).__name__}; wanted a JSON object: mend or remove it")
