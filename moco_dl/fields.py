@@ -130,13 +130,15 @@ class StoredFlow:
         forth = range(self.shape[0])[frames]
         back = forth.step < 0  # which HDF5 does not know
         forth = forth[::-1] if back else forth
+        part = slice(forth.start, forth.stop, forth.step)
         try:
             with h5py.File(self.path, "r", locking="best-effort") as file:
-                if not np.array_equal(file["rigid"][:], self._rigid):
+                rigid = file["rigid"]  # of these frames: all, each time, would take the square of their number
+                if rigid.shape != self._rigid.shape or not np.array_equal(rigid[part], self._rigid[part]):
                     raise NrcorrectError(
                         f"{self.path}: holds other fields than when it was loaded; load it again"
                     )
-                return file["flow"][forth.start : forth.stop : forth.step][:: -1 if back else 1]
+                return file["flow"][part][:: -1 if back else 1]
         except (OSError, KeyError) as error:
             raise NrcorrectError(f"{self.path}: cannot read the fields any more ({error})") from error
 
