@@ -235,10 +235,16 @@ def apply_batches(
 def _moved_batches(movie: Movie, fields: Fields, mode: str, kind: np.dtype) -> Iterator[Batch]:
     for start, frames in read_batches(movie, frames_in(BATCH, movie, 4, 32)):
         part = slice(start, start + len(frames))
-        motion = Motion(fields.rigid[part], fields.flow[part], fields.flagged[part])
-        if not np.isfinite(motion.flow).all():
-            which = f"{part.start} to {part.stop - 1}"
-            raise NrcorrectError(f"the fields of frames {which} are not finite; wanted a whole field file")
+        motion = applied(fields, part)
         beyond = clipped(frames, kind)
         frames = straightened(frames, fields.row_offset, motion.flagged)
         yield Batch(start, move(frames, motion, fields.stride, mode, kind), motion, clipped=beyond)
+
+
+def applied(fields: Fields, part: slice) -> Motion:
+    """Motion of some frames, as it is stored. Raises NrcorrectError if it is not finite."""
+    flow = fields.flow[part]
+    if not np.isfinite(flow).all():
+        which = f"{part.start} to {part.stop - 1}"
+        raise NrcorrectError(f"the fields of frames {which} are not finite; wanted a whole field file")
+    return Motion(fields.rigid[part], flow, fields.flagged[part], misfit=fields.misfit[part])

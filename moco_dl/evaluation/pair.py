@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from moco_dl.batch import Motion
-from moco_dl.correction import checked_reference
+from moco_dl.correction import applied, checked_reference, read_batches
 from moco_dl.errors import NrcorrectError
 from moco_dl.evaluation.evaluator import Evaluator
 from moco_dl.evaluation.metrics import sharpness
@@ -116,13 +116,7 @@ def choose_reference(raw: Movie, corrected: Movie) -> np.ndarray:
 
 
 def _batches(pair: Pair) -> Iterator[tuple[int, np.ndarray, np.ndarray, Motion | None]]:
-    frames, fields = pair.raw.shape[0], pair.fields
-    for start in range(0, frames, BATCH):
-        part = slice(start, min(start + BATCH, frames))
-        motion = None
-        if fields is not None:
-            motion = Motion(
-                fields.rigid[part], fields.flow[part], fields.flagged[part], misfit=fields.misfit[part]
-            )
-        numbers = range(part.start, part.stop)
-        yield start, pair.raw.read(numbers), pair.corrected.read(numbers), motion
+    for start, raw in read_batches(pair.raw, BATCH):
+        part = slice(start, start + len(raw))
+        motion = None if pair.fields is None else applied(pair.fields, part)
+        yield start, raw, pair.corrected.read(range(part.start, part.stop)), motion
