@@ -167,8 +167,8 @@ class PairSums:
         mean = self.total.astype(np.float64) / self.count
         deviation = np.sqrt((self.squares / self.count - mean * mean).clip(0))
         sums, counts = np.zeros(mean.shape), np.zeros(mean.shape)
-        for products, axis in ((self.down, 0), (self.right, 1)):
-            first, second = _neighbours(axis)
+        down, right = (np.s_[1:], np.s_[:-1]), (np.s_[:, 1:], np.s_[:, :-1])
+        for products, (first, second) in ((self.down, down), (self.right, right)):
             power = deviation[first] * deviation[second]
             known = power > 1e-6 * deviation.mean() ** 2
             covariance = products / self.count - mean[first] * mean[second]
@@ -177,12 +177,6 @@ class PairSums:
                 sums[part] += value
                 counts[part] += known
         return np.divide(sums, counts, out=np.full(mean.shape, np.nan), where=counts > 0).astype(np.float32)
-
-
-def _neighbours(axis: int) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
-    whole = slice(None)
-    first, second = slice(1, None), slice(None, -1)
-    return ((first, whole), (second, whole)) if axis == 0 else ((whole, first), (whole, second))
 
 
 def _divide(total: np.ndarray, count: int) -> np.ndarray:

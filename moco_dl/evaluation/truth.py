@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -97,7 +97,8 @@ def score(field: Field, truth: Truth) -> list[Row]:
     """
     constants = [_constant(one, truth) for one in (None, field)]
     totals: list[dict[str, list[float]]] = [{}, {}]
-    for part in _chunks(truth.shape[0]):
+    for start in range(0, truth.shape[0], CHUNK):
+        part = slice(start, start + CHUNK)
         true = truth.field(part)
         for one, constant, total in zip((None, field), constants, totals, strict=True):
             guess = np.zeros_like(true) if one is None else one(part)
@@ -132,10 +133,6 @@ def _constant(field: Field | None, truth: Truth) -> np.ndarray:
         guess = 0 if field is None else field(part)[..., rows, columns]
         found.append(guess - truth.field(part)[..., rows, columns])
     return np.median(np.concatenate(found).transpose(1, 0, 2, 3).reshape(2, -1), axis=1)[:, None, None]
-
-
-def _chunks(frames: int) -> Iterator[slice]:
-    return (slice(start, min(start + CHUNK, frames)) for start in range(0, frames, CHUNK))
 
 
 def _mean_if_known(values: list[float]) -> float | None:
