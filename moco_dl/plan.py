@@ -22,7 +22,7 @@ from moco_dl.sampled.walk import Walk
 from moco_dl.tracking.prior import SHIFT
 from moco_dl.tracking.risk import Errors
 from moco_dl.tracking.smooth import Smoothing
-from moco_dl.tracking.steady import Steadiness, steadied
+from moco_dl.tracking.steady import Steadiness
 from moco_dl.tracking.strays import Strays
 from moco_dl.tracking.track import Linearised, Tracker, Tracking
 from moco_dl.tracking.trajectory import PathFilter
@@ -160,7 +160,8 @@ class Plan:
         batches = filtered(batches, self.strays)
         if self.trajectory is not None:
             batches = filtered(batches, self.trajectory, mapping)
-        batches = steadied(batches, self.steadiness)
+        if self.steadiness.shares is not None:
+            batches = filtered(batches, self.steadiness)
         yield from batches if self.from_given is None else mapping(self._onto_given, batches)
 
     def _located(self, batch: Batch) -> tuple[Batch, Given]:

@@ -8,13 +8,12 @@ f is a mixture of Gaussians, from noise alone to motion beyond any bounds: what 
 Where tissue rests all the time, the same holds for how far shifts lie from the median of all.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from moco_dl.batch import Batch, Given, Motion, closed_up, filtered, shifts_of, surroundings
+from moco_dl.batch import Batch, Given, Motion, closed_up, shifts_of, surroundings
 
 REACHES = (1, 2, 4, 8, 16)  # frames on either side, to choose from
 SIZES = 2.0 ** np.arange(24)  # variances of the mixture's parts, over that of noise
@@ -31,7 +30,11 @@ WORTHWHILE = 0.05  # share of the noise's variance that must go; else shifts sta
 
 @dataclass(frozen=True)
 class Steadiness:
-    """How far the shifts of a movie lie from those around them."""
+    """How far the shifts of a movie lie from those around them; a filter, if that shows noise.
+
+    Flagged frames neither give nor take, those that fit the reference badly only take. The result does not
+    depend on how frames are batched.
+    """
 
     noise: np.ndarray | float = 0.0  # (2,) px, standard deviations of the errors of shifts
     reach: int = 0  # frames on either side that a shift is compared with
@@ -128,15 +131,6 @@ def _lasting(apart: np.ndarray) -> float:
     apart /= np.maximum(np.sqrt(np.square(apart).mean(axis=0)), 1e-30)
     alike = [(apart[lag:] * apart[:-lag]).mean() for lag in LAGS]
     return float(np.mean(alike) * np.sqrt(2 * len(LAGS) * len(apart)))
-
-
-def steadied(batches: Iterator[Batch], steadiness: Steadiness) -> Iterator[Batch]:
-    """Pass on batches with steady shifts, a few frames late.
-
-    Flagged frames neither give nor take, those that fit the reference badly only take. The result does not
-    depend on how frames are batched.
-    """
-    return batches if steadiness.shares is None else filtered(batches, steadiness)
 
 
 def _noisier(motion: Motion) -> np.ndarray:
