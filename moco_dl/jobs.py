@@ -88,10 +88,8 @@ def plan_jobs(
         jobs, left_out = still_to_do(jobs)
         _refuse_others(jobs, movies)
     inputs = [path for job in jobs for path in (job.movie, *job.more)]
-    many = len(jobs) > 1 and not skip_existing
-    way_out = "choose another output, or leave out what is corrected: --skip-existing"
-    outputs = (path for job in jobs for path in job.outputs)
-    refuse_inputs(outputs, inputs, **{"way_out": way_out} if many else {})
+    more = ", or leave out what is corrected: --skip-existing" * (len(jobs) > 1 and not skip_existing)
+    refuse_inputs((path for job in jobs for path in job.outputs), inputs, f"choose another output{more}")
     return jobs, left_out
 
 

@@ -13,6 +13,7 @@ from moco_dl.blocks import thumbnails
 from moco_dl.errors import NrcorrectError
 from moco_dl.sampled.samples import TOGETHER, Move, Samples, chunks
 
+ALIKE = 20  # samples that the first reference is made of, beside the one that they are most like
 OUTLIER = 4.0  # scaled deviations below the median correlation at which a sample is left out
 
 # (n samples, reference (H, W)) -> their motion (n, 2, h, w) float32 px; h, w may be 1 for a rigid shift.
@@ -77,8 +78,8 @@ def centred(motion: np.ndarray) -> np.ndarray:
     return rest
 
 
-def seed(samples: Samples, *, count: int = 20) -> np.ndarray:
-    """Mean of the sample that agrees best with others and of the `count` it agrees with, (H, W) float32.
+def seed(samples: Samples) -> np.ndarray:
+    """Mean of the sample that agrees best with others and of the ALIKE it agrees with, (H, W) float32.
 
     NaN where none of these has data.
     """
@@ -87,8 +88,8 @@ def seed(samples: Samples, *, count: int = 20) -> np.ndarray:
     small /= np.maximum(np.linalg.norm(small, axis=1, keepdims=True), 1e-6)
     likeness = small @ small.T  # (n, n)
     order = np.sort(likeness, axis=1)[:, ::-1]
-    centre = order[:, : count + 1].mean(axis=1).argmax()
-    best = np.sort(np.argsort(-likeness[centre], kind="stable")[: count + 1])
+    centre = order[:, : ALIKE + 1].mean(axis=1).argmax()
+    best = np.sort(np.argsort(-likeness[centre], kind="stable")[: ALIKE + 1])
     chosen = samples[best].astype(np.float32)
     known = np.isfinite(chosen)
     total, times = np.where(known, chosen, 0).sum(axis=0), known.sum(axis=0)

@@ -103,5 +103,5 @@ def test_seed_is_not_of_blank_frames_of_a_masked_view():
     scene = 1000 + rng.uniform(0, 100, (32, 32))
     frames = np.stack([scene + rng.normal(0, 20, scene.shape) for _ in range(30)] + [0 * scene + 1050] * 10)
     frames[:, :8] = np.nan
-    found = seed(samples_of(frames), count=5)
+    found = seed(samples_of(frames))
     assert np.isnan(found[:8]).all() and np.corrcoef(found[8:].ravel(), scene[8:].ravel())[0, 1] > 0.9

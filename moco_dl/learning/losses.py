@@ -31,11 +31,11 @@ def mse(flow: Tensor, reference: Tensor, frame: Tensor) -> Tensor:
     return F.mse_loss(warp(frame, flow), reference)
 
 
-def ncc(flow: Tensor, reference: Tensor, frame: Tensor, *, side: int = 9) -> Tensor:
-    """One minus the mean squared local correlation over `side` x `side` windows (VoxelMorph's NCC)."""
+def ncc(flow: Tensor, reference: Tensor, frame: Tensor) -> Tensor:
+    """One minus the mean squared local correlation over 9 x 9 windows (VoxelMorph's NCC)."""
 
     def local(x: Tensor) -> Tensor:
-        return F.avg_pool2d(x, side, 1, side // 2, count_include_pad=False)
+        return F.avg_pool2d(x, 9, 1, 4, count_include_pad=False)
 
     moved = warp(frame, flow)
     covariance = local(moved * reference) - local(moved) * local(reference)
