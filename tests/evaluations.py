@@ -17,7 +17,7 @@ TABLE = (
     Row("crispness", "crispness of the mean image", "", "higher", "Norm of its gradient.", 3.2e4, 4.1e4),
     Row("residual_shift", "residual shift", "px", "lower", "Mean over frames.", 2.71, 0.08),
     Row("folded", "folded pixels", "%", "", "Where the field turns tissue over.", None, 0.0),
-    Row("unknown", "nobody knows <b>this</b>", "", "higher", "", float("nan"), 1.0),
+    Row("unknown", "nobody knows <b>this</b>", "", "higher", "", None, 1.0),
 )
 BETTER = Verdict(
     "better",

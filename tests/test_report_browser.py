@@ -206,14 +206,8 @@ def test_every_control_has_a_name(opened):
     assert unnamed == []
 
 
-def test_page_without_fields_flags_or_samples(opened, evaluation):
-    nothing = np.zeros(0, int)
-    excerpts = replace(
-        evaluation.excerpts,
-        preview_frames=nothing,
-        line_frames=nothing,
-        field_frames=nothing,
-    )
+def test_page_without_fields_or_flags(opened, evaluation):
+    excerpts = replace(evaluation.excerpts, field_frames=np.zeros(0, int))
     traces = replace(
         evaluation.traces, rigid=None, nonrigid_mean=None, nonrigid_max=None, flags=((),) * evaluation.shape[0]
     )

@@ -32,7 +32,7 @@ class Pictures:
 class Excerpts:
     """A few moments of the movie, evenly spread."""
 
-    preview_frames: np.ndarray  # (k,) numbers of the first frame of each bin
+    preview_frames: np.ndarray  # (k,) at least one: numbers of the first frame of each bin
     preview_before: np.ndarray  # (k, h, w) float32, binned in time and space, for a short loop
     preview_after: np.ndarray  # (k, h, w)
     line: tuple[str, int]  # of the kymographs: ("row", y) or ("column", x)
@@ -53,7 +53,7 @@ class Row:
     unit: str  # "", "px", "%"
     better: str  # "higher", "lower" or "": neither is better
     note: str  # what it is and whose measure it is, one sentence
-    before: float | None = None  # None: does not apply
+    before: float | None = None  # None: does not apply, or cannot be told
     after: float | None = None
 
 

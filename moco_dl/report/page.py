@@ -47,8 +47,7 @@ def report_page(evaluation: Evaluation) -> str:
     moments = preview(evaluation.excerpts, evaluation.shape[1:])
     if fields:
         data["fields"] = [{"frame": view.frame, "words": view.words} for view in fields.views]
-    if moments:
-        data["moments"] = {"frames": moments.frames, "columns": moments.columns, "size": moments.size}
+    data["moments"] = {"frames": moments.frames, "columns": moments.columns, "size": moments.size}
     page = _template().render(
         style=style,
         script=script,
@@ -137,7 +136,7 @@ def _table_row(row: Row) -> dict[str, str]:
     """What the table of metrics says in words and figures."""
     before, after = (_number(value, row.unit) for value in (row.before, row.after))
     change = ""
-    if row.better and all(v is not None and math.isfinite(v) for v in (row.before, row.after)):
+    if row.better and None not in (row.before, row.after):
         same = math.isclose(row.before, row.after, rel_tol=ALIKE)
         rose = row.after > row.before
         change = "same" if same else "better" if rose == (row.better == "higher") else "worse"
@@ -147,8 +146,6 @@ def _table_row(row: Row) -> dict[str, str]:
 def _number(value: float | None, unit: str) -> str:
     if value is None:
         return "\u2013"
-    if not math.isfinite(value):
-        return "cannot be told"
     text = f"{value:,.0f}".replace(",", "\u202f") if abs(value) >= 1000 else f"{value:.3g}"
     return _typeset(text) + (f"\u00a0{unit}" if unit else "")
 

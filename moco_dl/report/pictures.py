@@ -79,12 +79,9 @@ def _image(image: np.ndarray, limits: tuple[float, float], shape: tuple[int, int
     return Image(png(grey(image, limits)), (image.shape[0] * factor, image.shape[1] * factor))
 
 
-def preview(excerpts: Excerpts, shape: tuple[int, int]) -> Preview | None:
-    """The moments of `excerpts` of a movie of frames of `shape` (H, W); None if there are none."""
-    count = len(excerpts.preview_frames)
-    if not count or not excerpts.preview_before.size:
-        return None
-    chosen = evenly(count, MOMENTS)
+def preview(excerpts: Excerpts, shape: tuple[int, int]) -> Preview:
+    """The moments of `excerpts` of a movie of frames of `shape` (H, W)."""
+    chosen = evenly(len(excerpts.preview_frames), MOMENTS)
     pair = [shrunk(cells[chosen], MOMENT) for cells in (excerpts.preview_before, excerpts.preview_after)]
     limits = common_limits(*pair)
     sheets = [contact_sheet(grey(cells, limits)) for cells in pair]
@@ -101,10 +98,8 @@ def preview(excerpts: Excerpts, shape: tuple[int, int]) -> Preview | None:
     )
 
 
-def kymographs(excerpts: Excerpts) -> Kymographs | None:
-    """The lines of `excerpts` as pictures, position downwards; None if there are none."""
-    if not len(excerpts.line_frames) or not excerpts.line_before.size:
-        return None
+def kymographs(excerpts: Excerpts) -> Kymographs:
+    """The lines of `excerpts` as pictures, position downwards."""
     count, length = excerpts.line_before.shape
     block = (-(-count // LINES), -(-length // LINE))
     pair = [block_means(lines, block).T for lines in (excerpts.line_before, excerpts.line_after)]  # (L, n)

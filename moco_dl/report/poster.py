@@ -32,16 +32,15 @@ def poster(evaluation: Evaluation, title: str) -> "Figure":
 
     known = curves_of(evaluation.traces)
     shown = [chart for chart in CHARTS if any(key in known for key in chart[-1])]
-    lines = 2 if len(evaluation.excerpts.line_frames) else 0
     _, height, width = evaluation.shape
-    above, beneath = 0.3 + min(6.0, 3 * height / width), 1.15 * (len(shown) + lines)  # inches
+    above, beneath = 0.3 + min(6.0, 3 * height / width), 1.15 * (len(shown) + 2)  # inches
     head = _head(evaluation, title)
     heading = 0.25 * (1 + head.count("\n"))
     figure = Figure(figsize=(9, heading + above + beneath), layout="constrained")
     top, below = figure.subfigures(2, 1, height_ratios=(above, beneath))
     figure.suptitle(head, x=0.01, ha="left", fontsize=10.5, linespacing=1.6, parse_math=False)
     _draw_images(top.subplots(1, 3), evaluation)
-    axes = below.subplots(len(shown) + lines, 1, sharex=True, squeeze=False)[:, 0]
+    axes = below.subplots(len(shown) + 2, 1, sharex=True, squeeze=False)[:, 0]
     starts = bin_starts(evaluation.shape[0])
     for place, (name, unit, _, _, keys) in zip(axes, shown, strict=False):
         for key in keys:
@@ -50,8 +49,7 @@ def poster(evaluation: Evaluation, title: str) -> "Figure":
         place.set_title(f"{name}, {unit}" if unit else name, loc="left", fontsize=9)
         place.legend(frameon=False, fontsize=8, ncols=2, loc="lower right", bbox_to_anchor=(1, 0.93))
         place.spines[["top", "right"]].set_visible(False)
-    if lines:
-        _draw_kymographs(axes[-2:], evaluation.excerpts, evaluation.shape[0])
+    _draw_kymographs(axes[-2:], evaluation.excerpts, evaluation.shape[0])
     _mark_flags(axes[0], starts[list(flags_by_bin(evaluation.traces.flags))])
     axes[-1].xaxis.get_major_locator().set_params(integer=True)
     axes[-1].set(xlim=(-0.5, evaluation.shape[0] - 0.5), xlabel="frame")

@@ -47,7 +47,6 @@
   }
 
   function setUpMoments() {
-    if (!data.moments) return null;
     const { frames, columns, size } = data.moments;
     const [height, width] = size;
     const cells = document.querySelectorAll("#moments .cell");
