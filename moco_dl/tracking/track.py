@@ -114,13 +114,13 @@ class Tracker:
         basis, covariances = refiner.basis, self._covariances(excess)
         functions, factors = basis.path()
         place = np.stack([basis.variance(covariance) for covariance in covariances])
-        both = basis.displacement((covariances @ factors[0]).ravel())
-        both = both[0][:, None, None] + both[1][..., None] + both[2]
+        shift, rows, tissue = basis.displacement((covariances @ factors[0]).ravel())
+        with_mean = shift[:, None, None] + rows[..., None] + tissue
         first, other = basis.rows.stop, self.prior.other.reshape(2, -1)
         sizes = other @ np.square(factors[:, :first]).T
         sizes += ((factors[:, first:] @ self.prior.tissue) * factors[:, first:]).sum(axis=1)
         sizes[:, 0] = np.inf
-        return Errors(place, both, FramePath(functions, factors @ covariances @ factors.T, sizes))
+        return Errors(place, with_mean, FramePath(functions, factors @ covariances @ factors.T, sizes))
 
     def _covariances(self, excess: float) -> np.ndarray:
         """(2, m, m) of the errors of the unknowns, far from the ends of the movie: of dy, and of dx."""
