@@ -70,10 +70,20 @@ def correct_file(
             if watch is not None:
                 verdict, flags = _conclude(job, part, watch, about)
     clearing = found.clearing
-    told = clearing.row_offset, found.kinds, found.off, found.likeness, clearing.edges.share
     disturbed = (LEVELS,) * (clearing.usual is not None) + (WAVES,) * (clearing.waves is not None)
     notes = *movie.notes, *disturbed, *_clipping(drained.clipped, movie, dtype)
-    return Done(drained.rigid, verdict, *told, notes, flags, job.table or job.page)
+    return Done(
+        drained.rigid,
+        verdict,
+        row_offset=clearing.row_offset,
+        kinds=found.kinds,
+        off=found.off,
+        likeness=found.likeness,
+        left_out=clearing.edges.share,
+        notes=notes,
+        flags=flags,
+        listed=job.table or job.page,
+    )
 
 
 def _watch(job: Job, movie: Movie, found: Plan) -> Watch | Evaluator | None:
