@@ -174,7 +174,7 @@ def metadata(corrector: Corrector, plan: Plan, **more: object) -> dict:
     """How fields were made: version, options, weights, what was measured, and whatever the caller adds."""
     from moco_dl import __version__
 
-    options = {name: _plain(v) for name, v in vars(corrector.options).items()}
+    options = {n: str(v) if isinstance(v, Path) else v for n, v in vars(corrector.options).items()}
     about = {"version": __version__, "options": options, "weights_sha256": corrector.weights_sha256}
     pattern = 0.0 if plan.pattern is None else float(plan.pattern.std())
     clearing = plan.clearing
@@ -189,13 +189,6 @@ def metadata(corrector: Corrector, plan: Plan, **more: object) -> dict:
     if plan.likeness is not None:
         measured["given_reference_correlation"] = plan.likeness
     return about | {"smoothing_sigma_frames": plan.width} | measured | more
-
-
-def _plain(value: object) -> object:
-    """An option as JSON knows it."""
-    if isinstance(value, np.generic):
-        return value.item()
-    return str(value) if isinstance(value, Path) else value
 
 
 def apply(frames: np.ndarray, fields: Fields, *, interpolation: str | None = None) -> np.ndarray:

@@ -41,9 +41,11 @@ class CorrectOptions:
     weights: Path | None = None  # None: the shipped ones
 
     def __post_init__(self) -> None:
-        for name in AUTO:
-            if getattr(self, name) == "auto":
+        for name, value in vars(self).items():
+            if name in AUTO and value == "auto":
                 object.__setattr__(self, name, None)
+            elif isinstance(value, np.generic):  # JSON does not know them
+                object.__setattr__(self, name, value.item())
         if isinstance(self.dtype, type | np.dtype):
             object.__setattr__(self, "dtype", np.dtype(self.dtype).name)
         self._check_choices()
@@ -65,7 +67,7 @@ class CorrectOptions:
 
     def _check_numbers(self) -> None:
         given = {name: value for name, value in vars(self).items() if value is not None}
-        if not isinstance(self.rigid_only, bool | np.bool_):
+        if not isinstance(self.rigid_only, bool):
             raise NrcorrectError(f"rigid_only: got {self.rigid_only!r}; wanted True or False")
         if "weights" in given and not (isinstance(self.weights, str | Path) and str(self.weights)):
             raise NrcorrectError(f"weights: got {self.weights!r}; wanted a path")

@@ -1,5 +1,6 @@
 """End to end on arrays, with the shipped weights."""
 
+import json
 import tracemalloc
 from contextlib import contextmanager
 
@@ -272,3 +273,9 @@ def test_units_make_no_difference(known_movie, scale):
     frames = known_movie[0][:12].astype(np.float32)
     fields = moco_dl.correct(frames).fields[:]
     assert np.abs(moco_dl.correct(frames * np.float32(scale)).fields[:] - fields).max() < 0.02
+
+
+def test_options_may_be_numbers_of_numpy(known_movie):
+    options = {"rigid_only": np.bool_(True), "row_offset": np.int64(1), "max_shift": np.float32(6)}
+    about = moco_dl.correct(known_movie[0][:4], **options).fields.metadata
+    assert json.loads(json.dumps(about)) == about and about["options"] == vars(CorrectOptions(**options))
