@@ -59,6 +59,14 @@ def test_light_levels_and_missing_strips():
     assert all(p.reference.isfinite().all() and p.flow.isfinite().all() for p in pairs)
 
 
+@pytest.mark.parametrize("size", [32, 37, 61])
+def test_pairs_of_any_size_are_within_their_scenes(size):
+    options = PairOptions(size=size)
+    pool = ScenePool(0, options.scene_size)
+    for i in range(6):
+        assert draw_pairs(pool, i, 1, options).frame.numel() > size**2 / 2
+
+
 def test_scenes_are_positive_with_mean_one():
     for seed in range(8):
         scene = draw_scene((80, 100), np.random.default_rng(seed), groups=3)
