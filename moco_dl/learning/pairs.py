@@ -100,7 +100,7 @@ def draw_pairs(
     """
     rng = Stream.PAIRS.drawn(scenes.seed, index)
     height = int(options.size * rng.uniform(0.75, 4 / 3)) // 8 * 8
-    width = min(options.size**2 // height // 8 * 8, scenes.size - 2 * MARGIN)
+    width = min(options.size**2 // height // 8 * 8, scenes.size - 2 * options.margin)
     shape = (options.size, options.size) if square else (height, width)
     pairs = [
         _draw_pair(scenes[index // 4 + int(rng.integers(256))], shape, rng, options, brighter)
