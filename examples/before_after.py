@@ -2,7 +2,7 @@
 
     python before_after.py [PICTURE]
 
-Needs matplotlib: pip install 'nrcorrect[figures]'.
+Needs matplotlib.
 """
 
 import sys

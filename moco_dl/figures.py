@@ -30,7 +30,7 @@ def available() -> bool:
 def require() -> None:
     """Raise NrcorrectError if pictures cannot be drawn."""
     if not available():
-        raise NrcorrectError("a picture needs matplotlib; add it with pip install 'nrcorrect[figures]'")
+        raise NrcorrectError("a picture needs matplotlib; add it with pip install matplotlib")
 
 
 @contextmanager

@@ -147,7 +147,7 @@ def test_without_opencv_the_line_says_how_to_get_it(movie, monkeypatch):
     raw = movie[0][:6]
     monkeypatch.setitem(sys.modules, "cv2", None)  # as if it, or a library that it needs, were missing
     row = next(row for row in evaluate(raw, raw).table if row.key == "residual_flow")
-    assert row.before is None and row.after is None and "pip install 'nrcorrect[report]'" in row.note
+    assert row.before is None and row.after is None and "pip install opencv-python-headless" in row.note
 
 
 @pytest.mark.parametrize("shape", [(4, 16, 16), (5, 16, 300), (3, 301, 17)])

@@ -103,6 +103,12 @@ def test_streams_that_are_closed(closed):
     assert subprocess.run(["sh", "-c", f'"$@" {closed}', "sh", *command("--version")]).returncode == 0
 
 
+def test_libraries_may_write_to_a_stream_that_is_closed():
+    first = "import sys, moco_dl.cli as cli; cli.main = lambda: sys.stderr.write('told')"
+    done = subprocess.run(["sh", "-c", '"$@" 2>&-', "sh", *command(first=first)], capture_output=True)
+    assert done.returncode == 0
+
+
 @pytest.mark.parametrize("stream", ["2>&-", "2>/dev/full"])
 def test_work_goes_on_if_messages_cannot_be_printed(tmp_path, movie_file, stream):
     if "full" in stream and not Path("/dev/full").exists():

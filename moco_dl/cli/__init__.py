@@ -6,6 +6,7 @@ import signal
 import sys
 from contextlib import suppress
 from io import TextIOWrapper
+from pathlib import Path
 from threading import Timer, main_thread
 
 import click
@@ -84,6 +85,8 @@ def process() -> None:
     """`main` as a process of its own, which ends at once: all is written, and an interpreter and its libraries
     take a tenth of a second to be taken apart."""
     codecs.register_error(ANY_NAME, _named)
+    if sys.stderr is None:  # as it is if it was closed before; some libraries take it for granted
+        sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115: to the end
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors=ANY_NAME)
@@ -103,6 +106,6 @@ def process() -> None:
         status = 1
         where = "" if error.filename else "standard output (what was written to files is whole): "
         tell(f"nrcorrect: {where}{error}")
-    with suppress(OSError, AttributeError):
+    with suppress(OSError):
         sys.stderr.flush()
     os._exit(status)

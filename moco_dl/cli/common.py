@@ -178,7 +178,7 @@ def bar(name: str, quiet: bool, unit: str = "frame") -> Iterator[Callable[[int, 
     """A progress function `(just done, in all)`, drawn on stderr when that is a terminal."""
     from tqdm import tqdm
 
-    hidden = True if quiet or sys.stderr is None else None  # None: unless it is a terminal
+    hidden = quiet or None  # None: unless it is a terminal
     with tqdm(desc=name, unit=unit, disable=hidden, leave=False) as drawn:
 
         def progress(done: int, total: int) -> None:

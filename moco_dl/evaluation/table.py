@@ -14,7 +14,7 @@ from moco_dl.evaluation.results import Row, Traces
 if TYPE_CHECKING:
     from moco_dl.evaluation.evaluator import Evaluator
 
-INSTALL = "pip install 'nrcorrect[report]'"
+INSTALL = "pip install opencv-python-headless"
 
 
 HIGH, LOW = "higher", "lower"
