@@ -21,6 +21,9 @@ QUIET = 0.01  # of the noise that was expected: frames that are all alike show n
 # Log-likelihood by which motion must explain frames better than noise alone does. So must paths and, in still
 # tissue, rows: see `prior.py`.
 SURE = 14.0
+ACTIVE = (
+    200.0  # more of it, over the share of the noise that lasts: activity is not alike in all modes, as noise is
+)
 SHAKES = 0.05  # share of motion that is new in each frame, from which that is looked into
 # Log-likelihood of a mode in a piece that this must bring, over the share of the noise that lasts: cells that
 # begin to flash look like it. In still tissue that was up to 0.3, with a beat of three frames 1 to 20.
@@ -34,7 +37,12 @@ class Durations:
     times: tuple[float, ...]  # frames
     motion: np.ndarray  # (shapes, times) of each of the shapes of motion, how much lasts so long
     activity: np.ndarray  # (times,) what share of the noise does; not all of it lasts
-    sure: float  # 1: there is motion, as noise alone explains frames far worse; 0: no worse
+    sure: float  # 1: there is motion, as noise alone, activity with it, explains frames far worse; 0: no worse
+
+    @property
+    def taken(self) -> float:
+        """Share of the motion that is looked for: none of what is hardly likelier than noise alone."""
+        return max(2 * self.sure - 1, 0.0)
 
 
 def correlations(lags: np.ndarray, lasting: tuple[float, ...]) -> np.ndarray:
@@ -85,8 +93,10 @@ def measure_durations(effects: np.ndarray, pieces: np.ndarray, apart: int, *, mo
     between = np.moveaxis(correlations(lags, times), -1, 0)
     motion, noise, likely = _most_likely(effects, seen, between)
     _, still, unmoved = _most_likely(effects[:0, :1], seen.mean(axis=0, keepdims=True), between)
-    sure = 1.0 if moves else float(np.clip(count * modes * (likely - unmoved) / SURE, 0, 1))
-    noise = noise / noise.sum() if sure == 1 else still / still.sum()
+    still /= still.sum()
+    needed = SURE + ACTIVE * still[:-1].sum()
+    sure = 1.0 if moves else float(np.clip(count * modes * (likely - unmoved) / needed, 0, 1))
+    noise = noise / noise.sum() if sure == 1 else still
     if length == 1:
         return Durations(times, motion, 0 * noise, sure)
     if motion[:, -1].sum() > SHAKES * motion.sum():

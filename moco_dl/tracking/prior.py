@@ -42,7 +42,7 @@ class Prior:
     motion: np.ndarray  # shares of these in the tissue's motion, adding up to 1
     activity: np.ndarray  # of each of these, relative to the noise
     paths: bool = False  # frames have paths of their own, beside the slow motion of tissue
-    unsure: np.ndarray | None = None  # (k, k) covariance that errors may have, as tissue is taken not to move
+    unsure: np.ndarray | None = None  # (k, k) covariance of motion that there may be, but is not looked for
 
     def motion_between(self, lags: np.ndarray) -> np.ndarray:
         """Correlation of the tissue's displacement between frames so many apart."""
@@ -99,14 +99,15 @@ def measure_prior(
     lasts = measure_durations(effects, *pieces(told, runs, trusted), moves=paths)
     size, motion = lasts.motion.sum(axis=1), lasts.motion.sum(axis=0) / max(lasts.motion.sum(), 1e-12)
     tissue = size[0] * smooth + np.diag(size[1:] @ falling)
-    sure, most = lasts.sure, (BEYOND * STRIDE * min(refiner.grid)) ** 2 / max(tissue.diagonal().mean(), LEAST)
+    sure, taken = lasts.sure, lasts.taken
+    most = (BEYOND * STRIDE * min(refiner.grid)) ** 2 / max(tissue.diagonal().mean(), LEAST)
     if most < 1:  # of it, so that it is no farther
-        tissue, sure, paths = most * tissue, 1.0, False
+        tissue, sure, taken, paths = most * tissue, 1.0, 0.0, False
         sizes |= dict.fromkeys((*ROWS, *PATHS), LEAST)
     elif sure < 1 and not jerky:
         sizes |= dict.fromkeys(ROWS, LEAST)
     prior = Prior(mean, noise, _of_others(kinds, sizes), tissue, lasts.times, motion, lasts.activity, paths)
-    return replace(prior, tissue=0 * tissue, unsure=sure * tissue) if most < 1 or sure < 1 else prior
+    return prior if taken == 1 else replace(prior, tissue=taken * tissue, unsure=(sure - taken) * tissue)
 
 
 def _of_others(kinds: dict[str, np.ndarray], sizes: dict[str, float]) -> np.ndarray:

@@ -124,13 +124,13 @@ class Tracker:
 
     def _covariances(self, excess: float) -> np.ndarray:
         """(2, m, m) of the errors of the unknowns, far from the ends of the movie: of dy, and of dx."""
-        alone, modes, unknown = self.alone, self.modes, self.in_time.unknown(excess)
-        if self.prior.unsure is not None:
-            modes, unknown = both(root(self.prior.unsure), np.eye(2 * len(self.prior.unsure))), np.ones(1)
+        alone, unsure = self.alone, self.prior.unsure
+        modes = self.modes * np.sqrt(self.in_time.unknown(excess))
+        if unsure is not None:
+            modes = np.hstack((modes, both(root(unsure), np.eye(2 * len(unsure)))))
         ways = np.empty((modes.shape[1], len(alone.wanted)))  # how all unknowns err when a mode does
         ways[:, alone.wanted] = modes.T
         ways[:, ~alone.wanted] = -(alone.others @ alone.across @ modes).T
-        ways *= np.sqrt(unknown)[:, None]
         others = np.zeros((ways.shape[1], ways.shape[1]))
         others[np.ix_(~alone.wanted, ~alone.wanted)] = self.prior.noise * alone.others
         halves = slice(len(others) // 2), slice(len(others) // 2, None)
