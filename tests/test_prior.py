@@ -134,7 +134,7 @@ def test_motion_that_cannot_be_told_from_noise_is_not_ruled_out(refiner):
 
 def test_what_is_active_hides_motion_that_is_as_weak(refiner):
     """Activity is not alike in all modes: where much of the noise lasts, motion must explain far more."""
-    quiet, active = (measured(refiner, 200, tissue=0.03, noise=18.0, activity=share) for share in (0.0, 0.5))
+    quiet, active = (measured(refiner, 200, tissue=0.03, noise=8.0, activity=share) for share in (0.0, 0.5))
     assert total(quiet, refiner) > 0.02 and total(active, refiner) == 0
 
 
