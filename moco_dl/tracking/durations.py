@@ -21,9 +21,8 @@ QUIET = 0.01  # of the noise that was expected: frames that are all alike show n
 # Log-likelihood by which motion must explain frames better than noise alone does. So must paths and, in still
 # tissue, rows: see `prior.py`.
 SURE = 14.0
-ACTIVE = (
-    200.0  # more of it, over the share of the noise that lasts: activity is not alike in all modes, as noise is
-)
+# More of it, over the share of the noise that lasts: unlike noise, activity is stronger in some modes.
+ACTIVE = 200.0
 SHAKES = 0.05  # share of motion that is new in each frame, from which that is looked into
 # Log-likelihood of a mode in a piece that this must bring, over the share of the noise that lasts: cells that
 # begin to flash look like it. In still tissue that was up to 0.3, with a beat of three frames 1 to 20.
