@@ -15,6 +15,7 @@ import numpy as np
 from moco_dl.errors import NrcorrectError
 from moco_dl.formats.checks import DTYPES, UNREADABLE
 from moco_dl.output import Stream, create_hdf5
+from moco_dl.stored import StoredFlow, alone
 
 FORMAT = "nrcorrect-fields-1"
 FLOW_DTYPE = np.float16  # costs at most 0.002 px for residuals below 4 px
@@ -39,7 +40,7 @@ class Fields:
     """
 
     rigid: np.ndarray  # (T, 2) float32 px: the frame's mean displacement
-    flow: "np.ndarray | StoredFlow"  # (T, 2, h, w) px: the rest, on the coarse grid
+    flow: np.ndarray | StoredFlow  # (T, 2, h, w) px: the rest, on the coarse grid
     flagged: np.ndarray  # (T,) bool: frames that could not be judged and were left as they are
     misfit: np.ndarray  # (T,) float32: mean square difference from the reference over the usual one, or NaN
     expected_error: np.ndarray  # (h, w) float32 px: expected length of the field's error, or NaN
@@ -50,6 +51,12 @@ class Fields:
 
     def __len__(self) -> int:
         return len(self.rigid)
+
+    def __repr__(self) -> str:
+        frames, height, width = self.shape
+        return (
+            f"<Fields of {frames} frames of {height}x{width} pixels, {np.count_nonzero(self.flagged)} flagged>"
+        )
 
     @property
     def options(self) -> dict:
@@ -73,7 +80,7 @@ class Fields:
 
     def __getitem__(self, frames: slice | int) -> np.ndarray:
         if not isinstance(frames, slice):
-            return self[_alone(frames, len(self))][0]
+            return self[alone(frames, len(self))][0]
         flow = np.asarray(self.flow[frames], np.float32)
         rows, columns = (
             _interpolation(full, coarse, self.stride)
@@ -99,48 +106,6 @@ def _interpolation(full: int, coarse: int, stride: int) -> np.ndarray:
     position = np.clip((np.arange(full) + 0.5) / stride - 0.5, 0, coarse - 1)
     weights = 1 - np.abs(position[:, None] - np.arange(coarse))
     return np.clip(weights, 0, None).astype(np.float32)
-
-
-def _alone(frame: int, count: int) -> slice:
-    """One frame of `count`, which may be counted from the end."""
-    try:
-        frame = range(count)[frame]
-    except TypeError as error:
-        kind = type(frame).__name__
-        raise TypeError(f"fields are taken as fields[a:b] or fields[t], not with {kind}") from error
-    return slice(frame, frame + 1)
-
-
-class StoredFlow:
-    """The coarse flow of a field file, read when sliced."""
-
-    def __init__(self, path: Path, file: h5py.File):
-        self.path, self.shape, self.dtype = path.absolute(), file["flow"].shape, file["flow"].dtype
-        self._rigid = file["rigid"][:]  # by which the file is known again
-
-    def __len__(self) -> int:
-        return self.shape[0]
-
-    def __array__(self, dtype: np.dtype | None = None, copy: bool | None = None) -> np.ndarray:
-        return self[:].astype(dtype or self.dtype, copy=False)
-
-    def __getitem__(self, frames: slice | int) -> np.ndarray:
-        if not isinstance(frames, slice):
-            return self[_alone(frames, len(self))][0]
-        forth = range(self.shape[0])[frames]
-        back = forth.step < 0  # which HDF5 does not know
-        forth = forth[::-1] if back else forth
-        part = slice(forth.start, forth.stop, forth.step)
-        try:
-            with h5py.File(self.path, "r", locking="best-effort") as file:
-                rigid = file["rigid"]  # of these frames: all, each time, would take the square of their number
-                if rigid.shape != self._rigid.shape or not np.array_equal(rigid[part], self._rigid[part]):
-                    raise NrcorrectError(
-                        f"{self.path}: holds other fields than when it was loaded; load it again"
-                    )
-                return file["flow"][part][:: -1 if back else 1]
-        except (OSError, KeyError) as error:
-            raise NrcorrectError(f"{self.path}: cannot read the fields any more ({error})") from error
 
 
 def load_fields(path: str | Path) -> Fields:

@@ -37,6 +37,13 @@ def test_what_is_written_is_read(stored):
     assert fields.metadata == {"version": "x", "options": {}}
 
 
+def test_fields_are_described_in_a_line(stored):
+    fields = load_fields(stored[0])
+    frames, height, width = fields.shape
+    marked = int(fields.flagged.sum())
+    assert repr(fields) == f"<Fields of {frames} frames of {height}x{width} pixels, {marked} flagged>"
+
+
 def test_files_of_first_versions_are_read(stored):
     """Which did not tell what they had left out."""
     with h5py.File(stored[0], "a") as file:
