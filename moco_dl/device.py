@@ -41,18 +41,18 @@ def sent(values: np.ndarray, device: torch.device) -> Tensor:
     """
     kind = np.float32 if values.dtype.name in EXACT_IN_FLOAT32 else np.float64
     if device.type == "cuda":
-        return raw(values, device).to(torch.float32 if kind is np.float32 else torch.float64)
+        return on_cuda(values, device).to(torch.float32 if kind is np.float32 else torch.float64)
     return torch.from_numpy(values.astype(kind, copy=False)).to(device)
 
 
-def raw(values: np.ndarray, device: torch.device) -> Tensor:
+def on_cuda(values: np.ndarray, device: torch.device) -> Tensor:
     """Values of any type on a CUDA device; not all of torch knows unsigned ones."""
     signed = {"uint16": (np.int16, torch.int32), "uint32": (np.int32, torch.int64)}.get(values.dtype.name)
     if signed is None:
         return torch.from_numpy(values).pin_memory().to(device, non_blocking=True)
     kind, wider = signed
     limits = np.iinfo(values.dtype)
-    return raw(values.view(kind), device).to(wider).bitwise_and_(limits.max)
+    return on_cuda(values.view(kind), device).to(wider).bitwise_and_(limits.max)
 
 
 def received(values: Tensor) -> np.ndarray:

@@ -51,7 +51,7 @@ def bend_to(given: np.ndarray, image: np.ndarray, looks: Sequence[Estimator]) ->
     if np.hypot(*(found - shift)).max() < FAR:
         return None
     bends = found, shift, np.zeros_like(found)
-    bent, *others = (_misfit(given, image, bend, looks[0].binning) for bend in bends)
+    bent, *others = (_unlike(given, image, bend, looks[0].binning) for bend in bends)
     return inverse(found) if bent < LESS * min(others) else None
 
 
@@ -65,7 +65,7 @@ def continued(bend: np.ndarray, *images: np.ndarray) -> np.ndarray:
     return np.where(seen, bend, around).astype(np.float32)
 
 
-def _misfit(given: np.ndarray, image: np.ndarray, bend: np.ndarray, binning: int) -> float:
+def _unlike(given: np.ndarray, image: np.ndarray, bend: np.ndarray, binning: int) -> float:
     """Share of the variance of one image that the other, moved, does not explain; averaged images of both."""
     images = binned(np.stack((given, move_known(image[None], bend[None])[0])), binning)
     one, other = images[:, np.isfinite(images).all(axis=0)]
