@@ -15,7 +15,7 @@ from moco_dl.device import (
     full_device,
     halved,
     own_stream,
-    raw,
+    on_cuda,
     received,
     sent,
 )
@@ -139,7 +139,7 @@ def test_values_of_any_type_arrive_as_numbers(dtype, monkeypatch):
     values = np.array([[0, 1, high // 2 + 1, high]], dtype)
     assert received(sent(values, CPU)).tolist() == values.tolist()
     monkeypatch.setattr(torch.Tensor, "pin_memory", lambda bits: bits)
-    assert raw(values, CPU).tolist() == values.tolist()
+    assert on_cuda(values, CPU).tolist() == values.tolist()
 
 
 def test_only_cuda_does_everything():
