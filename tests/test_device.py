@@ -14,8 +14,8 @@ from moco_dl.device import (
     frames_that_fit,
     full_device,
     halved,
-    own_stream,
     on_cuda,
+    own_stream,
     received,
     sent,
 )
