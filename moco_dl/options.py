@@ -31,7 +31,7 @@ class CorrectOptions:
     smooth: float | None = None  # frames over which non-rigid motion is taken to be alike; None: measured
     rigid_only: bool = False  # whole-frame shifts, no network
     row_offset: int | None = None  # px by which every other row lies to the right; None: measured
-    max_shift: float | None = None  # px, largest rigid shift; None: see `farthest`
+    max_shift: float | None = None  # px, largest rigid shift; None: `farthest`, and others if they fit better
     interpolation: str = "bicubic"  # or "bilinear"
     dtype: str | None = None  # of the corrected movie; None: as it came in
     batch_size: int | None = None  # frames a thread takes at a time; None: 32, on a GPU 64, fewer if large

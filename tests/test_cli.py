@@ -143,6 +143,7 @@ def test_no_input_is_overwritten(movie_file, tmp_path):
         (["a.tif", "-o", "-"], "'-o' / '--output': got '-'; wanted a name: movies do not go through pipes"),
         (["-"], "got '-'; wanted a name"),
         (["a.tif", "--outdir", "none"], "no such directory; make it first"),
+        (["a.tif", "--outdir", ".", "-o", "b.tif"], "and --outdir, too; leave one of them out"),
         (["a.tif", "--dtype", "complex64"], "dtype: got 'complex64'; wanted one of"),
         (["a.tif", "--batch-size", "0"], "0 is not in the range"),
         (["a.tif", "--max-shift", "inf"], "--max-shift': got 'inf'; wanted a finite number"),

@@ -15,7 +15,11 @@ from moco_dl.cli.jobs import outdir, output, planned, run_all, skip_existing
 @output
 @outdir
 @which_movie
-@click.option("--interpolation", type=click.Choice(["bilinear", "bicubic"]), help="[as the fields were made]")
+@click.option(
+    "--interpolation",
+    type=click.Choice(["bilinear", "bicubic"]),
+    help="How frames are resampled [as the fields were made].",
+)
 @click.option("--dtype", help="Pixel type of the result [as the fields were made, or that of the input].")
 @skip_existing
 @overwrite

@@ -70,7 +70,7 @@ class AutoOr(click.ParamType):
     "--precision",
     default="float32",
     type=click.Choice(["float32", "float16", "bfloat16"]),
-    help="Of the network's products; float16 changes fields by up to 0.03 px, bfloat16 by 0.1.",
+    help="Number type of the network's products; float16 changes fields by up to 0.03 px, bfloat16 by 0.1.",
 )
 @click.option(
     "--threads",
@@ -86,7 +86,8 @@ class AutoOr(click.ParamType):
     "--smooth",
     default="auto",
     type=AutoOr(Finite(0), "FRAMES", "a number of frames from 0"),
-    help="Frames over which non-rigid motion is taken to be alike; 0: each frame for itself.",
+    help="Frames over which non-rigid motion is taken to be alike (whole-frame shifts are then left as"
+    " found); 0: each frame for itself.",
 )
 @click.option("--rigid-only", is_flag=True, help="Whole-frame shifts only, without the network.")
 @click.option(

@@ -42,8 +42,8 @@ corrected_dataset = click.option(
     "--truth",
     type=PATH,
     metavar="DIR|FILE",
-    help="True fields of a synthetic movie, NAME_truth.h5, or a folder with it or with gt_field.npy; needs"
-    " --fields.",
+    help="True fields of a synthetic movie, NAME_truth.h5, an NPY file, or a folder with either"
+    " (gt_field.npy); needs --fields.",
 )
 @click.option("-o", "--output", "page", type=PATH, metavar="REPORT.html", help="Write a page to look at.")
 @click.option("--png", is_flag=True, help="Also the page's main figure, REPORT.png; needs -o and matplotlib.")

@@ -13,8 +13,8 @@ from moco_dl.errors import NrcorrectError, about
 skip_existing = click.option(
     "--skip-existing",
     is_flag=True,
-    help="Leave out movies whose outputs are all there, and outputs among MOVIES; with --overwrite, replace"
-    " what is there of others.",
+    help="Leave out movies whose outputs are complete, and outputs named among MOVIES; with --overwrite, do"
+    " the others anew.",
 )
 output = click.option(
     "-o", "--output", "out", type=PATH, help="Name of the corrected movie; others are named after it."
@@ -34,7 +34,9 @@ def planned(
     """Jobs of a command; takes the options that concern files out of `options`."""
     from moco_dl.jobs import plan_jobs
 
-    if out is not None and ((len(movies) > 1 and not join) or outdir is not None):
+    if out is not None and outdir is not None:
+        raise click.UsageError("-o says where the result goes, and --outdir, too; leave one of them out")
+    if out is not None and len(movies) > 1 and not join:
         raise click.UsageError(
             "-o names the output of one movie; use --outdir for many, --join for one in several files"
         )

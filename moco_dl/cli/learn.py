@@ -23,10 +23,14 @@ SEED, COUNT = click.IntRange(0, 2**63 - 1), click.IntRange(1, 10**9)
     help="Mean photons per pixel of scenes, before cells flash [pairs 0.3 to 60, movie 2].",
 )
 @click.option("--vectors", type=click.IntRange(1, 1000), help="Random vectors a field is made of [10].")
-@click.option("--spread", type=SPREAD, nargs=2, help="Sigma of their Gaussians, px [12 60, movie 20 60].")
+@click.option(
+    "--spread", type=SPREAD, nargs=2, help="Sigma of their Gaussians, from and to, px [12 60, movie 20 60]."
+)
 @click.option("--amplitude", type=NOT_NEGATIVE, help="Largest non-rigid displacement, px [8, movie 4].")
 @click.option(
-    "--rigid", type=NOT_NEGATIVE, help="Typical size of the largest whole-frame shifts, px [2, movie 6]."
+    "--rigid",
+    type=NOT_NEGATIVE,
+    help="Whole-frame shifts: the largest, of pairs two deviations, px [2, movie 6].",
 )
 @click.option("--rows", type=NOT_NEGATIVE, help="Largest row-by-row displacement, px [4, movie 0.5].")
 @click.option(
@@ -37,7 +41,7 @@ SEED, COUNT = click.IntRange(0, 2**63 - 1), click.IntRange(1, 10**9)
 @click.option(
     "--running",
     type=NOT_NEGATIVE,
-    help="Movies of an animal that runs: how far it shakes the tissue while rows are taken, px [0].",
+    help="Movies of a running animal: how far tissue swings, px [0].",
 )
 @click.option(
     "--beat",
@@ -58,7 +62,7 @@ SEED, COUNT = click.IntRange(0, 2**63 - 1), click.IntRange(1, 10**9)
 )
 @which_movie
 @click.option("--seed", default=0, type=SEED, help="The same seed gives the same bytes.")
-@click.option("--preview", type=PATH, help="Also draw the first pairs: a picture (PNG, PDF).")
+@click.option("--preview", type=PATH, help="Also draw the first pairs: a picture (PNG, PDF, SVG).")
 @overwrite
 @quiet
 def synth(
@@ -120,7 +124,7 @@ def synth(
 @click.option("--workers", default=1, type=click.IntRange(0, 1000), help="Processes that draw the data.")
 @click.option("--init", type=PATH, help="Weights to begin with (fine-tuning) [random ones].")
 @click.option("--hours", type=Finite(0, min_open=True), help="Stop after this time even if steps are left.")
-@click.option("--resume", is_flag=True, help="Go on from FOLDER/last.pt; repeat the other options.")
+@click.option("--resume", is_flag=True, help="Go on from FOLDER/last.pt; repeat the other options, but --init.")
 @device
 @quiet
 def train(folder: Path, quiet: bool, **options: object) -> None:

@@ -14,7 +14,7 @@ TELLING = 0.5
 
 
 def own_shown(before: np.ndarray, after: np.ndarray, max_shift: float) -> float:
-    """How often corrected frames are more like their own raw frame than like others: 1 always, 0.5 by chance.
+    """How often raw frames are more like their own corrected frame than like others: 1 always, 0.5 by chance.
 
     `before`, `after` (n, h, w) finite; raw frames are brought onto their own by whole px, up to `max_shift`.
     Their means are taken off: noise and activity of a moment tell one frame from another, the scene does not.

@@ -51,7 +51,7 @@ def evaluate(
 
 
 def seen(pair: Pair, progress: Progress, threads: int | None = None) -> Evaluator:
-    """An evaluator that has seen both movies; `threads` look at batches at a time, None: one a processor."""
+    """An evaluator that has seen both movies; `threads` look at batches at a time, see `Workers`."""
     stride = pair.fields.stride if pair.fields else None
     left_out = not_compared(pair.fields.left_out, pair.fields.reach) if pair.fields else None
     evaluator = Evaluator(pair.raw.shape, pair.reference, stride, given=pair.given, left_out=left_out)

@@ -50,7 +50,7 @@ class Row:
 
     key: str  # as in the JSON, e.g. "crispness"
     label: str  # for people
-    unit: str  # "", "px", "%"
+    unit: str  # "", "px", "%", "1/px", "counts/px"
     better: str  # "higher", "lower" or "": neither is better
     note: str  # what it is and whose measure it is, one sentence
     before: float | None = None  # None: does not apply, or cannot be told
@@ -76,4 +76,4 @@ class Evaluation:
     excerpts: Excerpts
     table: tuple[Row, ...]
     verdict: Verdict
-    provenance: dict  # command, version, weights_sha256, inputs, options: JSON-like
+    provenance: dict  # command, version, weights_sha256, inputs, options: JSON-like; {} in memory

@@ -79,7 +79,7 @@ OWN = Row(
     "Frames like their own raw frame",
     "%",
     HIGH,
-    "How often a corrected frame is more like its own raw frame than like another: 50 % by chance.",
+    "How often a raw frame is more like its own corrected frame than like another: 50 % by chance.",
 )
 ROWS_MOVED = Row(
     "rows_moved",

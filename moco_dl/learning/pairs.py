@@ -24,7 +24,7 @@ class PairOptions:
     """What pairs look like; ranges are drawn from log-uniformly."""
 
     size: int = 128  # px; crops have this area and sides from 3/4 to 4/3 of it
-    photons: tuple[float, float] = (0.3, 60.0)  # mean photons per pixel of the moving frame
+    photons: tuple[float, float] = (0.3, 60.0)  # mean per pixel of the moving frame, before cells flash
     reference_gain: tuple[float, float] = (5.0, 300.0)  # how many frames' light the reference holds
     read_noise: float = 0.5  # photons, largest standard deviation
     activity: float = 1.8  # largest log-normal spread of the groups' brightness

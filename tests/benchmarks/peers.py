@@ -3,8 +3,7 @@
     python peers.py                   # which tools are installed here, as JSON {name: version or null}
     python peers.py TOOL MOVIE.tif    # correct it; outputs go to the working directory
 
-Nothing of nrcorrect is imported. Tools run with their own defaults or the settings of their demos; README.md
-lists them.
+Nothing of nrcorrect is imported. Tools run with the settings that README.md lists.
 """
 
 import json
