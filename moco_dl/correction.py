@@ -236,8 +236,8 @@ def _moved_batches(movie: Movie, fields: Fields, mode: str, kind: np.dtype) -> I
 
 def applied(fields: Fields, part: slice) -> Motion:
     """Motion of some frames, as it is stored. Raises NrcorrectError if it is not finite."""
-    flow = fields.flow[part]
-    if not np.isfinite(flow).all():
+    rigid, flow = fields.rigid[part], fields.flow[part]
+    if not (np.isfinite(rigid).all() and np.isfinite(flow).all()):
         which = f"{part.start} to {part.stop - 1}"
         raise NrcorrectError(f"the fields of frames {which} are not finite; wanted a whole field file")
-    return Motion(fields.rigid[part], flow, fields.flagged[part], misfit=fields.misfit[part])
+    return Motion(rigid, flow, fields.flagged[part], misfit=fields.misfit[part])

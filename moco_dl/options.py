@@ -45,7 +45,8 @@ class CorrectOptions:
             if name in AUTO and value == "auto":
                 object.__setattr__(self, name, None)
             elif isinstance(value, np.generic):  # JSON does not know them
-                object.__setattr__(self, name, value.item())
+                plain = float if isinstance(value, np.floating) else np.generic.item
+                object.__setattr__(self, name, plain(value))
         if isinstance(self.dtype, type | np.dtype):
             object.__setattr__(self, "dtype", np.dtype(self.dtype).name)
         self._check_choices()
@@ -61,9 +62,9 @@ class CorrectOptions:
                 "ref: wanted median or mean; an image is given as the second argument, reference"
             )
         for name, allowed in CHOICES.items():
-            if getattr(self, name) not in allowed:
+            if not isinstance(value := getattr(self, name), str | None) or value not in allowed:
                 wanted = ", ".join(filter(None, allowed))
-                raise NrcorrectError(f"{name}: got {getattr(self, name)!r}; wanted one of {wanted}")
+                raise NrcorrectError(f"{name}: got {value!r}; wanted one of {wanted}")
 
     def _check_numbers(self) -> None:
         given = {name: value for name, value in vars(self).items() if value is not None}

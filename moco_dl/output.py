@@ -145,7 +145,8 @@ def made_from(path: Path) -> str | None:
     return found if isinstance(found, str) else None
 
 
-SUFFIXES = {".tif": "tiff", ".tiff": "tiff", ".btf": "tiff", ".h5": "hdf5", ".hdf5": "hdf5"}
+HDF5 = (".h5", ".hdf5")
+SUFFIXES = dict.fromkeys((".tif", ".tiff", ".btf"), "tiff") | dict.fromkeys(HDF5, "hdf5")
 
 
 def ending(path: Path) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 from moco_dl.errors import NrcorrectError
 
 PART = ".part"
-BEGUN = re.compile(r"(\.[0-9a-f]+)?" + re.escape(PART))  # what follows the name of an output
+BEGUN = re.compile(r"\.[0-9a-f]{8}" + re.escape(PART))  # what follows the name of an output
 WAY_OUT = "choose another output, or --overwrite"
 
 

@@ -64,6 +64,7 @@ ROOMS = {  # every module of a room stands here
             "formats.checks",
             "image",
             "movie",
+            "output",
             "sampled.inplace",
             "sampled.samples",
             "sampled.usable",

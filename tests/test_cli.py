@@ -113,7 +113,9 @@ def test_nothing_is_overwritten(movie_file, tmp_path):
 
 
 def test_no_input_is_overwritten(movie_file, tmp_path):
-    other, unfinished, fields = (tmp_path / name for name in ("day.tif", "whole.tif.1.part", "movie_fields.h5"))
+    other, unfinished, fields = (
+        tmp_path / name for name in ("day.tif", "whole.tif.12345678.part", "movie_fields.h5")
+    )
     run("correct", movie_file, "--rigid-only")
     truth, picture = tmp_path / "x_truth.h5", tmp_path / "picture.png"
     for path in (other, unfinished, truth, picture):
@@ -257,10 +259,10 @@ def test_options_of_synthetic_data_that_do_not_fit(tmp_path):
     assert "motion of up to" in run("synth", out, "--size", 64, "--amplitude", 90, code=2).stderr
     too_many = run("synth", out, "--pairs", 10**9, "--size", 10**5, code=1).stderr
     assert "p.h5: cannot write: File too large" in too_many
-    told = run("train", tmp_path / "t", "--seed", 1_000_003, code=2).stderr
-    assert "validation draws its pairs with" in told
-    assert "wanted NAME:WEIGHT" in run("train", tmp_path / "t", "--loss", "epe:", code=2).stderr
+    assert "is not in the range" in run("synth", out, "--spread", 0.5, 9, code=2).stderr
     assert not list(tmp_path.iterdir())
+    out.write_bytes(b"precious")
+    assert "exists; choose another output" in run("synth", out, "--images", "none.tif", code=1).stderr
 
 
 def test_a_preview_that_cannot_be_drawn_leaves_no_dataset(tmp_path, monkeypatch):

@@ -276,6 +276,11 @@ def test_units_make_no_difference(known_movie, scale):
 
 
 def test_options_may_be_numbers_of_numpy(known_movie):
-    options = {"rigid_only": np.bool_(True), "row_offset": np.int64(1), "max_shift": np.float32(6)}
+    options = {
+        "rigid_only": np.bool_(True),
+        "row_offset": np.int64(1),
+        "max_shift": np.float32(6),
+        "smooth": np.longdouble(2),
+    }
     about = moco_dl.correct(known_movie[0][:4], **options).fields.metadata
     assert json.loads(json.dumps(about)) == about and about["options"] == vars(CorrectOptions(**options))

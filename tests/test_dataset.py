@@ -3,8 +3,10 @@
 import h5py
 import numpy as np
 import pytest
+import tifffile
 
 from moco_dl.errors import NrcorrectError
+from moco_dl.formats.turns import Turn
 from moco_dl.learning.dataset import PairFile, write_pairs
 from moco_dl.learning.images import read_scene_image
 from moco_dl.learning.pairs import PairOptions, ScenePool
@@ -66,6 +68,7 @@ def test_other_pixels_make_another_dataset(pairs):
         (np.arange(64.0).reshape(8, 8), r"is \(8, 8\); wanted at least 16x16 pixels"),
         (np.arange(1600.0).reshape(40, 40) * 1e300, "multiply the image by a constant"),
         (np.full((40, 40), np.nan), "show nothing"),
+        (np.where(np.arange(10000).reshape(100, 100) % 2000, np.nan, np.arange(100)), "show nothing"),
         (np.zeros((3, 40, 40)), "neither TIFF nor HDF5"),
     ],
 )
@@ -92,6 +95,9 @@ def test_images_of_several_channels_and_datasets(tmp_path):
     with pytest.raises(NrcorrectError, match="choose one with --dataset"):
         read_scene_image(tmp_path / "two.h5")
     assert np.allclose(read_scene_image(tmp_path / "two.h5", Part(dataset="b")), images[1])
+    tifffile.imwrite(tmp_path / "one.tif", images[0])
+    with pytest.raises(NrcorrectError, match=r"one\.tif: .*channel"):
+        read_scene_image(tmp_path / "one.tif", Part(channel=Turn(2)))
 
 
 def test_fields_that_are_not_finite_are_refused(pairs):

@@ -210,9 +210,11 @@ def test_a_still_movie_stays_still_when_it_gets_a_border():
 
 def test_fields_without_values(movie):
     raw, fields = movie
-    nothing = replace(fields, flow=np.nan * fields.flow)
-    with pytest.raises(moco_dl.NrcorrectError, match="the fields of frames 0 to 15 are not finite"):
-        evaluate(raw, raw, nothing)
+    for name in ("rigid", "flow"):
+        nothing = replace(fields, **{name: np.nan * getattr(fields, name)[:]})
+        for use in (lambda known: evaluate(raw, raw, known), lambda known: moco_dl.apply(raw, known)):
+            with pytest.raises(moco_dl.NrcorrectError, match=r"the fields of frames 0 to \d+ are not finite"):
+                use(nothing)
 
 
 def test_movies_that_do_not_belong_together(movie):

@@ -108,6 +108,14 @@ def test_truth_from_a_folder_and_its_score(files):
     (files / "known" / "meta.json").write_text('{"photons": NaN}')
     run(*arguments, "--truth", files / "known", "--json", files / "unknown.json")
     assert json.loads((files / "unknown.json").read_text(encoding="utf-8"))["provenance"]["photons"] is None
+    (files / "known" / "meta.json").unlink()
+    (files / "known" / "meta.json").mkdir()
+    assert (
+        "meta.json: cannot read: Is a directory" in run(*arguments, "--truth", files / "known", code=1).stderr
+    )
+    (files / "known" / "meta.json").rmdir()
+    np.save(files / "known" / "gt_field.npy", np.full((3, 2, 4, 4), "x"))
+    assert "wanted real numbers" in run(*arguments, "--truth", files / "known", code=1).stderr
     (files / "known" / "gt_field.npy").write_bytes(b"")  # as a copy that was broken off may leave it
     assert "cannot read the true field (EOF" in run(*arguments, "--truth", files / "known", code=1).stderr
 

@@ -103,10 +103,21 @@ def test_streams_that_are_closed(closed):
     assert subprocess.run(["sh", "-c", f'"$@" {closed}', "sh", *command("--version")]).returncode == 0
 
 
-def test_libraries_may_write_to_a_stream_that_is_closed():
-    first = "import sys, moco_dl.cli as cli; cli.main = lambda: sys.stderr.write('told')"
-    done = subprocess.run(["sh", "-c", '"$@" 2>&-', "sh", *command(first=first)], capture_output=True)
-    assert done.returncode == 0
+@pytest.mark.parametrize("closed", ["2>&-", "<&- 2>&-", "<&- >&- 2>&-"])
+def test_libraries_may_write_to_streams_that_are_closed(tmp_path, closed):
+    """What they write does not get into files that are opened later."""
+    out = tmp_path / "out.txt"
+    first = f"""
+import os, sys, moco_dl.cli as cli
+def main():
+    with open({str(out)!r}, "w") as file:
+        sys.stderr.write("told")
+        sys.stderr.flush()
+        os.write(2, b"told by C")
+        file.write("whole")
+cli.main = main"""
+    assert subprocess.run(["sh", "-c", f'"$@" {closed}', "sh", *command(first=first)]).returncode == 0
+    assert out.read_text() == "whole"
 
 
 @pytest.mark.parametrize("stream", ["2>&-", "2>/dev/full"])

@@ -9,6 +9,7 @@ import torch
 
 from moco_dl.checkpoint import load, save
 from moco_dl.errors import NrcorrectError
+from moco_dl.learning.dataset import Batches
 from moco_dl.learning.pairs import PairOptions
 from moco_dl.learning.run import train_into
 from moco_dl.learning.train import Trainer, TrainOptions
@@ -92,14 +93,37 @@ def test_names_that_cannot_be_written_are_told_before_the_first_step(tmp_path, m
         lambda state: state.update(optimiser={"state": {}, "param_groups": []}),
         lambda state: state.update(step=-5),
         lambda state: state.update(log=[{}]),
+        lambda state: state.update(log=[{"step": 1, "seconds": "long", "loss": 1.0}]),
+        lambda state: state["schedule"].update(last_epoch="x"),
+        lambda state: state["optimiser"]["state"][0].pop("exp_avg"),
+        lambda state: state["optimiser"]["state"][0].update(exp_avg_sq=torch.zeros(3)),
+        lambda state: state["optimiser"]["state"][0].update(exp_avg="none"),
     ],
 )
 def test_a_damaged_state_of_training_is_told(tmp_path, change):
     trainer = Trainer(SMALL, CPU)
+    trainer.learn(Batches(SMALL)[0])
     state = trainer.state()
     change(state)
     save(tmp_path / "last.pt", trainer.network, {}, state)
-    with pytest.raises(NrcorrectError, match="the training state is damaged"):
+    with pytest.raises(NrcorrectError, match=r"last\.pt: the training state is damaged"):
+        train_into(tmp_path, SMALL, workers=0, resume=True)
+
+
+def test_a_gpu_that_is_full_is_no_damage(tmp_path, monkeypatch):
+    def full(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    trainer = Trainer(SMALL, CPU)
+    save(tmp_path / "last.pt", trainer.network, {}, trainer.state())
+    monkeypatch.setattr(torch.optim.AdamW, "load_state_dict", full)
+    with pytest.raises(torch.OutOfMemoryError):
+        train_into(tmp_path, SMALL, workers=0, resume=True)
+
+
+def test_weights_are_nothing_to_resume_from(tmp_path):
+    save(tmp_path / "last.pt", Trainer(SMALL, CPU).network, {})
+    with pytest.raises(NrcorrectError, match=r"last\.pt: no training state in it; wanted the last.pt of a run"):
         train_into(tmp_path, SMALL, workers=0, resume=True)
 
 

@@ -18,9 +18,9 @@ def test_failure_leaves_nothing(tmp_path):
 def test_existing_files_are_refused(tmp_path):
     path = tmp_path / "m.tif"
     refuse_existing([path], overwrite=False)
-    left = tmp_path / "m.tif.1234.part"
+    left = tmp_path / "m.tif.1234abcd.part"
     left.touch()
-    with pytest.raises(NrcorrectError, match=r"m.tif.1234.part: exists \(left by a run that was killed"):
+    with pytest.raises(NrcorrectError, match=r"m.tif.1234abcd.part: exists \(left by a run that was killed"):
         refuse_existing([path], overwrite=False)
     left.unlink()
     path.touch()
@@ -80,16 +80,16 @@ def test_of_two_runs_that_may_overwrite_the_second_goes_on(tmp_path):
 
 
 def test_what_a_killed_run_left_is_removed_if_that_is_said(tmp_path):
-    out, other, notes = (tmp_path / name for name in ("m.tif", "m.tiff.1.part", "m.tif.notes.part"))
-    for name in ("m.tif.part", "m.tif.12345678.part"):
+    out, other, notes = (tmp_path / name for name in ("m.tif", "m.tiff.12345678.part", "m.tif.part"))
+    for name in ("m.tif.0123cdef.part", "m.tif.12345678.part"):
         (tmp_path / name).write_text("left by a run that was killed")
     other.write_text("of another output")
-    notes.write_text("somebody's own")
+    notes.write_text("somebody's own, as what is being downloaded")
     assert len(leftovers(out)) == 2
     assert tmp_path / "m.tif.12345678.part" not in leftovers(tmp_path / "m")
     with staged([out], overwrite=True) as parts:
         parts[0].write_text("new")
-    assert out.read_text(encoding="utf-8") == "new" and sorted(tmp_path.iterdir()) == [out, notes, other]
+    assert out.read_text(encoding="utf-8") == "new" and set(tmp_path.iterdir()) == {out, notes, other}
 
 
 def test_what_appears_in_the_meantime_is_kept(tmp_path):
@@ -116,7 +116,7 @@ def test_links_pipes_and_devices_are_never_replaced(tmp_path, overwrite):
 
 
 def test_an_input_by_any_name_is_no_output(tmp_path):
-    movie, linked, left = tmp_path / "m.tif", tmp_path / "linked.tif", tmp_path / "out.tif.1.part"
+    movie, linked, left = tmp_path / "m.tif", tmp_path / "linked.tif", tmp_path / "out.tif.12345678.part"
     movie.write_text("data")
     linked.hardlink_to(movie)
     left.symlink_to(movie)

@@ -13,7 +13,7 @@ from moco_dl.learning.dataset import Batches, PairFile, write_pairs
 from moco_dl.learning.losses import end_point_error, mixed_loss, mse, ncc, robust_epe
 from moco_dl.learning.pairs import PairOptions, ScenePool
 from moco_dl.learning.run import train_into
-from moco_dl.learning.train import Trainer, TrainOptions, parse_loss
+from moco_dl.learning.train import VALIDATION_SEED, Trainer, TrainOptions, parse_loss
 from moco_dl.network import NetworkConfig, PyramidFlowNet
 from moco_dl.warp import warp
 
@@ -70,8 +70,8 @@ def test_training_can_begin_with_weights(tmp_path):
     for one, other in zip(a.network.parameters(), b.network.parameters(), strict=True):
         torch.testing.assert_close(one, other)
     assert b.provenance["ancestor"]["sha256"] == a.sha256 and a.provenance["ancestor"] is None
-    with pytest.raises(NrcorrectError, match="another size"):
-        Trainer(TrainOptions(network=NetworkConfig(stem=12)), CPU).begin_with(a)
+    with pytest.raises(NrcorrectError, match=r"weights\.pt: weights of a network of another size"):
+        train_into(tmp_path / "c", TrainOptions(network=NetworkConfig(stem=12)), init=first)
 
 
 def test_a_few_steps_lower_the_loss():
@@ -139,6 +139,16 @@ def test_stored_pairs_train_too(tmp_path):
         PairFile(write_other(tmp_path / "other.h5"))
 
 
+def test_what_training_is_judged_by_is_not_trained_with(tmp_path):
+    with pytest.raises(NrcorrectError, match="with which validation draws its pairs"):
+        TrainOptions(seed=VALIDATION_SEED)
+    scenes = ScenePool(VALIDATION_SEED, PairOptions(size=32).scene_size)
+    write_pairs([tmp_path / "p.h5"], 1, PairOptions(size=32), scenes, progress=ignore)
+    with pytest.raises(NrcorrectError, match="with which validation draws its pairs"):
+        train_into(tmp_path / "run", SMALL, data=tmp_path / "p.h5")
+    assert not (tmp_path / "run").exists()
+
+
 def write_other(path):
     import h5py
 
@@ -152,6 +162,8 @@ def test_loss_option():
     assert parse_loss("epe:1, ncc:0.1") == {"epe": 1.0, "ncc": 0.1}
     with pytest.raises(NrcorrectError, match="wanted NAME:WEIGHT"):
         parse_loss("epe:much")
+    with pytest.raises(NrcorrectError, match="wanted NAME:WEIGHT"):
+        parse_loss("epe:")
     with pytest.raises(NrcorrectError, match="wanted epe, mse, ncc"):
         TrainOptions(loss={"psnr": 1.0})
     with pytest.raises(NrcorrectError, match="wanted NAME:WEIGHT"):

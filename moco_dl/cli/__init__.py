@@ -6,7 +6,6 @@ import signal
 import sys
 from contextlib import suppress
 from io import TextIOWrapper
-from pathlib import Path
 from threading import Timer, main_thread
 
 import click
@@ -81,12 +80,22 @@ def _named(error: UnicodeError) -> tuple[str | bytes, int]:
         return codecs.lookup_error("backslashreplace")(error)
 
 
+def _reopen() -> None:
+    """Standard streams that were closed lead nowhere: files that are opened later shall not take their numbers,
+    and libraries take standard error for granted."""
+    null = os.open(os.devnull, os.O_RDWR)
+    while null < 3:
+        null = os.dup(null)
+    os.close(null)
+    if sys.stderr is None:
+        sys.stderr = open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115: to the end
+
+
 def process() -> None:
     """`main` as a process of its own, which ends at once: all is written, and an interpreter and its libraries
     take a tenth of a second to be taken apart."""
     codecs.register_error(ANY_NAME, _named)
-    if sys.stderr is None:  # as it is if it was closed before; some libraries take it for granted
-        sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115: to the end
+    _reopen()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors=ANY_NAME)

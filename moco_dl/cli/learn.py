@@ -100,7 +100,7 @@ def synth(
         shown = read_scene_images(images, which)
         if movie:
             scene = SyntheticMovie(seed, wanted, shown)
-            write_movie(out, scene, progress=progress, overwrite=replace)
+            write_movie(outputs, scene, progress=progress, overwrite=replace)
         else:
             scenes = ScenePool(seed, wanted.scene_size, shown)
             write_pairs(outputs, count or 6000, wanted, scenes, progress=progress, overwrite=replace)

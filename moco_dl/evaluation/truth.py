@@ -71,12 +71,15 @@ def _from_array(path: Path) -> Truth:
         array = np.lib.format.open_memmap(path, mode="r")  # np.load takes archives, too
     except (OSError, ValueError) as error:
         raise NrcorrectError(f"{path}: cannot read the true field ({error}); {WAY_OUT}") from error
-    if array.ndim != 4 or array.shape[1] != 2:
-        raise NrcorrectError(f"{path}: has shape {array.shape}; wanted (frames, 2, height, width)")
+    if array.ndim != 4 or array.shape[1] != 2 or array.dtype.kind not in "fiu":
+        got = f"{array.dtype} of shape {array.shape}"
+        raise NrcorrectError(f"{path}: holds {got}; wanted real numbers (frames, 2, height, width)")
     about = path.with_name("meta.json")
     try:
         meta = json.loads(about.read_text("utf-8")) if about.exists() else {}
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise NrcorrectError(f"{about}: cannot read: {error.strerror}; mend or remove it") from error
+    except ValueError as error:
         raise NrcorrectError(f"{about}: damaged JSON ({error}); mend or remove it") from error
     if not isinstance(meta, dict):
         raise NrcorrectError(f"{about}: holds {type(meta).__name__}; wanted a JSON object: mend or remove it")

@@ -22,7 +22,7 @@ from moco_dl.learning.pairs import PairOptions, Pairs, ScenePool, draw_pairs
 from moco_dl.learning.streams import Stream
 from moco_dl.learning.synth import SyntheticMovie
 from moco_dl.movie import Progress
-from moco_dl.output import create_hdf5, create_movie, movie_format, refuse_ending, without_ending
+from moco_dl.output import HDF5, create_hdf5, create_movie, movie_format, refuse_ending, without_ending
 from moco_dl.staging import staged
 
 if TYPE_CHECKING:
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 FORMAT = "nrcorrect-pairs-1"
 BATCH = 16
 PREVIEWED = 6  # pairs
-HDF5 = [".h5", ".hdf5"]
 
 
 def refuse_outputs(paths: Sequence[Path], *, movie: bool) -> None:
@@ -104,14 +103,13 @@ def movie_outputs(path: Path) -> list[Path]:
     return [path, path.with_name(f"{without_ending(path)}_truth.h5")]
 
 
-def write_movie(path: Path, movie: SyntheticMovie, *, progress: Progress, overwrite: bool) -> list[Path]:
-    """Write a synthetic movie and, as a field file of stride 1, its truth; returns both paths."""
-    paths = movie_outputs(path)
+def write_movie(paths: Sequence[Path], movie: SyntheticMovie, *, progress: Progress, overwrite: bool) -> None:
+    """Write a synthetic movie and, as a field file of stride 1, its truth, see `movie_outputs`."""
     refuse_outputs(paths, movie=True)
     shape = movie.options.shape
     about = {"seed": movie.seed, "options": asdict(movie.options), "images": _described(movie.images)}
     about[ROW_OFFSET] = movie.options.row_offset
-    kind = movie_format(path, "tiff")
+    kind = movie_format(paths[0], "tiff")
     with staged(paths, overwrite=overwrite) as parts, ExitStack() as files:
         frames = files.enter_context(closing(create_movie(parts[0], kind, shape, np.uint16)))
         with closing(create_fields(parts[1], shape[0], 1, movie.reference, about, np.float32)) as truth:
@@ -122,7 +120,6 @@ def write_movie(path: Path, movie: SyntheticMovie, *, progress: Progress, overwr
                 known = {"flagged": np.array([False]), "misfit": np.array([np.nan])}
                 truth.write(t, rigid=rigid[None], flow=rest[None], **known)
                 progress(1, shape[0])
-    return paths
 
 
 class PairFile:

@@ -11,11 +11,11 @@ from moco_dl.formats.checks import SMALLEST
 from moco_dl.image import load_image
 from moco_dl.learning.scenes import SHOWN
 from moco_dl.movie import WHOLE, Part, open_movie
+from moco_dl.output import HDF5
 from moco_dl.sampled.inplace import mean_of
 from moco_dl.sampled.samples import draw_samples, sample_runs, without_infinite
 from moco_dl.sampled.usable import refuse_extremes
 
-HDF5 = (".h5", ".hdf5")
 SAMPLED = 200  # frames of a movie whose mean is made a scene
 
 
@@ -39,7 +39,7 @@ def read_scene_image(path: Path, part: Part = WHOLE) -> np.ndarray:
             samples, _ = draw_samples(movie.read, sample_runs(movie.shape[0], SAMPLED), kept=1)
             image = mean_of(samples, len(samples))
     except NrcorrectError as not_a_movie:
-        if path.suffix.lower() in HDF5:
+        if path.suffix.lower() in HDF5 or part != WHOLE:
             raise
         try:
             image = load_image(path)
@@ -56,9 +56,9 @@ def _shown(path: Path, image: np.ndarray) -> np.ndarray:
         raise NrcorrectError(f"{path}: is {image.shape}; wanted at least {SMALLEST}x{SMALLEST} pixels")
     image = without_infinite(image)
     known = image[~np.isnan(image)]
-    black, white = np.quantile(known, SHOWN) if known.size else (0, 0)
-    if white == black:
+    image = np.where(np.isnan(image), np.quantile(known, SHOWN[0]) if known.size else 0, image)
+    if np.ptp(np.quantile(image, SHOWN)) == 0:
         raise NrcorrectError(f"{path}: {image.shape} pixels show nothing; wanted an image of a field of view")
     with named(path):
         refuse_extremes(image, "image")
-    return np.where(np.isnan(image), black, image).astype(np.float32)
+    return image.astype(np.float32)

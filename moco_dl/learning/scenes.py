@@ -63,7 +63,7 @@ def refuse_far(farthest: float, side: int) -> None:
     """Raise NrcorrectError if tissue moves `farthest` pixels in frames whose shorter side is less."""
     if farthest > side:
         raise NrcorrectError(
-            f"got motion of up to {farthest:g} px in frames of {side}; wanted less (--amplitude, --rows,"
+            f"got motion of up to {farthest:g} px in frames of {side}; wanted less of it (--amplitude, --rows,"
             " --rigid, --running), or a larger --size"
         )
 

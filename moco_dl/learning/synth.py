@@ -42,8 +42,9 @@ class MovieOptions:
 
     @property
     def beside(self) -> float:
-        """Pixels that tissue moves by beside that; a beat bends it by half as far again."""
-        return self.motion.amplitude * (1.5 if self.beat else 1.0) + self.motion.rows + abs(self.row_offset)
+        """Pixels that tissue moves by beside that; some frames may bend farther than `amplitude`, a beat bends
+        tissue by half of that again."""
+        return self.motion.amplitude * (2.0 if self.beat else 1.5) + self.motion.rows + abs(self.row_offset)
 
     @property
     def margin(self) -> int:
@@ -53,6 +54,7 @@ class MovieOptions:
 
 MEAN = 2_500.0  # counts, at most: active cells are up to 25 times as bright, and uint16 ends at 65535
 ITERATIONS = 12, 100  # in which a field is inverted if it is smooth, and if it almost folds
+FLAT = 0.05  # px^2, least area that a pixel is pressed to
 TRUE = 0.02  # px, to which frames must be moved by what is stored as their field
 
 
@@ -118,7 +120,9 @@ class SyntheticMovie:
 
         Raises NrcorrectError if there is none, as places would be folded over others.
         """
-        for iterations in ITERATIONS:
+        down, right = backward[0].diff(dim=1)[..., :-1], backward[0].diff(dim=2)[:, :-1]
+        areas = (1 + down[0]) * (1 + right[1]) - down[1] * right[0]
+        for iterations in ITERATIONS if areas.min() > FLAT else ():
             inverse = invert(backward, iterations=iterations)
             if (inverse + warp(backward, inverse))[self._crop].abs().max() < TRUE:
                 return inverse

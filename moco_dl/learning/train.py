@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from moco_dl import checkpoint
-from moco_dl.errors import NrcorrectError
+from moco_dl.errors import NrcorrectError, gpu_is_full
 from moco_dl.intensity import network_input
 from moco_dl.learning.losses import LOSSES, end_point_error, laplace, mixed_loss
 from moco_dl.learning.pairs import PairOptions, Pairs, ScenePool, draw_pairs
@@ -21,6 +21,7 @@ ERROR_WEIGHT = 0.03  # of the likelihood that teaches the network to state its e
 VALIDATION_PHOTONS = (0.5, 2.0, 10.0)
 VALIDATION_SEED = 1_000_003
 VALIDATION_BATCHES = 4  # of 16 pairs
+LOGGED = ("step", "seconds", "loss")  # at each validation, beside its errors
 
 
 @dataclass(frozen=True)
@@ -45,15 +46,25 @@ class TrainOptions:
         for name, weight in self.loss.items():
             if not 0 < weight < math.inf:
                 raise NrcorrectError(f"loss: got {name}:{weight:g}; wanted a finite weight above 0")
-        if self.seed == VALIDATION_SEED:
-            raise NrcorrectError(f"seed: got {self.seed}, which validation draws its pairs with; take another")
+        refuse_validated(self.seed)
+
+
+def refuse_validated(seed: int) -> None:
+    """Raise NrcorrectError if pairs of this seed are those that training is judged by."""
+    if seed == VALIDATION_SEED:
+        raise NrcorrectError(f"seed: got {seed}, with which validation draws its pairs; take another")
 
 
 class Trainer:
     """Network, optimiser and schedule."""
 
     def __init__(self, options: TrainOptions, device: torch.device, data: dict | None = None):
-        """`data` identifies the pairs that are learned from; None: they are drawn as the options say."""
+        """`data` identifies the pairs that are learned from; None: they are drawn as the options say.
+
+        Raises NrcorrectError if it is by these that training is judged.
+        """
+        if data is not None:
+            refuse_validated(data["seed"])
         self.options, self.device, self.data, self.step = options, device, data, 0
         self.ancestor: dict | None = None  # provenance of the weights that training began with
         self.log: list[dict[str, float]] = []  # of each validation: step, seconds, loss, and errors by name
@@ -96,6 +107,8 @@ class Trainer:
         try:
             self._go_on(saved)
         except (KeyError, TypeError, ValueError, AttributeError, IndexError, RuntimeError) as error:
+            if gpu_is_full(error):
+                raise
             raise NrcorrectError("the training state is damaged; begin another run with --init") from error
 
     def _go_on(self, saved: checkpoint.Checkpoint) -> None:
@@ -114,8 +127,12 @@ class Trainer:
         self.schedule.load_state_dict(saved.training["schedule"])
         self.step, self.ancestor = saved.training["step"], saved.training["ancestor"]
         self.log = saved.training.get("log", [])
-        if not 0 <= self.step <= self.options.steps or any(len(entry) < 3 for entry in self.log):
+        known = all(isinstance(entry[name], int | float) for entry in self.log for name in LOGGED)
+        if not (known and self.step == self.schedule.last_epoch <= self.options.steps and self.step >= 0):
             raise ValueError("a step that is none, or a log without what is logged")
+        for weights, moments in self.optimiser.state.items():
+            if any(moments[name].shape != weights.shape for name in ("exp_avg", "exp_avg_sq")):
+                raise ValueError("moments of other weights")
 
     def learn(self, pairs: Pairs) -> float:
         """One optimiser step; returns the loss. Raises NrcorrectError if it or its gradient is no number."""

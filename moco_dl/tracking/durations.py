@@ -22,7 +22,7 @@ QUIET = 0.01  # of the noise that was expected: frames that are all alike show n
 # tissue, rows: see `prior.py`.
 SURE = 14.0
 # More of it, over the share of the noise that lasts: unlike noise, activity is stronger in some modes.
-ACTIVE = 200.0
+SURE_ACTIVE = 200.0
 SHAKES = 0.05  # share of motion that is new in each frame, from which that is looked into
 # Log-likelihood of a mode in a piece that this must bring, over the share of the noise that lasts: cells that
 # begin to flash look like it. In still tissue that was up to 0.3, with a beat of three frames 1 to 20.
@@ -93,7 +93,7 @@ def measure_durations(effects: np.ndarray, pieces: np.ndarray, apart: int, *, mo
     motion, noise, likely = _most_likely(effects, seen, between)
     _, still, unmoved = _most_likely(effects[:0, :1], seen.mean(axis=0, keepdims=True), between)
     still /= still.sum()
-    needed = SURE + ACTIVE * still[:-1].sum()
+    needed = SURE + SURE_ACTIVE * still[:-1].sum()
     sure = 1.0 if moves else float(np.clip(count * modes * (likely - unmoved) / needed, 0, 1))
     noise = noise / noise.sum() if sure == 1 else still
     if length == 1:
