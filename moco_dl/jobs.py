@@ -88,7 +88,8 @@ def plan_jobs(
         jobs, left_out = still_to_do(jobs)
         _refuse_others(jobs, movies)
     inputs = [path for job in jobs for path in (job.movie, *job.more)]
-    more = ", or leave out what is corrected: --skip-existing" * (len(jobs) > 1 and not skip_existing)
+    many = len(jobs) > 1 and not skip_existing
+    more = ", or leave out what is corrected: --skip-existing" if many else ""
     refuse_inputs((path for job in jobs for path in job.outputs), inputs, f"choose another output{more}")
     return jobs, left_out
 
