@@ -42,7 +42,7 @@ class CorrectOptions:
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
-            if name in AUTO and value == "auto":
+            if name in AUTO and isinstance(value, str) and value == "auto":
                 object.__setattr__(self, name, None)
             elif isinstance(value, np.generic):  # JSON does not know them
                 plain = float if isinstance(value, np.floating) else np.generic.item

@@ -98,6 +98,10 @@ def test_names_that_cannot_be_written_are_told_before_the_first_step(tmp_path, m
         lambda state: state["optimiser"]["state"][0].pop("exp_avg"),
         lambda state: state["optimiser"]["state"][0].update(exp_avg_sq=torch.zeros(3)),
         lambda state: state["optimiser"]["state"][0].update(exp_avg="none"),
+        lambda state: state["optimiser"]["state"][0]["exp_avg"].fill_(torch.nan),
+        lambda state: state["optimiser"]["state"].clear(),
+        lambda state: state.update(log={}),
+        lambda state: state.update(step=1.0),
     ],
 )
 def test_a_damaged_state_of_training_is_told(tmp_path, change):

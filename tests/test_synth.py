@@ -243,6 +243,7 @@ def test_motion_that_has_no_truth_is_refused():
         list(SyntheticMovie(4, movie_options(frames=20, size=128, rows=60.0)))
     with pytest.raises(NrcorrectError, match="folds the tissue; wanted less"):  # but is undone where it is seen
         SyntheticMovie(7, movie_options(frames=24, size=128, rows=10.0)).moved(19)
+    SyntheticMovie(16, movie_options(frames=30, size=96, rows=8.0)).moved(18)  # it folds where nothing is seen
     for choose in (movie_options, pair_options):
         with pytest.raises(NrcorrectError, match=r"motion of up to [0-9.]+ px in frames of 64; wanted less"):
             choose(size=64, amplitude=70.0)

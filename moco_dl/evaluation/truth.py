@@ -79,7 +79,7 @@ def _from_array(path: Path) -> Truth:
         meta = json.loads(about.read_text("utf-8")) if about.exists() else {}
     except OSError as error:
         raise NrcorrectError(f"{about}: cannot read: {error.strerror}; mend or remove it") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise NrcorrectError(f"{about}: damaged JSON ({error}); mend or remove it") from error
     if not isinstance(meta, dict):
         raise NrcorrectError(f"{about}: holds {type(meta).__name__}; wanted a JSON object: mend or remove it")

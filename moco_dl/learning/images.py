@@ -39,7 +39,7 @@ def read_scene_image(path: Path, part: Part = WHOLE) -> np.ndarray:
             samples, _ = draw_samples(movie.read, sample_runs(movie.shape[0], SAMPLED), kept=1)
             image = mean_of(samples, len(samples))
     except NrcorrectError as not_a_movie:
-        if path.suffix.lower() in HDF5 or part != WHOLE:
+        if path.suffix.lower() in HDF5:
             raise
         try:
             image = load_image(path)

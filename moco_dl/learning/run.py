@@ -16,7 +16,7 @@ from moco_dl.errors import NrcorrectError, named
 from moco_dl.learning.dataset import Batches, PairFile, StoredBatches
 from moco_dl.learning.loader import load_batches
 from moco_dl.learning.pairs import Pairs
-from moco_dl.learning.train import Trainer, TrainOptions, plain, validate
+from moco_dl.learning.train import Trainer, TrainOptions, error_name, plain, refuse_validated, validate
 from moco_dl.staging import refuse_existing, staged
 
 try:
@@ -50,7 +50,7 @@ def train(
         progress(1, options.steps)
         late = hours is not None and time.monotonic() - began > 3600 * hours
         if trainer.step % every == 0 or trainer.step == options.steps or late:
-            errors = {f"epe_{light:g}": e for light, e in validate(trainer.network, options).items()}
+            errors = {error_name(light): e for light, e in validate(trainer.network, options).items()}
             seconds = before + time.monotonic() - began
             trainer.log.append(
                 {"step": trainer.step, "seconds": seconds, "loss": float(np.mean(losses))} | errors
@@ -105,6 +105,9 @@ def train_into(
     _refuse_other(folder, resume)
     pairs = None if data is None else PairFile(data)
     batches = Batches(options) if pairs is None else StoredBatches(pairs, options)
+    if pairs is not None:
+        with named(data):
+            refuse_validated(pairs.about["seed"])
     trainer = Trainer(options, choose_device(device), pairs and pairs.about)
     workers = how.pop("workers", 1)
     if init is not None and not resume:

@@ -122,7 +122,9 @@ class SyntheticMovie:
         """
         down, right = backward[0].diff(dim=1)[..., :-1], backward[0].diff(dim=2)[:, :-1]
         areas = (1 + down[0]) * (1 + right[1]) - down[1] * right[0]
-        for iterations in ITERATIONS if areas.min() > FLAT else ():
+        around = max(self.options.margin - math.ceil(backward.abs().max()) - 1, 0)  # what may get into view
+        seen = areas[around : areas.shape[0] - around, around : areas.shape[1] - around]
+        for iterations in ITERATIONS if seen.min() > FLAT else ():
             inverse = invert(backward, iterations=iterations)
             if (inverse + warp(backward, inverse))[self._crop].abs().max() < TRUE:
                 return inverse

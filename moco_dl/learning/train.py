@@ -22,6 +22,7 @@ VALIDATION_PHOTONS = (0.5, 2.0, 10.0)
 VALIDATION_SEED = 1_000_003
 VALIDATION_BATCHES = 4  # of 16 pairs
 LOGGED = ("step", "seconds", "loss")  # at each validation, beside its errors
+MOMENTS = ("exp_avg", "exp_avg_sq")  # of each weight, in the optimiser's state
 
 
 @dataclass(frozen=True)
@@ -52,19 +53,14 @@ class TrainOptions:
 def refuse_validated(seed: int) -> None:
     """Raise NrcorrectError if pairs of this seed are those that training is judged by."""
     if seed == VALIDATION_SEED:
-        raise NrcorrectError(f"seed: got {seed}, with which validation draws its pairs; take another")
+        raise NrcorrectError(f"pairs of seed {seed} are those that validation draws; wanted another seed")
 
 
 class Trainer:
     """Network, optimiser and schedule."""
 
     def __init__(self, options: TrainOptions, device: torch.device, data: dict | None = None):
-        """`data` identifies the pairs that are learned from; None: they are drawn as the options say.
-
-        Raises NrcorrectError if it is by these that training is judged.
-        """
-        if data is not None:
-            refuse_validated(data["seed"])
+        """`data` identifies the pairs that are learned from; None: they are drawn as the options say."""
         self.options, self.device, self.data, self.step = options, device, data, 0
         self.ancestor: dict | None = None  # provenance of the weights that training began with
         self.log: list[dict[str, float]] = []  # of each validation: step, seconds, loss, and errors by name
@@ -127,12 +123,17 @@ class Trainer:
         self.schedule.load_state_dict(saved.training["schedule"])
         self.step, self.ancestor = saved.training["step"], saved.training["ancestor"]
         self.log = saved.training.get("log", [])
-        known = all(isinstance(entry[name], int | float) for entry in self.log for name in LOGGED)
-        if not (known and self.step == self.schedule.last_epoch <= self.options.steps and self.step >= 0):
-            raise ValueError("a step that is none, or a log without what is logged")
-        for weights, moments in self.optimiser.state.items():
-            if any(moments[name].shape != weights.shape for name in ("exp_avg", "exp_avg_sq")):
-                raise ValueError("moments of other weights")
+        logged = (*LOGGED, *map(error_name, VALIDATION_PHOTONS))
+        known = all(isinstance(entry[name], int | float) for entry in self.log for name in logged)
+        if not (known and isinstance(self.log, list) and isinstance(self.step, int)):
+            raise ValueError("a log without what is logged")
+        if not 0 <= self.step == self.schedule.last_epoch <= self.options.steps:
+            raise ValueError("a step that is none")
+        moments = [
+            (w, self.optimiser.state[w][m]) for w in self.network.parameters() for m in MOMENTS if self.step
+        ]
+        if not all(known.shape == w.shape and bool(torch.isfinite(known).all()) for w, known in moments):
+            raise ValueError("moments of other weights, or that are no numbers")
 
     def learn(self, pairs: Pairs) -> float:
         """One optimiser step; returns the loss. Raises NrcorrectError if it or its gradient is no number."""
@@ -196,6 +197,11 @@ def _error(network: PyramidFlowNet, pairs: Pairs, device: torch.device) -> float
     reference, frame = (network_input(x.to(device)) for x in (pairs.reference, pairs.frame))
     flow = upsample(predict(network, reference, frame)[0][-1], STRIDE, pairs.flow.shape[-2:])
     return float(end_point_error(flow, pairs.flow.to(device)).mean())
+
+
+def error_name(photons: float) -> str:
+    """Name of a validation's error at a light level, in the log."""
+    return f"epe_{photons:g}"
 
 
 def _data(data: dict | None) -> str:
