@@ -1,5 +1,6 @@
 """Commands, run as a user would."""
 
+import hashlib
 import sys
 
 from click.testing import CliRunner
@@ -17,6 +18,10 @@ def run(*arguments, code=0):
     assert result.exit_code == code, result.output
     assert "Traceback" not in result.output
     return result
+
+
+def digest(path):
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def command(*arguments, first="", heard=()):

@@ -14,6 +14,7 @@ CORE = {
     "fields": {"errors", "formats.checks", "output", "stored"},
     "stored": {"errors"},
     "spectrum": set(),
+    "folding": set(),
     "warp": set(),
     "network": {"warp"},
     "batch": set(),
@@ -57,7 +58,7 @@ ROOMS = {  # every module of a room stands here
         "streams": set(),
         "motion": {"errors"},
         "pairs": {".motion", ".scenes", ".streams", "warp"},
-        "synth": {".motion", ".scenes", ".streams", "errors", "warp"},
+        "synth": {".motion", ".scenes", ".streams", "errors", "folding", "warp"},
         "images": {
             ".scenes",
             "errors",
@@ -207,7 +208,7 @@ ROOMS = {  # every module of a room stands here
         "origin": {".metrics", ".residual", ".verdict"},
         "residual": {".metrics", "rigid"},
         "tally": {".limits", ".metrics", ".moments"},
-        "watch": {".flags", ".metrics", ".results", "batch", "sampled.inplace", "sampled.usable"},
+        "watch": {".flags", ".metrics", ".results", "batch", "folding", "sampled.inplace", "sampled.usable"},
         "verdict": {".results"},
         "measure": {
             ".evaluator",

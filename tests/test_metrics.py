@@ -12,7 +12,6 @@ from moco_dl.evaluation.metrics import (
     end_point_errors,
     inner,
     interpolated,
-    jacobian,
     lengths,
     pixels_between,
     sharpness,
@@ -20,6 +19,7 @@ from moco_dl.evaluation.metrics import (
 )
 from moco_dl.evaluation.residual import component_shifts, residual_flow, shifts
 from moco_dl.evaluation.tally import PairSums
+from moco_dl.folding import jacobian
 
 
 @pytest.fixture(scope="module")

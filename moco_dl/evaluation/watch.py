@@ -9,12 +9,12 @@ from moco_dl.evaluation.flags import IMPLAUSIBLE, drops, jumps
 from moco_dl.evaluation.metrics import (
     correlations,
     interpolated,
-    jacobian,
     lengths,
     pixels_between,
     with_data,
 )
 from moco_dl.evaluation.results import Traces
+from moco_dl.folding import jacobian
 from moco_dl.sampled.inplace import within
 from moco_dl.sampled.usable import why_unusable
 

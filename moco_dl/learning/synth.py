@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from moco_dl.errors import NrcorrectError
+from moco_dl.folding import jacobian
 from moco_dl.learning.motion import MotionOptions, Trajectory, beats, bouts, smooth_series, swings
 from moco_dl.learning.scenes import expose, margin, refuse_far, some_scene
 from moco_dl.learning.streams import Stream
@@ -54,7 +55,7 @@ class MovieOptions:
 
 MEAN = 2_500.0  # counts, at most: active cells are up to 25 times as bright, and uint16 ends at 65535
 ITERATIONS = 12, 100  # in which a field is inverted if it is smooth, and if it almost folds
-FLAT = 0.05  # px^2, least area that a pixel is pressed to
+FLAT = 0.05  # of its area, to which a pixel may be pressed
 TRUE = 0.02  # px, to which frames must be moved by what is stored as their field
 
 
@@ -120,11 +121,10 @@ class SyntheticMovie:
 
         Raises NrcorrectError if there is none, as places would be folded over others.
         """
-        down, right = backward[0].diff(dim=1)[..., :-1], backward[0].diff(dim=2)[:, :-1]
-        areas = (1 + down[0]) * (1 + right[1]) - down[1] * right[0]
-        around = max(self.options.margin - math.ceil(backward.abs().max()) - 1, 0)  # what may get into view
-        seen = areas[around : areas.shape[0] - around, around : areas.shape[1] - around]
-        for iterations in ITERATIONS if seen.min() > FLAT else ():
+        around = max(self.options.margin - math.ceil(backward.abs().max()), 1)
+        seen = slice(around, -around)  # what may get into view
+        true = jacobian(backward[0, :, seen, seen].numpy(), 1.0).min() > FLAT
+        for iterations in ITERATIONS if true else ():
             inverse = invert(backward, iterations=iterations)
             if (inverse + warp(backward, inverse))[self._crop].abs().max() < TRUE:
                 return inverse
