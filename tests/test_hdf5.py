@@ -206,3 +206,20 @@ def test_hdf5_without_data(tmp_path):
         (("--dataset", "empty"), r"m.h5: empty: has shape ()"),
     ):
         assert told in run("correct", tmp_path / "m.h5", *more, code=1).stderr
+
+
+@pytest.mark.parametrize("zeros", [(96, 160), (800, 2048)])
+def test_damaged_structure(tmp_path, zeros):
+    """The library's words for it come as errors of many kinds."""
+    path, told = tmp_path / "m.h5", set()
+    with h5py.File(path, "w") as file:
+        file["mov"] = frames()
+    whole = path.read_bytes()
+    for place in range(*zeros, 8):
+        path.write_bytes(whole[:place] + bytes(8) + whole[place + 8 :])
+        try:
+            with closing(open_movie(path)) as movie:
+                movie.read([0, 5])
+        except NrcorrectError as error:
+            told.add(str(error).partition(":")[0])
+    assert told == {str(path)}

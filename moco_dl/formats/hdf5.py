@@ -1,15 +1,16 @@
 """HDF5 movies."""
 
 import os
-from collections.abc import Sequence
-from contextlib import suppress
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import h5py
 import numpy as np
 
 from moco_dl.errors import NrcorrectError
-from moco_dl.formats.checks import DTYPES, SMALLEST, check_movie, closed_on_error
+from moco_dl.formats.checks import DTYPES, SMALLEST, UNREADABLE, check_movie, closed_on_error
 
 PREFERRED_KEYS = ("mov", "data")
 
@@ -54,6 +55,20 @@ def _holds(path: Path, key: str) -> bool:
         return False
 
 
+def _damaged(path: Path, error: Exception) -> NrcorrectError:
+    why = " ".join(str(error.args[0] if isinstance(error, KeyError) and error.args else error).split())
+    return NrcorrectError(f"{path}: damaged HDF5 ({why}); copy it again")
+
+
+@contextmanager
+def _damage_reported(path: Path) -> Iterator[None]:
+    """Turn what h5py raises of damaged files, which is of many kinds, into a NrcorrectError."""
+    try:
+        yield
+    except UNREADABLE as error:
+        raise _damaged(path, error) from error
+
+
 class Hdf5Movie:
     """One 3-D dataset of an HDF5 file; it may have more axes, of length one."""
 
@@ -68,8 +83,8 @@ class Hdf5Movie:
         except BlockingIOError as error:
             raise NrcorrectError(f"{path}: another program writes it; wait until it is closed") from error
         except OSError as error:
-            raise NrcorrectError(f"{path}: damaged HDF5 ({error}); copy it again") from error
-        with closed_on_error(self._file):
+            raise _damaged(path, error) from error
+        with closed_on_error(self._file), _damage_reported(path):
             self._inspect(dataset)
 
     def _inspect(self, dataset: str | None) -> None:
@@ -102,9 +117,14 @@ class Hdf5Movie:
     def _sources(self, dataset: h5py.Dataset) -> set[Path]:
         """Files in which a virtual dataset has its frames; of those that are not there, it would show zeros."""
         named = {source[1:3] for source in dataset.virtual_sources()} if dataset.is_virtual else set()
-        folder, found, lost = Path(dataset.file.filename).parent, set(), []
+        folder, lost = Path(dataset.file.filename).parent, []
+        found = {Path(name).resolve() for name, *_ in dataset.external or ()}  # bytes of its own, elsewhere
         for name, key in sorted(named):
-            if name == "." or "%b" in name + key:  # in the same file; or as many as there are
+            if "%b" in name:  # as many as there are
+                like = re.compile(re.escape(Path(name).name).replace("%b", "[0-9]+"))
+                beside = (folder / Path(name)).parent
+                found |= {p.resolve() for p in beside.glob("*") if like.fullmatch(p.name)}
+            if name == "." or "%b" in name + key:  # in the same file
                 continue
             beside = folder / Path(name).name if Path(name).is_absolute() else folder / name
             places = [Path(os.environ.get("HDF5_VDS_PREFIX", ".")) / name, beside, Path(name)]
@@ -162,12 +182,10 @@ class Hdf5Movie:
 
     def read(self, indices: Sequence[int]) -> np.ndarray:
         first, last = indices[0], indices[-1]
-        try:
+        with _damage_reported(self.path):
             if list(indices) == list(range(first, last + 1)):
                 return np.asarray(self._data[self._where(slice(first, last + 1))], self.dtype)
             return np.stack([np.asarray(self._data[self._where(i)], self.dtype) for i in indices])
-        except OSError as error:
-            raise NrcorrectError(f"{self.path}: damaged HDF5 ({error}); copy it again") from error
 
     def _where(self, frames: slice | int) -> tuple[slice | int, ...]:
         """Index of these frames in the dataset."""
