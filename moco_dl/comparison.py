@@ -10,7 +10,7 @@ from moco_dl.evaluation import Evaluation
 from moco_dl.evaluation.motion_table import write_motion_table
 from moco_dl.evaluation.pair import Pair, paired, seen
 from moco_dl.evaluation.summary import as_json
-from moco_dl.evaluation.truth import Truth, load_truth, score
+from moco_dl.evaluation.truth import Truth, load_truth, score, truth_files
 from moco_dl.fields import load_fields
 from moco_dl.image import load_image
 from moco_dl.movie import WHOLE, Part, Progress
@@ -43,7 +43,8 @@ class Comparison:
             raise NrcorrectError("--truth is compared with fields; name them with --fields")
         if self.page is not None:
             refuse_ending(self.page, PAGES, otherwise=": the page, and --png adds its figure")
-        inputs = [self.raw, *self.more, self.corrected, self.fields, self.reference, self.truth]
+        inputs = [self.raw, *self.more, self.corrected, self.fields, self.reference]
+        inputs += [] if self.truth is None else truth_files(self.truth)
         refuse_inputs(self.outputs, (path for path in inputs if path is not None))
         if len({os.path.realpath(path) for path in self.outputs}) < len(self.outputs):
             raise NrcorrectError("two outputs have the same name; choose another")

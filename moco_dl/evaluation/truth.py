@@ -18,6 +18,7 @@ BORDER = 16  # px that count as border
 PROBED = 100  # frames, and every so many pixels, from which the constant vector is taken
 PROBE_STEP = 8
 CHUNK = 8  # frames in memory at a time
+ARRAY, META, STORED = "gt_field.npy", "meta.json", "*_truth.h5"  # files of a folder
 WAY_OUT = "wanted a folder with gt_field.npy, or the NAME_truth.h5 that nrcorrect synth --movie wrote"
 
 Field = Callable[[slice], np.ndarray]  # frames -> (n, 2, H, W) float32 px
@@ -47,10 +48,17 @@ def load_truth(path: Path, shape: tuple[int, int, int]) -> Truth:
     return truth
 
 
+def truth_files(path: Path) -> list[Path]:
+    """What `load_truth` reads, or might."""
+    if not path.is_dir():
+        return [path, path.with_name(META)] if path.suffix == ".npy" else [path]
+    return [path, path / ARRAY, path / META, *path.glob(STORED)]
+
+
 def _from_folder(folder: Path) -> Truth:
-    if (folder / "gt_field.npy").exists():
-        return _from_array(folder / "gt_field.npy")
-    found = sorted(folder.glob("*_truth.h5"))
+    if (folder / ARRAY).exists():
+        return _from_array(folder / ARRAY)
+    found = sorted(folder.glob(STORED))
     if len(found) == 1:
         return _from_file(found[0])
     several = f"; name one of {', '.join(path.name for path in found)}" if found else ""
@@ -74,7 +82,7 @@ def _from_array(path: Path) -> Truth:
     if array.ndim != 4 or array.shape[1] != 2 or array.dtype.kind not in "fiu":
         got = f"{array.dtype} of shape {array.shape}"
         raise NrcorrectError(f"{path}: holds {got}; wanted real numbers (frames, 2, height, width)")
-    about = path.with_name("meta.json")
+    about = path.with_name(META)
     try:
         meta = json.loads(about.read_text("utf-8")) if about.exists() else {}
     except OSError as error:
