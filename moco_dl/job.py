@@ -10,6 +10,7 @@ import numpy as np
 
 from moco_dl.batch import Batch
 from moco_dl.correction import Corrector, apply_batches, metadata
+from moco_dl.errors import NrcorrectError
 from moco_dl.evaluation import Verdict
 from moco_dl.evaluation.evaluator import Evaluator
 from moco_dl.evaluation.motion_table import write_motion_table
@@ -66,6 +67,7 @@ def correct_file(
             with _writers(job, part, movie, dtype, found, about) as write:
                 batches = corrector.batches(movie, found, look)
                 drained = _drain(batches, write, watch, movie.shape[0], progress)
+            _refuse_changed(job, movie, described["sha256"])
             verdict, flags = None, tuple((UNJUDGED,) * bool(unknown) for unknown in drained.flagged)
             if watch is not None:
                 verdict, flags = _conclude(job, part, watch, about)
@@ -84,6 +86,12 @@ def correct_file(
         flags=flags,
         listed=job.table or job.page,
     )
+
+
+def _refuse_changed(job: Job, movie: Movie, known: str) -> None:
+    """Raise NrcorrectError if some frames are not those by which a movie was `known` when it was begun."""
+    if fingerprint(movie) != known:
+        raise NrcorrectError(f"{job.movie}: has changed while it was read; wait until it is complete")
 
 
 def _watch(job: Job, movie: Movie, found: Plan) -> Watch | Evaluator | None:
@@ -174,13 +182,14 @@ def apply_file(job: Job, fields: Fields, progress: Progress, **options: str | No
         kind = movie_format(job.corrected, movie.format)
         refuse_inputs(job.outputs, movie.files)
         with staged(job.outputs, overwrite=job.overwrite) as parts:
-            about = movie.shape, dtype, movie.pixel, fingerprint(movie)
-            with closing(create_movie(parts[0], kind, *about)) as corrected:
+            known = fingerprint(movie)
+            with closing(create_movie(parts[0], kind, movie.shape, dtype, movie.pixel, known)) as corrected:
                 beyond = 0
                 for batch in batches:
                     corrected.write(batch.start, mov=batch.frames)
                     beyond += batch.clipped
                     progress(len(batch.frames), movie.shape[0])
+            _refuse_changed(job, movie, known)
         return *movie.notes, *_clipping(beyond, movie, dtype)
 
 

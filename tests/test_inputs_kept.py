@@ -2,9 +2,11 @@
 
 import h5py
 import numpy as np
+import tifffile
 from commands import run
 from drawn_movies import frames
 
+from moco_dl import job
 from moco_dl.fields import load_fields
 
 
@@ -50,3 +52,31 @@ def test_files_of_a_truth(tmp_path, monkeypatch):
         assert f"{output}: is an input" in run(*what, truth, "--json", output, code=2).stderr
         assert (tmp_path / output).read_bytes() == before
     run(*what, "m_truth.h5", "--json", "truth/meta.json")
+
+
+def test_movies_that_change_while_they_are_read(tmp_path, known_movie, monkeypatch):
+    path = tmp_path / "m.tif"
+    tifffile.imwrite(path, known_movie[0], photometric="minisblack")
+    run("correct", path, "--rigid-only", "--outdir", tmp_path.parent)
+    drain, prints = job._drain, ["before", "after"]
+
+    def replaced():
+        memory = tifffile.memmap(path)
+        memory[...] = memory[::-1].copy()
+        memory.flush()
+
+    monkeypatch.setattr(job, "_drain", lambda *a: (drain(*a), replaced())[0])
+    told = "m.tif: has changed while it was read; wait until it is complete"
+    assert told in run("correct", path, "--rigid-only", code=1).stderr
+    fields = tmp_path.parent / "m_fields.h5"
+    monkeypatch.setattr(job, "fingerprint", lambda movie: prints.pop())
+    assert told in run("apply", path, fields, code=1).stderr
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_float64_beyond_float32(tmp_path, known_movie, recwarn):
+    movie = known_movie[0].astype(np.float64)
+    movie[3, 5, 5] = 1e300
+    tifffile.imwrite(tmp_path / "m.tif", movie, photometric="minisblack")
+    run("correct", tmp_path / "m.tif")
+    assert not [each for each in recwarn if issubclass(each.category, RuntimeWarning)]
