@@ -24,7 +24,8 @@ def block_means(images: np.ndarray, block: tuple[int, int]) -> np.ndarray:
 def shrink(frame: np.ndarray, block: tuple[int, int]) -> np.ndarray:
     """Frame (H, W) averaged over blocks of (rows, columns), float32; the rest at the far edges is cut off."""
     height, width = (size // by for size, by in zip(frame.shape, block, strict=True))
-    cut = frame[: height * block[0], : width * block[1]].astype(np.float32)
+    with np.errstate(over="ignore"):  # of float64, which may be far beyond float32
+        cut = frame[: height * block[0], : width * block[1]].astype(np.float32)
     # Sums of strided parts are several times faster than a mean over two axes.
     rows = sum(cut[i :: block[0]] for i in range(block[0]))
     return sum(rows[:, i :: block[1]] for i in range(block[1])) * np.float32(1 / (block[0] * block[1]))

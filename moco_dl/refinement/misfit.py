@@ -62,8 +62,8 @@ def graininess(frames: np.ndarray) -> np.ndarray:
 
     Of what neighbouring pixels differ by along one diagonal and the other, in which tissue hardly is.
     """
-    upper, lower = (frames[:, row : row + 1 - STEP : STEP].astype(np.float32) for row in (0, 1))
     with np.errstate(over="ignore", invalid="ignore"):  # of frames that cannot be judged
+        upper, lower = (frames[:, row : row + 1 - STEP : STEP].astype(np.float32) for row in (0, 1))
         squares = np.square(upper[..., 1:] - upper[..., :-1] - lower[..., 1:] + lower[..., :-1])
     known = np.isfinite(squares)
     squares = np.where(known, squares, 0)
