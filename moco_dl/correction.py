@@ -9,12 +9,12 @@ import numpy as np
 import torch
 
 from moco_dl import checkpoint
-from moco_dl.batch import Batch, Motion
 from moco_dl.device import LARGEST_BATCH, choose_device, own_stream, threads_on, together
 from moco_dl.errors import NrcorrectError
 from moco_dl.fields import FLOW_DTYPE, REACH, ROW_OFFSET, Fields, checked_fields
 from moco_dl.formats.checks import SMALLEST, as_array
 from moco_dl.intensity import clipped
+from moco_dl.motion import Motion
 from moco_dl.movie import ArrayMovie, Movie
 from moco_dl.moving import move
 from moco_dl.network import STRIDE
@@ -27,6 +27,7 @@ from moco_dl.sampled.edges import blanked, filled_corners
 from moco_dl.sampled.samples import without_infinite
 from moco_dl.sampled.scan import straightened
 from moco_dl.sampled.usable import refuse_extremes
+from moco_dl.stream import Batch
 from moco_dl.survey import Survey
 
 CHANNELS = 4  # at most, that are thought of if a movie is longer than its fields

@@ -9,11 +9,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from moco_dl.batch import Motion
 from moco_dl.blocks import binned
 from moco_dl.device import frames_that_fit, halved, received, release, sent, settle
 from moco_dl.errors import gpu_is_full
 from moco_dl.intensity import network_input
+from moco_dl.motion import Motion
 from moco_dl.network import STRIDE, PyramidFlowNet
 from moco_dl.rigid import RigidRegistration
 from moco_dl.warp import shift_whole, upsample

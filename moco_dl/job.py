@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 
-from moco_dl.batch import Batch
 from moco_dl.correction import Corrector, apply_batches, metadata
 from moco_dl.errors import NrcorrectError
 from moco_dl.evaluation import Verdict
@@ -23,6 +22,7 @@ from moco_dl.output import create_movie, movie_format
 from moco_dl.plan import Plan
 from moco_dl.recording import open_recording
 from moco_dl.staging import refuse_inputs, staged
+from moco_dl.stream import Batch
 
 LEVELS = "light on whole rows comes and goes (stimulation, stripes): no motion was read from it"
 WAVES = "waves of interference go through the frames: no motion was read from them"

@@ -5,9 +5,9 @@ import math
 import numpy as np
 import torch
 
-from moco_dl.batch import Motion
 from moco_dl.device import CPU, in_parts, received, sent
 from moco_dl.intensity import counts
+from moco_dl.motion import Motion
 from moco_dl.network import STRIDE
 from moco_dl.warp import blank_outside, places, places_coarse, sample
 

@@ -8,10 +8,10 @@ from functools import cached_property, partial
 import numpy as np
 import torch
 
-from moco_dl.batch import Arrays, Batch, Equations, Filter, Given, Motion, chosen, filtered, joined, late
 from moco_dl.blocks import binned
 from moco_dl.device import full_device
 from moco_dl.infer import Estimator
+from moco_dl.motion import Arrays, Equations, Motion, chosen, joined
 from moco_dl.refinement.bend import bent, rebased
 from moco_dl.refinement.equations import linearise
 from moco_dl.refinement.refine import Refiner
@@ -19,6 +19,7 @@ from moco_dl.sampled.clearing import Clearing
 from moco_dl.sampled.samples import less_pattern
 from moco_dl.sampled.usable import usable
 from moco_dl.sampled.walk import Walk
+from moco_dl.stream import Batch, Filter, Given, filtered, late
 from moco_dl.tracking.prior import SHIFT
 from moco_dl.tracking.risk import Errors
 from moco_dl.tracking.smooth import Smoothing

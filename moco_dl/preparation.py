@@ -7,8 +7,8 @@ from functools import partial
 import numpy as np
 import torch
 
-from moco_dl.batch import DOUBTFUL, Batch, Equations, Motion, chosen, filtered, joined
 from moco_dl.blocks import binned
+from moco_dl.motion import DOUBTFUL, Equations, Motion, chosen, joined
 from moco_dl.moving import move, move_known
 from moco_dl.network import STRIDE
 from moco_dl.plan import Plan, Step
@@ -20,6 +20,7 @@ from moco_dl.refinement.nearer import GivenReference
 from moco_dl.refinement.refine import Refiner
 from moco_dl.refinement.template import BLUR, NO_PART, Template, build_template
 from moco_dl.sampled.samples import Samples, chunks, mean_length
+from moco_dl.stream import Batch, filtered
 from moco_dl.tracking.covariance import learned
 from moco_dl.tracking.prior import measure_prior
 from moco_dl.tracking.rest import rest_weights

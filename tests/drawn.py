@@ -4,11 +4,12 @@ from itertools import starmap
 
 import numpy as np
 
-from moco_dl.batch import Batch, Equations, Motion, filtered
 from moco_dl.learning.scenes import draw_scene
+from moco_dl.motion import Equations, Motion
 from moco_dl.refinement.misfit import BANDS, Usual
 from moco_dl.refinement.refine import Refiner
 from moco_dl.refinement.template import Template
+from moco_dl.stream import Batch, filtered
 from moco_dl.tracking.track import Tracking
 
 SIZE = (64, 72)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter, map_coordinates
 
-from moco_dl.batch import Motion
+from moco_dl.motion import Motion
 from moco_dl.network import STRIDE
 from moco_dl.refinement.bend import bent, inverse, rebased
 

@@ -12,11 +12,11 @@ from scipy.ndimage import gaussian_filter, shift
 
 import moco_dl
 from moco_dl import evaluate
-from moco_dl.batch import Motion
 from moco_dl.evaluation.evaluator import Evaluator
 from moco_dl.evaluation.summary import summary
 from moco_dl.learning.motion import MotionOptions
 from moco_dl.learning.synth import MovieOptions, SyntheticMovie
+from moco_dl.motion import Motion
 
 
 def in_batches(raw, corrected, fields, batch):

@@ -10,8 +10,8 @@ from scipy.ndimage import gaussian_filter
 from truth import end_point_error
 
 import moco_dl
-from moco_dl.batch import DOUBTFUL, Motion
 from moco_dl.learning.scenes import draw_scene
+from moco_dl.motion import DOUBTFUL, Motion
 from moco_dl.moving import move_known
 from moco_dl.refinement.misfit import LEAST, graininess, measure_usual, softness
 from moco_dl.refinement.refine import Refiner

@@ -8,12 +8,13 @@ import torch
 from scipy.ndimage import gaussian_filter
 
 import moco_dl
-from moco_dl.batch import Batch, Motion
 from moco_dl.errors import NrcorrectError
 from moco_dl.evaluation.watch import not_compared
 from moco_dl.learning.synth import SyntheticMovie, movie_options
+from moco_dl.motion import Motion
 from moco_dl.plan import Plan
 from moco_dl.preparation import _displaced
+from moco_dl.stream import Batch
 
 
 @pytest.fixture

@@ -5,10 +5,10 @@ import pytest
 import torch
 from scipy.ndimage import gaussian_filter
 
-from moco_dl.batch import Motion
 from moco_dl.blocks import binned
 from moco_dl.learning.motion import MotionOptions, draw_field
 from moco_dl.learning.scenes import draw_scene
+from moco_dl.motion import Motion
 from moco_dl.network import STRIDE
 from moco_dl.refinement.basis import smooth_functions
 from moco_dl.refinement.equations import pulled, response

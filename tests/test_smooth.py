@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from scipy.ndimage import convolve1d
 
-from moco_dl.batch import Batch, Motion, chosen, filtered
 from moco_dl.learning.motion import smooth_series
+from moco_dl.motion import Motion, chosen
+from moco_dl.stream import Batch, filtered
 from moco_dl.tracking.smooth import WIDTHS, Smoothing, choose_width
 
 FRAMES = 41

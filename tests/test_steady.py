@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from moco_dl.batch import Batch, Motion, chosen, filtered
+from moco_dl.motion import Motion, chosen
+from moco_dl.stream import Batch, filtered
 from moco_dl.tracking.steady import measure_steadiness
 
 NOISE = np.array([0.2, 0.1])

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 import moco_dl
-from moco_dl.batch import Batch, Motion, filtered
+from moco_dl.motion import Motion
+from moco_dl.stream import Batch, filtered
 from moco_dl.tracking.strays import REACH, Strays, measure_strays
 
 

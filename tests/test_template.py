@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from moco_dl.batch import Motion
 from moco_dl.learning.scenes import draw_scene
+from moco_dl.motion import Motion
 from moco_dl.refinement.equations import response
 from moco_dl.refinement.refine import Refiner
 from moco_dl.refinement.template import NO_PART, Template, _blurred, _signal, build_template, shared_signal

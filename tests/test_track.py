@@ -8,7 +8,7 @@ import pytest
 import torch
 from drawn import AS_EXPECTED, batches, draw, equations_of, gaussian, motions, root, sum_of, textured_refiner
 
-from moco_dl.batch import Motion
+from moco_dl.motion import Motion
 from moco_dl.tracking.prior import Prior
 from moco_dl.tracking.track import DESCENTS, Tracker, Tracking
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter1d
 
-from moco_dl.batch import Batch, Motion, chosen, filtered
+from moco_dl.motion import Motion, chosen
+from moco_dl.stream import Batch, filtered
 from moco_dl.tracking.trajectory import FramePath, _covariance, _windows, measure_trajectory
 
 ROWS, FRAMES = 48, 400

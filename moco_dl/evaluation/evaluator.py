@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from moco_dl.batch import Motion
 from moco_dl.blocks import block_means, shrink
 from moco_dl.evaluation.metrics import inner
 from moco_dl.evaluation.moments import choose_moments, contains, lines_of_most_detail
@@ -14,6 +13,7 @@ from moco_dl.evaluation.rows import Rows
 from moco_dl.evaluation.tally import Tally, blanked, filled
 from moco_dl.evaluation.verdict import judge
 from moco_dl.evaluation.watch import Look, Watch
+from moco_dl.motion import Motion
 
 FIELD_SIDE = 32  # samples on the longer side of fields that are kept
 

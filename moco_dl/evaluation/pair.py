@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from moco_dl.batch import Motion
 from moco_dl.correction import applied, checked_reference, read_batches
 from moco_dl.errors import NrcorrectError
 from moco_dl.evaluation.evaluator import Evaluator
@@ -15,6 +14,7 @@ from moco_dl.evaluation.results import Evaluation
 from moco_dl.evaluation.tally import filled
 from moco_dl.evaluation.watch import not_compared
 from moco_dl.fields import Fields, checked_fields
+from moco_dl.motion import Motion
 from moco_dl.movie import ArrayMovie, Movie, Progress
 from moco_dl.parallel import Workers, workers_first
 from moco_dl.sampled.usable import why_unusable

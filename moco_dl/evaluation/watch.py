@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from moco_dl.batch import DOUBTFUL, Motion
 from moco_dl.evaluation.flags import IMPLAUSIBLE, drops, jumps
 from moco_dl.evaluation.metrics import (
     correlations,
@@ -15,6 +14,7 @@ from moco_dl.evaluation.metrics import (
 )
 from moco_dl.evaluation.results import Traces
 from moco_dl.folding import jacobian
+from moco_dl.motion import DOUBTFUL, Motion
 from moco_dl.sampled.inplace import within
 from moco_dl.sampled.usable import why_unusable
 

@@ -5,10 +5,10 @@ from functools import cached_property
 
 import numpy as np
 
-from moco_dl.batch import Motion
 from moco_dl.blocks import binned
 from moco_dl.device import sent
 from moco_dl.infer import Estimator
+from moco_dl.motion import Motion
 from moco_dl.moving import move_known
 from moco_dl.network import STRIDE
 from moco_dl.refinement.basis import eigen, gaussian_window

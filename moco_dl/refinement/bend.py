@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from moco_dl.batch import Motion
+from moco_dl.motion import Motion
 from moco_dl.network import STRIDE
 from moco_dl.warp import invert, warp
 

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from moco_dl.batch import Equations, Motion, chosen, run_slices
 from moco_dl.device import halved, sent
+from moco_dl.motion import Equations, Motion, chosen, run_slices
 from moco_dl.refinement.misfit import graininess, softness
 from moco_dl.refinement.refine import Refiner
 from moco_dl.refinement.template import NO_PART

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from moco_dl.batch import Equations, Motion
+from moco_dl.motion import Equations, Motion
 
 LEAST = 0.01  # of the expected variance; frames that are all alike leave next to nothing
 CAREFUL = 4.0  # a power whose standard error is one shrinks to a fifth

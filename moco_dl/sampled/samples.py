@@ -6,8 +6,8 @@ from threading import Lock
 
 import numpy as np
 
-from moco_dl.batch import Motion, chosen, run_slices
 from moco_dl.blocks import thumbnails
+from moco_dl.motion import Motion, chosen, run_slices
 from moco_dl.sampled.unlit import unlit
 from moco_dl.sampled.usable import refuse_unusable, why_unusable
 

@@ -12,9 +12,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from moco_dl.batch import Batch, Given, run_slices, surroundings
+from moco_dl.motion import run_slices
 from moco_dl.sampled.expected import Expected, likelihoods, measure_expected, moments
 from moco_dl.sampled.samples import chunks
+from moco_dl.stream import Batch, Given, surroundings
 
 REACH = 8  # frames on either side that are looked at
 FOUND = 0.8  # px by which shifts may be off, root mean square: the steps that follow make up for it

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from moco_dl.batch import Equations, run_slices
+from moco_dl.motion import Equations, run_slices
 from moco_dl.refinement.basis import both, eigen, of_combined, root
 from moco_dl.refinement.refine import Refiner
 from moco_dl.tracking.prior import Prior, Reduced

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from moco_dl.batch import Equations
+from moco_dl.motion import Equations
 from moco_dl.network import STRIDE
 from moco_dl.refinement.basis import PATH, eigen, times_each
 from moco_dl.refinement.refine import Refiner

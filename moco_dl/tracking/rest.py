@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from moco_dl.batch import Equations, closed_up
+from moco_dl.motion import Equations, closed_up
 from moco_dl.sampled.samples import Samples
 from moco_dl.tracking.track import Tracker
 from moco_dl.tracking.vigour import REACH

@@ -10,7 +10,8 @@ from math import ceil
 
 import numpy as np
 
-from moco_dl.batch import Batch, Given, run_slices, surroundings
+from moco_dl.motion import run_slices
+from moco_dl.stream import Batch, Given, surroundings
 
 WIDTHS = (0.35, 0.5, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0, 5.6, 8.0, 11.0)  # frames, sigmas to choose from
 REACH = 3.0  # sigmas at which the window ends

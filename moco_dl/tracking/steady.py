@@ -13,7 +13,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from moco_dl.batch import Batch, Given, Motion, closed_up, shifts_of, surroundings
+from moco_dl.motion import Motion, closed_up
+from moco_dl.stream import Batch, Given, shifts_of, surroundings
 
 REACHES = (1, 2, 4, 8, 16)  # frames on either side, to choose from
 SIZES = 2.0 ** np.arange(24)  # variances of the mixture's parts, over that of noise

@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from moco_dl.batch import Batch, Given, Motion, shifts_of, surroundings
+from moco_dl.motion import Motion
+from moco_dl.stream import Batch, Given, shifts_of, surroundings
 
 REACH = 16  # frames on either side that are looked at
 UNLIKE = 0.25  # of the reference's brightness: frames that have less, and do not fit, may show another scene

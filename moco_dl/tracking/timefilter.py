@@ -3,8 +3,8 @@
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from moco_dl.batch import frames_alike
 from moco_dl.cached import cached
+from moco_dl.stream import frames_alike
 from moco_dl.tracking.breaks import Breaks
 from moco_dl.tracking.prior import Prior
 from moco_dl.tracking.risk import exceeding

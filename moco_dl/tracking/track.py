@@ -12,11 +12,12 @@ from threading import Lock
 
 import numpy as np
 
-from moco_dl.batch import DOUBTFUL, Batch, Equations, Given, Motion, surroundings
 from moco_dl.device import sent
+from moco_dl.motion import DOUBTFUL, Equations, Motion
 from moco_dl.refinement.basis import both, eigen, of_combined, root, times_each
 from moco_dl.refinement.misfit import Usual
 from moco_dl.refinement.refine import Refiner
+from moco_dl.stream import Batch, Given, surroundings
 from moco_dl.tracking.prior import Prior, Reduced
 from moco_dl.tracking.risk import Errors, measure_excess
 from moco_dl.tracking.timefilter import TimeFilter

@@ -12,8 +12,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from moco_dl.batch import Batch, Given, Motion, frames_alike, surroundings
 from moco_dl.cached import cached
+from moco_dl.motion import Motion
+from moco_dl.stream import Batch, Given, frames_alike, surroundings
 
 REACHES = (4, 3, 2, 1)  # frames on either side that tell of a frame's path: the most that samples tell of
 ENOUGH = 20  # times as many samples as are looked at together, from fewer of which nothing is concluded

@@ -1,16 +1,14 @@
-"""What flows through the stream: a few consecutive frames and their motion."""
+"""Motion of frames and the equations that they give for it; frames chosen, put together, and told apart."""
 
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 import numpy as np
 
 DOUBTFUL = 2.5  # times the usual misfit: a corrupt frame; unusual motion or activity stays far below
 
 Arrays = TypeVar("Arrays")  # a dataclass of arrays (n, ...), or None
-Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -47,31 +45,6 @@ class Motion:
         """What a field file holds of merged motion."""
         misfit = np.full(len(self.rigid), np.nan, np.float32) if self.misfit is None else self.misfit
         return {"rigid": self.rigid, "flow": self.flow, "flagged": self.flagged, "misfit": misfit}
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Frames `start`... of a movie, (n, H, W), and their motion."""
-
-    start: int
-    frames: np.ndarray
-    motion: Motion
-    notes: object = None  # what was noted of corrected frames, see `Corrector.batches`
-    clipped: int = 0  # pixels of raw frames beyond the range of the type that frames were given
-
-    def less(self, constant: np.ndarray | float) -> "Batch":
-        """The same with a `constant` (2, h, w) px taken off the flow of frames that are not flagged."""
-        judged = ~self.motion.flagged[:, None, None, None]
-        return replace(self, motion=replace(self.motion, flow=self.motion.flow - judged * constant))
-
-    @property
-    def stop(self) -> int:
-        return self.start + len(self.frames)
-
-    @property
-    def numbers(self) -> range:
-        """Of its frames, in the movie."""
-        return range(self.start, self.stop)
 
 
 @dataclass(frozen=True)
@@ -113,77 +86,3 @@ def run_slices(runs: np.ndarray) -> list[slice]:
 def closed_up(numbers: np.ndarray, reach: int) -> np.ndarray:
     """Places (n,), from 0, of frames of increasing numbers (n,); long gaps are `reach` frames long."""
     return np.cumsum(np.minimum(np.diff(numbers, prepend=numbers[0]), reach + 1))
-
-
-Given = dict[int, np.ndarray]  # what frames give to those around them, by number
-
-
-def shifts_of(batch: Batch, which: np.ndarray) -> Given:
-    """Whole-frame shifts (2,) px of the frames that are said (n,) to tell of others, by number."""
-    return {batch.start + int(i): batch.motion.rigid[i] for i in np.flatnonzero(which)}
-
-
-class Filter(Protocol[Item]):
-    """What makes a batch of an item, given what the frames around it tell.
-
-    Items `give` as they come; once the frames that are needed on both sides have, it is called with them.
-    """
-
-    reach: int  # frames on either side that are needed
-
-    def gives(self, item: Item) -> tuple[Batch, Given]:
-        """The batch that an item stands for, and what its frames give to others."""
-
-    def __call__(self, item: Item, given: Given) -> Batch:
-        """What becomes of it; `given` is that of its own frames, too."""
-
-
-def filtered(items: Iterable[Item], filtering: Filter[Item], mapping: Callable = map) -> Iterator[Batch]:
-    """Batches that `filtering` makes of items, some frames late.
-
-    `mapping` is `map`, or does the same with several threads.
-    """
-    return mapping(lambda item: filtering(*item), late(items, filtering))
-
-
-def late(items: Iterable[Item], filtering: Filter[Item]) -> Iterator[tuple[Item, Given]]:
-    """What `filtering` is to be called with, for each item, once all that it needs is known."""
-    reach, given = filtering.reach, {}
-    waiting: deque[tuple[Item, Batch]] = deque()
-
-    def first() -> tuple[Item, Given]:
-        item, batch = waiting.popleft()
-        for number in [number for number in given if number < batch.start - reach]:
-            del given[number]
-        return item, {number: value for number, value in given.items() if number < batch.stop + reach}
-
-    for item in items:
-        last, more = filtering.gives(item)
-        waiting.append((item, last))
-        given.update(more)
-        while waiting and waiting[0][1].stop + reach <= last.stop:
-            yield first()
-    while waiting:
-        yield first()
-
-
-def surroundings(
-    numbers: range, reach: int, given: Given, nothing: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """What the frames from `reach` before some to `reach` after them give, and which of these (m,) give it.
-
-    `nothing` stands for what others would give.
-    """
-    numbers = range(numbers.start - reach, numbers.stop + reach)
-    return np.stack([given.get(n, nothing) for n in numbers]), np.array([n in given for n in numbers])
-
-
-def frames_alike(there: np.ndarray) -> Iterator[tuple[tuple[int, ...], np.ndarray]]:
-    """Lags at which frames know of others, and which frames do so.
-
-    `there` (n, 2 reach + 1): what of the frames around each is known.
-    """
-    for pattern in np.unique(there, axis=0):
-        lags = np.flatnonzero(pattern) - len(pattern) // 2
-        if len(lags):
-            yield tuple(lags.tolist()), np.flatnonzero((there == pattern).all(axis=1))
