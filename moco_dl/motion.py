@@ -65,14 +65,14 @@ class Equations:
     missing: np.ndarray | None = None
 
 
-def joined(parts: Iterable[Arrays]) -> Arrays:
+def concatenate(parts: Iterable[Arrays]) -> Arrays:
     """Motion, equations or samples of the frames of all parts."""
     first, *others = parts
     columns = {name: [x, *(getattr(part, name) for part in others)] for name, x in vars(first).items()}
     return type(first)(**{name: None if x[0] is None else np.concatenate(x) for name, x in columns.items()})
 
 
-def chosen(whole: Arrays, which: slice | np.ndarray) -> Arrays:
+def take(whole: Arrays, which: slice | np.ndarray) -> Arrays:
     """Motion, equations or samples of some frames."""
     return type(whole)(**{name: None if x is None else x[which] for name, x in vars(whole).items()})
 

@@ -11,7 +11,7 @@ import torch
 from moco_dl.blocks import binned
 from moco_dl.device import full_device
 from moco_dl.infer import Estimator
-from moco_dl.motion import Arrays, Equations, Motion, chosen, joined
+from moco_dl.motion import Arrays, Equations, Motion, concatenate, take
 from moco_dl.refinement.bend import bent, rebased
 from moco_dl.refinement.equations import linearise
 from moco_dl.refinement.refine import Refiner
@@ -19,7 +19,7 @@ from moco_dl.sampled.clearing import Clearing
 from moco_dl.sampled.samples import less_pattern
 from moco_dl.sampled.usable import usable
 from moco_dl.sampled.walk import Walk
-from moco_dl.stream import Batch, Filter, Given, filtered, late
+from moco_dl.stream import Batch, Filter, Messages, filter_batches, with_messages
 from moco_dl.tracking.prior import SHIFT
 from moco_dl.tracking.risk import Errors
 from moco_dl.tracking.smooth import Smoothing
@@ -149,37 +149,37 @@ class Plan:
             items = mapping(lambda part: self._estimated(_begun(*part)), frames)
         else:
             located = mapping(lambda part: self._located(_begun(*part)), frames)
-            items = mapping(lambda item: self._estimated(self.walk(*item)), late(located, self.walk))
+            items = mapping(lambda item: self._estimated(self.walk(*item)), with_messages(located, self.walk))
         if not self.steps:
             yield from items
             return
         filtering = Smoothing(self.width)
         for step in self.steps:
-            items = mapping(partial(self._linearised, step, filtering), late(items, filtering))
+            items = mapping(partial(self._linearised, step, filtering), with_messages(items, filtering))
             filtering = step.tracking
-        batches = mapping(lambda item: self._shown(filtering(*item)), late(items, filtering))
-        batches = filtered(batches, self.strays)
+        batches = mapping(lambda item: self._shown(filtering(*item)), with_messages(items, filtering))
+        batches = filter_batches(batches, self.strays)
         if self.trajectory is not None:
-            batches = filtered(batches, self.trajectory, mapping)
+            batches = filter_batches(batches, self.trajectory, mapping)
         if self.steadiness.shares is not None:
-            batches = filtered(batches, self.steadiness)
+            batches = filter_batches(batches, self.steadiness)
         yield from batches if self.from_given is None else mapping(self._onto_given, batches)
 
-    def _located(self, batch: Batch) -> tuple[Batch, Given]:
+    def _located(self, batch: Batch) -> tuple[Batch, Messages]:
         """`batch`, and what its frames show of where they are; samples have shown that before."""
         numbers, known = np.array(batch.numbers), self.walk.samples
-        given = {number: known[number] for number in batch.numbers if number in known}
-        new = ~(batch.motion.flagged | np.isin(numbers, list(given)))
+        messages = {number: known[number] for number in batch.numbers if number in known}
+        new = ~(batch.motion.flagged | np.isin(numbers, list(messages)))
         if new.any():
             likely = self.walk.seen(self._cleared(batch.frames[new]))
-            given |= dict(zip(numbers[new].tolist(), likely, strict=True))
-        return batch, given
+            messages |= dict(zip(numbers[new].tolist(), likely, strict=True))
+        return batch, messages
 
     def _estimated(self, batch: Batch) -> Batch:
         """What the network finds; it has seen the samples already."""
         places = self._places(batch.numbers)
         new = places < 0
-        seen, begun = self._looked_at(np.array(batch.numbers)[new]), chosen(batch.motion, new)
+        seen, begun = self._looked_at(np.array(batch.numbers)[new]), take(batch.motion, new)
         shifts = None if self.walk is None else begun.rigid
         motion = self.estimator(self._cleared(batch.frames[new]), ~begun.flagged, seen, shifts)
         motion = replace(motion, unseen=~seen)
@@ -189,12 +189,12 @@ class Plan:
             motion = _completed(motion, self.network_motion, places)
         return replace(batch, motion=motion)
 
-    def _linearised(self, step: Step, filtering: Filter, item: tuple[object, Given]) -> Linearised:
+    def _linearised(self, step: Step, filtering: Filter, item: tuple[object, Messages]) -> Linearised:
         """What frames tell once they are filtered; samples have told that already."""
         batch = filtering(*item)
         places = self._places(batch.numbers)
         new = places < 0
-        motion = chosen(batch.motion, new)
+        motion = take(batch.motion, new)
         equations = step.linearised(self._cleared(batch.frames[new]), motion)
         motion = _completed(motion, step.motion, places)
         equations = _completed(equations, step.equations, places)
@@ -243,5 +243,5 @@ def _begun(start: int, frames: np.ndarray) -> Batch:
 def _completed(new: Arrays, known: Arrays, places: np.ndarray) -> Arrays:
     """Motion or equations of frames (n,), those at `places` of `known`, the others `new` ones."""
     order = np.argsort(places >= 0, kind="stable")  # new ones first
-    both = joined((new, chosen(known, places[places >= 0])))
-    return chosen(both, np.argsort(order))
+    both = concatenate((new, take(known, places[places >= 0])))
+    return take(both, np.argsort(order))

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from moco_dl.blocks import binned
-from moco_dl.motion import DOUBTFUL, Equations, Motion, chosen, joined
+from moco_dl.motion import DOUBTFUL, Equations, Motion, concatenate, take
 from moco_dl.moving import move, move_known
 from moco_dl.network import STRIDE
 from moco_dl.plan import Plan, Step
@@ -20,7 +20,7 @@ from moco_dl.refinement.nearer import GivenReference
 from moco_dl.refinement.refine import Refiner
 from moco_dl.refinement.template import BLUR, NO_PART, Template, build_template
 from moco_dl.sampled.samples import Samples, chunks, mean_length
-from moco_dl.stream import Batch, filtered
+from moco_dl.stream import Batch, filter_batches
 from moco_dl.tracking.covariance import learned
 from moco_dl.tracking.prior import measure_prior
 from moco_dl.tracking.rest import rest_weights
@@ -99,10 +99,10 @@ class Preparation:
         told, last = self.mapping(lambda find: find(), both)
         fine.difference.forget_parts()
         filled = self.mapping(
-            lambda some: last.tracker.filled(chosen(equations, some), chosen(motion, some), fine),
+            lambda some: last.tracker.filled(take(equations, some), take(motion, some), fine),
             chunks(np.arange(len(samples))),
         )
-        last = replace(last, equations=joined(filled), last=True)
+        last = replace(last, equations=concatenate(filled), last=True)
         return self._concluded(replace(plan, steps=(*plan.steps, last), share_told=told), samples, trusted)
 
     def _concluded(self, plan: Plan, samples: Samples, trusted: np.ndarray) -> Plan:
@@ -116,7 +116,8 @@ class Preparation:
         weights = rest_weights(last.tracker, last.equations, samples, trusted) if self.given is None else alike
         shares = np.stack([w / w.sum() for w in (alike, weights)])
         told = self._told(last, samples)
-        for which, batch in zip(samples.stretches(), filtered(told, last.tracking, self.mapping), strict=True):
+        batches = filter_batches(told, last.tracking, self.mapping)
+        for which, batch in zip(samples.stretches(), batches, strict=True):
             means = means + np.einsum("mn,nchw->mchw", shares[:, which], batch.motion.flow)
             little = replace(batch.motion, flow=batch.motion.flow.mean(axis=3, keepdims=True))  # to save memory
             found.append(replace(batch, motion=little))
@@ -127,16 +128,16 @@ class Preparation:
             plan = replace(plan, reference=_displaced(plan.reference, there, plan.computing))
         plan = replace(plan, constant=plan.constant + rest, errors=errors)
         found = [batch.less(plan.constant.mean(axis=2, keepdims=True)) for batch in found]
-        moved = joined(batch.motion for batch in found)
+        moved = concatenate(batch.motion for batch in found)
         plan = replace(plan, strays=measure_strays(moved, samples.numbers))
         if self.smooth is not None:
             return plan
         paths = last.tracker.prior.paths
         trajectory = measure_trajectory(errors.path, moved, samples.numbers) if paths else None
         if trajectory is not None:
-            found, errors = filtered(found, trajectory), errors.with_path(trajectory.errors)
+            found, errors = filter_batches(found, trajectory), errors.with_path(trajectory.errors)
         noise = np.sqrt(errors.mean.ravel()) / plan.share_told
-        steadiness = measure_steadiness(joined(batch.motion for batch in found), samples.numbers, noise)
+        steadiness = measure_steadiness(concatenate(batch.motion for batch in found), samples.numbers, noise)
         return replace(plan, errors=errors, trajectory=trajectory, steadiness=steadiness)
 
     def _smoothed(self, samples: Samples) -> tuple[Motion, Motion, float]:
@@ -146,7 +147,8 @@ class Preparation:
         motion = Motion(rigid, flow, flagged=nowhere, unseen=nowhere)
         width = choose_width(motion.flow, samples.runs) if self.smooth is None else min(self.smooth, WIDTHS[-1])
         batches = (batch for _, batch in _stretches(samples, motion))
-        return motion, joined(b.motion for b in filtered(batches, Smoothing(width), self.mapping)), width
+        smooth = filter_batches(batches, Smoothing(width), self.mapping)
+        return motion, concatenate(batch.motion for batch in smooth), width
 
     def _roughly(self, plan: Plan, samples: Samples, motion: Motion) -> tuple[Refiner, Equations, np.ndarray]:
         """Refiner for binned frames, the samples' equations, and which samples (n,) are trusted."""
@@ -175,9 +177,9 @@ class Preparation:
         """Equations of samples; those in one of the template's `parts` (n,) are looked at together."""
         places = [np.flatnonzero(parts == part) for part in np.unique(parts)]
         found = self.mapping(
-            lambda some: linearise(samples[some], chosen(motion, some), refiner, parts[some]), places
+            lambda some: linearise(samples[some], take(motion, some), refiner, parts[some]), places
         )
-        return chosen(joined(found), np.argsort(np.concatenate(places)))
+        return take(concatenate(found), np.argsort(np.concatenate(places)))
 
     def _step(
         self,
@@ -204,13 +206,13 @@ class Preparation:
         """What samples tell in a step, a few at a time."""
         stretches = _stretches(samples, step.motion)
         return list(
-            self.mapping(lambda item: step.tracking.told(item[1], chosen(step.equations, item[0])), stretches)
+            self.mapping(lambda item: step.tracking.told(item[1], take(step.equations, item[0])), stretches)
         )
 
     def _moved(self, step: Step, samples: Samples) -> Motion:
         """Motion of samples after a step."""
         told = self._told(step, samples)
-        return joined(batch.motion for batch in filtered(told, step.tracking, self.mapping))
+        return concatenate(batch.motion for batch in filter_batches(told, step.tracking, self.mapping))
 
 
 def _displaced(image: np.ndarray, by: np.ndarray, device: torch.device) -> np.ndarray:
@@ -228,7 +230,7 @@ def _stretches(samples: Samples, motion: Motion) -> Iterator[tuple[slice, Batch]
     """Places of samples that follow one another in the movie, and these as a batch, but for what they show."""
     for which in samples.stretches():
         nothing = np.empty((which.stop - which.start, 0, 0))
-        yield which, Batch(int(samples.numbers[which.start]), nothing, chosen(motion, which))
+        yield which, Batch(int(samples.numbers[which.start]), nothing, take(motion, which))
 
 
 def _parts(samples: Samples, trusted: np.ndarray) -> np.ndarray:

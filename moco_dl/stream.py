@@ -20,7 +20,7 @@ class Batch:
     frames: np.ndarray
     motion: Motion
     notes: object = None  # what was noted of corrected frames, see `Corrector.batches`
-    clipped: int = 0  # pixels of raw frames beyond the range of the type that frames were given
+    clipped: int = 0  # pixels of raw frames beyond the range of the type that frames were messages
 
     def less(self, constant: np.ndarray | float) -> "Batch":
         """The same with a `constant` (2, h, w) px taken off the flow of frames that are not flagged."""
@@ -37,52 +37,52 @@ class Batch:
         return range(self.start, self.stop)
 
 
-Given = dict[int, np.ndarray]  # what frames give to those around them, by number
+Messages = dict[int, np.ndarray]  # what frames tell those around them, by their own number
 
 
-def shifts_of(batch: Batch, which: np.ndarray) -> Given:
+def shifts_of(batch: Batch, which: np.ndarray) -> Messages:
     """Whole-frame shifts (2,) px of the frames that are said (n,) to tell of others, by number."""
     return {batch.start + int(i): batch.motion.rigid[i] for i in np.flatnonzero(which)}
 
 
 class Filter(Protocol[Item]):
-    """What makes a batch of an item, given what the frames around it tell.
+    """What makes a batch of an item and the messages of the frames around it.
 
-    Items `give` as they come; once the frames that are needed on both sides have, it is called with them.
+    Items `announce` theirs as they come; it is called once the frames that are needed on both sides have.
     """
 
     reach: int  # frames on either side that are needed
 
-    def gives(self, item: Item) -> tuple[Batch, Given]:
-        """The batch that an item stands for, and what its frames give to others."""
+    def announce(self, item: Item) -> tuple[Batch, Messages]:
+        """The batch that an item stands for, and the messages of its frames."""
 
-    def __call__(self, item: Item, given: Given) -> Batch:
-        """What becomes of it; `given` is that of its own frames, too."""
+    def __call__(self, item: Item, messages: Messages) -> Batch:
+        """What becomes of the item; `messages` are those of its own frames, too."""
 
 
-def filtered(items: Iterable[Item], filtering: Filter[Item], mapping: Callable = map) -> Iterator[Batch]:
+def filter_batches(items: Iterable[Item], filtering: Filter[Item], mapping: Callable = map) -> Iterator[Batch]:
     """Batches that `filtering` makes of items, some frames late.
 
     `mapping` is `map`, or does the same with several threads.
     """
-    return mapping(lambda item: filtering(*item), late(items, filtering))
+    return mapping(lambda item: filtering(*item), with_messages(items, filtering))
 
 
-def late(items: Iterable[Item], filtering: Filter[Item]) -> Iterator[tuple[Item, Given]]:
-    """What `filtering` is to be called with, for each item, once all that it needs is known."""
-    reach, given = filtering.reach, {}
+def with_messages(items: Iterable[Item], filtering: Filter[Item]) -> Iterator[tuple[Item, Messages]]:
+    """Each item with the messages that `filtering` needs for it, once all of them are known."""
+    reach, messages = filtering.reach, {}
     waiting: deque[tuple[Item, Batch]] = deque()
 
-    def first() -> tuple[Item, Given]:
+    def first() -> tuple[Item, Messages]:
         item, batch = waiting.popleft()
-        for number in [number for number in given if number < batch.start - reach]:
-            del given[number]
-        return item, {number: value for number, value in given.items() if number < batch.stop + reach}
+        for number in [number for number in messages if number < batch.start - reach]:
+            del messages[number]
+        return item, {number: value for number, value in messages.items() if number < batch.stop + reach}
 
     for item in items:
-        last, more = filtering.gives(item)
+        last, more = filtering.announce(item)
         waiting.append((item, last))
-        given.update(more)
+        messages.update(more)
         while waiting and waiting[0][1].stop + reach <= last.stop:
             yield first()
     while waiting:
@@ -90,14 +90,14 @@ def late(items: Iterable[Item], filtering: Filter[Item]) -> Iterator[tuple[Item,
 
 
 def surroundings(
-    numbers: range, reach: int, given: Given, nothing: np.ndarray
+    numbers: range, reach: int, messages: Messages, nothing: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """What the frames from `reach` before some to `reach` after them give, and which of these (m,) give it.
+    """Messages (m, ...) of the frames from `reach` before some to `reach` after them, and which (m,) have any.
 
-    `nothing` stands for what others would give.
+    `nothing` stands for those of the others.
     """
     numbers = range(numbers.start - reach, numbers.stop + reach)
-    return np.stack([given.get(n, nothing) for n in numbers]), np.array([n in given for n in numbers])
+    return np.stack([messages.get(n, nothing) for n in numbers]), np.array([n in messages for n in numbers])
 
 
 def frames_alike(there: np.ndarray) -> Iterator[tuple[tuple[int, ...], np.ndarray]]:

@@ -9,7 +9,7 @@ from moco_dl.motion import Equations, Motion
 from moco_dl.refinement.misfit import BANDS, Usual
 from moco_dl.refinement.refine import Refiner
 from moco_dl.refinement.template import Template
-from moco_dl.stream import Batch, filtered
+from moco_dl.stream import Batch, filter_batches
 from moco_dl.tracking.track import Tracking
 
 SIZE = (64, 72)
@@ -74,6 +74,6 @@ def batches(equations, size, flagged=(), doubtful=(), misfit=1.0, brightness=1.0
 
 def motions(equations, size, refiner, tracker, **marks):
     tracking = Tracking(refiner, tracker)
-    done = list(filtered(starmap(tracking.told, batches(equations, size, **marks)), tracking))
+    done = list(filter_batches(starmap(tracking.told, batches(equations, size, **marks)), tracking))
     assert [batch.start for batch in done] == list(range(0, len(equations), size))
     return np.concatenate([batch.motion.total() for batch in done])

@@ -5,8 +5,8 @@ import pytest
 from scipy.ndimage import convolve1d
 
 from moco_dl.learning.motion import smooth_series
-from moco_dl.motion import Motion, chosen
-from moco_dl.stream import Batch, filtered
+from moco_dl.motion import Motion, take
+from moco_dl.stream import Batch, filter_batches
 from moco_dl.tracking.smooth import WIDTHS, Smoothing, choose_width
 
 FRAMES = 41
@@ -26,7 +26,7 @@ def batches(flow, size, flagged=None, unseen=None):
 
 
 def smooth_in_time(stream, sigma):
-    return filtered(stream, Smoothing(sigma))
+    return filter_batches(stream, Smoothing(sigma))
 
 
 def flows(stream):
@@ -144,10 +144,10 @@ def test_unseen_frames_with_nobody_around_stay_as_they_are():
 def test_runs_do_not_touch_each_other(flow):
     whole = next(batches(flow, FRAMES))
     starts = {0: slice(0, 20), 100: slice(20, 21), 110: slice(21, 41)}
-    apart = [Batch(start, whole.frames[run], chosen(whole.motion, run)) for start, run in starts.items()]
+    apart = [Batch(start, whole.frames[run], take(whole.motion, run)) for start, run in starts.items()]
     smoothed = flows(smooth_in_time(iter(apart), 2.0))
     np.testing.assert_allclose(smoothed[20], flow[20], atol=1e-6)
-    alone = Batch(0, whole.frames[21:], chosen(whole.motion, slice(21, 41)))
+    alone = Batch(0, whole.frames[21:], take(whole.motion, slice(21, 41)))
     np.testing.assert_allclose(smoothed[21:], flows(smooth_in_time(iter([alone]), 2.0)), atol=1e-6)
 
 
@@ -164,7 +164,7 @@ def test_a_frame_that_is_not_seen_takes_the_flow_of_the_only_one_near():
     seen = np.arange(12) == 2
     flow = (seen[:, None, None, None] * PATTERN).repeat(2, axis=1).astype(np.float32)
     motion = Motion(np.zeros((12, 2), np.float32), flow, np.zeros(12, bool), unseen=~seen)
-    (batch,) = filtered([Batch(0, np.zeros((12, 0, 0)), motion)], Smoothing(2.0))
+    (batch,) = filter_batches([Batch(0, np.zeros((12, 0, 0)), motion)], Smoothing(2.0))
     for frame in (0, 1, 2, 3, 4):
         np.testing.assert_allclose(batch.motion.flow[frame], [PATTERN, PATTERN], atol=1e-5)
     assert not batch.motion.flow[9:].any()

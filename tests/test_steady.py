@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from moco_dl.motion import Motion, chosen
-from moco_dl.stream import Batch, filtered
+from moco_dl.motion import Motion, take
+from moco_dl.stream import Batch, filter_batches
 from moco_dl.tracking.steady import measure_steadiness
 
 NOISE = np.array([0.2, 0.1])
@@ -22,8 +22,8 @@ def steady(shifts, steadiness, size=7, **marks):
     whole = motion(shifts, **marks)
     frames, starts = np.zeros((len(shifts), 1, 1)), range(0, len(shifts), size)
     few = ((start, slice(start, start + size)) for start in starts)
-    batches = (Batch(start, frames[part], chosen(whole, part)) for start, part in few)
-    done = list(batches if steadiness.shares is None else filtered(batches, steadiness))
+    batches = (Batch(start, frames[part], take(whole, part)) for start, part in few)
+    done = list(batches if steadiness.shares is None else filter_batches(batches, steadiness))
     assert [batch.start for batch in done] == list(starts)
     return np.concatenate([batch.motion.rigid for batch in done])
 
@@ -209,7 +209,7 @@ def test_a_shift_counts_less_the_worse_the_frame_fits(calm):
     shifts[[20, 40]] = 8 * NOISE
     whole = motion(shifts, doubtful=(40,))
     whole.misfit[40] = 100.0
-    (batch,) = filtered([Batch(0, np.zeros((60, 1, 1)), whole)], calm)
+    (batch,) = filter_batches([Batch(0, np.zeros((60, 1, 1)), whole)], calm)
     kept = batch.motion.rigid[[20, 40]] / shifts[[20, 40]]
     assert (kept[0] > 0.95).all() and (kept[1] < 0.3).all()
 
@@ -220,6 +220,6 @@ def test_a_shift_counts_less_the_less_light_the_frame_has(calm):
     shifts[[20, 40]] = 8 * NOISE
     whole = motion(shifts)
     whole.brightness[40] = 0.01
-    (batch,) = filtered([Batch(0, np.zeros((60, 1, 1)), whole)], calm)
+    (batch,) = filter_batches([Batch(0, np.zeros((60, 1, 1)), whole)], calm)
     kept = batch.motion.rigid[[20, 40]] / shifts[[20, 40]]
     assert (kept[0] > 0.95).all() and (kept[1] < 0.3).all()

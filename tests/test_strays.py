@@ -5,7 +5,7 @@ import pytest
 
 import moco_dl
 from moco_dl.motion import Motion
-from moco_dl.stream import Batch, filtered
+from moco_dl.stream import Batch, filter_batches
 from moco_dl.tracking.strays import REACH, Strays, measure_strays
 
 
@@ -22,7 +22,7 @@ def passed(motion, strays, size):
         part = slice(start, start + size)
         some = {name: value[part] for name, value in vars(motion).items() if value is not None}
         batches.append(Batch(start, np.zeros((len(some["rigid"]), 1, 1)), Motion(**some)))
-    return np.concatenate([batch.motion.rigid for batch in filtered(batches, strays)])
+    return np.concatenate([batch.motion.rigid for batch in filter_batches(batches, strays)])
 
 
 @pytest.fixture

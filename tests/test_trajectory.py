@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter1d
 
-from moco_dl.motion import Motion, chosen
-from moco_dl.stream import Batch, filtered
+from moco_dl.motion import Motion, take
+from moco_dl.stream import Batch, filter_batches
 from moco_dl.tracking.trajectory import FramePath, _covariance, _windows, measure_trajectory
 
 ROWS, FRAMES = 48, 400
@@ -46,10 +46,10 @@ def filtered_by(trajectory, motion, size=FRAMES):
     """Motion, a few frames at a time."""
     count = len(motion.rigid)
     batches = [
-        Batch(start, np.zeros((min(size, count - start), 0, 0)), chosen(motion, slice(start, start + size)))
+        Batch(start, np.zeros((min(size, count - start), 0, 0)), take(motion, slice(start, start + size)))
         for start in range(0, count, size)
     ]
-    done = list(filtered(batches, trajectory))
+    done = list(filter_batches(batches, trajectory))
     return (np.concatenate([getattr(batch.motion, name) for batch in done]) for name in ("rigid", "rows"))
 
 
@@ -96,7 +96,7 @@ def test_runs_of_samples_tell_of_it_too():
     truth = followed(0.8)
     path, motion = found(truth)
     some = np.flatnonzero(np.arange(FRAMES) % 8 < 5)
-    trajectory = measure_trajectory(path, chosen(motion, some), some)
+    trajectory = measure_trajectory(path, take(motion, some), some)
     rigid, rows = filtered_by(trajectory, motion)
     before = errors_of(path, motion, truth)
     after = errors_of(path, replace(motion, rigid=rigid, rows=rows), truth)
@@ -111,7 +111,7 @@ def test_paths_that_do_not_go_on_stay():
     path, motion = found(followed(0.8))
     assert measure_trajectory(path, motion, 2 * np.arange(FRAMES)) is None
     for count in (3, 40):
-        assert measure_trajectory(path, chosen(motion, slice(count)), np.arange(count)) is None
+        assert measure_trajectory(path, take(motion, slice(count)), np.arange(count)) is None
 
 
 def test_what_frames_do_not_tell_of_stays():

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from moco_dl.device import halved, sent
-from moco_dl.motion import Equations, Motion, chosen, run_slices
+from moco_dl.motion import Equations, Motion, run_slices, take
 from moco_dl.refinement.misfit import graininess, softness
 from moco_dl.refinement.refine import Refiner
 from moco_dl.refinement.template import NO_PART
@@ -71,7 +71,7 @@ def share_told(refiner: Refiner, samples: Samples, motion: Motion, parts: np.nda
     """Share of a small displacement that samples, at their motion so far, tell of; see `response`."""
     some = run_slices(samples.runs)
     some = some[:: max(len(some) // CALIBRATING, 1)]
-    told, expected = sum(response(samples[run], chosen(motion, run), refiner, parts[run]) for run in some)
+    told, expected = sum(response(samples[run], take(motion, run), refiner, parts[run]) for run in some)
     return float(np.clip(told / expected, LEAST_TOLD, 1.0)) if expected > 0 else 1.0
 
 

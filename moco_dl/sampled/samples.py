@@ -7,7 +7,7 @@ from threading import Lock
 import numpy as np
 
 from moco_dl.blocks import thumbnails
-from moco_dl.motion import Motion, chosen, run_slices
+from moco_dl.motion import Motion, run_slices, take
 from moco_dl.sampled.unlit import unlit
 from moco_dl.sampled.usable import refuse_unusable, why_unusable
 
@@ -188,7 +188,7 @@ def mean_length(motion: Motion, other: Motion) -> float:
     """Mean length, px, of what displacements differ by from others; a few at a time."""
     lengths = []
     for some in chunks(np.arange(len(motion.rigid))):
-        apart = chosen(motion, some).total() - chosen(other, some).total()
+        apart = take(motion, some).total() - take(other, some).total()
         lengths.append(np.hypot(*apart.swapaxes(0, 1)).mean(axis=(1, 2)))
     return float(np.concatenate(lengths).mean())
 

@@ -15,7 +15,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from moco_dl.motion import run_slices
 from moco_dl.sampled.expected import Expected, likelihoods, measure_expected, moments
 from moco_dl.sampled.samples import chunks
-from moco_dl.stream import Batch, Given, surroundings
+from moco_dl.stream import Batch, Messages, surroundings
 
 REACH = 8  # frames on either side that are looked at
 FOUND = 0.8  # px by which shifts may be off, root mean square: the steps that follow make up for it
@@ -29,7 +29,7 @@ class Walk:
     """How shifts follow one another, and what samples show of theirs; in px of the images that are compared."""
 
     expected: Expected
-    samples: Given  # likelihoods of shifts (ny, nx), by number
+    samples: Messages  # likelihoods of shifts (ny, nx), by number
     found: np.ndarray | None = None  # (m, 2) px, expected shifts of the samples
     unsure: float = 0.0  # px, root mean square by which these are off
     look: Callable[[np.ndarray], np.ndarray] | None = None  # frames (n, H, W) of the movie -> correlations
@@ -41,27 +41,27 @@ class Walk:
         """px of the movie by which fields may be off, as frames do not show where they are."""
         return math.sqrt(max((self.scale * self.unsure) ** 2 - FOUND**2, 0))
 
-    def gives(self, item: tuple[Batch, Given]) -> tuple[Batch, Given]:
+    def announce(self, item: tuple[Batch, Messages]) -> tuple[Batch, Messages]:
         """See `Filter`; an item is a batch, and what its frames show."""
         return item
 
-    def __call__(self, item: tuple[Batch, Given], given: Given) -> Batch:
+    def __call__(self, item: tuple[Batch, Messages], messages: Messages) -> Batch:
         """The batch with the shifts of its frames."""
         batch, _ = item
-        rigid = self.scale * self.shifts(batch.numbers, given)[0]
+        rigid = self.scale * self.shifts(batch.numbers, messages)[0]
         return replace(batch, motion=replace(batch.motion, rigid=rigid))
 
     def seen(self, frames: np.ndarray) -> np.ndarray:
         """(n, ny, nx) likelihoods of the shifts of frames (n, H, W) of the movie."""
         return likelihoods(self.look(frames), self.expected.weight)
 
-    def shifts(self, numbers: range, given: Given) -> tuple[np.ndarray, np.ndarray]:
+    def shifts(self, numbers: range, messages: Messages) -> tuple[np.ndarray, np.ndarray]:
         """Expected shifts (n, 2) px of consecutive frames, and mean squares (n, 2) by which they are off.
 
-        `given` are likelihoods of these frames and of those around them, as far as they are known. The result
-        does not depend on how many frames are asked for.
+        `messages` are likelihoods of these frames and of those around them, as far as they are known. The
+        result does not depend on how many frames are asked for.
         """
-        near = self._near(numbers, given)
+        near = self._near(numbers, messages)
         shares = self._before(near) * near[REACH:-REACH] * self._after(near)
         shares /= shares.sum(axis=(1, 2), keepdims=True)
         mean, squares = moments(shares)
@@ -88,10 +88,10 @@ class Walk:
         for run in run_slices(numbers - np.arange(len(numbers))):
             yield from (range(some[0], some[-1] + 1) for some in chunks(numbers[run]))
 
-    def _near(self, numbers: range, given: Given) -> np.ndarray:
+    def _near(self, numbers: range, messages: Messages) -> np.ndarray:
         """(n + 2 REACH, ny, nx) likelihoods, 1 where nothing is known."""
         nothing = np.ones_like(next(iter(self.samples.values())))
-        return surroundings(numbers, REACH, given, nothing)[0]
+        return surroundings(numbers, REACH, messages, nothing)[0]
 
     def _before(self, near: np.ndarray) -> np.ndarray:
         """(n, ny, nx) probabilities of shifts in the light of the REACH frames before each."""
@@ -136,9 +136,9 @@ def measure_walk(
     are one of the images compared.
     """
     expected, best, most = measure_expected(correlations, light), None, -np.inf
-    given = dict(zip(numbers.tolist(), likelihoods(correlations, expected.weight), strict=True))
+    samples = dict(zip(numbers.tolist(), likelihoods(correlations, expected.weight), strict=True))
     for step in STEPS:
-        walk = Walk(replace(expected, step=step), given, scale=scale)
+        walk = Walk(replace(expected, step=step), samples, scale=scale)
         likely = walk.log_likelihood(mapping)
         if likely < most:
             break

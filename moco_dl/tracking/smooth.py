@@ -11,7 +11,7 @@ from math import ceil
 import numpy as np
 
 from moco_dl.motion import run_slices
-from moco_dl.stream import Batch, Given, surroundings
+from moco_dl.stream import Batch, Messages, surroundings
 
 WIDTHS = (0.35, 0.5, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0, 5.6, 8.0, 11.0)  # frames, sigmas to choose from
 REACH = 3.0  # sigmas at which the window ends
@@ -72,26 +72,26 @@ class Smoothing:
         self._weights = _weights(sigma)
         self.reach = len(self._weights) // 2
 
-    def gives(self, batch: Batch) -> tuple[Batch, Given]:
+    def announce(self, batch: Batch) -> tuple[Batch, Messages]:
         """See `Filter`."""
-        return batch, {batch.start + int(i): batch.motion.flow[i] for i in np.flatnonzero(_gives(batch))}
+        return batch, {batch.start + int(i): batch.motion.flow[i] for i in np.flatnonzero(_known(batch))}
 
-    def __call__(self, batch: Batch, flows: Given) -> Batch:
+    def __call__(self, batch: Batch, flows: Messages) -> Batch:
         """`batch` with smoothed flow."""
-        given, gives = batch.motion.flow, _gives(batch)
-        near, there = surroundings(batch.numbers, self.reach, flows, np.zeros_like(given[0]))
-        flow = _windowed(near.reshape(len(near), -1), self._weights).reshape(given.shape)
+        own, known = batch.motion.flow, _known(batch)
+        near, there = surroundings(batch.numbers, self.reach, flows, np.zeros_like(own[0]))
+        flow = _windowed(near.reshape(len(near), -1), self._weights).reshape(own.shape)
         total = _windowed(there[:, None].astype(np.float32), self._weights)[:, 0]
         # Too little around it: the window's negative rims would outweigh it.
-        enough = total >= np.where(gives, LEAST, LEAST_OF_OTHERS) * self._weights[self.reach]
+        enough = total >= np.where(known, LEAST, LEAST_OF_OTHERS) * self._weights[self.reach]
         flow[enough] /= total[enough, None, None, None]
-        flow[~enough] = given[~enough]
+        flow[~enough] = own[~enough]
         flow[batch.motion.flagged] = 0
         mean = flow.mean(axis=(2, 3))
         flow -= mean[:, :, None, None]
-        kept = np.where(gives[:, None], given.mean(axis=(2, 3)), mean)
-        rows = (given - flow).mean(axis=3) - kept[..., None]
-        rows[~gives] = 0
+        kept = np.where(known[:, None], own.mean(axis=(2, 3)), mean)
+        rows = (own - flow).mean(axis=3) - kept[..., None]
+        rows[~known] = 0
         rigid = batch.motion.rigid + kept
         return replace(batch, motion=replace(batch.motion, rigid=rigid, flow=flow, rows=rows, unseen=None))
 
@@ -110,7 +110,7 @@ def _windowed(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
     return found
 
 
-def _gives(batch: Batch) -> np.ndarray:
+def _known(batch: Batch) -> np.ndarray:
     """(n,) bool: frames whose flow is known."""
     known = ~batch.motion.flagged
     return known if batch.motion.unseen is None else known & ~batch.motion.unseen

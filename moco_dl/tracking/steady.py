@@ -14,7 +14,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from moco_dl.motion import Motion, closed_up
-from moco_dl.stream import Batch, Given, shifts_of, surroundings
+from moco_dl.stream import Batch, Messages, shifts_of, surroundings
 
 REACHES = (1, 2, 4, 8, 16)  # frames on either side, to choose from
 SIZES = 2.0 ** np.arange(24)  # variances of the mixture's parts, over that of noise
@@ -66,11 +66,11 @@ class Steadiness:
         here = known <= ELSEWHERE**2 * np.pi / (4 * np.maximum(pairs, 1))
         return np.where(here[:, None], from_middle, apart), np.where(here, np.inf, pairs)
 
-    def gives(self, batch: Batch) -> tuple[Batch, Given]:
+    def announce(self, batch: Batch) -> tuple[Batch, Messages]:
         """See `Filter`."""
         return batch, shifts_of(batch, batch.motion.trusted)
 
-    def __call__(self, batch: Batch, shifts: Given) -> Batch:
+    def __call__(self, batch: Batch, shifts: Messages) -> Batch:
         """`batch` with steady shifts."""
         near, _ = surroundings(batch.numbers, self.reach, shifts, np.full(2, np.nan))
         rigid = batch.motion.rigid

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from moco_dl.motion import Motion
-from moco_dl.stream import Batch, Given, shifts_of, surroundings
+from moco_dl.stream import Batch, Messages, shifts_of, surroundings
 
 REACH = 16  # frames on either side that are looked at
 UNLIKE = 0.25  # of the reference's brightness: frames that have less, and do not fit, may show another scene
@@ -27,11 +27,11 @@ class Strays:
     step: np.ndarray  # (2,) px, standard deviations of how far frames move from one to the next
     reach = REACH  # see `Filter`
 
-    def gives(self, batch: Batch) -> tuple[Batch, Given]:
+    def announce(self, batch: Batch) -> tuple[Batch, Messages]:
         """See `Filter`."""
         return batch, shifts_of(batch, _telling(batch.motion))
 
-    def __call__(self, batch: Batch, shifts: Given) -> Batch:
+    def __call__(self, batch: Batch, shifts: Messages) -> Batch:
         """`batch` with strays put where they are expected."""
         motion = batch.motion
         lost = np.flatnonzero(~motion.flagged & ~_telling(motion) & (motion.brightness < UNLIKE))

@@ -17,14 +17,14 @@ from moco_dl.motion import DOUBTFUL, Equations, Motion
 from moco_dl.refinement.basis import both, eigen, of_combined, root, times_each
 from moco_dl.refinement.misfit import Usual
 from moco_dl.refinement.refine import Refiner
-from moco_dl.stream import Batch, Given, surroundings
+from moco_dl.stream import Batch, Messages, surroundings
 from moco_dl.tracking.prior import Prior, Reduced
 from moco_dl.tracking.risk import Errors, measure_excess
 from moco_dl.tracking.timefilter import TimeFilter
 from moco_dl.tracking.trajectory import FramePath
 from moco_dl.tracking.vigour import Vigour, measure_vigour
 
-Linearised = tuple[Batch, Equations, Given]  # a batch, its equations, and what these tell
+Linearised = tuple[Batch, Equations, Messages]  # a batch, its equations, and what these tell of each mode
 
 LEAST_NOISE = 0.2  # variance that frames are taken to have at least, over the usual
 DESCENTS = 1  # steps to what is most probable where frames have no data
@@ -193,30 +193,30 @@ class Tracking:
         told = np.hstack((clear * tracker.in_modes(equations.whole[known]), clear))
         return batch, equations, dict(zip((batch.start + known).tolist(), told, strict=True))
 
-    def gives(self, item: Linearised) -> tuple[Batch, Given]:
+    def announce(self, item: Linearised) -> tuple[Batch, Messages]:
         """See `Filter`."""
         batch, _, told = item
         return batch, told
 
     def excess(self, items: list[Linearised]) -> float:
         """Share by which motion errs more than is expected, see `risk.py`, in the frames of all items."""
-        given = {number: told for *_, some in items for number, told in some.items()}
+        messages = {number: told for *_, some in items for number, told in some.items()}
         visible, left, own = self._tracker.visible, [], []
         for batch, *_ in items:
-            told, known, modes, noise = self._modes(batch, given)
+            told, known, modes, noise = self._modes(batch, messages)
             shows = told[known, -1:] * visible
             left.append(told[known, :-1] - shows * modes[known])
             own.append(shows * noise[known])
         return measure_excess(np.concatenate(left), np.concatenate(own), visible)
 
-    def _modes(self, batch: Batch, given: Given) -> tuple[np.ndarray, ...]:
+    def _modes(self, batch: Batch, messages: Messages) -> tuple[np.ndarray, ...]:
         """What frames tell, which of them are known, their modes, and how much of their noise is in these."""
         reach, visible = self.reach, self._tracker.visible
-        near, there = surroundings(batch.numbers, reach, given, np.append(np.zeros(len(visible)), 1.0))
+        near, there = surroundings(batch.numbers, reach, messages, np.append(np.zeros(len(visible)), 1.0))
         here = slice(reach, len(near) - reach)
         return near[here], there[here], *self._tracker.in_time(near[:, :-1], there, near[:, -1])
 
-    def __call__(self, item: Linearised, told: Given) -> Batch:
+    def __call__(self, item: Linearised, told: Messages) -> Batch:
         """The batch with its most probable motion."""
         (batch, equations, _), tracker = item, self._tracker
         motion = batch.motion

@@ -14,7 +14,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from moco_dl.cached import cached
 from moco_dl.motion import Motion
-from moco_dl.stream import Batch, Given, frames_alike, surroundings
+from moco_dl.stream import Batch, Messages, frames_alike, surroundings
 
 REACHES = (4, 3, 2, 1)  # frames on either side that tell of a frame's path: the most that samples tell of
 ENOUGH = 20  # times as many samples as are looked at together, from fewer of which nothing is concluded
@@ -64,15 +64,15 @@ class PathFilter:
         apart = np.where(self._path.shown, found - self._middle, 0)
         return (apart[..., None, :] * self._unshrunk).sum(axis=-1)
 
-    def gives(self, batch: Batch) -> tuple[Batch, Given]:
+    def announce(self, batch: Batch) -> tuple[Batch, Messages]:
         """See `Filter`."""
         some = np.flatnonzero(batch.motion.trusted)
         seen = self._seen(self._path.of(batch.motion)[some])
         return batch, dict(zip((batch.start + some).tolist(), seen, strict=True))
 
-    def __call__(self, batch: Batch, given: Given) -> Batch:
+    def __call__(self, batch: Batch, messages: Messages) -> Batch:
         """The batch with the most probable paths."""
-        near, there = surroundings(batch.numbers, self.reach, given, np.zeros((2, 3)))
+        near, there = surroundings(batch.numbers, self.reach, messages, np.zeros((2, 3)))
         found, motion = self._path.of(batch.motion), batch.motion
         more = np.zeros_like(found)
         for lags, frames in frames_alike(sliding_window_view(there, 2 * self.reach + 1)):
