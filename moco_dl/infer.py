@@ -84,12 +84,13 @@ class Estimator:
         return Motion(rigid, flow, ~judged)
 
     @torch.inference_mode()
-    def correlations(self, frames: np.ndarray) -> np.ndarray:
+    def correlation_maps(self, frames: np.ndarray) -> np.ndarray:
         """See `RigidRegistration`."""
 
         def found(some: np.ndarray) -> np.ndarray:
             images = sent_binned(frames[some[0] : some[-1] + 1], self.binning, self.device)
-            return self._in_groups(lambda size: _grouped(self.rigid.correlations, size, images)).cpu().numpy()
+            maps = self._in_groups(lambda size: _grouped(self.rigid.correlation_maps, size, images))
+            return maps.cpu().numpy()
 
         parts = [part for _, part in halved(found, np.arange(len(frames)), self.device)]
         return parts[0] if len(parts) == 1 else np.concatenate(parts)

@@ -50,7 +50,7 @@ class RigidRegistration:
         limit = CLIP * details.square().mean(dim=(-2, -1), keepdim=True).sqrt()
         return torch.fft.rfft2(details.clamp_(-limit, limit))
 
-    def correlations(self, frames: Tensor) -> Tensor:
+    def correlation_maps(self, frames: Tensor) -> Tensor:
         """Of frames (B, H, W) at all shifts (B, 2 my + 1, 2 mx + 1), in standard deviations of what noise adds.
 
         A pixel's noise is taken to be new in each. The reference's spectrum is left as it is: so most is seen

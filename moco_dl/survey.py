@@ -65,7 +65,7 @@ class Survey(View):
         estimator, image = self.estimator(reference, self.binning), reference
         if walk is not None:
             looking = self.rigid(self.smaller(reference))
-            walk = replace(walk, look=lambda frames: looking.correlations(binned(frames, self.factor)))
+            walk = replace(walk, look=lambda frames: looking.correlation_maps(binned(frames, self.factor)))
         to_given = None
         if self.network and given is not None:
             some = motion[self.enough(samples)]

@@ -64,7 +64,7 @@ def test_groups_are_halved_until_memory_suffices(estimator, known_movie, monkeyp
 )
 def test_frames_are_sent_by_halves_until_memory_suffices(estimator, known_movie, monkeypatch, full):
     frames, judged, given = known_movie[0][:6], np.arange(6) != 1, []
-    expected, correlations = estimator(frames, judged), estimator.correlations(frames)
+    expected, correlations = estimator(frames, judged), estimator.correlation_maps(frames)
 
     def failing(some, *arguments):
         given.append(len(some))
@@ -76,7 +76,7 @@ def test_frames_are_sent_by_halves_until_memory_suffices(estimator, known_movie,
     found = estimator(frames, judged)
     np.testing.assert_array_equal(found.total(), expected.total())
     assert given == [5, 3, 2, 1, 2]
-    np.testing.assert_array_equal(estimator.correlations(frames), correlations)
+    np.testing.assert_array_equal(estimator.correlation_maps(frames), correlations)
 
 
 def test_too_little_memory_for_one_frame_is_told(estimator, known_movie, monkeypatch):

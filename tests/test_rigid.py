@@ -49,7 +49,7 @@ def test_missing_pixels_are_tolerated():
 def test_the_unit_of_pixel_values_does_not_matter(scale):
     image = scene()
     usual, scaled = (
-        RigidRegistration(each * cut(image, 0, 0), 12).correlations(each * cut(image, 4, -3)[None])
+        RigidRegistration(each * cut(image, 0, 0), 12).correlation_maps(each * cut(image, 4, -3)[None])
         for each in (1.0, scale)
     )
     assert usual.max() > 100

@@ -23,7 +23,7 @@ from moco_dl.options import CorrectOptions
 from moco_dl.reference import centred, divided, summed
 from moco_dl.rigid import RigidRegistration
 from moco_dl.sampled.expected import Expected, measure_expected
-from moco_dl.sampled.sample_shifts import correlations_with_others
+from moco_dl.sampled.sample_shifts import correlation_maps_with_others
 from moco_dl.sampled.samples import Samples
 from moco_dl.warp import upsample
 
@@ -83,7 +83,7 @@ def test_noise_rises_by_its_standard_deviation():
     rng = np.random.default_rng(0)
     scene = 100 + 5 * gaussian_filter(rng.standard_normal((90, 100)), 3)
     noise = torch.from_numpy(7 * rng.standard_normal((40, 90, 100))).float()
-    seen = RigidRegistration(torch.from_numpy(scene).float(), 10).correlations(noise)
+    seen = RigidRegistration(torch.from_numpy(scene).float(), 10).correlation_maps(noise)
     assert seen.std() == pytest.approx(1, rel=0.15)
 
 
@@ -140,7 +140,7 @@ def test_a_frames_own_noise_does_not_hold_it():
     anywhere = np.random.default_rng(1).integers(-3, 4, (24, 2, 1, 1)).astype(np.float32)
     held = register(divided(*summed(samples, anywhere, move_known)))(frames).rigid
     assert np.corrcoef(held.ravel(), anywhere.ravel())[0, 1] > 0.9
-    seen = correlations_with_others(samples, anywhere, register, move_known)
+    seen = correlation_maps_with_others(samples, anywhere, register, move_known)
     there = seen[each, 8 + anywhere[:, 0, 0, 0].astype(int), 8 + anywhere[:, 1, 0, 0].astype(int)]
     assert abs(there.mean()) < 1
 
@@ -269,4 +269,4 @@ def test_places_that_look_alike_do_not_widen_the_search(moved, most, monkeypatch
     monkeypatch.setattr("moco_dl.survey.lie_beyond", lambda *_: True)
     frames = views(moved())
     plan = Corrector(CorrectOptions(rigid_only=True, device="cpu")).prepare(ArrayMovie(frames))
-    assert plan.estimator.correlations(frames[:1]).shape == (1, 2 * most + 1, 2 * most + 1)
+    assert plan.estimator.correlation_maps(frames[:1]).shape == (1, 2 * most + 1, 2 * most + 1)

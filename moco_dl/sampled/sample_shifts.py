@@ -31,28 +31,28 @@ def clear(samples: Samples, estimator: Estimator, mapping: Callable) -> bool:
     if len(samples) < LEAST:
         return True
     return bool(
-        np.median(correlations(samples.glanced(LOOKED_AT), estimator, mapping).max(axis=(1, 2))) > CLEAR
+        np.median(correlation_maps(samples.glanced(LOOKED_AT), estimator, mapping).max(axis=(1, 2))) > CLEAR
     )
 
 
 def lie_beyond(samples: Samples, limit: float, estimator: Estimator, mapping: Callable) -> bool:
     """Whether some samples are clearly farther than `limit` px from the estimator's reference."""
-    seen = correlations(samples.glanced(LOOKED_AT), estimator, mapping)
+    seen = correlation_maps(samples.glanced(LOOKED_AT), estimator, mapping)
     y, x = (np.abs(np.arange(size) - size // 2) <= limit for size in seen.shape[1:])
     highest, nearby = (part.max(axis=(1, 2)) for part in (seen, seen[:, y][:, :, x]))
     return bool(np.mean((highest > SURELY) & (highest > FARTHER * nearby)) > SOME)
 
 
-def correlations(samples: Samples, estimator: Estimator, mapping: Callable = map) -> np.ndarray:
+def correlation_maps(samples: Samples, estimator: Estimator, mapping: Callable = map) -> np.ndarray:
     """(n, 2 my + 1, 2 mx + 1) of samples with the estimator's reference, see `RigidRegistration`."""
-    return np.concatenate(list(mapping(estimator.correlations, samples.chunks())))
+    return np.concatenate(list(mapping(estimator.correlation_maps, samples.chunks())))
 
 
 def walk_from(samples: Samples, estimator: Estimator, mapping: Callable, scale: int) -> Walk | None:
     """How samples walk about the estimator's reference, if they are dim; for `scale` see `Walk`."""
     if clear(samples, estimator, mapping):
         return None
-    seen = correlations(samples, estimator, mapping)
+    seen = correlation_maps(samples, estimator, mapping)
     return measure_walk(seen, samples.light(), samples.numbers, mapping, scale)
 
 
@@ -79,14 +79,14 @@ def walk_among_others(
     def passed(before: Walk | None) -> tuple[Walk, np.ndarray, bool]:
         """Walk, correlations (n,) at its shifts, and whether it is about that of before."""
         motion = np.zeros((len(samples), 2, 1, 1), np.float32) if before is None else _middled(before)
-        seen = correlations_with_others(samples, motion, register, move, mapping)
+        seen = correlation_maps_with_others(samples, motion, register, move, mapping)
         walk = followed(seen)
         change = np.sqrt(2 * np.square(_middled(walk) - motion).mean())
         return walk, _at(walk.found, seen), change <= SETTLED
 
     walk, usual, settled = passed(passed(None)[0])
     if not settled:
-        other, heights, settled = passed(followed(correlations(samples, register(first), mapping)))
+        other, heights, settled = passed(followed(correlation_maps(samples, register(first), mapping)))
         gain = heights - usual
         if gain.mean() > SURE * gain.std() / np.sqrt(len(gain)):
             walk = other
@@ -107,7 +107,7 @@ def _at(shifts: np.ndarray, seen: np.ndarray) -> np.ndarray:
     return seen[np.arange(len(seen)), y, x]
 
 
-def correlations_with_others(
+def correlation_maps_with_others(
     samples: Samples,
     motion: np.ndarray,
     register: Callable[[np.ndarray], Estimator],
@@ -121,6 +121,6 @@ def correlations_with_others(
 
     def seen(item: tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
         part, (mine, known) = item
-        return correlations(samples.only(part), register(divided(total - mine, count - known)))
+        return correlation_maps(samples.only(part), register(divided(total - mine, count - known)))
 
     return np.concatenate(list(mapping(seen, zip(parts, sums, strict=True))))

@@ -44,7 +44,7 @@ class Durations:
         return max(2 * self.sure - 1, 0.0)
 
 
-def correlations(lags: np.ndarray, lasting: tuple[float, ...]) -> np.ndarray:
+def gaussian_correlations(lags: np.ndarray, lasting: tuple[float, ...]) -> np.ndarray:
     """Gaussian correlations (..., len(lasting)) at these lags."""
     return np.exp(-0.5 * (lags[..., None] / np.array(lasting)) ** 2)
 
@@ -89,7 +89,7 @@ def measure_durations(effects: np.ndarray, pieces: np.ndarray, apart: int, *, mo
     seen = np.moveaxis(pieces, 2, 0)
     seen = seen.mT @ seen / count  # (k, length, length)
     lags = apart * np.abs(np.subtract.outer(np.arange(length), np.arange(length)))
-    between = np.moveaxis(correlations(lags, times), -1, 0)
+    between = np.moveaxis(gaussian_correlations(lags, times), -1, 0)
     motion, noise, likely = _most_likely(effects, seen, between)
     _, still, unmoved = _most_likely(effects[:0, :1], seen.mean(axis=0, keepdims=True), between)
     still /= still.sum()

@@ -15,7 +15,7 @@ from moco_dl.motion import Equations
 from moco_dl.network import STRIDE
 from moco_dl.refinement.basis import PATH, eigen, times_each
 from moco_dl.refinement.refine import Refiner
-from moco_dl.tracking.durations import ANEW, SURE, correlations, measure_durations, pieces
+from moco_dl.tracking.durations import ANEW, SURE, gaussian_correlations, measure_durations, pieces
 
 UPDATES = 300  # of the expected squares
 ROUNDING = 1e-7  # of what a frame tells of its most visible mode
@@ -46,12 +46,12 @@ class Prior:
 
     def motion_between(self, lags: np.ndarray) -> np.ndarray:
         """Correlation of the tissue's displacement between frames so many apart."""
-        return correlations(lags, self.lasting) @ self.motion
+        return gaussian_correlations(lags, self.lasting) @ self.motion
 
     def noise_between(self, lags: np.ndarray) -> np.ndarray:
         """Covariance of the noise between frames so many apart, relative to `noise`."""
         photons = max(1 - self.activity.sum(), PHOTONS)
-        return photons * (lags == 0) + correlations(lags, self.lasting) @ self.activity
+        return photons * (lags == 0) + gaussian_correlations(lags, self.lasting) @ self.activity
 
     @property
     def active(self) -> bool:
