@@ -14,7 +14,7 @@ import numpy as np
 
 from moco_dl.errors import NrcorrectError
 from moco_dl.formats.checks import DTYPES, UNREADABLE
-from moco_dl.output import Stream, create_hdf5
+from moco_dl.output import ArrayFile, create_hdf5
 from moco_dl.stored import StoredFlow, alone
 
 FORMAT = "nrcorrect-fields-1"
@@ -190,7 +190,7 @@ def _fitting(fields: Fields) -> Fields:
 
 def create_fields(
     path: Path, frames: int, stride: int, reference: np.ndarray, metadata: dict, dtype: np.dtype = FLOW_DTYPE
-) -> Stream:
+) -> ArrayFile:
     """A field file to be filled: `write(start, rigid=(n, 2), flow=(n, 2, h, w), flagged=(n,), misfit=(n,))`.
 
     Once for all frames, `expected_error=(h, w)` and `left_out=(H, W)`; they are NaN and nothing otherwise.
@@ -209,7 +209,7 @@ def create_fields(
     }
     about = CONVENTION | {"stride": stride, "metadata": json.dumps(metadata)}
     about[ROW_OFFSET] = metadata.get(ROW_OFFSET, 0)
-    stream = create_hdf5(path, arrays, about)
+    file = create_hdf5(path, arrays, about)
     nothing = np.zeros(reference.shape, bool)
-    stream.write(0, reference=reference, expected_error=np.full(grid, np.nan), left_out=nothing)
-    return stream
+    file.write(0, reference=reference, expected_error=np.full(grid, np.nan), left_out=nothing)
+    return file

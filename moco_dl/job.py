@@ -150,15 +150,15 @@ def _writers(
     job: Job, part: dict[Path, Path], movie: Movie, dtype: np.dtype, plan: Plan, about: dict
 ) -> Iterator[Callable[[Batch], None]]:
     """A function that stores a batch in the job's movie and field file; `part`: where each is written."""
-    with ExitStack() as streams:
+    with ExitStack() as files:
         kind = movie_format(job.corrected, movie.format)
         source = about["input"]["sha256"]
-        stream = create_movie(part[job.corrected], kind, movie.shape, dtype, movie.pixel, source)
-        corrected = streams.enter_context(closing(stream))
+        output = create_movie(part[job.corrected], kind, movie.shape, dtype, movie.pixel, source)
+        corrected = files.enter_context(closing(output))
         fields = None
         if job.fields is not None:
             fields = create_fields(part[job.fields], movie.shape[0], STRIDE, plan.reference, about)
-            streams.enter_context(closing(fields))
+            files.enter_context(closing(fields))
             fields.write(0, expected_error=plan.expected_error, left_out=plan.left_out)
 
         def write(batch: Batch) -> None:

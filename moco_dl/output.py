@@ -35,7 +35,7 @@ class Place:
         return int(np.prod(self.shape[1:], dtype=np.int64)) * self.dtype.itemsize
 
 
-class Stream:
+class ArrayFile:
     """Arrays of a file that are filled piece by piece.
 
     The file's space is taken at once, so that a full disk shows before the work. The arrays are written by
@@ -79,8 +79,8 @@ def create_tiff(
     dtype: np.dtype,
     pixel: tuple[float, float] | None = None,
     **about: str,
-) -> Stream:
-    """A greyscale TIFF of `shape` (T, H, W), BigTIFF if it needs to be; the stream's array is `mov`.
+) -> ArrayFile:
+    """A greyscale TIFF of `shape` (T, H, W), BigTIFF if it needs to be; the file's array is `mov`.
 
     `pixel` is the size of one, micrometres (y, x), if it is known; `about` stands in the description, too.
     """
@@ -91,10 +91,10 @@ def create_tiff(
     tifffile.imwrite(path, shape=shape, dtype=dtype, **options)
     with tifffile.TiffFile(path) as tiff:
         offset = tiff.series[0].dataoffset
-    return Stream(path, {"mov": Place(offset, shape, np.dtype(dtype))})
+    return ArrayFile(path, {"mov": Place(offset, shape, np.dtype(dtype))})
 
 
-def create_hdf5(path: Path, arrays: dict[str, tuple[tuple[int, ...], np.dtype]], attributes: dict) -> Stream:
+def create_hdf5(path: Path, arrays: dict[str, tuple[tuple[int, ...], np.dtype]], attributes: dict) -> ArrayFile:
     """An HDF5 file with datasets of the given shapes and dtypes, each contiguous, and root attributes."""
     size = sum(math.prod(shape) * np.dtype(dtype).itemsize for shape, dtype in arrays.values())
     with path.open("wb") as file:
@@ -111,7 +111,7 @@ def create_hdf5(path: Path, arrays: dict[str, tuple[tuple[int, ...], np.dtype]],
             kind = h5py.h5t.py_create(np.dtype(dtype), logical=True)
             data = h5py.h5d.create(file.id, name.encode(), kind, h5py.h5s.create_simple(shape), layout)
             places[name] = Place(data.get_offset(), shape, np.dtype(dtype))
-    return Stream(path, places)
+    return ArrayFile(path, places)
 
 
 def create_movie(
@@ -121,8 +121,8 @@ def create_movie(
     dtype: np.dtype,
     pixel: tuple[float, float] | None = None,
     source: str | None = None,
-) -> Stream:
-    """A movie file, `kind` "tiff" or "hdf5"; the stream's array is `mov` (T, H, W). For `pixel`, see TIFFs.
+) -> ArrayFile:
+    """A movie file, `kind` "tiff" or "hdf5"; the file's array is `mov` (T, H, W). For `pixel`, see TIFFs.
 
     `source` is the fingerprint of the movie that it is made from, see `made_from`.
     """
