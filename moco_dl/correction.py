@@ -79,7 +79,7 @@ class Corrector:
         """
         dtype = np.dtype(self.options.dtype or movie.dtype)
 
-        def applied(batch: Batch) -> Batch:
+        def corrected(batch: Batch) -> Batch:
             motion = batch.motion.merged(FLOW_DTYPE)
             frames = straightened(batch.frames, plan.clearing.row_offset, motion.flagged)
             moved = move(frames, motion, STRIDE, self.options.interpolation, dtype, plan.computing)
@@ -88,7 +88,7 @@ class Corrector:
 
         size = self.options.batch_size or self._batch_size(movie)
         frames = read_batches(movie, size)
-        yield from self.workers.map(applied, plan.motion(frames, self.workers.map))
+        yield from self.workers.map(corrected, plan.motion(frames, self.workers.map))
 
     def _batch_size(self, movie: Movie) -> int:
         if self.device.type == "cuda":
@@ -229,13 +229,13 @@ def apply_batches(
 def _moved_batches(movie: Movie, fields: Fields, mode: str, kind: np.dtype) -> Iterator[Batch]:
     for start, frames in read_batches(movie, frames_in(BATCH, movie, 4, 32)):
         part = slice(start, start + len(frames))
-        motion = applied(fields, part)
+        motion = stored_motion(fields, part)
         beyond = clipped(frames, kind)
         frames = straightened(frames, fields.row_offset, motion.flagged)
         yield Batch(start, move(frames, motion, fields.stride, mode, kind), motion, clipped=beyond)
 
 
-def applied(fields: Fields, part: slice) -> Motion:
+def stored_motion(fields: Fields, part: slice) -> Motion:
     """Motion of some frames, as it is stored. Raises NrcorrectError if it is not finite."""
     rigid, flow = fields.rigid[part], fields.flow[part]
     if not (np.isfinite(rigid).all() and np.isfinite(flow).all()):

@@ -12,10 +12,10 @@ from moco_dl.refinement.basis import (
     ROWS,
     TISSUE,
     Basis,
-    applied,
     eigen,
     gaussian_window,
     root,
+    sandwich,
     smooth_functions,
 )
 
@@ -96,5 +96,5 @@ def test_a_gpu_takes_large_matrices_apart(gpu):
 def test_products_are_rounded_alike_at_each_place_of_a_batch(outputs):
     rng = torch.Generator().manual_seed(0)
     left, right = torch.randn(outputs[0], 18, generator=rng), torch.randn(16, outputs[1], generator=rng)
-    found = applied(left, torch.randn(1, 18, 16, generator=rng).repeat(16, 1, 1), right)
+    found = sandwich(left, torch.randn(1, 18, 16, generator=rng).repeat(16, 1, 1), right)
     assert all(torch.equal(one, found[0]) for one in found)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from moco_dl.correction import applied, checked_reference, read_batches
+from moco_dl.correction import checked_reference, read_batches, stored_motion
 from moco_dl.errors import NrcorrectError
 from moco_dl.evaluation.evaluator import Evaluator
 from moco_dl.evaluation.metrics import sharpness
@@ -118,5 +118,5 @@ def choose_reference(raw: Movie, corrected: Movie) -> np.ndarray:
 def _batches(pair: Pair) -> Iterator[tuple[int, np.ndarray, np.ndarray, Motion | None]]:
     for start, raw in read_batches(pair.raw, BATCH):
         part = slice(start, start + len(raw))
-        motion = None if pair.fields is None else applied(pair.fields, part)
+        motion = None if pair.fields is None else stored_motion(pair.fields, part)
         yield start, raw, pair.corrected.read(range(part.start, part.stop)), motion

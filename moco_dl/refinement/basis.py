@@ -184,14 +184,14 @@ def root(covariance: np.ndarray, device: torch.device = CPU) -> np.ndarray:
     return vectors * np.sqrt(values.clip(0))
 
 
-def both(matrix: np.ndarray, columns: np.ndarray) -> np.ndarray:
+def times_both(matrix: np.ndarray, columns: np.ndarray) -> np.ndarray:
     """`matrix` (j, k) times both components, the halves of columns (2 k, n): (2 j, n)."""
     return (matrix @ columns.reshape(2, matrix.shape[1], -1)).reshape(2 * len(matrix), -1)
 
 
-def of_combined(functions: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+def matrix_of_combinations(functions: np.ndarray, matrix: np.ndarray) -> np.ndarray:
     """A symmetric `matrix` (2 k, 2 k) for combinations (k, j) of either component's unknowns: (2 j, 2 j)."""
-    return both(functions.T, both(functions.T, matrix).T)
+    return times_both(functions.T, times_both(functions.T, matrix).T)
 
 
 def times_each(rows: np.ndarray, matrix: np.ndarray) -> np.ndarray:
@@ -199,7 +199,7 @@ def times_each(rows: np.ndarray, matrix: np.ndarray) -> np.ndarray:
     return np.matmul(rows[:, None], matrix)[:, 0]
 
 
-def applied(left: Tensor, values: Tensor, right: Tensor) -> Tensor:
+def sandwich(left: Tensor, values: Tensor, right: Tensor) -> Tensor:
     """`left @ v @ right` for each matrix v of `values` (..., h, w).
 
     Each for itself: a product of all at once would be rounded by how many there are.

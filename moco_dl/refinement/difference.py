@@ -14,7 +14,7 @@ from torch import Tensor
 from moco_dl.cached import cached
 from moco_dl.device import CPU, settle
 from moco_dl.network import STRIDE
-from moco_dl.refinement.basis import applied, gaussian_window
+from moco_dl.refinement.basis import gaussian_window, sandwich
 from moco_dl.refinement.template import NO_PART, Template
 from moco_dl.warp import between, nth_between
 
@@ -233,7 +233,7 @@ def _window(size: int, length: float) -> np.ndarray:
 
 def _blurred(values: Tensor, tables: tuple[Tensor, Tensor]) -> Tensor:
     """Values (..., h, w) summed over a window along each axis."""
-    return applied(tables[0], values, tables[1].T)
+    return sandwich(tables[0], values, tables[1].T)
 
 
 def _total(values: Tensor) -> Tensor:

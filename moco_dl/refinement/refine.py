@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from moco_dl.device import CPU, together
-from moco_dl.refinement.basis import Basis, applied
+from moco_dl.refinement.basis import Basis, sandwich
 from moco_dl.refinement.difference import FLASH, Difference
 from moco_dl.refinement.template import Template
 
@@ -48,7 +48,7 @@ class Refiner:
     def unknowns(self, sums: Tensor) -> Tensor:
         """Right-hand sides (..., 2 m) float64 of the normal equations, from sums over cells (..., 2, h, w)."""
         y, x = self._functions
-        return applied(y, sums, x).cpu()[(..., *self.basis.pairs)].flatten(-2).double()
+        return sandwich(y, sums, x).cpu()[(..., *self.basis.pairs)].flatten(-2).double()
 
     def gathered(self, frames: np.ndarray, parts: np.ndarray) -> Iterator[np.ndarray]:
         """Frames (n,) by number, no more than should be compared at a time, each time of one of the `parts`."""

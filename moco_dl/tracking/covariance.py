@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from moco_dl.motion import Equations, run_slices
-from moco_dl.refinement.basis import both, eigen, of_combined, root
+from moco_dl.refinement.basis import eigen, matrix_of_combinations, root, times_both
 from moco_dl.refinement.refine import Refiner
 from moco_dl.tracking.prior import Prior, Reduced
 
@@ -46,12 +46,12 @@ def learned(
     functions = _shown(root(prior.tissue, refiner.device), alone.matrix / prior.noise, refiner.device)
     if not functions.size:
         return prior
-    told = both(functions.T, alone.equations(equations.whole - prior.common).T).T / prior.noise
+    told = times_both(functions.T, alone.equations(equations.whole - prior.common).T).T / prior.noise
     if np.abs(told).max() > NOISELESS:  # frames are all alike
         return prior
     told, sizes = _independent(prior, told, runs, clarity)
     shrink = min(LARGEST, WEIGHT / max(len(told), 1))
-    samples = _Samples(of_combined(functions, alone.matrix) / prior.noise, told, sizes, shrink)
+    samples = _Samples(matrix_of_combinations(functions, alone.matrix) / prior.noise, told, sizes, shrink)
     steps = _best_steps(samples.half(0), samples.half(1))
     if not steps:
         return prior
@@ -141,8 +141,8 @@ class _Samples:
         They have unit variance and do not depend on one another, and nor does what is told of them.
         """
         factor = np.linalg.cholesky(covariance)
-        visible, axes = np.linalg.eigh(of_combined(factor, self.matrix))
-        return visible.clip(0), both(factor, axes)
+        visible, axes = np.linalg.eigh(matrix_of_combinations(factor, self.matrix))
+        return visible.clip(0), times_both(factor, axes)
 
     def log_likelihood(self, visible: np.ndarray, modes: np.ndarray) -> float:
         """Of what is told, but for what does not depend on the modes.

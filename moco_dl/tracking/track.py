@@ -14,7 +14,7 @@ import numpy as np
 
 from moco_dl.device import sent
 from moco_dl.motion import DOUBTFUL, Equations, Motion
-from moco_dl.refinement.basis import both, eigen, of_combined, root, times_each
+from moco_dl.refinement.basis import eigen, matrix_of_combinations, root, times_both, times_each
 from moco_dl.refinement.misfit import Usual
 from moco_dl.refinement.refine import Refiner
 from moco_dl.stream import Batch, Messages, surroundings
@@ -38,8 +38,8 @@ class Tracker:
         self.prior, self.usual, self.uneven = prior, usual, uneven
         self.alone = Reduced(refiner.matrix.numpy(), refiner.basis.kinds()["tissue"], prior.noise / prior.other)
         factor = root(prior.tissue, refiner.device)
-        visible, axes = eigen(of_combined(factor, self.alone.matrix) / prior.noise, refiner.device)
-        self.visible, self.modes = visible.clip(0), both(factor, axes)
+        visible, axes = eigen(matrix_of_combinations(factor, self.alone.matrix) / prior.noise, refiner.device)
+        self.visible, self.modes = visible.clip(0), times_both(factor, axes)
         self._turn = Lock()
         self.follow(None)
 
@@ -128,7 +128,7 @@ class Tracker:
         alone, unsure = self.alone, self.prior.unsure
         modes = self.modes * np.sqrt(self.in_time.unknown(excess))
         if unsure is not None:
-            modes = np.hstack((modes, both(root(unsure), np.eye(2 * len(unsure)))))
+            modes = np.hstack((modes, times_both(root(unsure), np.eye(2 * len(unsure)))))
         ways = np.empty((modes.shape[1], len(alone.wanted)))  # how all unknowns err when a mode does
         ways[:, alone.wanted] = modes.T
         ways[:, ~alone.wanted] = -(alone.others @ alone.across @ modes).T
