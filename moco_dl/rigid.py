@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from moco_dl.parts import agreement
+from moco_dl.agreement import agreement_of_parts
 
 FINE, COARSE = 1.5, 20.0  # px, sigmas of the difference of Gaussians that is correlated
 TAPER = 0.25  # share of each side over which the frame fades out, so that its edges do not correlate
@@ -100,7 +100,7 @@ class RigidRegistration:
             for way in ([-by for by in shift], shift)
         )
         one, other = self.reference[there].cpu().numpy(), frame[here].cpu().numpy()
-        total, count = agreement(one, other, np.isfinite(one) & np.isfinite(other))
+        total, count = agreement_of_parts(one, other, np.isfinite(one) & np.isfinite(other))
         return total / max(count, 1)
 
 

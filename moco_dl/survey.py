@@ -11,7 +11,7 @@ from moco_dl.plan import APART, Plan
 from moco_dl.reference import centred, seed
 from moco_dl.refinement.bend import composed, inverse
 from moco_dl.refinement.nearer import GivenReference, bend_to, sizes
-from moco_dl.sampled.alike import alike
+from moco_dl.sampled.alike import mean_agreement
 from moco_dl.sampled.interleaved import taking_turns
 from moco_dl.sampled.pattern import Pattern, fixed_pattern
 from moco_dl.sampled.sample_shifts import clear, lie_beyond, walk_among_others, walk_from, whole_shifts
@@ -216,7 +216,7 @@ class Survey(View):
         return max([(None, rigid), *found], key=lambda each: self._alike(samples, each[1]))[0]
 
     def _alike(self, samples: Samples, rigid: Rigidly) -> float:
-        return alike(samples.only(rigid.some), rigid.shifts, self.move, self.mapping)
+        return mean_agreement(samples.only(rigid.some), rigid.shifts, self.move, self.mapping)
 
 
 def _lost(walk: Walk | None) -> bool:

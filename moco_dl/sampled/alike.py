@@ -8,14 +8,14 @@ from collections.abc import Callable
 
 import numpy as np
 
-from moco_dl.parts import agreement
+from moco_dl.agreement import agreement_of_parts
 from moco_dl.reference import divided, summed
 from moco_dl.sampled.samples import Move, Samples, chunks
 
 SEEN = 0.5  # of the samples, at least, in which a pixel is seen that is compared
 
 
-def alike(samples: Samples, shifts: np.ndarray, move: Move, mapping: Callable = map) -> float:
+def mean_agreement(samples: Samples, shifts: np.ndarray, move: Move, mapping: Callable = map) -> float:
     """Mean correlation of parts of each of n samples with the mean of all others, moved by shifts (n, 2) px.
 
     By whole px, as interpolation would take noise away from some. Parts count by what is seen of them, whatever
@@ -31,7 +31,7 @@ def alike(samples: Samples, shifts: np.ndarray, move: Move, mapping: Callable = 
         values = np.where(known, moved, 0)
         others = [divided(*rest) for rest in zip(total - values, count - known, strict=True)]
         pairs = zip(values, others, usual & known & (count > 1), strict=True)
-        return tuple(sum(each) for each in zip(*(agreement(*pair) for pair in pairs), strict=True))
+        return tuple(sum(each) for each in zip(*(agreement_of_parts(*pair) for pair in pairs), strict=True))
 
     found, seen = zip(*mapping(compared, chunks(np.arange(len(samples)))), strict=True)
     return sum(found) / max(sum(seen), 1)

@@ -5,7 +5,7 @@ import numpy as np
 SIDE = 8  # parts along each side
 
 
-def agreement(a: np.ndarray, b: np.ndarray, known: np.ndarray) -> tuple[float, int]:
+def agreement_of_parts(a: np.ndarray, b: np.ndarray, known: np.ndarray) -> tuple[float, int]:
     """Correlations of parts of two images (H, W), summed over pixels `known` (H, W); and how many these are."""
     a, b = (np.where(known, image, 0) for image in (a, b))
     count, sum_a, sum_b, aa, bb, ab = (_summed(image) for image in (known, a, b, a * a, b * b, a * b))
