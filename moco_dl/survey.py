@@ -14,9 +14,9 @@ from moco_dl.refinement.nearer import GivenReference, bend_to, sizes
 from moco_dl.sampled.alike import mean_agreement
 from moco_dl.sampled.interleaved import taking_turns
 from moco_dl.sampled.pattern import Pattern, fixed_pattern
-from moco_dl.sampled.sample_shifts import clear, lie_beyond, walk_among_others, walk_from, whole_shifts
+from moco_dl.sampled.sample_shifts import are_clear, lie_beyond, walk_among_others, walk_from, whole_shifts
 from moco_dl.sampled.samples import Samples, chunks
-from moco_dl.sampled.sampling import Rigidly, Sampling
+from moco_dl.sampled.sampling import RigidFit, Sampling
 from moco_dl.sampled.walk import LOST, Walk
 from moco_dl.view import View
 
@@ -52,7 +52,7 @@ class Survey(View):
     def found(self, given: np.ndarray | None = None) -> Found:
         """What the samples show; if a reference (H, W) is `given`, of their motion from that."""
         sampling = Sampling(self.movie, self.options, self.factor, self.mapping)
-        samples, small, rigid, clearing, surrounded = sampling.drawn(self._rigidly)
+        samples, small, rigid, clearing, surrounded = sampling.drawn(self._rigid_fit)
         other = self._reaching_better(small, rigid)
         if other is not None:
             return other.found(given)
@@ -140,18 +140,18 @@ class Survey(View):
         return GivenReference(image, self.move(image[None], bend[None])[0], bend)
 
     def _looked_at(
-        self, samples: Samples, small: Samples, given: np.ndarray | None, rigid: Rigidly | None = None
+        self, samples: Samples, small: Samples, given: np.ndarray | None, rigid: RigidFit | None = None
     ) -> Looked:
         """What is found of samples, of which it may be known how they are registered rigidly."""
         if given is None:
-            return self._reference(samples, small, rigid or self._rigidly(small))
+            return self._reference(samples, small, rigid or self._rigid_fit(small))
         rigid = self.rigid(self.smaller(given))
         walk = walk_from(small, rigid, self.mapping, scale=self.factor)
         shifts = None if walk is None else self.factor * walk.found
         motion = self.network and self.motion(samples, self.estimator(given, self.binning), shifts)
         return given, motion, walk
 
-    def _reference(self, samples: Samples, small: Samples, rigid: Rigidly) -> Looked:
+    def _reference(self, samples: Samples, small: Samples, rigid: RigidFit) -> Looked:
         """The same with a reference made of some samples.
 
         Motion is found on `small` ones first. Not only because it is faster: in dim movies, averages show more
@@ -174,17 +174,17 @@ class Survey(View):
         # Less what those that were used have in common.
         return reference, motion + (used - motion[some])[0], walk
 
-    def _rigidly(self, samples: Samples) -> Rigidly:
+    def _rigid_fit(self, samples: Samples) -> RigidFit:
         """Samples that make the reference, registered."""
         some, walk = self.enough(samples), None
         first = seed(samples.only(some))
-        if clear(samples.only(some), self.rigid(first), self.mapping):
+        if are_clear(samples.only(some), self.rigid(first), self.mapping):
             estimates = [self._centred_shifts] * RIGID_PASSES
         else:
             whole, walk = walk_among_others(samples, first, self.rigid, self.move, self.mapping, self.factor)
             some, estimates = np.ones(len(samples), bool), [lambda *_: whole]
         reference, shifts, agree = self.made(samples.only(some), estimates, first)
-        return Rigidly(reference, some, shifts[:, :, 0, 0], walk, agree)
+        return RigidFit(reference, some, shifts[:, :, 0, 0], walk, agree)
 
     def _shown(self, samples: Samples, motion: np.ndarray, first: np.ndarray) -> np.ndarray:
         """What samples show (H, W), moved by their `motion` (n, 2, h, w); a reference is about as `first`."""
@@ -194,28 +194,28 @@ class Survey(View):
     def _centred_shifts(self, samples: Samples, reference: np.ndarray) -> np.ndarray:
         return centred(whole_shifts(samples, self.rigid(reference), self.mapping))
 
-    def _reaching_better(self, samples: Samples, rigid: Rigidly) -> "Survey | None":
+    def _reaching_better(self, samples: Samples, rigid: RigidFit) -> "Survey | None":
         """What looks as far as samples move, if this one does not, unless the user has said how far."""
         if self.options.max_shift is not None:
             return None
         some, farther, lost = samples.only(self.enough(samples)), self.reaching(FARTHER), _lost(rigid.walk)
         limit = self.options.farthest(rigid.reference.shape)  # the usual share of its size
         if lost:
-            beyond = clear(some, farther.rigid(seed(some)), self.mapping)
+            beyond = are_clear(some, farther.rigid(seed(some)), self.mapping)
         else:
             images = (rigid.reference, seed(some))  # that of all may show two places at once
             beyond = any(lie_beyond(some, limit, farther.rigid(image), self.mapping) for image in images)
         if not beyond:
             return None
-        there = farther._rigidly(samples)
+        there = farther._rigid_fit(samples)
         # Something else may move there than the scene: that tells less of shifts nearby.
-        found = [(near, near._rigidly(samples)) for near in map(self.reaching, NEARER)]
+        found = [(near, near._rigid_fit(samples)) for near in map(self.reaching, NEARER)]
         # Or some only look like a place far away: then all are found near one another, or nowhere.
         if lost or (np.ptp(there.shifts, axis=0).max() > limit and not _lost(there.walk)):
             found.append((farther, there))
         return max([(None, rigid), *found], key=lambda each: self._alike(samples, each[1]))[0]
 
-    def _alike(self, samples: Samples, rigid: Rigidly) -> float:
+    def _alike(self, samples: Samples, rigid: RigidFit) -> float:
         return mean_agreement(samples.only(rigid.some), rigid.shifts, self.move, self.mapping)
 
 

@@ -8,7 +8,7 @@ from truth import end_point_error
 
 import moco_dl
 from moco_dl.learning.scenes import draw_scene
-from moco_dl.sampled.levels import follow, levelled, usual_levels, wander
+from moco_dl.sampled.levels import levelled, levels_follow, levels_wander, usual_levels
 from moco_dl.sampled.samples import Samples
 
 FULL = 65535
@@ -37,7 +37,7 @@ def flickering(frames):
 @pytest.mark.parametrize("disturbed", [stimulated, flickering])
 def test_motion_is_found_as_without_it(known_movie, disturbed):
     frames, truth = known_movie
-    assert not wander(samples_of(frames)) and wander(samples_of(disturbed(frames)))
+    assert not levels_wander(samples_of(frames)) and levels_wander(samples_of(disturbed(frames)))
     plain, found = (moco_dl.correct(movie) for movie in (frames, disturbed(frames)))
     assert not plain.fields.metadata["row_levels_left_out"] and found.fields.metadata["row_levels_left_out"]
     errors = [end_point_error(result.fields[:], truth) for result in (plain, found)]
@@ -74,7 +74,7 @@ def test_what_is_not_known_tells_nothing(known_movie):
     assert not usual[:6].any() and np.abs(usual - usual_levels(samples_of(frames)))[6:].max() < 20
     holes[5], holes[6, 30] = np.nan, np.inf  # and no warning
     assert np.array_equal(np.isfinite(levelled(holes, usual)), np.isfinite(holes))
-    assert not wander(samples_of(holes)) and not wander(samples_of(frames[:1]))
+    assert not levels_wander(samples_of(holes)) and not levels_wander(samples_of(frames[:1]))
 
 
 def test_tissue_that_lies_along_rows_moves():
@@ -85,8 +85,8 @@ def test_tissue_that_lies_along_rows_moves():
     scene[30:33] = 50
     moved = np.stack([np.roll(scene, shift.astype(int), (0, 1)) for shift in shifts])
     samples = samples_of(rng.poisson(moved + 5).astype(np.uint16))
-    assert wander(samples)
-    assert follow(samples, shifts) and not follow(samples, rng.permutation(shifts))
+    assert levels_wander(samples)
+    assert levels_follow(samples, shifts) and not levels_follow(samples, rng.permutation(shifts))
 
 
 def test_layers_along_rows_are_followed():
@@ -116,9 +116,9 @@ def test_fibres_along_rows_are_tissue():
         frames.append(rng.poisson(20 * scene + 10))
     frames = np.array(frames, np.uint16)
     assert frames.mean(axis=2).std(axis=0).mean() > 0.5 * frames.mean(axis=0).std(axis=1).mean()
-    assert not wander(samples_of(frames))
+    assert not levels_wander(samples_of(frames))
     light = 20 * rng.random((30, 96, 1))
-    assert wander(samples_of(rng.poisson(frames + light).astype(np.uint16)))
+    assert levels_wander(samples_of(rng.poisson(frames + light).astype(np.uint16)))
 
 
 def test_the_summary_tells(tmp_path, known_movie):

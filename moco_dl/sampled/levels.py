@@ -15,7 +15,7 @@ GLANCED = 32  # samples, that show the variance along rows
 EXPLAINED = 0.5  # times as much is left of that where it is the tissue that moves
 
 
-def wander(samples: Samples) -> bool:
+def levels_wander(samples: Samples) -> bool:
     """Whether rows differ from their neighbours in some frames, but not in others, by more than in tissue.
 
     And alike along all of a row.
@@ -41,7 +41,7 @@ def _detail(samples: Samples) -> tuple[float, float]:
     return max(float((halves[0] * halves[1]).mean()), noise), noise
 
 
-def follow(samples: Samples, shifts: np.ndarray) -> bool:
+def levels_follow(samples: Samples, shifts: np.ndarray) -> bool:
     """Whether levels of rows differ as they do because the tissue has `shifts` (n, 2) px."""
     levels, (_, noise) = _levels_of(samples), _detail(samples)
     moved = np.full_like(levels, np.nan)

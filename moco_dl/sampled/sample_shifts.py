@@ -26,7 +26,7 @@ def whole_shifts(samples: Samples, estimator: Estimator, mapping: Callable) -> n
     return np.concatenate(motion)[:, :, None, None]
 
 
-def clear(samples: Samples, estimator: Estimator, mapping: Callable) -> bool:
+def are_clear(samples: Samples, estimator: Estimator, mapping: Callable) -> bool:
     """Whether samples tell enough by themselves, or are too few to tell of one another."""
     if len(samples) < LEAST:
         return True
@@ -50,7 +50,7 @@ def correlation_maps(samples: Samples, estimator: Estimator, mapping: Callable =
 
 def walk_from(samples: Samples, estimator: Estimator, mapping: Callable, scale: int) -> Walk | None:
     """How samples walk about the estimator's reference, if they are dim; for `scale` see `Walk`."""
-    if clear(samples, estimator, mapping):
+    if are_clear(samples, estimator, mapping):
         return None
     seen = correlation_maps(samples, estimator, mapping)
     return measure_walk(seen, samples.light(), samples.numbers, mapping, scale)

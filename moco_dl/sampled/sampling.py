@@ -14,7 +14,7 @@ from moco_dl.room import frames_in, frames_sampled
 from moco_dl.sampled.clearing import Clearing
 from moco_dl.sampled.edges import measure_edges
 from moco_dl.sampled.inplace import mean_of
-from moco_dl.sampled.levels import follow, usual_levels, wander
+from moco_dl.sampled.levels import levels_follow, levels_wander, usual_levels
 from moco_dl.sampled.samples import Samples, draw_samples, sample_runs, without_infinite
 from moco_dl.sampled.scan import checked_offset, measure_row_offset
 from moco_dl.sampled.specks import fixed_specks
@@ -28,7 +28,7 @@ LEFT = 0.5  # of what is seen: specks that leave less are none
 KEPT = 25 * 2**20  # bytes of sampled frames that are kept in memory; all, if others would be read with each
 
 
-class Rigidly(NamedTuple):
+class RigidFit(NamedTuple):
     """Samples that are registered by whole-frame shifts."""
 
     reference: np.ndarray  # (h, w) float32, made of them
@@ -47,7 +47,7 @@ class Drawn(NamedTuple):
 
     samples: Samples
     small: Samples  # averaged over `Sampling.factor` pixels a side
-    rigid: Rigidly  # these, registered
+    rigid: RigidFit  # these, registered
     clearing: Clearing  # of frames
     surrounded: bool  # what is hidden is dark, and stays in place
 
@@ -61,53 +61,53 @@ class Sampling:
     factor: int  # pixels a side over which the smaller ones are averaged
     mapping: Callable  # `map`, or what does the same with several threads
 
-    def drawn(self, rigidly: Callable[[Samples], Rigidly]) -> Drawn:
-        """Samples of what shows something, their rows below one another; `rigidly` registers smaller ones."""
+    def drawn(self, fit: Callable[[Samples], RigidFit]) -> Drawn:
+        """Samples of what shows something, their rows below one another; `fit` registers smaller ones."""
         given, clearing = self.options.row_offset, Clearing()
         offset = None if given is None else checked_offset(given, self.movie.shape)
-        samples, small = self._with(clearing)
+        samples, small = self._cleared(clearing)
         if edges := measure_edges(samples):
             clearing = replace(clearing, edges=edges)
-            samples, small = self._with(clearing)
+            samples, small = self._cleared(clearing)
         if offset is None:
             offset = measure_row_offset(samples, self.mapping)
         if offset:
             clearing = replace(clearing, row_offset=offset)
-            samples, small = self._with(clearing)
-        clearing, samples, small = self._undisturbed(clearing, samples, small, rigidly)
+            samples, small = self._cleared(clearing)
+        clearing, samples, small = self._undisturbed(clearing, samples, small, fit)
         surround = dark_surround(mean_of(small, GLANCED), self.factor)
         if surround is not None:
-            rigid = rigidly(self._with(self._hiding(clearing, surround.generous.hidden))[1])
+            rigid = fit(self._cleared(self._hiding(clearing, surround.generous.hidden))[1])
             surround = surround.staying(*rigid.agreeing(small))
         if surround is not None:
             clearing = self._hiding(clearing, surround.hidden)
-            samples, small = self._with(clearing)
-        rigid = rigidly(small)
+            samples, small = self._cleared(clearing)
+        rigid = fit(small)
         for _ in range(PASSES):
             specks = fixed_specks(*rigid.agreeing(small), rigid.reference, self.factor)
             without = clearing if specks is None else self._hiding(clearing, specks)
             if without is clearing or 1 - without.edges.share < LEFT * (1 - clearing.edges.share):
                 break
             clearing = without
-            samples, small = self._with(clearing)
-            rigid = rigidly(small)
+            samples, small = self._cleared(clearing)
+            rigid = fit(small)
         return Drawn(samples, small, rigid, clearing, surround is not None)
 
     def _undisturbed(
-        self, clearing: Clearing, samples: Samples, small: Samples, rigidly: Callable[[Samples], Rigidly]
+        self, clearing: Clearing, samples: Samples, small: Samples, fit: Callable[[Samples], RigidFit]
     ) -> tuple[Clearing, Samples, Samples]:
         """The same without light on rows that comes and goes, and without waves."""
-        if wander(small):
-            rigid = rigidly(small)
-            if not follow(small.only(rigid.some), rigid.shifts):
+        if levels_wander(small):
+            rigid = fit(small)
+            if not levels_follow(small.only(rigid.some), rigid.shifts):
                 clearing = replace(clearing, usual=usual_levels(samples))
-                samples, small = self._with(clearing)
+                samples, small = self._cleared(clearing)
         if (waves := measure_waves(samples)) is not None:
-            rigid = rigidly(self._with(replace(clearing, waves=waves))[1])
+            rigid = fit(self._cleared(replace(clearing, waves=waves))[1])
             waves = waves.wandering(samples.only(rigid.some), self.factor * rigid.shifts)
         if waves is not None:
             clearing = replace(clearing, waves=waves)
-            samples, small = self._with(clearing)
+            samples, small = self._cleared(clearing)
         return clearing, samples, small
 
     def without_surround(self, image: np.ndarray) -> np.ndarray:
@@ -124,7 +124,7 @@ class Sampling:
         height, width = self.movie.shape[1:]
         return these.repeat(self.factor, 0).repeat(self.factor, 1)[:height, :width]
 
-    def _with(self, clearing: Clearing) -> tuple[Samples, Samples]:
+    def _cleared(self, clearing: Clearing) -> tuple[Samples, Samples]:
         count, size = self.movie.shape[0], KEPT
         if clearing.floats:
             size = size * self.movie.dtype.itemsize // max(self.movie.dtype.itemsize, 4)
