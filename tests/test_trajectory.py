@@ -54,7 +54,7 @@ def filtered_by(trajectory, motion, size=FRAMES):
 
 
 def errors_of(path, motion, truth):
-    return path.of(motion) - truth
+    return path.found_in(motion) - truth
 
 
 @pytest.mark.parametrize(("lasting", "times"), [(0.5, 0.75), (0.8, 0.55), (1.5, 0.4)])
@@ -120,7 +120,7 @@ def test_what_frames_do_not_tell_of_stays():
     assert path.shown.tolist() == [[True] * 3, [True, True, False]]
     trajectory = measure_trajectory(path, motion, np.arange(FRAMES))
     rigid, rows = filtered_by(trajectory, motion)
-    (before, after) = (path.of(some) for some in (motion, replace(motion, rigid=rigid, rows=rows)))
+    (before, after) = (path.found_in(some) for some in (motion, replace(motion, rigid=rigid, rows=rows)))
     np.testing.assert_allclose(after[:, 1, 2], before[:, 1, 2], atol=1e-5)
     assert np.abs(after - before)[:, [0, 0, 0, 1, 1], [0, 1, 2, 0, 1]].mean(axis=0).min() > 1e-3
     np.testing.assert_array_equal(trajectory.errors[1, 2], path.errors[1, 2])
@@ -167,4 +167,4 @@ def test_a_path_is_found_in_flow_and_rows_alike():
             np.zeros(5, bool),
             rows=(1 - share) * rows,
         )
-        np.testing.assert_allclose(path.of(motion), paths, atol=1e-5)
+        np.testing.assert_allclose(path.found_in(motion), paths, atol=1e-5)

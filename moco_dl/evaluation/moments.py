@@ -22,7 +22,7 @@ class Bins:
     starts: np.ndarray  # (k,)
     length: int
 
-    def of(self, frame: int) -> int | None:
+    def bin_of(self, frame: int) -> int | None:
         """Number of the bin that `frame` belongs to."""
         i = int(np.searchsorted(self.starts, frame, side="right")) - 1
         return i if i >= 0 and frame < self.starts[i] + self.length else None
@@ -43,7 +43,7 @@ class Moments:
 
     def binned(self, frame: int) -> bool:
         """Whether `frame` is needed in binned form."""
-        return contains(self.kept, frame) or self.preview.of(frame) is not None
+        return contains(self.kept, frame) or self.preview.bin_of(frame) is not None
 
 
 def choose_moments(shape: tuple[int, int, int]) -> Moments:

@@ -67,7 +67,7 @@ class Tally:
         self.steps.add(t, image, wanted=contains(self.moments.kept, t))
         if t % self.moments.paired_step == 0:
             self.pairs.add(image)
-        if (i := self.moments.flow.of(t)) is not None:
+        if (i := self.moments.flow.bin_of(t)) is not None:
             self.flow[i] += image
             self.flow_counts[i] += 1
         if contains(self.moments.lines, t):
@@ -78,7 +78,7 @@ class Tally:
         if contains(self.moments.kept, t):
             self.limits.add(frame)
             self.kept[np.searchsorted(self.moments.kept, t)] = small
-        if (i := self.moments.preview.of(t)) is not None:
+        if (i := self.moments.preview.bin_of(t)) is not None:
             self.preview[i] += small
             self.preview_counts[i] += 1
 

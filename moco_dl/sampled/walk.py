@@ -75,12 +75,12 @@ class Walk:
     def log_likelihood(self, mapping: Callable = map) -> float:
         """Of what samples show, each after those before it; but for a constant."""
 
-        def of(numbers: range) -> float:
+        def likelihood(numbers: range) -> float:
             near = self._near(numbers, self.samples)
             shown = (self._before(near) * near[REACH:-REACH]).sum(axis=(1, 2))
             return float(np.log(shown).sum(dtype=np.float64))
 
-        return sum(mapping(of, self._stretches()))
+        return sum(mapping(likelihood, self._stretches()))
 
     def _stretches(self) -> Iterator[range]:
         """Numbers of samples that follow one another, a few at a time."""

@@ -31,7 +31,7 @@ class FramePath:
     errors: np.ndarray  # (2, 3, 3) px^2, covariance of the errors of what is found
     sizes: np.ndarray  # (2, 3) px^2 that were expected of it; infinite: any
 
-    def of(self, motion: Motion) -> np.ndarray:
+    def found_in(self, motion: Motion) -> np.ndarray:
         """(n, 2, 3) of frames, from the mean of their displacement over columns."""
         found = (motion.rows + motion.flow.mean(axis=3)) @ np.linalg.pinv(self.functions).T
         found[..., 0] += motion.rigid
@@ -52,7 +52,7 @@ class PathFilter:
         errors = np.where(_both(path.shown), path.errors, 0)
         self._unshrunk = np.linalg.inv(np.eye(3) - errors / path.sizes[:, None])
         self._noise = self._unshrunk @ errors
-        found = path.of(motion)[trusted]
+        found = path.found_in(motion)[trusted]
         self._middle = found.mean(axis=0)
         windows = self._seen(found)[_windows(numbers[trusted], reach)]
         self._motion = _covariance(windows, self._noise)
@@ -67,13 +67,13 @@ class PathFilter:
     def announce(self, batch: Batch) -> tuple[Batch, Messages]:
         """See `Filter`."""
         some = np.flatnonzero(batch.motion.trusted)
-        seen = self._seen(self._path.of(batch.motion)[some])
+        seen = self._seen(self._path.found_in(batch.motion)[some])
         return batch, dict(zip((batch.start + some).tolist(), seen, strict=True))
 
     def __call__(self, batch: Batch, messages: Messages) -> Batch:
         """The batch with the most probable paths."""
         near, there = surroundings(batch.numbers, self.reach, messages, np.zeros((2, 3)))
-        found, motion = self._path.of(batch.motion), batch.motion
+        found, motion = self._path.found_in(batch.motion), batch.motion
         more = np.zeros_like(found)
         for lags, frames in frames_alike(sliding_window_view(there, 2 * self.reach + 1)):
             if 0 in lags:
