@@ -75,15 +75,15 @@ def compare_files(
     return evaluation
 
 
-def _write(comparison: Comparison, evaluation: Evaluation, part: dict[Path, Path]) -> None:
+def _write(comparison: Comparison, evaluation: Evaluation, staged_at: dict[Path, Path]) -> None:
     if comparison.page is not None:
         from moco_dl.report import write_page
 
-        write_page(evaluation, part[comparison.page], part.get(comparison.picture))
+        write_page(evaluation, staged_at[comparison.page], staged_at.get(comparison.picture))
     if comparison.summary is not None:
-        part[comparison.summary].write_text(as_json(evaluation), encoding="utf-8")
+        staged_at[comparison.summary].write_text(as_json(evaluation), encoding="utf-8")
     if comparison.table is not None:
-        write_motion_table(part[comparison.table], evaluation.traces)
+        write_motion_table(staged_at[comparison.table], evaluation.traces)
 
 
 def _open(comparison: Comparison, files: ExitStack) -> tuple[Pair, Truth | None, list[dict]]:

@@ -57,20 +57,20 @@ def correct_file(
     with open_recording((job.movie, *job.more), job.part, image=alone) as (movie, described):
         refuse_inputs(job.outputs, movie.files)
         with staged(job.outputs, overwrite=job.overwrite) as parts:
-            part = dict(zip(job.outputs, parts, strict=True))
+            staged_at = dict(zip(job.outputs, parts, strict=True))
             found = corrector.prepare(movie, reference)
             described["sha256"] = fingerprint(movie)
             about = metadata(corrector, found, input=described, **provenance)
             watch = _watch(job, movie, found)
             look = None if watch is None else watch.look
             dtype = np.dtype(corrector.options.dtype or movie.dtype)
-            with _writers(job, part, movie, dtype, found, about) as write:
+            with _writers(job, staged_at, movie, dtype, found, about) as write:
                 batches = corrector.batches(movie, found, look)
                 drained = _drain(batches, write, watch, movie.shape[0], progress)
             _refuse_changed(job, movie, described["sha256"])
             verdict, flags = None, tuple((UNJUDGED,) * bool(unknown) for unknown in drained.flagged)
             if watch is not None:
-                verdict, flags = _conclude(job, part, watch, about)
+                verdict, flags = _conclude(job, staged_at, watch, about)
     clearing = found.clearing
     disturbed = (LEVELS,) * (clearing.usual is not None) + (WAVES,) * (clearing.waves is not None)
     notes = *movie.notes, *disturbed, *_clipping(drained.clipped, movie, dtype)
@@ -102,18 +102,18 @@ def _watch(job: Job, movie: Movie, found: Plan) -> Watch | Evaluator | None:
 
 
 def _conclude(
-    job: Job, part: dict[Path, Path], watch: Watch | Evaluator, about: dict
+    job: Job, staged_at: dict[Path, Path], watch: Watch | Evaluator, about: dict
 ) -> tuple[Verdict | None, tuple[tuple[str, ...], ...]]:
     """Write what is known once all frames have been seen; returns their flags, too."""
     found = None if job.page is None else watch.finish(about | {"inputs": [about["input"]]})
     traces = watch.traces() if found is None else found.traces
     if job.table is not None:
-        write_motion_table(part[job.table], traces)
+        write_motion_table(staged_at[job.table], traces)
     if found is None:
         return None, traces.flags
     from moco_dl.report import write_page
 
-    write_page(found, part[job.page], part.get(job.picture))
+    write_page(found, staged_at[job.page], staged_at.get(job.picture))
     return found.verdict, traces.flags
 
 
@@ -147,17 +147,17 @@ def _drain(
 
 @contextmanager
 def _writers(
-    job: Job, part: dict[Path, Path], movie: Movie, dtype: np.dtype, plan: Plan, about: dict
+    job: Job, staged_at: dict[Path, Path], movie: Movie, dtype: np.dtype, plan: Plan, about: dict
 ) -> Iterator[Callable[[Batch], None]]:
-    """A function that stores a batch in the job's movie and field file; `part`: where each is written."""
+    """A function that stores a batch in the job's movie and field file, which are `staged_at` other names."""
     with ExitStack() as files:
         kind = movie_format(job.corrected, movie.format)
         source = about["input"]["sha256"]
-        output = create_movie(part[job.corrected], kind, movie.shape, dtype, movie.pixel, source)
+        output = create_movie(staged_at[job.corrected], kind, movie.shape, dtype, movie.pixel, source)
         corrected = files.enter_context(closing(output))
         fields = None
         if job.fields is not None:
-            fields = create_fields(part[job.fields], movie.shape[0], STRIDE, plan.reference, about)
+            fields = create_fields(staged_at[job.fields], movie.shape[0], STRIDE, plan.reference, about)
             files.enter_context(closing(fields))
             fields.write(0, expected_error=plan.expected_error, left_out=plan.left_out)
 

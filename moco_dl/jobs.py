@@ -89,8 +89,8 @@ def plan_jobs(
         _refuse_others(jobs, movies)
     inputs = [path for job in jobs for path in (job.movie, *job.more)]
     many = len(jobs) > 1 and not skip_existing
-    more = ", or leave out what is corrected: --skip-existing" if many else ""
-    refuse_inputs((path for job in jobs for path in job.outputs), inputs, f"choose another output{more}")
+    hint = ", or leave out what is corrected: --skip-existing" if many else ""
+    refuse_inputs((path for job in jobs for path in job.outputs), inputs, f"choose another output{hint}")
     return jobs, left_out
 
 

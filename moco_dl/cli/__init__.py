@@ -88,7 +88,7 @@ def _reopen() -> None:
         null = os.dup(null)
     os.close(null)
     if sys.stderr is None:
-        sys.stderr = open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115: to the end
+        sys.stderr = open(2, "w", encoding="utf-8", closefd=False)
 
 
 def process() -> None:

@@ -162,7 +162,7 @@ def imports() -> Iterator[None]:
         gc.enable()
 
 
-def command() -> str:
+def command_line() -> str:
     """What was typed, wherever the program lies."""
     return shlex.join(["nrcorrect", *sys.argv[1:]])
 

@@ -8,7 +8,7 @@ import click
 from moco_dl.cli.common import (
     PATH,
     Finite,
-    command,
+    command_line,
     device,
     imports,
     leave_threads_to_workers,
@@ -153,7 +153,7 @@ def correct(
         corrector = Corrector(chosen)
 
     def run(job: "Job", progress: Callable[[int, int], None]) -> str:  # noqa: F821 (imported lazily)
-        return summary(correct_file(job, corrector, reference, progress, command=command()))
+        return summary(correct_file(job, corrector, reference, progress, command=command_line()))
 
     alone = not quiet and shared is None and len(jobs) > 1 and numbered(movies)
     if alone and jobs[1].real not in recorded(jobs[0]):

@@ -8,7 +8,7 @@ import click
 from moco_dl.cli.common import (
     PATH,
     bar,
-    command,
+    command_line,
     imports,
     leave_threads_to_workers,
     overwrite,
@@ -83,7 +83,7 @@ def evaluate(
     with reported(), bar(corrected.name, quiet) as progress:
         if png:
             figures.require()
-        found = compare_files(wanted, progress, threads=threads, command=command())
+        found = compare_files(wanted, progress, threads=threads, command=command_line())
     click.echo("\n".join(lines(found)))
     if not quiet:
         for movie in found.provenance["inputs"]:

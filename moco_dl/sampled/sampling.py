@@ -125,6 +125,7 @@ class Sampling:
         return these.repeat(self.factor, 0).repeat(self.factor, 1)[:height, :width]
 
     def _cleared(self, clearing: Clearing) -> tuple[Samples, Samples]:
+        """Samples, and smaller ones, as they are looked at with this clearing."""
         count, size = self.movie.shape[0], KEPT
         if clearing.floats:
             size = size * self.movie.dtype.itemsize // max(self.movie.dtype.itemsize, 4)
