@@ -9,7 +9,7 @@ import numpy as np
 from moco_dl.evaluation.flags import rescued
 from moco_dl.evaluation.metrics import banded, correlation, correlation_with_others, crispness, sharpness
 from moco_dl.evaluation.origin import own_shown
-from moco_dl.evaluation.residual import component_shifts, flow_possible, residual_flow, shifts
+from moco_dl.evaluation.residual import brought_onto, component_shifts, flow_possible, residual_flow, shifts
 from moco_dl.evaluation.results import Traces
 from moco_dl.evaluation.tally import Tally, blanked, filled, shared_part
 from moco_dl.evaluation.verdict import SAME_SCENE, Measured
@@ -134,6 +134,5 @@ def _alike(before: np.ndarray, after: np.ndarray) -> float:
     limit = MAX_SHIFT * min(before.shape[1:])
     brought = np.zeros(before.shape[1:])
     for frame, other in zip(before, after, strict=True):
-        dy, dx = shifts(frame[None], other, limit)[0].round().astype(int)
-        brought += np.roll(frame, (-dy, -dx), (0, 1)) / len(before)
+        brought += brought_onto(frame, other, limit) / len(before)
     return correlation(*banded(np.stack([brought, after.mean(axis=0)])))

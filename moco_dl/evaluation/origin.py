@@ -3,7 +3,7 @@
 import numpy as np
 
 from moco_dl.evaluation.metrics import banded
-from moco_dl.evaluation.residual import shifts
+from moco_dl.evaluation.residual import brought_onto
 from moco_dl.evaluation.verdict import OWN
 
 LEAST = 4  # frames; of fewer, chance could tell as well
@@ -23,11 +23,8 @@ def own_shown(before: np.ndarray, after: np.ndarray, max_shift: float) -> float:
     """
     if len(before) < LEAST:
         return np.nan
-    moved = [
-        np.roll(frame, tuple(-shifts(frame[None], other, max_shift)[0].round().astype(int)), (0, 1))
-        for frame, other in zip(before, after, strict=True)
-    ]
-    (one, sizes), (other, left) = (_deviations(frames) for frames in (np.stack(moved), after))
+    moved = np.stack([brought_onto(*pair, max_shift) for pair in zip(before, after, strict=True)])
+    (one, sizes), (other, left) = _deviations(moved), _deviations(after)
     if not one.any():
         return np.nan
     alike = one @ other.T

@@ -19,6 +19,12 @@ def shifts(frames: np.ndarray, reference: np.ndarray, max_shift: float) -> np.nd
     return rigid.shifts(torch.from_numpy(frames.astype(np.float32))).numpy()
 
 
+def brought_onto(frame: np.ndarray, other: np.ndarray, max_shift: float) -> np.ndarray:
+    """`frame` (h, w), moved by whole px, up to `max_shift`, to where it lies on another (h, w)."""
+    dy, dx = shifts(frame[None], other, max_shift)[0].round().astype(int)
+    return np.roll(frame, (-dy, -dx), (0, 1))
+
+
 def component_shifts(frames: np.ndarray, max_shift: float) -> np.ndarray:
     """Shift between the extremes of each principal component: frames (n, h, w) finite -> (k,) float32 px.
 
