@@ -68,12 +68,13 @@ def correct_file(
                 batches = corrector.batches(movie, found, look)
                 drained = _drain(batches, write, watch, movie.shape[0], progress)
             _refuse_changed(job, movie, described["sha256"])
-            verdict, flags = None, tuple((UNJUDGED,) * bool(unknown) for unknown in drained.flagged)
+            verdict, flags = None, tuple((UNJUDGED,) if flagged else () for flagged in drained.flagged)
             if watch is not None:
                 verdict, flags = _conclude(job, staged_at, watch, about)
     clearing = found.clearing
-    disturbed = (LEVELS,) * (clearing.usual is not None) + (WAVES,) * (clearing.waves is not None)
-    notes = *movie.notes, *disturbed, *_clipping(drained.clipped, movie, dtype)
+    disturbed = {LEVELS: clearing.usual, WAVES: clearing.waves}
+    told = [what for what, found in disturbed.items() if found is not None]
+    notes = *movie.notes, *told, *_clipping(drained.clipped, movie, dtype)
     return Done(
         drained.rigid,
         verdict,

@@ -69,9 +69,8 @@ class Watch:
         """Frames `start`... before and after, (n, H, W), and what was applied to them."""
         reasons = tuple(_reason(*pair) for pair in zip(raw, corrected, strict=True))
         if motion is not None:  # what frames suggest may be beyond reckoning, too
-            reasons = tuple(
-                word or "extreme" * bool(left) for word, left in zip(reasons, motion.flagged, strict=True)
-            )
+            pairs = zip(reasons, motion.flagged, strict=True)
+            reasons = tuple(word or ("extreme" if flagged else "") for word, flagged in pairs)
         values = {name: np.full(len(raw), np.nan, np.float32) for name in self.values}
         judged = np.array([not word for word in reasons])
         for name, frames in (("before", raw), ("after", corrected)):
