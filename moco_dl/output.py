@@ -137,7 +137,7 @@ def made_from(path: Path) -> str | None:
     found = None
     with suppress(NrcorrectError, *UNREADABLE):  # a damaged file may tell it all the same
         if h5py.is_hdf5(path):
-            with h5py.File(path) as file:
+            with h5py.File(path, "r", locking="best-effort") as file:
                 found = file.attrs.get(SOURCE)
         else:
             with damage_reported(path), tifffile.TiffFile(path) as tiff:
