@@ -11,8 +11,8 @@ class NrcorrectError(Exception):
     """Bad input or a failed write; the message says what was got, what was wanted and the way out."""
 
 
-def about(error: NrcorrectError, path: Path) -> bool:
-    """Whether it begins with the name of a file."""
+def is_about(error: NrcorrectError, path: Path) -> bool:
+    """Whether its message begins with the name of this file."""
     return str(error).startswith(tuple(f"{path}{mark}" for mark in ": ,"))
 
 
@@ -22,7 +22,7 @@ def named(path: Path) -> Iterator[None]:
     try:
         yield
     except NrcorrectError as error:
-        if about(error, path):
+        if is_about(error, path):
             raise
         raise NrcorrectError(f"{path}: {error}") from error
 

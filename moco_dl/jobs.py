@@ -111,22 +111,22 @@ def still_to_do(jobs: Sequence[Job]) -> tuple[list[Job], list[str]]:
     """
     results = {os.path.realpath(path): job.movie for job in jobs for path in job.outputs}
     sources = [results.get(os.path.realpath(job.movie), job.movie) for job in jobs]
-    there = [job for job in jobs if done(job)]
-    known = {path for job in there for path in recorded(job)}
+    there = [job for job in jobs if is_done(job)]
+    known = {path for job in there for path in files_of_recording(job)}
     wanted, left_out = [], []
     for job, source in zip(jobs, sources, strict=True):
         if source != job.movie:
             left_out.append(f"{job.movie}: left out, as it is a result of {source}")
         elif job in there:
-            left_out.append(done_before(job))
+            left_out.append(left_out_as_done(job))
         elif job.real in known:
-            left_out.append(told_before(job))
+            left_out.append(left_out_as_named(job))
         else:
             wanted.append(job)
     return wanted, left_out
 
 
-def done(job: Job) -> bool:
+def is_done(job: Job) -> bool:
     """Whether its results are there, whole, and not those of another movie that would have the same names."""
     if not all(os.path.isfile(path) for path in job.outputs):  # noqa: PTH113 (no error of names too long)
         return False
@@ -144,12 +144,12 @@ def done(job: Job) -> bool:
         return False
 
 
-def done_before(job: Job) -> str:
-    """Of a movie that is done."""
+def left_out_as_done(job: Job) -> str:
+    """What to tell of a movie that is done."""
     return f"{job.name}: left out, as its results are there"
 
 
-def recorded(job: Job) -> set[Path]:
+def files_of_recording(job: Job) -> set[Path]:
     """Files that a recording in several, named by one of them, has its frames in; of others, none."""
     files = (job.movie, *job.more), job.part
     with suppress(NrcorrectError), open_recording(*files, image=True) as (movie, _):
@@ -158,8 +158,8 @@ def recorded(job: Job) -> set[Path]:
     return set()
 
 
-def told_before(job: Job) -> str:
-    """Of a movie that is in a recording named before."""
+def left_out_as_named(job: Job) -> str:
+    """What to tell of a movie that is in a recording named before."""
     return f"{job.movie}: left out, as its frames are in a recording that was named before"
 
 

@@ -256,14 +256,14 @@ def test_what_another_run_has_done_in_the_meantime_is_left_out(two, monkeypatch)
     made = {path: path.read_bytes() for path in two.glob("other_*")}
     for path in made:
         path.unlink()
-    real = jobs.recorded
+    real = jobs.files_of_recording
 
     def meanwhile(job):
         for path, content in made.items():
             path.write_bytes(content)
         return real(job)
 
-    monkeypatch.setattr(jobs, "recorded", meanwhile)
+    monkeypatch.setattr(jobs, "files_of_recording", meanwhile)
     done = correct("movie.tif", "other.tif", "--skip-existing")
     assert done.stdout.startswith("movie_corrected.tif") and done.stdout.count("\n") == 1
     assert "other.tif: left out, as its results are there" in done.stderr

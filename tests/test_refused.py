@@ -7,7 +7,7 @@ import pytest
 
 import moco_dl
 from moco_dl.correction import apply_batches
-from moco_dl.errors import NrcorrectError, about
+from moco_dl.errors import NrcorrectError, is_about
 from moco_dl.movie import ArrayMovie
 
 
@@ -151,4 +151,4 @@ def test_rows_that_all_lie_beside_missing_ones_are_refused(known_movie, rigid_on
     [("a: is small", True), ("a, b: exist", True), ("holds no data", False), ("a.h5: is", False)],
 )
 def test_an_error_names_its_file(message, told):
-    assert about(NrcorrectError(message), Path("a")) == told
+    assert is_about(NrcorrectError(message), Path("a")) == told

@@ -135,7 +135,7 @@ def correct(
         from moco_dl.correction import Corrector
         from moco_dl.image import load_image
         from moco_dl.job import correct_file
-        from moco_dl.jobs import recorded
+        from moco_dl.jobs import files_of_recording
         from moco_dl.options import CorrectOptions
         from moco_dl.recording import numbered
         from moco_dl.staging import refuse_inputs
@@ -156,7 +156,7 @@ def correct(
         return summary(correct_file(job, corrector, reference, progress, command=command_line()))
 
     alone = not quiet and shared is None and len(jobs) > 1 and numbered(movies)
-    if alone and jobs[1].real not in recorded(jobs[0]):
+    if alone and jobs[1].real not in files_of_recording(jobs[0]):
         tell("each movie gets its own reference; if they are files of one recording: --join")
     run_all(jobs, run, quiet)
 

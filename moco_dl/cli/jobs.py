@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from moco_dl.cli.common import PATH, bar, in_memory, part, reported, tell, tidying
-from moco_dl.errors import NrcorrectError, about
+from moco_dl.errors import NrcorrectError, is_about
 
 skip_existing = click.option(
     "--skip-existing",
@@ -63,24 +63,24 @@ def _is_folder(path: Path) -> bool:
 
 def run_all(jobs: list, run: Callable, quiet: bool) -> None:
     """Run each job, print its outputs, go on after failures, and exit with 1 if there were any."""
-    from moco_dl.jobs import done, done_before, recorded, told_before
+    from moco_dl.jobs import files_of_recording, is_done, left_out_as_done, left_out_as_named
     from moco_dl.parallel import workers_first
 
     failed, known, unprinted = [], set(), None
     for job in jobs:
         if job.real in known:
-            tell(told_before(job))
+            tell(left_out_as_named(job))
             continue
-        if job.skip_existing and done(job):  # by another run, in the meantime
-            tell(done_before(job))
+        if job.skip_existing and is_done(job):  # by another run, in the meantime
+            tell(left_out_as_done(job))
             continue
         try:
             with bar(job.movie.name, quiet) as progress, workers_first(), in_memory("try --threads 1"):
-                known |= recorded(job) if len(jobs) > 1 else set()
+                known |= files_of_recording(job) if len(jobs) > 1 else set()
                 summary = run(job, tidying(progress))
         except NrcorrectError as error:
             failed.append(job.name)
-            named = any(about(error, path) for path in (job.movie, *job.more, *job.outputs))
+            named = any(is_about(error, path) for path in (job.movie, *job.more, *job.outputs))
             tell(f"nrcorrect: {error}" if named else f"nrcorrect: {job.movie}: {error}")
             continue
         unprinted = _unprinted("\t".join(str(path) for path in job.outputs)) or unprinted
