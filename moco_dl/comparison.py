@@ -8,7 +8,7 @@ from pathlib import Path
 from moco_dl.errors import NrcorrectError
 from moco_dl.evaluation import Evaluation
 from moco_dl.evaluation.motion_table import write_motion_table
-from moco_dl.evaluation.pair import Pair, paired, seen
+from moco_dl.evaluation.pair import Pair, checked_pair, evaluator_of
 from moco_dl.evaluation.summary import as_json
 from moco_dl.evaluation.truth import Truth, load_truth, score, truth_files
 from moco_dl.fields import load_fields
@@ -67,7 +67,7 @@ def compare_files(
         pair, truth, inputs = _open(comparison, files)
         refuse_inputs(comparison.outputs, pair.raw.files | pair.corrected.files)
         parts = files.enter_context(staged(comparison.outputs, overwrite=comparison.overwrite))
-        evaluator = seen(pair, progress, threads)
+        evaluator = evaluator_of(pair, progress, threads)
         about = {"inputs": inputs} | _provenance(comparison, pair, truth) | provenance
         more = score(pair.fields.__getitem__, truth) if truth else ()
         evaluation = evaluator.finish(about, more)
@@ -101,7 +101,7 @@ def _open(comparison: Comparison, files: ExitStack) -> tuple[Pair, Truth | None,
         for path, part in zip(paths, comparison.parts, strict=True)
     )
     names = (corrected, raw, comparison.fields)
-    return paired(movies, fields, image, names), truth, list(inputs)
+    return checked_pair(movies, fields, image, names), truth, list(inputs)
 
 
 def _provenance(comparison: Comparison, pair: Pair, truth: Truth | None) -> dict:

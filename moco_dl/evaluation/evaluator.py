@@ -64,7 +64,7 @@ class Evaluator:
         raw, corrected = self._compared(raw), self._compared(corrected)
         small, fields, rows = {}, {}, []
         for i, word in enumerate(look.reasons):
-            if not word and self.moments.binned(start + i):
+            if not word and self.moments.needs_binned(start + i):
                 pair = [filled(frames[i]) for frames in (raw, corrected)]
                 small[start + i] = tuple(shrink(frame, (self.moments.factor,) * 2) for frame in pair)
                 if contains(self.moments.rows, start + i):

@@ -41,7 +41,7 @@ class Moments:
     paired_step: int  # every so many frames, one goes into the correlation image
     factor: int  # pixels a side over which binned frames are averaged
 
-    def binned(self, frame: int) -> bool:
+    def needs_binned(self, frame: int) -> bool:
         """Whether `frame` is needed in binned form."""
         return contains(self.kept, frame) or self.preview.bin_of(frame) is not None
 

@@ -45,12 +45,12 @@ def evaluate(
     """
     movies = ArrayMovie(raw), ArrayMovie(corrected)
     known = None if fields is None else checked_fields(fields)
-    pair = paired(movies, known, reference, ("corrected", "raw", "fields"))
+    pair = checked_pair(movies, known, reference, ("corrected", "raw", "fields"))
     with workers_first():
-        return seen(pair, lambda done, total: None).finish({})
+        return evaluator_of(pair, lambda done, total: None).finish({})
 
 
-def seen(pair: Pair, progress: Progress, threads: int | None = None) -> Evaluator:
+def evaluator_of(pair: Pair, progress: Progress, threads: int | None = None) -> Evaluator:
     """An evaluator that has seen both movies; `threads` look at batches at a time, see `Workers`."""
     stride = pair.fields.stride if pair.fields else None
     left_out = not_compared(pair.fields.left_out, pair.fields.reach) if pair.fields else None
@@ -61,7 +61,7 @@ def seen(pair: Pair, progress: Progress, threads: int | None = None) -> Evaluato
     return evaluator
 
 
-def paired(
+def checked_pair(
     movies: tuple[Movie, Movie], fields: Fields | None, image: np.ndarray | None, names: tuple[object, ...]
 ) -> Pair:
     """Movies before and after (T, H, W), their `fields`, and an `image` (H, W) to compare frames with.
