@@ -14,6 +14,7 @@ from moco_dl.errors import NrcorrectError
 from moco_dl.fields import FLOW_DTYPE, REACH, ROW_OFFSET, Fields, checked_fields
 from moco_dl.formats.checks import SMALLEST, as_array
 from moco_dl.intensity import clipped
+from moco_dl.memory import frames_in
 from moco_dl.motion import Motion
 from moco_dl.movie import ArrayMovie, Movie
 from moco_dl.moving import move
@@ -22,7 +23,6 @@ from moco_dl.options import CHOICES, INTERPOLATIONS, CorrectOptions
 from moco_dl.parallel import Workers, workers_first
 from moco_dl.plan import Plan
 from moco_dl.preparation import Preparation
-from moco_dl.room import frames_in
 from moco_dl.sampled.edges import blanked, filled_corners
 from moco_dl.sampled.samples import without_infinite
 from moco_dl.sampled.scan import straightened

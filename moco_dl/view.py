@@ -10,12 +10,12 @@ import torch
 from moco_dl.blocks import binned
 from moco_dl.device import full_device
 from moco_dl.infer import Estimator, enlarged
+from moco_dl.memory import frames_with
 from moco_dl.movie import Movie
 from moco_dl.moving import move_known
 from moco_dl.network import STRIDE, PyramidFlowNet
 from moco_dl.options import CorrectOptions
 from moco_dl.reference import Estimate, build_reference
-from moco_dl.room import frames_with
 from moco_dl.sampled.samples import Move, Samples, chunks
 
 ENOUGH = 16 * 2**20  # pixels of those that the reference is made of: 40 to 100 frames

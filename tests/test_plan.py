@@ -11,12 +11,12 @@ from truth import end_point_error
 import moco_dl
 from moco_dl.correction import Corrector
 from moco_dl.learning.synth import SyntheticMovie, movie_options
+from moco_dl.memory import frames_sampled
 from moco_dl.movie import ArrayMovie
 from moco_dl.network import STRIDE
 from moco_dl.options import CorrectOptions
 from moco_dl.plan import NEAR
 from moco_dl.refinement.equations import linearise
-from moco_dl.room import frames_sampled
 from moco_dl.warp import upsample
 
 

@@ -62,7 +62,7 @@ class Difference:
             [torch.from_numpy(_window(n, length / STRIDE)).float() for n in self.grid]
             for length in (BACKGROUND, CELL, PATTERN)
         )
-        self.lit = bool(activity.any())
+        self.active = bool(activity.any())
         self.activity = self.cut(torch.from_numpy(activity))
         self.weight = self.cut(torch.from_numpy(signal / variance))
         self.bright = _blurred((self.weight * self.activity.square()).sum((0, 1)), self.near) + 1
@@ -117,10 +117,10 @@ class Difference:
         slopes = [_slope(reference, axis) / self.binning for axis in (0, 1)]
         parts, known = self.cut(torch.stack([*slopes, reference])), self.weight.new_ones(1, *self.grid)
         *gradient, detail = self._without_background(parts.clone(), known.expand_as(parts), known)
-        if self.lit:
+        if self.active:
             flash = [self._flash((self.weight * self.activity * part).sum((0, 1))) for part in gradient]
             gradient = [part - self.activity * level for part, level in zip(gradient, flash, strict=True)]
-        others = [*gradient, detail, self.activity] if self.lit else [*gradient, detail]
+        others = [*gradient, detail, self.activity] if self.active else [*gradient, detail]
         factors = self.weight * torch.stack([torch.ones_like(detail), *others])
         detail, pattern = ((factors * values).sum((1, 2)) for values in (detail, self.activity))
         return CutTemplate(parts[2], factors, detail, pattern)
@@ -196,7 +196,7 @@ class Difference:
         square = square / gain.square() + more * (more * whole - 2 * seen / gain)
         sums *= (-1 / gain)[:, None, None, None]
         sums.addcmul_((more[:, None, None] * share)[:, None], view.detail)
-        if self.lit:
+        if self.active:
             flash, pattern = self._flash(sums[:, ACTIVE]), view.pattern[ACTIVE] * share
             square -= _total(flash * (2 * sums[:, ACTIVE] - flash * pattern))
             sums.addcmul_((flash * share)[:, None], view.pattern, value=-1)

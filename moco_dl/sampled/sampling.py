@@ -8,9 +8,9 @@ from typing import NamedTuple
 import numpy as np
 
 from moco_dl.blocks import binned
+from moco_dl.memory import frames_in, frames_sampled
 from moco_dl.movie import Movie
 from moco_dl.options import CorrectOptions
-from moco_dl.room import frames_in, frames_sampled
 from moco_dl.sampled.clearing import Clearing
 from moco_dl.sampled.edges import measure_edges
 from moco_dl.sampled.inplace import mean_of

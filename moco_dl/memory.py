@@ -1,4 +1,4 @@
-"""How many frames there is room for in memory."""
+"""How many frames memory has room for."""
 
 from moco_dl.movie import Movie
 
