@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from moco_dl import checkpoint
-from moco_dl.device import LARGEST_BATCH, choose_device, own_stream, threads_on, together
+from moco_dl.device import LARGEST_BATCH, choose_device, frames_at_once, own_stream, threads_on
 from moco_dl.errors import NrcorrectError
 from moco_dl.fields import FLOW_DTYPE, REACH, ROW_OFFSET, Fields, checked_fields
 from moco_dl.formats.checks import SMALLEST, as_array
@@ -92,7 +92,7 @@ class Corrector:
 
     def _batch_size(self, movie: Movie) -> int:
         if self.device.type == "cuda":
-            return min(max(together(self.device, movie.shape[1] * movie.shape[2]), 4), LARGEST_BATCH)
+            return min(max(frames_at_once(self.device, movie.shape[1] * movie.shape[2]), 4), LARGEST_BATCH)
         return frames_in(BATCH, movie, 4, 32)
 
 

@@ -82,7 +82,7 @@ def frames_that_fit(device: torch.device, pixels: int) -> int:
     return int(np.clip(free // (MOST * NEEDED * pixels), 1, LARGEST_GROUP))
 
 
-def together(device: torch.device, size: int) -> int:
+def frames_at_once(device: torch.device, size: int) -> int:
     """Frames of so many pixels that are computed at a time."""
     return max((MANY if device.type == "cuda" else TOGETHER) // size, 1)
 
@@ -90,8 +90,8 @@ def together(device: torch.device, size: int) -> int:
 def in_parts(
     compute: Callable[[np.ndarray], Result], frames: np.ndarray, size: int, device: torch.device
 ) -> Iterator[tuple[np.ndarray, Result]]:
-    """Parts of `frames` (n,), of `size` pixels each, and what `compute` makes of them, see `together`."""
-    count = together(device, size)
+    """Parts of `frames` (n,), of `size` pixels each, and what `compute` makes of them, see `frames_at_once`."""
+    count = frames_at_once(device, size)
     for start in range(0, len(frames), count):
         yield from halved(compute, frames[start : start + count], device)
 

@@ -15,7 +15,7 @@ import numpy as np
 from moco_dl.errors import NrcorrectError
 from moco_dl.formats.checks import DTYPES, UNREADABLE
 from moco_dl.output import ArrayFile, create_hdf5
-from moco_dl.stored import StoredFlow, alone
+from moco_dl.stored import StoredFlow, slice_of_one
 
 FORMAT = "nrcorrect-fields-1"
 FLOW_DTYPE = np.float16  # costs at most 0.002 px for residuals below 4 px
@@ -80,7 +80,7 @@ class Fields:
 
     def __getitem__(self, frames: slice | int) -> np.ndarray:
         if not isinstance(frames, slice):
-            return self[alone(frames, len(self))][0]
+            return self[slice_of_one(frames, len(self))][0]
         flow = np.asarray(self.flow[frames], np.float32)
         rows, columns = (
             _interpolation(full, coarse, self.stride)

@@ -21,7 +21,7 @@ from moco_dl.refinement.refine import Refiner
 from moco_dl.refinement.template import BLUR, NO_PART, Template, build_template
 from moco_dl.sampled.samples import Samples, chunks, mean_length
 from moco_dl.stream import Batch, filter_batches
-from moco_dl.tracking.covariance import learned
+from moco_dl.tracking.covariance import learn_covariance
 from moco_dl.tracking.prior import measure_prior
 from moco_dl.tracking.rest import rest_weights
 from moco_dl.tracking.smooth import WIDTHS, Smoothing, choose_width
@@ -196,7 +196,7 @@ class Preparation:
         misfit = usual.misfit(equations)
         uneven = bool(np.log(np.maximum(misfit, LEAST)[trusted]).std() > UNEVEN)
         clear = trusted * (clarity(misfit) if uneven else 1.0)
-        prior = learned(prior, refiner, equations, samples.runs, clear)
+        prior = learn_covariance(prior, refiner, equations, samples.runs, clear)
         prior = prior if self.smooth is None else prior.with_motion_lasting(self.smooth)
         tracker = Tracker(refiner, prior, usual, uneven=uneven)
         tracker.follow_samples(equations.whole[trusted], clear[trusted])

@@ -78,7 +78,7 @@ def centred(motion: np.ndarray) -> np.ndarray:
     return rest
 
 
-def seed(samples: Samples) -> np.ndarray:
+def first_reference(samples: Samples) -> np.ndarray:
     """Mean of the sample that agrees best with others and of the ALIKE it agrees with, (H, W) float32.
 
     NaN where none of these has data.

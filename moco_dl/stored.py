@@ -8,7 +8,7 @@ import numpy as np
 from moco_dl.errors import NrcorrectError
 
 
-def alone(frame: int, count: int) -> slice:
+def slice_of_one(frame: int, count: int) -> slice:
     """One frame of `count`, which may be counted from the end."""
     try:
         frame = range(count)[frame]
@@ -33,7 +33,7 @@ class StoredFlow:
 
     def __getitem__(self, frames: slice | int) -> np.ndarray:
         if not isinstance(frames, slice):
-            return self[alone(frames, len(self))][0]
+            return self[slice_of_one(frames, len(self))][0]
         forth = range(self.shape[0])[frames]
         back = forth.step < 0  # which HDF5 does not know
         forth = forth[::-1] if back else forth

@@ -8,7 +8,7 @@ import numpy as np
 
 from moco_dl.blocks import binned
 from moco_dl.plan import APART, Plan
-from moco_dl.reference import centred, seed
+from moco_dl.reference import centred, first_reference
 from moco_dl.refinement.bend import composed, inverse
 from moco_dl.refinement.nearer import GivenReference, bend_to, sizes
 from moco_dl.sampled.alike import mean_agreement
@@ -177,7 +177,7 @@ class Survey(View):
     def _rigid_fit(self, samples: Samples) -> RigidFit:
         """Samples that make the reference, registered."""
         some, walk = self.enough(samples), None
-        first = seed(samples.only(some))
+        first = first_reference(samples.only(some))
         if are_clear(samples.only(some), self.rigid(first), self.mapping):
             estimates = [self._centred_shifts] * RIGID_PASSES
         else:
@@ -201,9 +201,9 @@ class Survey(View):
         some, farther, lost = samples.only(self.enough(samples)), self.reaching(FARTHER), _lost(rigid.walk)
         limit = self.options.farthest(rigid.reference.shape)  # the usual share of its size
         if lost:
-            beyond = are_clear(some, farther.rigid(seed(some)), self.mapping)
+            beyond = are_clear(some, farther.rigid(first_reference(some)), self.mapping)
         else:
-            images = (rigid.reference, seed(some))  # that of all may show two places at once
+            images = (rigid.reference, first_reference(some))  # that of all may show two places at once
             beyond = any(lie_beyond(some, limit, farther.rigid(image), self.mapping) for image in images)
         if not beyond:
             return None

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from drawn import AS_EXPECTED, draw, equations_of, gaussian, motions, root, sum_of, textured_refiner
 
-from moco_dl.tracking.covariance import REST, SIZES, _combinations, _Samples, learned
+from moco_dl.tracking.covariance import REST, SIZES, _combinations, _Samples, learn_covariance
 from moco_dl.tracking.prior import measure_prior
 from moco_dl.tracking.track import Tracker
 
@@ -40,7 +40,7 @@ def priors(refiner, seen, clarity=None):
     clarity = np.ones(len(seen)) if clarity is None else clarity
     equations = equations_of(seen)
     before = measure_prior(refiner, equations, RUNS, clarity > 0)
-    return before, learned(before, refiner, equations, RUNS, clarity)
+    return before, learn_covariance(before, refiner, equations, RUNS, clarity)
 
 
 def noise(refiner, seed=1, **drawn):
@@ -107,7 +107,7 @@ def test_noisier_samples_count_less(refiner):
     equations = equations_of(seen)
     before = replace(priors(refiner, told + noise(refiner))[0], noise=NOISE)
     known, alike = (
-        distance(refiner, learned(before, refiner, equations, RUNS, clarity), unknowns)
+        distance(refiner, learn_covariance(before, refiner, equations, RUNS, clarity), unknowns)
         for clarity in (np.where(noisy, 1 / 3, 3.0), np.ones(FRAMES))
     )
     assert known < 0.8 * alike

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from moco_dl.moving import move_known
-from moco_dl.reference import _median, build_reference, centred, seed
+from moco_dl.reference import _median, build_reference, centred, first_reference
 from moco_dl.sampled.samples import draw_samples, sample_runs
 
 
@@ -19,7 +19,7 @@ def stay(frames, motion):
 
 
 def built(samples, kind, estimates, move):
-    return build_reference(samples, kind, estimates, move, first=seed(samples))
+    return build_reference(samples, kind, estimates, move, first=first_reference(samples))
 
 
 @pytest.mark.parametrize("kind", ["median", "mean"])
@@ -95,7 +95,7 @@ def test_seed_comes_from_frames_that_agree():
     rng = np.random.default_rng(0)
     scene, other = rng.uniform(0, 100, (2, 32, 32))
     frames = np.stack([scene + rng.normal(0, 1, scene.shape) for _ in range(30)] + [other] * 5)
-    assert np.corrcoef(seed(samples_of(frames)).ravel(), scene.ravel())[0, 1] > 0.99
+    assert np.corrcoef(first_reference(samples_of(frames)).ravel(), scene.ravel())[0, 1] > 0.99
 
 
 def test_seed_is_not_of_blank_frames_of_a_masked_view():
@@ -103,5 +103,5 @@ def test_seed_is_not_of_blank_frames_of_a_masked_view():
     scene = 1000 + rng.uniform(0, 100, (32, 32))
     frames = np.stack([scene + rng.normal(0, 20, scene.shape) for _ in range(30)] + [0 * scene + 1050] * 10)
     frames[:, :8] = np.nan
-    found = seed(samples_of(frames))
+    found = first_reference(samples_of(frames))
     assert np.isnan(found[:8]).all() and np.corrcoef(found[8:].ravel(), scene[8:].ravel())[0, 1] > 0.9

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from moco_dl.device import CPU, together
+from moco_dl.device import CPU, frames_at_once
 from moco_dl.refinement.basis import Basis, sandwich
 from moco_dl.refinement.difference import FLASH, Difference
 from moco_dl.refinement.template import Template
@@ -37,7 +37,7 @@ class Refiner:
         self.matrix = self._normal_matrix(information)
         self.information = information.float().to(device)  # only now: not every accelerator has float64
         self.difference.to(device)
-        self.together = together(device, template.image.size)
+        self.at_once = frames_at_once(device, template.image.size)
         self._functions = self.basis.y.T.to(device), self.basis.x.to(device)
 
     def _normal_matrix(self, information: Tensor) -> Tensor:
@@ -54,7 +54,7 @@ class Refiner:
         """Frames (n,) by number, no more than should be compared at a time, each time of one of the `parts`."""
         for part in np.unique(parts):
             members = frames[parts == part]
-            yield from np.split(members, range(self.together, len(members), self.together))
+            yield from np.split(members, range(self.at_once, len(members), self.at_once))
 
     def effect(self, field: Tensor) -> Tensor:
         """Right-hand sides (..., 2 m) that stand for displacements (..., 2, h, w) px on the coarse grid."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from moco_dl.sampled.samples import Move, Samples, few
+from moco_dl.sampled.samples import Move, Samples, pixel_chunks
 from moco_dl.spectrum import MARGIN, filtered, frequency, mirrored, padded
 
 LEAST = 1e-2  # of the image's variance: that of noise is not less
@@ -153,7 +153,7 @@ def _differences(
     """
     contrast = reference - reference.mean()
     squares = np.square(contrast)
-    for some in few(part, reference.size):
+    for some in pixel_chunks(part, reference.size):
         for place, difference in zip(some.tolist(), move(samples[some], samples.motion[some]), strict=True):
             difference -= reference
             known = np.isfinite(difference)

@@ -13,7 +13,7 @@ import torch
 
 from moco_dl.network import STRIDE
 from moco_dl.sampled.inplace import blur
-from moco_dl.sampled.samples import Samples, chunks, few
+from moco_dl.sampled.samples import Samples, chunks, pixel_chunks
 from moco_dl.spectrum import frequency
 from moco_dl.warp import blank_outside, invert, places_coarse, sample
 
@@ -111,7 +111,7 @@ def _unexplained(samples: Samples, some: np.ndarray, reference: np.ndarray) -> t
     Both (2, H, W), of some samples.
     """
     sums, image = np.zeros((2, 2, *reference.shape)), torch.from_numpy(reference)
-    for places in few(some, reference.size):
+    for places in pixel_chunks(some, reference.size):
         frames = torch.from_numpy(samples.frames[samples.places[places]].astype(np.float32))
         back = STRIDE * invert(torch.from_numpy(samples.motion[places]) / STRIDE, iterations=BACK)
         where = places_coarse(back, STRIDE, reference.shape)

@@ -193,7 +193,7 @@ def mean_length(motion: Motion, other: Motion) -> float:
     return float(np.concatenate(lengths).mean())
 
 
-def few(places: np.ndarray, size: int) -> list[np.ndarray]:
+def pixel_chunks(places: np.ndarray, size: int) -> list[np.ndarray]:
     """Places (n,) of frames of `size` pixels, as many at a time as are added together."""
     together = max(TOGETHER // size, 1)
     return np.split(places, range(together, len(places), together))

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import numpy as np
 
 from moco_dl.errors import NrcorrectError
-from moco_dl.sampled.samples import Samples, few
+from moco_dl.sampled.samples import Samples, pixel_chunks
 
 MOST = 10  # px, as far as an offset is looked for; less than an eighth of a row
 GLANCED = 32  # samples
@@ -64,7 +64,9 @@ def _offset(samples: Samples, mapping: Callable) -> tuple[float, float]:
     """
     (first,) = samples.frames[samples.places[:1]]
     width = first.shape[1]
-    found = list(mapping(lambda some: _spectra(samples[some]), few(np.arange(len(samples)), first.size)))
+    found = list(
+        mapping(lambda some: _spectra(samples[some]), pixel_chunks(np.arange(len(samples)), first.size))
+    )
     shared, back, forth = (sum(parts) for parts in zip(*found, strict=True))
     length = np.maximum(np.abs(shared.sum(axis=0)), 1e-30)
     coherence = np.minimum(length / np.maximum(np.sqrt(back * forth), 1e-30), COHERENT)

@@ -32,7 +32,7 @@ SIZES = np.array([0.25, 0.5, 1.0, 2.0, 4.0])  # that motion may have in a sample
 SURE = 5.0  # log-likelihood by which the other half must be explained better
 
 
-def learned(
+def learn_covariance(
     prior: Prior, refiner: Refiner, equations: Equations, runs: np.ndarray, clarity: np.ndarray
 ) -> Prior:
     """`prior` with the covariance that n samples show, but as it is if that explains no others of them better.
