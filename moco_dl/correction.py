@@ -23,7 +23,7 @@ from moco_dl.options import CHOICES, INTERPOLATIONS, CorrectOptions
 from moco_dl.parallel import Workers, workers_first
 from moco_dl.plan import Plan
 from moco_dl.preparation import Preparation
-from moco_dl.sampled.edges import blanked, filled_corners
+from moco_dl.sampled.edges import blank_edges, filled_corners
 from moco_dl.sampled.samples import without_infinite
 from moco_dl.sampled.scan import straightened
 from moco_dl.sampled.usable import refuse_extremes
@@ -121,7 +121,7 @@ def checked_reference(reference: np.ndarray, movie: Movie) -> np.ndarray:
     if finite.size == 0 or finite.min() == finite.max():
         raise NrcorrectError("reference is empty or constant; wanted an image of the field of view")
     refuse_extremes(reference, "reference")
-    (found,) = blanked(reference[None].astype(np.float32))
+    (found,) = blank_edges(reference[None].astype(np.float32))
     found[filled_corners(found)] = np.nan
     if (known := np.isfinite(found).sum()) < SMALLEST**2 / 2:
         raise NrcorrectError(f"reference shows {known} pixels; wanted an image of the field of view")

@@ -25,7 +25,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-def processors() -> int:
+def available_processors() -> int:
     """Processors that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
@@ -91,7 +91,7 @@ class Workers:
             torch.set_num_threads(1)
             start()
 
-        self.threads = threads or min(processors(), MOST)
+        self.threads = threads or min(available_processors(), MOST)
         self._pool = ThreadPoolExecutor(self.threads, initializer=prepared)
 
     def map(self, function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:

@@ -15,9 +15,9 @@ def test_bins_leave_out_what_is_not_finite():
     values = np.arange(5000.0)
     values[:5] = np.nan
     values[7] = np.inf
-    trace = chart.binned(values)
+    trace = chart.bin_trace(values)
     assert np.isnan(trace.low[0]) and (trace.low[1], trace.high[1], trace.mean[1]) == (5, 9, 7)
-    assert not trace.exact and chart.binned(values[:100]).exact
+    assert not trace.exact and chart.bin_trace(values[:100]).exact
 
 
 def test_line_breaks_where_there_is_no_value():

@@ -7,7 +7,7 @@ from truth import end_point_error
 import moco_dl
 from moco_dl.correction import checked_reference
 from moco_dl.movie import ArrayMovie
-from moco_dl.sampled.edges import NONE, blanked, filled_corners, measure_edges
+from moco_dl.sampled.edges import NONE, blank_edges, filled_corners, measure_edges
 from moco_dl.sampled.samples import draw_samples
 
 
@@ -34,10 +34,10 @@ def test_lines_of_one_value_are_seen(frames, edges, value):
     found, (top, bottom, left, right) = filled(frames, *edges, value), edges
     assert edges_of(found).filled
     inside = np.s_[:, top : 40 - bottom, left : 50 - right]
-    known = blanked(found)
+    known = blank_edges(found)
     np.testing.assert_array_equal(known[inside], frames[inside])
     assert np.isfinite(known).sum() == known[inside].size
-    (image,) = blanked(found.mean(axis=0)[None])
+    (image,) = blank_edges(found.mean(axis=0)[None])
     np.testing.assert_array_equal(np.isfinite(image), np.isfinite(known[0]))
 
 
@@ -48,7 +48,7 @@ def test_what_is_no_edge_stays(frames):
     for movie in (frames, inside, once, filled(frames, top=20)):  # the last shows too little without
         assert not edges_of(movie).filled
     for movie in (frames, inside, filled(frames, top=20), filled(frames, top=40)):
-        np.testing.assert_array_equal(blanked(movie), movie)
+        np.testing.assert_array_equal(blank_edges(movie), movie)
     assert NONE(frames) is frames and not edges_of(frames)
 
 
@@ -128,7 +128,7 @@ def test_a_view_that_is_round_does_no_harm(known_movie):
 
 @pytest.mark.parametrize("dtype", ["uint8", "int16", "uint32", "float16", "float32", "float64"])
 def test_numbers_of_any_type(frames, dtype):
-    known = blanked(filled(frames.astype(dtype), left=4))
+    known = blank_edges(filled(frames.astype(dtype), left=4))
     assert known.dtype.kind == "f" and np.isnan(known[:, :, :4]).all()
     np.testing.assert_array_equal(known[:, :, 4:], frames[:, :, 4:])
 

@@ -12,7 +12,7 @@ from threadpoolctl import threadpool_info, threadpool_limits
 import moco_dl
 from moco_dl.blocks import binned
 from moco_dl.learning.synth import SyntheticMovie, movie_options
-from moco_dl.parallel import Workers, workers_first
+from moco_dl.parallel import Workers, available_processors, workers_first
 
 
 def test_linear_algebra_starts_no_threads_beside_the_workers():
@@ -58,8 +58,8 @@ def test_an_error_reaches_the_caller():
 
 @pytest.mark.parametrize(("processors", "threads"), [(1, 1), (2, 2), (4, 4), (64, 4)])
 def test_processors_are_used_unless_told_but_not_too_many(monkeypatch, processors, threads):
-    assert processors() >= 1
-    monkeypatch.setattr("moco_dl.parallel.available", lambda: processors)
+    assert available_processors() >= 1
+    monkeypatch.setattr("moco_dl.parallel.available_processors", lambda: processors)
     assert Workers().threads == threads
     assert Workers(5).threads == 5
 

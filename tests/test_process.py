@@ -13,7 +13,7 @@ from commands import WITHOUT_VALIDATION, command, run
 
 import moco_dl
 from moco_dl.cli import common
-from moco_dl.cli.common import imports, tidying
+from moco_dl.cli.common import heavy_imports, tidying
 
 
 def test_help_and_version_do_not_import_torch():
@@ -195,7 +195,7 @@ def test_any_name_is_printed(tmp_path, name, encoding, printed):
 
 def test_what_is_imported_is_left_out_of_garbage_collection():
     frozen = gc.get_freeze_count()
-    with pytest.raises(ZeroDivisionError), imports():
+    with pytest.raises(ZeroDivisionError), heavy_imports():
         assert not gc.isenabled()
         raise ZeroDivisionError
     assert gc.isenabled() and gc.get_freeze_count() > frozen

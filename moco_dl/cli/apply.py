@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from moco_dl.cli.common import PATH, imports, overwrite, quiet, reported, which_movie
+from moco_dl.cli.common import PATH, heavy_imports, overwrite, quiet, reported, which_movie
 from moco_dl.cli.jobs import outdir, output, planned, run_all, skip_existing
 
 
@@ -36,7 +36,7 @@ def apply(
 
     Several MOVIES are files of one recording, in this order.
     """
-    with imports():
+    with heavy_imports():
         from moco_dl.errors import NrcorrectError
         from moco_dl.fields import is_field_file, load_fields
         from moco_dl.formats.checks import DTYPES

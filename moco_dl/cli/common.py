@@ -76,7 +76,7 @@ class OneOf(click.ParamType):
 
 
 def which_movie(command: Callable) -> Callable:
-    """Options that say which movie of a file is meant, see `part`."""
+    """Options that say which movie of a file is meant, see `pop_part`."""
     for option in (
         click.option("--plane", type=OneOf(), help="The same of planes."),
         click.option(
@@ -95,7 +95,7 @@ def which_movie(command: Callable) -> Callable:
     return command
 
 
-def part(options: dict) -> "Part":
+def pop_part(options: dict) -> "Part":
     """What of a file is the movie; takes the options that say so out of `options`."""
     from moco_dl.movie import Part
 
@@ -152,8 +152,8 @@ def tidying(progress: Callable[[int, int], None]) -> Callable[[int, int], None]:
 
 
 @contextmanager
-def imports() -> Iterator[None]:
-    """For the heavy ones: what they make stays to the end, and is not searched for garbage, not even then."""
+def heavy_imports() -> Iterator[None]:
+    """What imports make stays to the end, and is not searched for garbage, not even then."""
     gc.disable()
     try:
         yield

@@ -10,7 +10,7 @@ from moco_dl.cli.common import (
     Finite,
     command_line,
     device,
-    imports,
+    heavy_imports,
     leave_threads_to_workers,
     overwrite,
     quiet,
@@ -130,7 +130,7 @@ def correct(
     failed (the others are still done), 2 for wrong usage.
     """
     leave_threads_to_workers()
-    with imports():
+    with heavy_imports():
         from moco_dl.cli.summary import summary
         from moco_dl.correction import Corrector
         from moco_dl.image import load_image

@@ -9,10 +9,10 @@ from moco_dl.cli.common import (
     PATH,
     bar,
     command_line,
-    imports,
+    heavy_imports,
     leave_threads_to_workers,
     overwrite,
-    part,
+    pop_part,
     quiet,
     reported,
     tell,
@@ -67,7 +67,7 @@ def evaluate(
     unit). The exit status is 0 whatever the verdict, 1 if the movies cannot be compared, 2 for wrong usage.
     """
     leave_threads_to_workers()
-    with imports():
+    with heavy_imports():
         from moco_dl import figures
         from moco_dl.comparison import Comparison, compare_files
         from moco_dl.movie import Part
@@ -76,7 +76,7 @@ def evaluate(
     if png and page is None:
         raise click.UsageError("--png puts the figure beside the page; name the page with -o REPORT.html")
     threads, dataset = options.pop("threads"), options.pop("corrected_dataset")
-    parts = part(options), Part(dataset, option="--corrected-dataset")
+    parts = pop_part(options), Part(dataset, option="--corrected-dataset")
     picture = page.parent / f"{without_ending(page)}.png" if png else None
     with reported(usage=True):
         wanted = Comparison(raw[0], corrected, more=raw[1:], page=page, picture=picture, parts=parts, **options)

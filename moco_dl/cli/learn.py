@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from moco_dl.cli.common import PATH, Finite, bar, device, overwrite, part, quiet, reported, which_movie
+from moco_dl.cli.common import PATH, Finite, bar, device, overwrite, pop_part, quiet, reported, which_movie
 
 FARTHEST = 1000.0  # px
 SPREAD, NOT_NEGATIVE = Finite(1, FARTHEST), Finite(0, FARTHEST)
@@ -87,7 +87,7 @@ def synth(
     for name, value in of_movies.items():
         if not movie and value is not None:
             raise click.UsageError(f"--{name.replace('_', '-')} is for movies; add --movie")
-    if (which := part(options)) != WHOLE and not images:
+    if (which := pop_part(options)) != WHOLE and not images:
         raise click.UsageError("--dataset, --channel and --plane are for --images; leave them out without")
     outputs = movie_outputs(out) if movie else [out, *filter(None, [preview])]
     with reported(usage=True):

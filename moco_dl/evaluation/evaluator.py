@@ -10,7 +10,7 @@ from moco_dl.evaluation.metrics import inner
 from moco_dl.evaluation.moments import choose_moments, contains, lines_of_most_detail
 from moco_dl.evaluation.results import Evaluation, Excerpts, Pictures, Row
 from moco_dl.evaluation.rows import Rows
-from moco_dl.evaluation.tally import Tally, blanked, filled
+from moco_dl.evaluation.tally import Tally, blank_gaps, filled
 from moco_dl.evaluation.verdict import judge
 from moco_dl.evaluation.watch import Look, Watch
 from moco_dl.motion import Motion
@@ -110,8 +110,8 @@ class Evaluator:
     def _pictures(self) -> Pictures:
         means, pairs = [], []
         for tally in self.tallies:
-            means.append(blanked(tally.gaps, tally.mean))
-            pairs.append(blanked(tally.gaps, tally.pairs.image()))
+            means.append(blank_gaps(tally.gaps, tally.mean))
+            pairs.append(blank_gaps(tally.gaps, tally.pairs.image()))
         return Pictures(self.watch.reference, *means, *pairs)
 
     def _excerpts(self) -> Excerpts:

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from moco_dl.evaluation.flags import rescued
-from moco_dl.evaluation.metrics import banded, correlation, correlation_with_others, crispness, sharpness
+from moco_dl.evaluation.metrics import band_passed, correlation, correlation_with_others, crispness, sharpness
 from moco_dl.evaluation.origin import own_shown
 from moco_dl.evaluation.residual import brought_onto, component_shifts, flow_possible, residual_flow, shifts
 from moco_dl.evaluation.results import Traces
-from moco_dl.evaluation.tally import Tally, blanked, filled, shared_part
+from moco_dl.evaluation.tally import Tally, blank_gaps, filled, shared_part
 from moco_dl.evaluation.verdict import SAME_SCENE, Measured
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def measure(evaluator: "Evaluator", traces: Traces) -> Figures:
     shift, components = _pair(_rigid_motion, kept, factor), _pair(_component_motion, kept, factor)
     fit = _pair(finite_mean, (traces.correlation_before, traces.correlation_after))
     measured = Measured(
-        sharpness=_pair(lambda tally: sharpness(*(blanked(gaps, half) for half in tally.half_means)), tallies),
+        sharpness=_pair(_sharpness, tallies, gaps),
         # What is less: noise adds to either, activity to the components.
         motion=tuple(float(np.fmin(*both)) for both in zip(shift, components, strict=True)),
         fit=fit if evaluator.given else (np.nan, np.nan),
@@ -94,8 +94,12 @@ def _component_motion(kept: np.ndarray, factor: int) -> float:
     return factor * found.mean() if len(found) else np.nan
 
 
+def _sharpness(tally: Tally, gaps: np.ndarray) -> float:
+    return sharpness(*(blank_gaps(gaps, half) for half in tally.half_means))
+
+
 def _crispness(image: np.ndarray | None, gaps: np.ndarray) -> float:
-    return np.nan if image is None else crispness(blanked(gaps, image))
+    return np.nan if image is None else crispness(blank_gaps(gaps, image))
 
 
 def _flow(tally: Tally, reference: np.ndarray, part: tuple[slice, slice]) -> float:
@@ -106,7 +110,7 @@ def _flow(tally: Tally, reference: np.ndarray, part: tuple[slice, slice]) -> flo
 
 
 def _agreement(kept: np.ndarray) -> float:
-    return finite_mean(correlation_with_others(banded(kept))) if len(kept) > 1 else np.nan
+    return finite_mean(correlation_with_others(band_passed(kept))) if len(kept) > 1 else np.nan
 
 
 def _like_reference(after: np.ndarray, reference: np.ndarray) -> float:
@@ -135,4 +139,4 @@ def _alike(before: np.ndarray, after: np.ndarray) -> float:
     brought = np.zeros(before.shape[1:])
     for frame, other in zip(before, after, strict=True):
         brought += brought_onto(frame, other, limit) / len(before)
-    return correlation(*banded(np.stack([brought, after.mean(axis=0)])))
+    return correlation(*band_passed(np.stack([brought, after.mean(axis=0)])))

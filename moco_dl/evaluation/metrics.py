@@ -19,7 +19,7 @@ def inner(shape: Sequence[int]) -> tuple[slice, slice]:
     return slice(margin, shape[0] - margin), slice(margin, shape[1] - margin)
 
 
-def banded(frames: np.ndarray) -> np.ndarray:
+def band_passed(frames: np.ndarray) -> np.ndarray:
     """Frames (n, h, w) without their border, noise and slow shading filtered out."""
     from scipy.ndimage import gaussian_filter, uniform_filter
 

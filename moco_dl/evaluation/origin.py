@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from moco_dl.evaluation.metrics import banded
+from moco_dl.evaluation.metrics import band_passed
 from moco_dl.evaluation.residual import brought_onto
 from moco_dl.evaluation.verdict import OWN
 
@@ -36,7 +36,7 @@ def own_shown(before: np.ndarray, after: np.ndarray, max_shift: float) -> float:
 
 def _deviations(frames: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Of frames (n, h, w) from their mean, (n, pixels) of length 1, or 0 if there are none; and their sizes."""
-    flat = banded(frames).reshape(len(frames), -1).astype(np.float64)
+    flat = band_passed(frames).reshape(len(frames), -1).astype(np.float64)
     least = RELATIVE * np.linalg.norm(flat, axis=1, keepdims=True)
     flat -= flat.mean(axis=0)
     flat -= flat.mean(axis=1, keepdims=True)

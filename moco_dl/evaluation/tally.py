@@ -18,7 +18,7 @@ def filled(frame: np.ndarray) -> np.ndarray:
     return image
 
 
-def blanked(gaps: np.ndarray, image: np.ndarray | None) -> np.ndarray | None:
+def blank_gaps(gaps: np.ndarray, image: np.ndarray | None) -> np.ndarray | None:
     """The image (H, W) with NaN where `gaps` (H, W) says that there is no data; None stays None."""
     return image if image is None or not gaps.any() else np.where(gaps, np.float32(np.nan), image)
 

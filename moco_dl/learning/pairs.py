@@ -12,7 +12,7 @@ import torch
 from scipy.ndimage import gaussian_filter
 
 from moco_dl.learning.motion import MotionOptions, draw_field
-from moco_dl.learning.scenes import expose, margin, refuse_far, smooth_noise, some_scene
+from moco_dl.learning.scenes import expose, refuse_far, scene_margin, smooth_noise, some_scene
 from moco_dl.learning.streams import Stream
 from moco_dl.warp import warp
 
@@ -44,7 +44,7 @@ class PairOptions:
     @property
     def margin(self) -> int:
         """Pixels of scene around a crop."""
-        return margin(self.farthest)
+        return scene_margin(self.farthest)
 
     @property
     def scene_size(self) -> int:

@@ -54,7 +54,7 @@ def image_scene(
     return layers
 
 
-def margin(farthest: float) -> int:
+def scene_margin(farthest: float) -> int:
     """Pixels of scene around a crop, so that what moves in by `farthest` pixels exists."""
     return max(MARGIN, math.ceil(farthest) + RESAMPLED)
 

@@ -10,7 +10,7 @@ import torch
 from moco_dl.errors import NrcorrectError
 from moco_dl.folding import jacobian
 from moco_dl.learning.motion import MotionOptions, Trajectory, beats, bouts, smooth_series, swings
-from moco_dl.learning.scenes import expose, margin, refuse_far, some_scene
+from moco_dl.learning.scenes import expose, refuse_far, scene_margin, some_scene
 from moco_dl.learning.streams import Stream
 from moco_dl.warp import invert, warp
 
@@ -50,7 +50,7 @@ class MovieOptions:
     @property
     def margin(self) -> int:
         """Pixels of scene around a frame."""
-        return margin(self.beside) + math.ceil(self.whole)
+        return scene_margin(self.beside) + math.ceil(self.whole)
 
 
 MEAN = 2_500.0  # counts, at most: active cells are up to 25 times as bright, and uint16 ends at 65535

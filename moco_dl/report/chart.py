@@ -30,7 +30,7 @@ def bin_starts(frames: int) -> np.ndarray:
     return np.arange(BINS) * frames // BINS
 
 
-def binned(values: np.ndarray) -> Binned:
+def bin_trace(values: np.ndarray) -> Binned:
     """Least, mean and greatest of the finite ones of `values` (T,) in each bin of `bin_starts`."""
     values = np.where(np.isfinite(values), values, np.nan).astype(np.float64)
     if len(values) <= FINEST:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from moco_dl.evaluation import Evaluation, Excerpts
-from moco_dl.report.chart import Binned, bin_starts, binned
+from moco_dl.report.chart import Binned, bin_starts, bin_trace
 from moco_dl.report.raster import common_limits, grey, shrunk
 from moco_dl.report.timeline import CHARTS, LABELS, curves_of, flags_by_bin
 
@@ -45,7 +45,7 @@ def poster(evaluation: Evaluation, title: str) -> "Figure":
     for place, (name, unit, _, _, keys) in zip(axes, shown, strict=False):
         for key in keys:
             if key in known:
-                _draw_curve(place, starts, binned(known[key]), key)
+                _draw_curve(place, starts, bin_trace(known[key]), key)
         place.set_title(f"{name}, {unit}" if unit else name, loc="left", fontsize=9)
         place.legend(frameon=False, fontsize=8, ncols=2, loc="lower right", bbox_to_anchor=(1, 0.93))
         place.spines[["top", "right"]].set_visible(False)

@@ -7,7 +7,7 @@ from itertools import groupby
 import numpy as np
 
 from moco_dl.evaluation import Traces
-from moco_dl.report.chart import BOX, Binned, band, bin_starts, binned, limits, line, ticks
+from moco_dl.report.chart import BOX, Binned, band, bin_starts, bin_trace, limits, line, ticks
 
 LISTED_FLAGS = 60  # runs of flagged frames in the page's list
 
@@ -72,7 +72,7 @@ def charts(traces: Traces) -> tuple[Chart, ...]:
         values = {key: known[key] for key in keys if key in known}
         if values:
             low, high = limits(list(values.values()), least)
-            curves = tuple(_curve(key, binned(v), low, high) for key, v in values.items())
+            curves = tuple(_curve(key, bin_trace(v), low, high) for key, v in values.items())
             made.append(Chart(title, unit, note, value_ticks(low, high), curves))
     return tuple(made)
 
@@ -128,7 +128,7 @@ def flag_marks(by_bin: dict[int, str], bins: int) -> str:
 
 def readings(traces: Traces) -> dict:
     """What the page tells of a frame: JSON-like; one value a frame, or the least and greatest of each bin."""
-    by_key = {key: binned(values) for key, values in curves_of(traces).items()}
+    by_key = {key: bin_trace(values) for key, values in curves_of(traces).items()}
     return {
         "frames": len(traces.flags),
         "starts": bin_starts(len(traces.flags)).tolist(),

@@ -34,7 +34,7 @@ class Edges:
     def __call__(self, frames: np.ndarray) -> np.ndarray:
         """Frames (n, H, W) as floats with NaN there; as they are, if there is nothing of either kind."""
         if self.filled:
-            frames = blanked(frames)
+            frames = blank_edges(frames)
         elif self:
             frames = floats(frames)
         if self.hidden is not None:
@@ -92,7 +92,7 @@ def _burnt(same: np.ndarray, frame: np.ndarray, most: float) -> np.ndarray:
     return spread(bright, same) if bright.sum() >= LEAST else np.zeros_like(same)
 
 
-def blanked(frames: np.ndarray) -> np.ndarray:
+def blank_edges(frames: np.ndarray) -> np.ndarray:
     """Frames (n, H, W) as floats with NaN in the lines along their edges that have one value."""
     found = np.full_like(floats(frames[:0]), np.nan, shape=frames.shape)
     for frame, left in zip(frames, found, strict=True):

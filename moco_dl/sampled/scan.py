@@ -64,9 +64,8 @@ def _offset(samples: Samples, mapping: Callable) -> tuple[float, float]:
     """
     (first,) = samples.frames[samples.places[:1]]
     width = first.shape[1]
-    found = list(
-        mapping(lambda some: _spectra(samples[some]), pixel_chunks(np.arange(len(samples)), first.size))
-    )
+    places = pixel_chunks(np.arange(len(samples)), first.size)
+    found = list(mapping(lambda some: _spectra(samples[some]), places))
     shared, back, forth = (sum(parts) for parts in zip(*found, strict=True))
     length = np.maximum(np.abs(shared.sum(axis=0)), 1e-30)
     coherence = np.minimum(length / np.maximum(np.sqrt(back * forth), 1e-30), COHERENT)
