@@ -64,7 +64,7 @@ class Survey(View):
         (reference, motion, walk), samples, small = self._without_pattern(looked, samples, small, given)
         estimator, image = self.estimator(reference, self.binning), reference
         if walk is not None:
-            looking = self.rigid(self.smaller(reference))
+            looking = self.rigid_estimator(self.smaller(reference))
             walk = replace(walk, look=lambda frames: looking.correlation_maps(binned(frames, self.factor)))
         to_given = None
         if self.network and given is not None:
@@ -115,7 +115,7 @@ class Survey(View):
         """px by which samples are shifted at most."""
         if walk is None:
             some = samples.only(self.enough(samples))
-            shifts = whole_shifts(some, self.rigid(reference), self.mapping)
+            shifts = whole_shifts(some, self.rigid_estimator(reference), self.mapping)
         else:
             shifts = walk.found
         return math.ceil(np.abs(shifts).max())
@@ -123,16 +123,16 @@ class Survey(View):
     def _given(self, small: Samples, image: np.ndarray) -> GivenReference:
         """What is given, brought near what samples show if it is far; see `bend_to`."""
         first = self.smaller(image)
-        rigid, as_it_is = self.rigid(first), GivenReference(image, image)
+        estimator, as_it_is = self.rigid_estimator(first), GivenReference(image, image)
         if self.network is None:
             return as_it_is
-        walk = walk_from(small, rigid, self.mapping, scale=self.factor)
+        walk = walk_from(small, estimator, self.mapping, scale=self.factor)
         if walk is None:
             some = small.only(self.enough(small))
-            shifts = whole_shifts(some, rigid, self.mapping)
+            shifts = whole_shifts(some, estimator, self.mapping)
         else:
             some, shifts = small, walk.found[:, :, None, None]
-        shown, *_ = self.made_of(some, shifts, first)
+        shown, *_ = self.build_reference_at(some, shifts, first)
         bend = bend_to(first, shown, [self.estimator(first, size) for size in sizes(first.shape)])
         if bend is None:
             return as_it_is
@@ -145,8 +145,7 @@ class Survey(View):
         """What is found of samples, of which it may be known how they are registered rigidly."""
         if given is None:
             return self._reference(samples, small, rigid or self._rigid_fit(small))
-        rigid = self.rigid(self.smaller(given))
-        walk = walk_from(small, rigid, self.mapping, scale=self.factor)
+        walk = walk_from(small, self.rigid_estimator(self.smaller(given)), self.mapping, scale=self.factor)
         shifts = None if walk is None else self.factor * walk.found
         motion = self.network and self.motion(samples, self.estimator(given, self.binning), shifts)
         return given, motion, walk
@@ -165,12 +164,12 @@ class Survey(View):
         few = samples.only(some)
         motion = self.enlarged(self.motion(small, self.estimator(reference), shifts))
         reference = reference.repeat(factor, 0).repeat(factor, 1)[: size[0], : size[1]]
-        reference, used, _ = self.made_of(few, centred(motion[some]), reference)
+        reference, used, _ = self.build_reference_at(few, centred(motion[some]), reference)
         if factor > 1 and self.options.quality == "best":
             motion = self.motion(
                 samples, self.estimator(reference), None if shifts is None else factor * shifts
             )
-            reference, used, _ = self.made_of(few, centred(motion[some]), reference)
+            reference, used, _ = self.build_reference_at(few, centred(motion[some]), reference)
         # Less what those that were used have in common.
         return reference, motion + (used - motion[some])[0], walk
 
@@ -178,21 +177,23 @@ class Survey(View):
         """Samples that make the reference, registered."""
         some, walk = self.enough(samples), None
         first = first_reference(samples.only(some))
-        if are_clear(samples.only(some), self.rigid(first), self.mapping):
+        if are_clear(samples.only(some), self.rigid_estimator(first), self.mapping):
             estimates = [self._centred_shifts] * RIGID_PASSES
         else:
-            whole, walk = walk_among_others(samples, first, self.rigid, self.move, self.mapping, self.factor)
+            whole, walk = walk_among_others(
+                samples, first, self.rigid_estimator, self.move, self.mapping, self.factor
+            )
             some, estimates = np.ones(len(samples), bool), [lambda *_: whole]
-        reference, shifts, agree = self.made(samples.only(some), estimates, first)
+        reference, shifts, agree = self.build_reference(samples.only(some), estimates, first)
         return RigidFit(reference, some, shifts[:, :, 0, 0], walk, agree)
 
     def _shown(self, samples: Samples, motion: np.ndarray, first: np.ndarray) -> np.ndarray:
         """What samples show (H, W), moved by their `motion` (n, 2, h, w); a reference is about as `first`."""
         some = self.enough(samples)
-        return self.made_of(samples.only(some), motion[some], first)[0]
+        return self.build_reference_at(samples.only(some), motion[some], first)[0]
 
     def _centred_shifts(self, samples: Samples, reference: np.ndarray) -> np.ndarray:
-        return centred(whole_shifts(samples, self.rigid(reference), self.mapping))
+        return centred(whole_shifts(samples, self.rigid_estimator(reference), self.mapping))
 
     def _reaching_better(self, samples: Samples, rigid: RigidFit) -> "Survey | None":
         """What looks as far as samples move, if this one does not, unless the user has said how far."""
@@ -201,10 +202,11 @@ class Survey(View):
         some, farther, lost = samples.only(self.enough(samples)), self.reaching(FARTHER), _lost(rigid.walk)
         limit = self.options.farthest(rigid.reference.shape)  # the usual share of its size
         if lost:
-            beyond = are_clear(some, farther.rigid(first_reference(some)), self.mapping)
+            beyond = are_clear(some, farther.rigid_estimator(first_reference(some)), self.mapping)
         else:
             images = (rigid.reference, first_reference(some))  # that of all may show two places at once
-            beyond = any(lie_beyond(some, limit, farther.rigid(image), self.mapping) for image in images)
+            estimators = map(farther.rigid_estimator, images)
+            beyond = any(lie_beyond(some, limit, estimator, self.mapping) for estimator in estimators)
         if not beyond:
             return None
         there = farther._rigid_fit(samples)

@@ -55,24 +55,24 @@ class View:
         """(n,) bool: which of the samples a reference is made of."""
         return samples.some(self.options.ref_frames or frames_with(ENOUGH, self.movie, 40, 100))
 
-    def made(
+    def build_reference(
         self, samples: Samples, estimates: Sequence[Estimate], first: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """See `build_reference`."""
+        """See `reference.build_reference`."""
         return build_reference(samples, self.options.ref, estimates, self.move, self.mapping, first=first)
 
-    def made_of(
+    def build_reference_at(
         self, samples: Samples, motion: np.ndarray, first: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """The same of samples whose motion (n, 2, h, w) or (n, 2, 1, 1) is known."""
-        return self.made(samples, [lambda *_: motion], first)
+        return self.build_reference(samples, [lambda *_: motion], first)
 
     @property
     def move(self) -> Move:
         """What moves frames by their motion."""
         return partial(move_known, device=full_device(self.device))
 
-    def rigid(self, reference: np.ndarray) -> Estimator:
+    def rigid_estimator(self, reference: np.ndarray) -> Estimator:
         """What finds whole-frame shifts from a reference, see `estimator`."""
         return self.estimator(reference, rigid=True)
 
