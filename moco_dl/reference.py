@@ -156,7 +156,8 @@ def _combine(parts: Sequence[Registered], kind: str) -> np.ndarray:
     """Mean of all frames, or median over the means of runs."""
     if kind == "median":
         return _median(np.stack([divided(part.total, part.count) for part in parts]))
-    return divided(sum(part.total for part in parts), sum(part.count for part in parts))
+    count = sum((part.count for part in parts), np.float32(0))  # integers as short as theirs would wrap around
+    return divided(sum(part.total for part in parts), count)
 
 
 def divided(total: np.ndarray, count: np.ndarray) -> np.ndarray:

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from moco_dl.moving import move_known
-from moco_dl.reference import _median, build_reference, centred, first_reference
+from moco_dl.reference import Registered, _combine, _median, build_reference, centred, first_reference
 from moco_dl.sampled.samples import draw_samples, sample_runs
 
 
@@ -105,3 +105,9 @@ def test_seed_is_not_of_blank_frames_of_a_masked_view():
     frames[:, :8] = np.nan
     found = first_reference(samples_of(frames))
     assert np.isnan(found[:8]).all() and np.corrcoef(found[8:].ravel(), scene[8:].ravel())[0, 1] > 0.9
+
+
+def test_mean_of_more_frames_than_short_integers_count():
+    count = np.full((4, 5), 40_000, np.uint16)
+    parts = [Registered(np.float32(7) * count, count, np.ones(1)) for _ in range(2)]
+    np.testing.assert_allclose(_combine(parts, "mean"), 7)
