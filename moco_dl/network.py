@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from moco_dl.warp import warp
 
 STRIDE = 4  # of the field
-COARSEST = 16
+COARSEST = 16  # stride of the level that predicts first
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from threadpoolctl import threadpool_limits
 
-TURN = 5e-4  # s
+TURN = 5e-4  # s that a thread keeps the interpreter if others wait: a tenth of what Python has
 USUAL = {"divide": "warn", "over": "warn", "under": "ignore", "invalid": "warn"}  # NumPy's own, of errors
 MOST = 4  # threads that get on; more wait for their turn at the interpreter, and all take longer
 

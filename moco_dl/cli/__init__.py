@@ -17,7 +17,7 @@ from moco_dl.cli.correct import correct
 from moco_dl.cli.evaluate import evaluate
 from moco_dl.cli.learn import synth, train
 
-SOON = 0.01  # s
+SOON = 0.01  # s, after which an exit that Python has dropped is tried again
 STOPS = [getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGHUP") if hasattr(signal, name)]
 ANY_NAME = "any name"  # how a stream writes what its encoding lacks
 

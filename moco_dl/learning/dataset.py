@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 FORMAT = "nrcorrect-pairs-1"
-BATCH = 16
+BATCH = 16  # pairs that are drawn together: with other numbers, a seed gives other pairs
 PREVIEWED = 6  # pairs
 
 

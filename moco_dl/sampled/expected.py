@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-UPDATES = 30
+UPDATES = 30  # of what is expected
 ANYWHERE = 0.05  # of the frames, which may have moved by any shift that is allowed
 LEAST = 0.5  # px, spread along either axis
 FAINT = 0.5  # standard deviations of noise, least height of a peak
