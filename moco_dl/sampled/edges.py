@@ -83,7 +83,8 @@ def _at_edges(same: np.ndarray) -> np.ndarray:
     """What of `same` (H, W) lies in squares at the border, or next to these."""
     if not (same[[0, -1]].any() or same[:, [0, -1]].any()):
         return np.zeros_like(same)
-    return spread(at_border(_covered(_squares(same))), same)  # along a round edge, squares do not fit
+    squares = _runs(_runs(same, 1, SIDE), 0, SIDE)  # by their first corners
+    return spread(at_border(_covered(squares)), same)  # along a round edge, squares do not fit
 
 
 def _burnt(same: np.ndarray, frame: np.ndarray, most: float) -> np.ndarray:
@@ -140,13 +141,8 @@ def _runs(these: np.ndarray, axis: int, length: int) -> np.ndarray:
     return sliding_window_view(these, length, axis=axis).all(axis=-1)
 
 
-def _squares(these: np.ndarray) -> np.ndarray:
-    """(H - SIDE + 1, W - SIDE + 1) bool: squares, by their first corners, all of `these` (H, W)."""
-    return _runs(_runs(these, 1, SIDE), 0, SIDE)
-
-
 def _covered(squares: np.ndarray) -> np.ndarray:
-    """(H, W) bool: what lies in `squares`."""
+    """(H, W) bool: what lies in `squares` (H - SIDE + 1, W - SIDE + 1) bool, given by their first corners."""
     height, width = squares.shape
     flat = np.zeros((height + SIDE - 1, width + SIDE - 1), bool)
     for y, x in np.ndindex(SIDE, SIDE):

@@ -77,15 +77,15 @@ class Sampling:
         clearing, samples, small = self._undisturbed(clearing, samples, small, fit)
         surround = dark_surround(mean_of(small, GLANCED), self.factor)
         if surround is not None:
-            rigid = fit(self._cleared(self._hiding(clearing, surround.generous.hidden))[1])
+            rigid = fit(self._cleared(clearing.hiding(self._enlarged(surround.generous.hidden)))[1])
             surround = surround.staying(*rigid.agreeing(small))
         if surround is not None:
-            clearing = self._hiding(clearing, surround.hidden)
+            clearing = clearing.hiding(self._enlarged(surround.hidden))
             samples, small = self._cleared(clearing)
         rigid = fit(small)
         for _ in range(PASSES):
             specks = fixed_specks(*rigid.agreeing(small), rigid.reference, self.factor)
-            without = clearing if specks is None else self._hiding(clearing, specks)
+            without = clearing if specks is None else clearing.hiding(self._enlarged(specks))
             if without is clearing or 1 - without.edges.share < LEFT * (1 - clearing.edges.share):
                 break
             clearing = without
@@ -114,10 +114,6 @@ class Sampling:
         """Image (H, W) with NaN for its dark surround."""
         found = dark_surround(binned(image[None], self.factor)[0], self.factor)
         return image if found is None else np.where(self._enlarged(found.hidden), np.nan, image)
-
-    def _hiding(self, clearing: Clearing, more: np.ndarray) -> Clearing:
-        """`clearing`, and `more` (h, w) bool of smaller samples that is hidden."""
-        return clearing.hiding(self._enlarged(more))
 
     def _enlarged(self, these: np.ndarray) -> np.ndarray:
         """Pixels (h, w) of smaller samples -> those of the movie (H, W)."""

@@ -32,7 +32,8 @@ def fixed_specks(
     """
     mean = mean_of(samples, len(samples))
     known = np.isfinite(mean) & np.isfinite(reference)
-    expected = _moved(np.where(known, reference, reference[known].mean()), shifts)
+    scene = np.where(known, reference, reference[known].mean())
+    expected = filtered(scene, blur(shifts, padded(scene.shape)))  # the mean of it, moved as each sample
     missing = smoothed(np.where(known, expected - mean, 0))
     scale = 1.4826 * np.median(np.abs(missing[known] - np.median(missing[known])))
     unknown = np.pad(~known, 1, constant_values=True)  # with what is beyond the edges
@@ -50,11 +51,6 @@ def fixed_specks(
         if not shines and changes.moves(slopes * around, BLOCK) < MOVES:
             found |= within(spread(speck, near & (missing > TRACE * scale)), BESIDE[1])
     return found if found.any() else None
-
-
-def _moved(image: np.ndarray, shifts: np.ndarray) -> np.ndarray:
-    """Mean (h, w) of an image (h, w) that is moved as the tissue by each of the shifts (n, 2) px."""
-    return filtered(image, blur(shifts, padded(image.shape)))
 
 
 def _apart(these: np.ndarray) -> list[np.ndarray]:

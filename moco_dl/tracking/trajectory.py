@@ -124,7 +124,8 @@ class PathFilter:
 def measure_trajectory(path: FramePath, motion: Motion, numbers: np.ndarray) -> PathFilter | None:
     """From the motion of samples, `numbers` (n,) in the movie; None: paths are better left as they are."""
     trusted = motion.trusted
-    reach = next((reach for reach in REACHES if _enough(_windows(numbers[trusted], reach))), None)
+    together = {reach: len(np.unique(_windows(numbers[trusted], reach))) for reach in REACHES}
+    reach = next((r for r, count in together.items() if count >= ENOUGH * (2 * r + 1)), None)
     if reach is None:
         return None
     trajectory = PathFilter(path, motion, numbers, reach)
@@ -137,10 +138,6 @@ def _windows(numbers: np.ndarray, reach: int) -> np.ndarray:
     last = 2 * reach
     starts = np.flatnonzero(numbers[last:] - numbers[: max(len(numbers) - last, 0)] == last)
     return starts[:, None] + np.arange(last + 1)
-
-
-def _enough(windows: np.ndarray) -> bool:
-    return len(np.unique(windows)) >= ENOUGH * windows.shape[1]
 
 
 def _covariance(windows: np.ndarray, noise: np.ndarray) -> np.ndarray:
