@@ -83,7 +83,7 @@ class Corrector:
             motion = batch.motion.merged(FLOW_DTYPE)
             frames = straightened(batch.frames, plan.clearing.row_offset, motion.flagged)
             moved = move(frames, motion, STRIDE, self.options.interpolation, dtype, plan.computing)
-            notes = look and look(batch.start, batch.frames, moved, motion)
+            notes = None if look is None else look(batch.start, batch.frames, moved, motion)
             return Batch(batch.start, moved, motion, notes, clipped(batch.frames, dtype))
 
         size = self.options.batch_size or self._batch_size(movie)

@@ -59,7 +59,7 @@ class Survey(View):
         if given is not None and surrounded:
             given = sampling.without_surround(given)
         brought = None if given is None else self._given(small, given)
-        given = brought and brought.nearer
+        given = None if brought is None else brought.nearer
         looked = self._looked_at(samples, small, given, rigid)
         (reference, motion, walk), samples, small = self._without_pattern(looked, samples, small, given)
         estimator, image = self.estimator(reference, self.binning), reference
@@ -147,8 +147,9 @@ class Survey(View):
             return self._reference(samples, small, rigid or self._rigid_fit(small))
         walk = walk_from(small, self.rigid_estimator(self.smaller(given)), self.mapping, scale=self.factor)
         shifts = None if walk is None else self.factor * walk.found
-        motion = self.network and self.motion(samples, self.estimator(given, self.binning), shifts)
-        return given, motion, walk
+        if self.network is None:
+            return given, None, walk
+        return given, self.motion(samples, self.estimator(given, self.binning), shifts), walk
 
     def _reference(self, samples: Samples, small: Samples, rigid: RigidFit) -> Looked:
         """The same with a reference made of some samples.

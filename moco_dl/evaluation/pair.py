@@ -52,12 +52,13 @@ def evaluate(
 
 def evaluator_of(pair: Pair, progress: Progress, threads: int | None = None) -> Evaluator:
     """An evaluator that has seen both movies; `threads` look at batches at a time, see `Workers`."""
-    stride = pair.fields.stride if pair.fields else None
-    left_out = not_compared(pair.fields.left_out, pair.fields.reach) if pair.fields else None
+    stride, left_out = None, None
+    if pair.fields is not None:
+        stride, left_out = pair.fields.stride, not_compared(pair.fields.left_out, pair.fields.reach)
     evaluator = Evaluator(pair.raw.shape, pair.reference, stride, given=pair.given, left_out=left_out)
-    for look in Workers(threads).map(lambda part: evaluator.look(*part), _batches(pair)):
-        evaluator.add(look)
-        progress(len(look.look.reasons), pair.raw.shape[0])
+    for seen in Workers(threads).map(lambda part: evaluator.look(*part), _batches(pair)):
+        evaluator.add(seen)
+        progress(len(seen.look.reasons), pair.raw.shape[0])
     return evaluator
 
 

@@ -108,7 +108,7 @@ def train_into(
     if pairs is not None:
         with named(data):
             refuse_validated(pairs.about["seed"])
-    trainer = Trainer(options, choose_device(device), pairs and pairs.about)
+    trainer = Trainer(options, choose_device(device), None if pairs is None else pairs.about)
     workers = how.pop("workers", 1)
     if init is not None and not resume:
         with named(init):

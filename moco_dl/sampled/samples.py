@@ -150,7 +150,7 @@ def draw_samples(
             if large is None:
                 first = cleared(frames[:1])
                 large = _room(min(-(-kept // CHUNK) * CHUNK, len(numbers)), first)
-                small = shrunk and _room(len(numbers), shrunk(first))
+                small = None if shrunk is None else _room(len(numbers), shrunk(first))
             yield places, frames
 
     def look(part: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
