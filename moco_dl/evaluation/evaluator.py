@@ -7,7 +7,7 @@ import numpy as np
 
 from moco_dl.blocks import block_means, shrink
 from moco_dl.evaluation.metrics import inner
-from moco_dl.evaluation.moments import choose_moments, contains, lines_of_most_detail
+from moco_dl.evaluation.moments import choose_moments, lines_of_most_detail, place_in
 from moco_dl.evaluation.results import Evaluation, Excerpts, Pictures, Row
 from moco_dl.evaluation.rows import Rows
 from moco_dl.evaluation.tally import Tally, blank_gaps, filled
@@ -67,9 +67,9 @@ class Evaluator:
             if not word and self.moments.needs_binned(start + i):
                 pair = [filled(frames[i]) for frames in (raw, corrected)]
                 small[start + i] = tuple(shrink(frame, (self.moments.factor,) * 2) for frame in pair)
-                if contains(self.moments.rows, start + i):
+                if place_in(self.moments.rows, start + i) is not None:
                     rows.append(self.rows.look(*pair))
-            if motion is not None and contains(self.moments.fields, start + i):
+            if motion is not None and place_in(self.moments.fields, start + i) is not None:
                 field = motion.flow[i].astype(np.float32) + motion.rigid[i][:, None, None]
                 fields[start + i] = block_means(field, (self.pool, self.pool))
         return Seen(look, (raw, corrected), small, fields, rows)

@@ -43,7 +43,7 @@ class Moments:
 
     def needs_binned(self, frame: int) -> bool:
         """Whether `frame` is needed in binned form."""
-        return contains(self.kept, frame) or self.preview.bin_of(frame) is not None
+        return place_in(self.kept, frame) is not None or self.preview.bin_of(frame) is not None
 
 
 def choose_moments(shape: tuple[int, int, int]) -> Moments:
@@ -66,10 +66,10 @@ def evenly(frames: int, count: int) -> np.ndarray:
     return np.linspace(0, frames - 1, min(frames, count)).round().astype(int)
 
 
-def contains(numbers: np.ndarray, frame: int) -> bool:
-    """Whether `frame` is one of the ordered `numbers`."""
+def place_in(numbers: np.ndarray, frame: int) -> int | None:
+    """Where `frame` is among the ordered `numbers`; None: it is none of them."""
     i = int(np.searchsorted(numbers, frame))
-    return i < len(numbers) and numbers[i] == frame
+    return i if i < len(numbers) and numbers[i] == frame else None
 
 
 def _bins(frames: int, count: int, length: int) -> Bins:

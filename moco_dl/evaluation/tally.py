@@ -4,7 +4,7 @@ import numpy as np
 
 from moco_dl.evaluation.limits import Limits
 from moco_dl.evaluation.metrics import inner
-from moco_dl.evaluation.moments import LEAST, Moments, contains
+from moco_dl.evaluation.moments import LEAST, Moments, place_in
 
 UNCHANGED = 20  # frames over which a pixel that does not change holds no data; noise does not leave it alone
 
@@ -64,20 +64,20 @@ class Tally:
             self.missing += ~np.isfinite(frame)
         self.halves[t % 2] += image
         self.counts[t % 2] += 1
-        self.steps.add(t, image, wanted=contains(self.moments.kept, t))
+        kept = place_in(self.moments.kept, t)
+        self.steps.add(t, image, wanted=kept is not None)
         if t % self.moments.paired_step == 0:
             self.pairs.add(image)
         if (i := self.moments.flow.bin_of(t)) is not None:
             self.flow[i] += image
             self.flow_counts[i] += 1
-        if contains(self.moments.lines, t):
-            i = np.searchsorted(self.moments.lines, t)
+        if (i := place_in(self.moments.lines, t)) is not None:
             self.rows[i], self.columns[i] = image[self.places["row"]], image[:, self.places["column"]]
         if small is None:
             return
-        if contains(self.moments.kept, t):
+        if kept is not None:
             self.limits.add(frame)
-            self.kept[np.searchsorted(self.moments.kept, t)] = small
+            self.kept[kept] = small
         if (i := self.moments.preview.bin_of(t)) is not None:
             self.preview[i] += small
             self.preview_counts[i] += 1
