@@ -66,17 +66,17 @@ def correct_file(
             dtype = np.dtype(corrector.options.dtype or movie.dtype)
             with _writers(job, staged_at, movie, dtype, found, about) as write:
                 batches = corrector.batches(movie, found, look)
-                drained = _drain(batches, write, watch, movie.shape[0], progress)
+                rigid, unjudged, clipped = _drain(batches, write, watch, movie.shape[0], progress)
             _refuse_changed(job, movie, described["sha256"])
-            verdict, flags = None, tuple((UNJUDGED,) if flagged else () for flagged in drained.flagged)
+            verdict, flags = None, tuple((UNJUDGED,) if flagged else () for flagged in unjudged)
             if watch is not None:
                 verdict, flags = _conclude(job, staged_at, watch, about)
     clearing = found.clearing
     disturbed = {LEVELS: clearing.usual, WAVES: clearing.waves}
-    told = [what for what, found in disturbed.items() if found is not None]
-    notes = *movie.notes, *told, *_clipping(drained.clipped, movie, dtype)
+    told = [what for what, measured in disturbed.items() if measured is not None]
+    notes = *movie.notes, *told, *_clipping(clipped, movie, dtype)
     return Done(
-        drained.rigid,
+        rigid,
         verdict,
         row_offset=clearing.row_offset,
         kinds=found.kinds,
@@ -118,22 +118,14 @@ def _conclude(
     return found.verdict, traces.flags
 
 
-@dataclass(frozen=True)
-class Drained:
-    """What is kept of all batches."""
-
-    rigid: np.ndarray  # (T, 2) px
-    flagged: np.ndarray  # (T,) bool: frames that could not be judged
-    clipped: int  # pixels
-
-
 def _drain(
     batches: Iterator[Batch],
     write: Callable[[Batch], None],
     watch: Watch | Evaluator | None,
     total: int,
     progress: Progress,
-) -> Drained:
+) -> tuple[np.ndarray, np.ndarray, int]:
+    """Shifts (T, 2) px, which frames could not be judged (T,), and how many pixels were clipped."""
     rigid, flagged, clipped = [], [], 0
     for batch in batches:
         write(batch)
@@ -143,7 +135,7 @@ def _drain(
         flagged.append(batch.motion.flagged)
         clipped += batch.clipped
         progress(len(batch.frames), total)
-    return Drained(np.concatenate(rigid), np.concatenate(flagged), clipped)
+    return np.concatenate(rigid), np.concatenate(flagged), clipped
 
 
 @contextmanager
