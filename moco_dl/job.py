@@ -58,8 +58,8 @@ def correct_file(
         refuse_inputs(job.outputs, movie.files)
         with staged(job.outputs, overwrite=job.overwrite) as parts:
             staged_at = dict(zip(job.outputs, parts, strict=True))
-            found = corrector.prepare(movie, reference)
             described["sha256"] = fingerprint(movie)
+            found = corrector.prepare(movie, reference)
             about = metadata(corrector, found, input=described, **provenance)
             watch = _watch(job, movie, found)
             look = None if watch is None else watch.look
