@@ -51,6 +51,8 @@ def test_hdf5_link_to_another_file(tmp_path):
         with h5py.File(tmp_path / f"{name}.h5", "w") as file:
             file["mov"] = h5py.ExternalLink(f"{there}.h5", "/x")
     check(tmp_path / "m.h5", frames())
+    with closing(open_movie(tmp_path / "m.h5")) as movie:
+        assert movie.files == {(tmp_path / name).resolve() for name in ("m.h5", "raw.h5")}
     with pytest.raises(NrcorrectError, match=r"no 3-D dataset; found mov \(a link that leads nowhere\)"):
         open_movie(tmp_path / "n.h5")
     with h5py.File(tmp_path / "o.h5", "w") as file:
@@ -79,6 +81,29 @@ def test_hdf5_of_frames_in_other_files(tmp_path):
             NrcorrectError, match=r"mov has frames in 1 files that are not there, such as part1\.h5"
         ):
             open_movie(tmp_path / "m.h5")
+
+
+def test_hdf5_of_frames_elsewhere_in_the_same_file(tmp_path):
+    layout = h5py.VirtualLayout((7, 20, 24), np.uint16)
+    with h5py.File(tmp_path / "m.h5", "w") as file:
+        file["x"] = frames()
+        layout[:] = h5py.VirtualSource(".", "x", (7, 20, 24))
+        file.create_virtual_dataset("mov", layout)
+    check(tmp_path / "m.h5", frames())
+
+
+def test_hdf5_of_which_a_frame_is_damaged(tmp_path):
+    with h5py.File(tmp_path / "m.h5", "w") as file:
+        data = file.create_dataset("mov", data=frames(), chunks=(1, 20, 24), compression="gzip")
+        place = data.id.get_chunk_info(3).byte_offset
+    with (tmp_path / "m.h5").open("r+b") as file:
+        file.seek(place)
+        file.write(bytes(40))
+    with closing(open_movie(tmp_path / "m.h5")) as movie:
+        np.testing.assert_array_equal(movie.read([2, 4]), frames()[[2, 4]])
+        for wanted in (range(7), [0, 3]):
+            with pytest.raises(NrcorrectError, match=r"m\.h5: damaged HDF5 \(.*\); copy it again"):
+                movie.read(wanted)
 
 
 WRITER = """

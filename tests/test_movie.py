@@ -184,6 +184,12 @@ def truncated_single_page(path):
     cut_short(path)
 
 
+def truncated_only_page(path):
+    """Of which nothing tells but its length."""
+    write_tiff(path, frames(), truncate=True)
+    cut_short(path)
+
+
 def truncated_compressed(path):
     write_tiff(path, frames(), compression="zlib")
     cut_short(path)
@@ -212,6 +218,7 @@ BAD = {
     "missing": (lambda path: None, "No such file"),
     "directory": (lambda path: path.mkdir(), "is a directory; name the movies in it"),
     "pipe": (os.mkfifo, "is a pipe or device; wanted a file"),
+    "device": (lambda path: path.symlink_to(os.devnull), "is a pipe or device; wanted a file"),
     "empty": (lambda path: path.touch(), "file is empty; wanted a TIFF or HDF5"),
     "text": (lambda path: path.write_text("frame,dy,dx\n" * 9), "neither TIFF nor HDF5; convert"),
     "grey and alpha": (
@@ -221,12 +228,17 @@ BAD = {
     "no page": (lambda path: path.write_bytes(b"II*" + bytes(5)), "it holds no image"),
     "truncated plain": (truncated_plain, "truncated.* copy it again"),
     "truncated single page": (truncated_single_page, "truncated .* copy it again"),
+    "truncated only page": (truncated_only_page, r"truncated: \d+ bytes, but its frames end at \d+; copy it"),
     "truncated compressed": (truncated_compressed, "damaged or truncated TIFF .* copy it again"),
     "truncated header": (truncated_header, "damaged TIFF .* copy it again"),
     "rgb": (lambda path: tifffile.imwrite(path, np.zeros((20, 24, 3), "u1"), photometric="rgb"), "RGB"),
     "two channels": (
         lambda path: write_tiff(path, frames(shape=(4, 2, 20, 24)), ome=True, metadata={"axes": "TCYX"}),
         r"axes TCYX \(4, 2, 20, 24\): has 2 channels; .* choose it \(--channel 1 to 2\)",
+    ),
+    "height first": (
+        lambda path: write_tiff(path, frames(), metadata={"axes": "YXT"}),
+        r"has axes YXT \(7, 20, 24\); wanted height and width last: convert it",
     ),
     "one image": (lambda path: write_tiff(path, frames()[0]), "one image 20x24; wanted a movie"),
     "small": (lambda path: write_tiff(path, frames(shape=(7, 12, 24))), "12x24; wanted at least 16x16"),

@@ -88,6 +88,7 @@ def test_the_only_axis_may_be_that_of_channels(tmp_path):
         ("TCYX", FRAMES[:, 0], Part(channel=Turn(3)), "has 2 channels, not 3: choose --channel 1 to 2"),
         ("TCYX", FRAMES[:, 0], Part(channel=Turn(1, 4)), "has 2 channels, not 4: leave out /4"),
         ("TYX", FRAMES[:, 0, 0], SECOND, "does not say how many channels it has: say it, --channel 2/2"),
+        ("QTYX", FRAMES[:, 0], Part(), "wanted one axis of frames: split the file"),
         (
             "TYX",
             FRAMES[:, 0, 0],
@@ -98,7 +99,8 @@ def test_the_only_axis_may_be_that_of_channels(tmp_path):
 )
 def test_what_is_not_there_is_told(tmp_path, axes, frames, part, message):
     path = tmp_path / "m.tif"
-    tifffile.imwrite(path, frames, imagej=True, metadata={"axes": axes})
+    kind = {"photometric": "minisblack"} if "Q" in axes else {"imagej": True}
+    tifffile.imwrite(path, frames, metadata={"axes": axes}, **kind)
     with pytest.raises(NrcorrectError, match=message) as caught:
         open_movie(path, part)
     assert str(caught.value).startswith(f"{path}: axes {axes}")
