@@ -84,7 +84,7 @@ class Joined:
         """Its dataset is that of the first file, if there is such a one."""
         if self.dataset is not None:
             with suppress(NrcorrectError):
-                return open_movie(path, replace(self._part, dataset=self.dataset), image=True)
+                return open_movie(path, replace(self._part, dataset=self.dataset))
         return open_movie(path, self._part, image=True)
 
     def read(self, indices: Sequence[int]) -> np.ndarray:
