@@ -102,6 +102,21 @@ def test_each_file_of_a_recording_is_named(tmp_path):
     assert done.stdout == "" and all(line in done.stderr for line in told)
 
 
+def test_no_file_of_a_recording_is_overwritten(tmp_path):
+    """Also one that is not named."""
+    files = write(tmp_path, 4, channels=1)
+    before = [path.read_bytes() for path in files]
+    run("correct", files[0], "--rigid-only", "-o", tmp_path / "done.tif")
+    for command in (
+        ("correct", files[0], "-o"),
+        ("apply", files[0], tmp_path / "done_fields.h5", "-o"),
+        ("evaluate", files[0], tmp_path / "done.tif", "--json"),
+    ):
+        told = run(*command, files[2], "--overwrite", code=1).stderr
+        assert f"{files[2].name}: is an input; choose another output" in told
+    assert [path.read_bytes() for path in files] == before
+
+
 def two_images(folder, second):
     """Two movies, of places say, that one file tells of: the first one in it, the other one in `second`."""
     files = [folder / "a.ome.tif", folder / second]
