@@ -25,6 +25,9 @@ def test_correct_writes_movie_and_fields_beside_the_input(movie_file):
     in_memory = moco_dl.correct(raw)
     np.testing.assert_array_equal(moved, in_memory.corrected)
     np.testing.assert_array_equal(stored[:], in_memory.fields[:])
+    for name in ("flagged", "misfit", "expected_error", "reference", "left_out"):
+        np.testing.assert_array_equal(getattr(stored, name), getattr(in_memory.fields, name))
+    assert np.isfinite(stored.expected_error).all()
     assert stored.metadata["input"]["name"] == "movie.tif" and stored.metadata["input"]["shape"] == list(
         raw.shape
     )
@@ -45,6 +48,14 @@ def test_apply_repeats_correct_bit_for_bit(movie_file, tmp_path):
         run("correct", movie_file, *options, "--overwrite")
         run("apply", movie_file, tmp_path / "movie_fields.h5", "-o", tmp_path / "again.tif", "--overwrite")
         assert digest(tmp_path / "again.tif") == digest(tmp_path / "movie_corrected.tif")
+
+
+def test_apply_may_be_told_otherwise(movie_file, tmp_path):
+    other = ("--interpolation", "bilinear", "--dtype", "float32")
+    run("correct", movie_file, "--rigid-only", *other, "-o", tmp_path / "other.tif")
+    run("correct", movie_file, "--rigid-only")
+    run("apply", movie_file, tmp_path / "movie_fields.h5", *other, "-o", tmp_path / "again.tif")
+    assert digest(tmp_path / "again.tif") == digest(tmp_path / "other.tif")
 
 
 def test_fields_in_the_place_of_the_movie(movie_file, tmp_path):
@@ -149,6 +160,11 @@ def test_wrong_usage(tmp_path, monkeypatch, arguments, message):
     monkeypatch.chdir(tmp_path)
     result = run("correct", *arguments, code=2)
     assert message in result.stderr and list(tmp_path.iterdir()) == []
+
+
+def test_pixel_types_that_apply_does_not_know(tmp_path):
+    told = run("apply", tmp_path / "a.tif", tmp_path / "f.h5", "--dtype", "complex64", code=2).stderr
+    assert "--dtype: got 'complex64'; wanted one of uint8, int8" in told
 
 
 def test_weights_that_are_not_ours(movie_file, tmp_path):

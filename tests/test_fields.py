@@ -119,6 +119,11 @@ def test_other_files_are_refused(tmp_path):
     assert not is_field_file(tmp_path / "other.h5")
 
 
+def test_what_is_no_path_to_fields_is_told():
+    with pytest.raises(NrcorrectError, match=r"fields: got int; wanted a NAME_fields\.h5"):
+        load_fields(5)
+
+
 def test_a_field_file_whose_links_lead_in_a_circle_is_refused(stored):
     with h5py.File(stored[0], "r+") as file:
         del file["misfit"]
@@ -178,6 +183,13 @@ def test_a_field_file_of_displacements_that_are_not_finite_is_refused(stored):
     with h5py.File(stored[0], "r+") as file:
         file["rigid"][3, 0] = np.nan
     with pytest.raises(NrcorrectError, match=r"damaged, .*not finite"):
+        load_fields(stored[0])
+
+
+def test_a_field_file_whose_reference_shows_nothing_is_refused(stored):
+    with h5py.File(stored[0], "r+") as file:
+        file["reference"][...] = np.nan
+    with pytest.raises(NrcorrectError, match=r"damaged, .*its reference shows nothing"):
         load_fields(stored[0])
 
 

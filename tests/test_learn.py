@@ -48,6 +48,7 @@ def test_synth_and_train_end_to_end(tmp_path, monkeypatch):
     for image, reason in reasons.items():
         assert reason in run("synth", "d.h5", "--images", image, code=1).stderr
     assert "--pairs is for datasets" in run("synth", "c", "--movie", "--pairs", 3, code=2).stderr
+    assert "--preview is for datasets" in run("synth", "c", "--movie", "--preview", "p.png", code=2).stderr
     assert "--frames is for movies" in run("synth", "c", "--frames", 3, code=2).stderr
     assert "--calm is for movies" in run("synth", "c", "--calm", 0.1, code=2).stderr
     assert "--running is for movies" in run("synth", "c", "--running", 1, code=2).stderr

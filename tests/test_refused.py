@@ -56,6 +56,16 @@ def test_what_is_no_array(value, message):
         moco_dl.correct(value)
 
 
+class TooLarge:
+    def __array__(self, dtype=None, copy=None):
+        raise MemoryError
+
+
+def test_memory_that_is_short_is_not_taken_for_wrong_input():
+    with pytest.raises(MemoryError):
+        moco_dl.correct(TooLarge())
+
+
 def test_fields_are_no_images(known_movie, result):
     for call in (moco_dl.correct, moco_dl.evaluate):
         with pytest.raises(NrcorrectError, match="frames: got Fields"):
@@ -103,6 +113,7 @@ def test_bad_options(known_movie, options, message):
         (np.zeros((0, 20, 20)), None, "no frames"),
         (np.ones((4, 20, 20)), np.ones((20, 21)), r"shape \(20, 21\); wanted \(20, 20\)"),
         (np.ones((4, 20, 20)), np.ones((20, 20)), "reference is empty or constant"),
+        (np.ones((4, 20, 20)), np.eye(20) > 0, "reference has pixels of type bool; wanted real numbers"),
         (
             np.ones((4, 20, 20)),
             np.where(np.eye(20), np.arange(20.0), np.nan),
