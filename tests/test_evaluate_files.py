@@ -11,6 +11,8 @@ import tifffile
 from commands import run
 
 import moco_dl
+from moco_dl.errors import NrcorrectError
+from moco_dl.evaluation.truth import load_truth
 
 
 @pytest.fixture
@@ -71,10 +73,11 @@ def test_evaluate_writes_json_and_csv(synthetic):
 
 def test_what_was_left_out_is_not_compared(tmp_path, known_movie):
     """A scale bar: it moves once frames have been moved."""
-    frames = known_movie[0].copy()
+    frames = known_movie[0][:20].copy()
     frames[:, 80:84, 70:100] = 4095
     tifffile.imwrite(tmp_path / "m.tif", frames, photometric="minisblack")
-    run("correct", tmp_path / "m.tif")
+    assert "; better: " in run("correct", tmp_path / "m.tif", "--report").stderr
+    run("correct", tmp_path / "m.tif", "--overwrite")
     arguments = "evaluate", tmp_path / "m.tif", tmp_path / "m_corrected.tif", "--csv", tmp_path / "e.csv"
     found = run(*arguments, "--fields", tmp_path / "m_fields.h5").stdout
     assert found.startswith("better") and not run(*arguments, "--overwrite").stdout.startswith("better")
@@ -118,6 +121,23 @@ def test_truth_from_a_folder_and_its_score(files):
     assert "wanted real numbers" in run(*arguments, "--truth", files / "known", code=1).stderr
     (files / "known" / "gt_field.npy").write_bytes(b"")  # as a copy that was broken off may leave it
     assert "cannot read the true field (EOF" in run(*arguments, "--truth", files / "known", code=1).stderr
+
+
+def test_which_true_fields_are_meant(tmp_path):
+    with pytest.raises(
+        NrcorrectError, match=r"holds 0 true fields; wanted a folder with gt_field\.npy, .* wrote$"
+    ):
+        load_truth(tmp_path, (3, 20, 24))
+    for name in "ab":
+        (tmp_path / f"{name}_truth.h5").touch()
+    with pytest.raises(NrcorrectError, match=r"holds 2 true fields; .*; name one of a_truth\.h5, b_truth\.h5$"):
+        load_truth(tmp_path, (3, 20, 24))
+    np.save(tmp_path / "any.npy", np.ones((3, 2, 20, 24)))
+    assert load_truth(tmp_path / "any.npy", (3, 20, 24)).field(slice(1, 3)).shape == (2, 2, 20, 24)
+    with pytest.raises(
+        NrcorrectError, match=r"true fields of a movie \(3, 20, 24\), this one is \(4, 20, 24\)"
+    ):
+        load_truth(tmp_path / "any.npy", (4, 20, 24))
 
 
 def test_fields_that_were_found_are_no_truth(synthetic):

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter, shift
 
+from moco_dl.evaluation.limits import Limits
 from moco_dl.evaluation.metrics import (
     correlation,
     correlation_with_others,
@@ -17,6 +18,7 @@ from moco_dl.evaluation.metrics import (
     sharpness,
     with_data,
 )
+from moco_dl.evaluation.origin import own_shown
 from moco_dl.evaluation.residual import component_shifts, residual_flow, shifts
 from moco_dl.evaluation.tally import PairSums
 from moco_dl.folding import jacobian
@@ -210,3 +212,19 @@ def test_residual_flow_of_a_known_shift(scene):
     assert residual_flow(frame, scene) == pytest.approx(2.5, abs=0.4)
     assert residual_flow(40 * frame + 400, scene) == pytest.approx(residual_flow(frame, scene), abs=0.01)
     assert residual_flow(scene, scene) < 0.01
+
+
+def test_frames_that_show_nothing_are_neither_dark_nor_bright():
+    limits, frame = Limits((20, 20)), np.arange(400.0).reshape(20, 20)
+    limits.add(np.full((20, 20), np.nan))
+    assert np.isnan(limits.share)
+    limits.add(frame)
+    limits.add(np.full((20, 20), np.nan))
+    assert limits.share == 2 / 100 and limits.values == [frame[5, 5], frame[14, 14]]
+
+
+def test_frames_that_are_all_alike_do_not_tell_whose_they_are():
+    frames = np.tile(np.random.default_rng(0).random((32, 40)), (6, 1, 1))
+    assert np.isnan(own_shown(frames, frames, 3.0))
+    noisy = frames + np.random.default_rng(1).normal(0, 0.2, frames.shape)
+    assert own_shown(noisy, noisy, 3.0) == 1
