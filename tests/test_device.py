@@ -110,6 +110,14 @@ def test_frames_that_do_not_fit_are_computed_by_halves():
         list(halved(lambda _: squares(np.arange(3)), np.arange(2), CPU))
 
 
+def test_an_error_that_is_not_of_memory_is_told_as_it_is():
+    def broken(_):
+        raise RuntimeError("broken")
+
+    with pytest.raises(RuntimeError, match=r"\Abroken\Z"):
+        list(halved(broken, np.arange(3), CPU))
+
+
 def test_a_gpu_averages_frames_as_they_are_averaged_elsewhere():
     frames = np.random.default_rng(0).integers(0, 60000, (3, 37, 50), np.uint16)
     for factor in (1, 2):

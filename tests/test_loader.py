@@ -26,6 +26,16 @@ class TooLarge(Batches):
         return np.empty(2**50)
 
 
+class Broken(Batches):
+    def __getitem__(self, step):
+        raise RuntimeError("broken")
+
+
+def test_an_error_does_not_look_like_the_end_of_all_batches():
+    with pytest.raises(RuntimeError, match="broken"):
+        next(load_batches(Broken(SMALL), 0, 0))
+
+
 def test_more_workers_than_processors_may_be_wanted():
     assert len(next(load_batches(Batches(SMALL), 0, 9)).frame) == 2
 

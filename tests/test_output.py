@@ -39,6 +39,13 @@ def test_written_in_pieces_read_as_a_whole(tmp_path, name, count):
             assert tiff.pages[0].photometric == tifffile.PHOTOMETRIC.MINISBLACK
 
 
+@pytest.mark.parametrize(("start", "shape"), [(2, (2, 20, 17)), (0, (1, 20, 16))])
+def test_what_does_not_fit_is_not_written_over_what_is_beside_it(tmp_path, start, shape):
+    with closing(create_movie(tmp_path / "m.tif", "tiff", (3, 20, 17), np.dtype("u2"))) as out:
+        with pytest.raises(ValueError, match=r"does not fit into \(3, 20, 17\)"):
+            out.write(start, mov=np.ones(shape, np.uint16))
+
+
 def test_files_do_not_hold_the_time_they_were_written_at(tmp_path):
     create_movie(tmp_path / "a.h5", "hdf5", (1, 16, 16), np.uint16).close()
     with h5py.File(tmp_path / "a.h5") as file:

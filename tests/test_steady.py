@@ -47,6 +47,11 @@ def test_noise_goes_where_nothing_moves():
     assert 1 - found.removed.mean() == pytest.approx(left, abs=0.1)
 
 
+def test_shifts_without_noise_stay():
+    found = measure_steadiness(motion(seen(np.zeros((200, 2)))), np.arange(200), np.zeros(2))
+    assert found.shares is None and found.middle is None
+
+
 def test_slow_drift_stays_up_to_the_ends():
     truth = np.linspace((0, 0), (5, -5), 200)
     shifts = seen(truth)

@@ -49,6 +49,15 @@ def test_same_seed_same_pairs_whatever_was_drawn_before():
     assert other.frame.shape != fresh.frame.shape or not torch.equal(other.frame, fresh.frame)
 
 
+def test_of_many_scenes_few_are_kept(monkeypatch):
+    monkeypatch.setattr("moco_dl.learning.pairs.POOL", 2)
+    pool = ScenePool(0, 64)
+    first = pool[0]
+    kept = [pool[number] for number in (1, 2)]
+    assert len(pool._scenes) == 2 and np.abs(kept[0] - kept[1]).max() > 0.1
+    np.testing.assert_array_equal(pool[0], first)
+
+
 def test_light_levels_and_missing_strips():
     options = PairOptions(size=96, photons=(2.0, 2.0), activity=0.0)
     pairs = [draw_pairs(ScenePool(3, options.scene_size), i, 8, options) for i in range(4)]
