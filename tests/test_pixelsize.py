@@ -36,6 +36,8 @@ def ome(**sizes):
         ({"resolution": (20000, 40000), "resolutionunit": "CENTIMETER"}, (0.25, 0.5)),
         ({"resolution": (72, 72), "resolutionunit": "INCH"}, (25400 / 72, 25400 / 72)),
         ({"resolution": (0, 40000), "resolutionunit": "CENTIMETER"}, None),
+        ({"resolution": (20000, 4e8), "resolutionunit": "CENTIMETER"}, None),  # less than a nanometre
+        (ome(PhysicalSizeX=0.5, PhysicalSizeY=1e7), None),
         ({}, None),
     ],
 )

@@ -81,6 +81,20 @@ def test_the_only_axis_may_be_that_of_channels(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("axes", "shape", "channel", "plane", "expected", "left"),
+    [
+        ("TC", (4, 1), None, None, [0, 1, 2, 3], None),
+        ("C", (4,), None, None, [0, 1, 2, 3], None),
+        ("TZC", (2, 3, 1), None, Turn(2), [1, 4], None),
+        ("TC", (4, 1), Turn(2, 2), None, [0, 1, 2, 3], Turn(2, 2)),  # of two that the file does not tell of
+    ],
+)
+def test_axes_that_leave_no_choice(axes, shape, channel, plane, expected, left):
+    numbers, turns = along_axes(axes, shape, {"channel": channel, "plane": plane})
+    assert numbers.tolist() == expected and turns == {"channel": left, "plane": None}
+
+
+@pytest.mark.parametrize(
     ("axes", "frames", "part", "message"),
     [
         ("TZYX", FRAMES[:, :, 0], Part(), r"has 3 planes; wanted one: choose it \(--plane 1 to 3\), or split"),
