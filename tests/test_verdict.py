@@ -67,6 +67,8 @@ ALONE = replace(GOOD, sharpness=(math.nan,) * 2, motion=(math.nan,) * 2, agreeme
         (replace(GOOD, motion=(0.26, 0.34)), "better", "sharper"),
         (replace(GOOD, motion=(0.49, 0.55)), "better", "sharper"),
         (replace(STILL, motion=(0.24, 0.26)), "no motion", "Nothing moves"),
+        (replace(GOOD, sharpness=(0.40, 0.40), motion=(0.26, 0.16)), "doubtful", "Hardly anything changed"),
+        (replace(GOOD, sharpness=(0.40, 0.40), motion=(4.0, 3.5)), "doubtful", "Hardly anything changed"),
         (replace(GOOD, rows=(2.0, 0.900, 0.899)), "better", "sharper"),
         (replace(GOOD, rows=(2.0, 0.900, 0.890)), "doubtful", "every other row"),
         (replace(GOOD, folded=0.05), "worse", "fold"),
