@@ -2,6 +2,7 @@
 
 import errno
 import os
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -34,6 +35,15 @@ class Broken(Batches):
 def test_an_error_does_not_look_like_the_end_of_all_batches():
     with pytest.raises(RuntimeError, match="broken"):
         next(load_batches(Broken(SMALL), 0, 0))
+
+
+def test_frames_become_as_dim_as_the_data_says(monkeypatch):
+    drawn = []
+    monkeypatch.setattr("moco_dl.learning.dataset.draw_pairs", lambda *_, brighter: drawn.append(brighter))
+    batches = Batches(replace(SMALL, steps=20, curriculum=10))
+    for step in (0, 5, 10, 19):
+        batches[step]
+    assert drawn == pytest.approx([10**1.5, 10**0.75, 1, 1])
 
 
 def test_more_workers_than_processors_may_be_wanted():

@@ -61,6 +61,13 @@ def test_random_numbers_of_others_are_left_as_they_are():
         assert torch.equal(one, other)
 
 
+def test_steps_grow_at_first_and_end_at_nothing():
+    (share,) = Trainer(TrainOptions(steps=100, warmup=10), CPU).schedule.lr_lambdas
+    shares = np.array([share(step) for step in range(101)])
+    assert shares[0] == pytest.approx(0.1) and shares[-1] == 0 and 0.9 < shares[9] < 1
+    assert (np.diff(shares[:10]) > 0.05).all() and (np.diff(shares[9:]) < 0).all()
+
+
 def test_training_can_begin_with_weights(tmp_path):
     """The first step after --init is the step of the network that wrote them; the ancestor is remembered."""
     options = TrainOptions(steps=4, batch=2, warmup=1, pairs=PairOptions(size=32))
