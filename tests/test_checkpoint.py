@@ -1,3 +1,5 @@
+import os
+
 import pytest
 import torch
 
@@ -25,11 +27,31 @@ def test_other_files_are_refused(tmp_path):
     path.write_text("hello")
     with pytest.raises(NrcorrectError, match="not a weights file; name a file that nrcorrect train wrote"):
         load(path)
-    torch.save({"state_dict": {}}, path)
-    with pytest.raises(
-        NrcorrectError, match="not weights of this tool; name a file that nrcorrect train wrote"
-    ):
-        load(path)
+    for content in ({"state_dict": {}}, [1], torch.zeros(3)):
+        torch.save(content, path)
+        with pytest.raises(
+            NrcorrectError, match="not weights of this tool; name a file that nrcorrect train wrote"
+        ):
+            load(path)
+
+
+class Runs:
+    """Something that makes a folder when it is loaded."""
+
+    def __init__(self, folder):
+        self.folder = folder
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.folder),)
+
+
+def test_nothing_in_a_weights_file_is_run(tmp_path):
+    save(tmp_path / "w.pt", PyramidFlowNet(NetworkConfig(stem=8)), {})
+    content = torch.load(tmp_path / "w.pt", weights_only=True)
+    torch.save(content | {"provenance": Runs(tmp_path / "made")}, tmp_path / "w.pt")
+    with pytest.raises(NrcorrectError, match="not a weights file"):
+        load(tmp_path / "w.pt")
+    assert list(tmp_path.iterdir()) == [tmp_path / "w.pt"]
 
 
 def test_unknown_architecture_and_damage_are_errors_not_fallbacks(tmp_path):
