@@ -1,4 +1,5 @@
 import multiprocessing
+import os
 import resource
 from contextlib import closing
 
@@ -44,6 +45,13 @@ def test_what_does_not_fit_is_not_written_over_what_is_beside_it(tmp_path, start
     with closing(create_movie(tmp_path / "m.tif", "tiff", (3, 20, 17), np.dtype("u2"))) as out:
         with pytest.raises(ValueError, match=r"does not fit into \(3, 20, 17\)"):
             out.write(start, mov=np.ones(shape, np.uint16))
+
+
+@pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="space cannot be taken at once")
+@pytest.mark.parametrize("kind", ["tiff", "hdf5"])
+def test_space_is_taken_before_the_work(tmp_path, kind):
+    create_movie(tmp_path / "m", kind, (40, 64, 64), np.dtype("u2")).close()
+    assert (tmp_path / "m").stat().st_blocks * 512 >= 40 * 64 * 64 * 2
 
 
 def test_files_do_not_hold_the_time_they_were_written_at(tmp_path):
