@@ -38,6 +38,7 @@ def test_jumps_are_flagged_unless_the_frame_then_fits():
     before[40], after[40] = 0.1, 0.6  # the animal jumped
     before[20], after[20] = 0.5, 0.1  # the estimate did
     np.testing.assert_array_equal(np.flatnonzero(jumps(rigid, before, after)), [20])
+    assert not jumps(rigid / 20, before, after).any()  # less than a pixel
     slow = np.stack([np.linspace(0, 30, 60), np.zeros(60)], axis=1)
     assert not jumps(slow, after, before).any()
 

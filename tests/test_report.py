@@ -10,6 +10,7 @@ from evaluations import PROVENANCE, TABLE, evaluation_of, without_fields
 
 from moco_dl.evaluation import Excerpts, Pictures, Row, Traces, Verdict
 from moco_dl.report import chart, report_page, report_picture
+from moco_dl.report.timeline import LISTED_FLAGS
 
 KINDS = ("better", "no motion", "doubtful", "worse")
 
@@ -163,6 +164,9 @@ def test_long_movie_of_large_frames_makes_a_small_page(evaluation):
     )
     page = report_page(large)
     assert len(page.encode()) < 5_000_000
+    together = round(frames / len(data_of(page)["starts"]))
+    assert f"the least and greatest value of {together} neighbouring frames" in page
+    assert "50000 frames are flagged" in page and f"<li>and {50_000 - LISTED_FLAGS} more</li>" in page
     data = data_of(page)
     assert len(data["starts"]) == chart.BINS and data["starts"][1] == 100
     first = traces.correlation_before[:100]
