@@ -57,6 +57,22 @@ def test_synth_and_train_end_to_end(tmp_path, monkeypatch):
     assert "exists; choose another output" in run("synth", "a.tif", "--movie", code=1).stderr
 
 
+def test_files_tell_which_version_made_them_and_how(tmp_path):
+    made = []
+    for name in ("a", "b"):
+        movie, truth, pairs = (tmp_path / f"{name}{end}" for end in (".tif", "_truth.h5", ".h5"))
+        run("synth", movie, "--movie", "--frames", 2, "--size", 32, "--seed", 7)
+        run("synth", pairs, "--pairs", 2, "--size", 32, "--seed", 7)
+        made.append([digest(path) for path in (movie, truth, pairs)])
+    assert made[0] == made[1]
+    about = moco_dl.load_fields(truth).metadata
+    with h5py.File(pairs) as file:
+        of_pairs = {name: file.attrs[name] for name in ("version", "seed", "options")}
+    assert about["version"] == of_pairs["version"] == moco_dl.__version__
+    assert about["seed"] == of_pairs["seed"] == 7
+    assert about["options"]["photons"] == 2 and json.loads(of_pairs["options"])["size"] == 32
+
+
 def test_the_same_seed_gives_the_same_bytes_with_any_number_of_threads(tmp_path):
     found = set()
     for threads in (1, 2):

@@ -61,7 +61,7 @@ SEED, COUNT = click.IntRange(0, 2**63 - 1), click.IntRange(1, 10**9)
     help="Make scenes of this mean image or corrected movie; may be repeated [scenes are invented].",
 )
 @which_movie
-@click.option("--seed", default=0, type=SEED, help="The same seed gives the same bytes.")
+@click.option("--seed", default=0, type=SEED, help="The same seed and version give the same bytes.")
 @click.option("--preview", type=PATH, help="Also draw the first pairs: a picture (PNG, PDF, SVG).")
 @overwrite
 @quiet

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from moco_dl import figures
+from moco_dl import __version__, figures
 from moco_dl.errors import NrcorrectError
 from moco_dl.fields import CONVENTION, ROW_OFFSET, create_fields
 from moco_dl.formats.checks import UNREADABLE
@@ -69,8 +69,8 @@ def write_pairs(
     size = options.size
     shapes = {"reference": (size, size), "frame": (size, size), "flow": (2, size, size)}
     arrays = {name: ((count, *shape), np.float32) for name, shape in shapes.items()}
-    about = {"format": FORMAT, "seed": scenes.seed, "options": json.dumps(asdict(options))}
-    about |= {"images": json.dumps(_described(scenes.images))}
+    about = {"format": FORMAT, "version": __version__, "seed": scenes.seed}
+    about |= {"options": json.dumps(asdict(options)), "images": json.dumps(_described(scenes.images))}
     about |= {name: CONVENTION[name] for name in ("units", "components", "sign")}
     with staged(paths, overwrite=overwrite) as (part, *others):
         with closing(create_hdf5(part, arrays, about)) as file:
@@ -107,8 +107,8 @@ def write_movie(paths: Sequence[Path], movie: SyntheticMovie, *, progress: Progr
     """Write a synthetic movie and, as a field file of stride 1, its truth, see `movie_outputs`."""
     refuse_outputs(paths, movie=True)
     shape = movie.options.shape
-    about = {"seed": movie.seed, "options": asdict(movie.options), "images": _described(movie.images)}
-    about[ROW_OFFSET] = movie.options.row_offset
+    about = {"version": __version__, "seed": movie.seed, "options": asdict(movie.options)}
+    about |= {"images": _described(movie.images), ROW_OFFSET: movie.options.row_offset}
     kind = movie_format(paths[0], "tiff")
     with staged(paths, overwrite=overwrite) as parts, ExitStack() as files:
         frames = files.enter_context(closing(create_movie(parts[0], kind, shape, np.uint16)))
