@@ -7,9 +7,13 @@ EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 def test_compare_movies(movie_file, capsys):
     runpy.run_path(str(EXAMPLES / "compare_movies.py"))["main"]([str(movie_file)])
     header, row = capsys.readouterr().out.splitlines()
-    assert len(header.split("\t")) == len(row.split("\t")) == 4
-    raw, rigid, corrected = map(float, row.split("\t")[1].split(", "))
+    assert len(header.split("\t")) == len(row.split("\t")) == 6
+    correlation, _, shift, flow = (list(map(float, part.split(", "))) for part in row.split("\t")[1:5])
+    raw, rigid, corrected = correlation
     assert raw < rigid < corrected <= 1
+    for raw, rigid, corrected in (shift, flow):
+        assert max(rigid, corrected) < 0.3 * raw
+    assert flow[2] < 0.5 * flow[1]  # shifts leave what is not rigid
 
 
 def test_before_after_uses_what_there_is(tmp_path, monkeypatch):
