@@ -215,6 +215,53 @@ def test_tissue_may_swing_on_from_row_to_row_and_frame_to_frame():
     assert 60 / 8 < swings < 60 / 2.5
 
 
+def counts_of(frames, **options):
+    """Frames, counts above the offset for a gain of 1, and true fields of a bright movie."""
+    options = movie_options(frames=frames, size=64, photons=20.0, **options)
+    shown, fields = (np.stack(part).astype(float) for part in zip(*SyntheticMovie(0, options), strict=True))
+    return (shown - options.offset) / options.gain, fields
+
+
+def light_beside_plain(**options):
+    """Mean light of each frame over that of the same movie without `options`; fields must be the same."""
+    (plain, fields), (changed, same) = counts_of(60), counts_of(60, **options)
+    np.testing.assert_array_equal(fields, same)
+    return changed.mean(axis=(1, 2)) / plain.mean(axis=(1, 2))
+
+
+@pytest.mark.parametrize("share", [0.1, 0.6])
+def test_light_may_bleach(share):
+    light = light_beside_plain(bleach=share)
+    np.testing.assert_allclose(light, (1 - share) ** np.linspace(0, 1, 60), atol=0.02)  # noise: 0.005
+
+
+@pytest.mark.parametrize("share", [0.05, 0.4])
+def test_light_may_wander(share):
+    light = np.log(light_beside_plain(flicker=share))
+    assert light.std() == pytest.approx(share, rel=0.3) and abs(light.mean()) < share / 2
+    assert np.diff(light).std() < 0.7 * share  # it goes on from frame to frame
+
+
+def test_detectors_may_have_a_pattern_that_stays_in_place():
+    (plain, fields), (changed, same) = counts_of(3), counts_of(3, pattern=0.2)
+    np.testing.assert_array_equal(fields, same)
+    added = changed - plain
+    gain, spread = 40.0, SyntheticMovie(0, movie_options(size=64, photons=20.0)).reference.std() / 40
+    assert np.ptp(added, axis=0).max() < 2.1 / gain  # but for rounding
+    hot = added[0] > 4 * spread
+    assert 1 <= hot.sum() <= 3  # of 4096
+    levels = np.where(hot, np.nan, added[0])
+    rows, columns = np.nanmean(levels, axis=1), np.nanmean(levels, axis=0)
+    assert [rows.std(), columns.std()] == pytest.approx([0.2 * spread] * 2, rel=0.3)
+    assert np.nanmax(np.abs(levels - rows[:, None] - columns + np.nanmean(levels))) < 0.1 * spread
+
+
+def test_movies_of_old_are_as_they_were():
+    _, _, (frame, _), _ = SyntheticMovie(0, movie_options(frames=4, size=64))
+    was = [[488, 473, 487, 429], [560, 433, 517, 432], [649, 571, 424, 473], [403, 456, 379, 516]]
+    assert (frame[8::16, 8::16] == was).mean() > 0.8  # another processor may round otherwise
+
+
 def test_motion_of_pairs_and_movies_can_be_chosen():
     still = pair_options(size=64, amplitude=0.0, rigid=0.0, rows=0.0)
     pairs = draw_pairs(ScenePool(0, still.scene_size), 0, 4, still)

@@ -8,6 +8,7 @@ from moco_dl.cli.common import PATH, Finite, bar, device, overwrite, pop_part, q
 
 FARTHEST = 1000.0  # px
 SPREAD, NOT_NEGATIVE = Finite(1, FARTHEST), Finite(0, FARTHEST)
+OF_MOVIES = ("frames", "calm", "running", "beat", "bleach", "flicker", "pattern", "row_offset")
 SEED, COUNT = click.IntRange(0, 2**63 - 1), click.IntRange(1, 10**9)
 
 
@@ -49,6 +50,21 @@ SEED, COUNT = click.IntRange(0, 2**63 - 1), click.IntRange(1, 10**9)
     help="Movies of a heart that bends the tissue, too: frames from beat to beat [none].",
 )
 @click.option(
+    "--bleach",
+    type=Finite(0, 1, max_open=True),
+    help="Movies that fade: share of the light that is lost by the last frame, exponentially [0].",
+)
+@click.option(
+    "--flicker",
+    type=Finite(0, 1),
+    help="Movies whose light wanders from frame to frame: by what share of it [0].",
+)
+@click.option(
+    "--pattern",
+    type=Finite(0, 10),
+    help="Movies of a detector with hot pixels and stripes: these over the scene's contrast [0, neither].",
+)
+@click.option(
     "--row-offset",
     type=click.IntRange(-10, 10),
     help="Movies of rows taken forth and back: how far every other one lies to the right, px [0].",
@@ -79,7 +95,7 @@ def synth(
     from moco_dl.staging import refuse_existing, refuse_inputs
 
     count, seed, replace = (options.pop(name) for name in ("pairs", "seed", "overwrite"))
-    of_movies = {name: options.pop(name) for name in ("frames", "calm", "running", "beat", "row_offset")}
+    of_movies = {name: options.pop(name) for name in OF_MOVIES}
     if movie and count is not None:
         raise click.UsageError("--pairs is for datasets; leave it out with --movie")
     if movie and preview is not None:

@@ -12,7 +12,15 @@ import torch
 from scipy.ndimage import gaussian_filter
 
 from moco_dl.learning.motion import MotionOptions, draw_field
-from moco_dl.learning.scenes import expose, refuse_far, scene_margin, smooth_noise, some_scene
+from moco_dl.learning.scenes import (
+    add_hot_pixels,
+    add_stripes,
+    expose,
+    refuse_far,
+    scene_margin,
+    smooth_noise,
+    some_scene,
+)
 from moco_dl.learning.streams import Stream
 from moco_dl.warp import warp
 
@@ -157,12 +165,11 @@ def _expose_pair(
 def _degrade(frame: np.ndarray, rng: np.random.Generator, share: float) -> None:
     """What detectors do, each in a `share` of the draws: stripes along an axis, hot pixels, saturation."""
     spread = frame.std()
-    for length in ((len(frame), 1), (1, frame.shape[1])):
+    for axis in (0, 1):
         if rng.random() < share:
-            frame += 0.7 * rng.random() ** 2 * spread * rng.standard_normal(length, np.float32)
+            add_stripes(frame, axis, 0.7 * rng.random() ** 2 * spread, rng)
     if rng.random() < share:
-        hot = rng.integers(0, frame.size, rng.integers(1, 2 + frame.size // 2000))
-        frame.flat[hot] = frame.mean() + rng.uniform(5, 50) * spread
+        add_hot_pixels(frame, spread, rng)
     if rng.random() < share:
         np.minimum(frame, np.quantile(frame, rng.uniform(0.8, 1)), out=frame)
 

@@ -83,6 +83,18 @@ def expose(image: np.ndarray, read_noise: float, rng: np.random.Generator) -> np
     return detected.astype(np.float32)
 
 
+def add_stripes(image: np.ndarray, axis: int, rms: float, rng: np.random.Generator) -> None:
+    """Add a level of its own to each row (`axis` 0) or column (1) of an image (H, W)."""
+    shape = (len(image), 1) if axis == 0 else (1, image.shape[1])
+    image += rms * rng.standard_normal(shape, np.float32)
+
+
+def add_hot_pixels(image: np.ndarray, spread: float, rng: np.random.Generator) -> None:
+    """Make some pixels of an image (H, W) brighter than its mean by 5 to 50 times `spread`, its contrast."""
+    hot = rng.integers(0, image.size, rng.integers(1, 2 + image.size // 2000))
+    image.flat[hot] = image.mean() + rng.uniform(5, 50) * spread
+
+
 def smooth_noise(shape: tuple[int, int], sigma: float, rng: np.random.Generator) -> np.ndarray:
     """Stationary Gaussian noise, correlated over about `sigma` pixels, unit variance; `shape` float32."""
     rows, columns = (_bumps(size, sigma) for size in shape)

@@ -16,6 +16,8 @@ class Stream(IntEnum):
     BOUTS = 6
     SWINGS = 7
     BEATS = 8
+    LIGHT = 9
+    PATTERN = 10
 
     def drawn(self, seed: int, *number: int) -> np.random.Generator:
         """A generator for one of several things that are drawn, by its number."""

@@ -10,7 +10,7 @@ import torch
 from moco_dl.errors import NrcorrectError
 from moco_dl.folding import jacobian
 from moco_dl.learning.motion import MotionOptions, Trajectory, beats, bouts, smooth_series, swings
-from moco_dl.learning.scenes import expose, refuse_far, scene_margin, some_scene
+from moco_dl.learning.scenes import add_hot_pixels, add_stripes, expose, refuse_far, scene_margin, some_scene
 from moco_dl.learning.streams import Stream
 from moco_dl.warp import invert, warp
 
@@ -20,7 +20,7 @@ class MovieOptions:
     """A movie with known motion."""
 
     shape: tuple[int, int, int] = (200, 256, 256)  # frames, height, width
-    photons: float = 2.0  # mean per pixel and frame, of the scene at rest
+    photons: float = 2.0  # mean per pixel and frame, of the scene at rest, at first if it bleaches
     gain: float = 40.0  # counts per photon; `movie_options` takes less for bright movies
     offset: float = 400.0  # counts
     read_noise: float = 0.4  # photons
@@ -28,6 +28,9 @@ class MovieOptions:
     calm: float = 1.0  # how strongly tissue moves between bouts, over how it does in them; 1: always alike
     running: float = 0.0  # px, how far tissue swings as an animal runs: on from row to row and frame to frame
     beat: float = 0.0  # frames from one beat of a heart that bends tissue to the next; 0: none does
+    bleach: float = 0.0  # share of the light that is lost by the last frame
+    flicker: float = 0.0  # by how much light wanders from frame to frame, standard deviation over mean
+    pattern: float = 0.0  # contrast of the detector's stripes, over the scene's; 0: no hot pixels either
     row_offset: int = 0  # px by which the second, fourth, ... rows lie to the right, see `scan.py`
     motion: MotionOptions = field(
         default_factory=lambda: MotionOptions(spread=(20.0, 60.0), amplitude=4.0, rigid=6.0, rows=0.5)
@@ -54,6 +57,7 @@ class MovieOptions:
 
 
 MEAN = 2_500.0  # counts, at most: active cells are up to 25 times as bright, and uint16 ends at 65535
+BRIGHTEST = 3.0  # deviations that light wanders up by
 ITERATIONS = 12, 100  # in which a field is inverted if it is smooth, and if it almost folds
 FLAT = 0.05  # of its area, to which a pixel may be pressed
 TRUE = 0.02  # px, to which frames must be moved by what is stored as their field
@@ -68,8 +72,18 @@ def movie_options(*, frames: int | None = None, size: int | None = None, **optio
     shape = (frames or length, size or side, size or side)
     given = {name: value for name, value in options.items() if value is not None}
     of_motion = {each.name: given.pop(each.name) for each in fields(MotionOptions) if each.name in given}
-    given["gain"] = min(MovieOptions.gain, MEAN / given.get("photons", MovieOptions.photons))
+    brightest = given.get("photons", MovieOptions.photons) * math.exp(BRIGHTEST * given.get("flicker", 0.0))
+    given["gain"] = min(MovieOptions.gain, MEAN / brightest)
     return MovieOptions(shape=shape, motion=MovieOptions().motion.changed(of_motion), **given)
+
+
+def brightness(frames: int, bleach: float, flicker: float, rng: np.random.Generator) -> np.ndarray:
+    """`(frames,)` float32, how bright frames are: they fade exponentially, in all by the share `bleach`.
+
+    Besides, light wanders by the share `flicker` (standard deviation) within a few frames.
+    """
+    decay = (1 - bleach) ** (np.arange(frames) / max(1, frames - 1))
+    return (decay * np.exp(flicker * smooth_series(1, frames, rng, 2.0)[0])).astype(np.float32)
 
 
 class SyntheticMovie:
@@ -93,6 +107,8 @@ class SyntheticMovie:
         if options.beat:
             self._beats = beats(padded, frames, options.beat, Stream.BEATS.drawn(seed), options.motion)
         self._activity = np.clip(smooth_series(options.groups, frames, rng, 5.0) - 1, 0, None)
+        self._brightness = brightness(frames, options.bleach, options.flicker, Stream.LIGHT.drawn(seed))
+        self._pattern = self._drawn_pattern(Stream.PATTERN.drawn(seed)) if options.pattern else 0.0
 
     @property
     def reference(self) -> np.ndarray:
@@ -104,7 +120,17 @@ class SyntheticMovie:
         return self.options.photons * self._light(t)[self._crop]
 
     def _light(self, t: int) -> np.ndarray:
-        return self._scene[0] + np.tensordot(self._activity[:, t], self._scene[1:], 1)
+        shown = self._scene[0] + np.tensordot(self._activity[:, t], self._scene[1:], 1)
+        return self._brightness[t] * shown
+
+    def _drawn_pattern(self, rng: np.random.Generator) -> np.ndarray:
+        """What the detector adds to every frame, (H, W) photons: stripes along both axes, and hot pixels."""
+        still = self.options.photons * self._scene[0][self._crop]
+        seen, spread = still.copy(), still.std()
+        for axis in (0, 1):
+            add_stripes(seen, axis, self.options.pattern * spread, rng)
+        add_hot_pixels(seen, spread, rng)
+        return seen - still
 
     def moved(self, t: int) -> tuple[np.ndarray, np.ndarray]:
         """What frame t would show without noise, photons (H, W), and its true backward field (2, H, W) px."""
@@ -134,7 +160,8 @@ class SyntheticMovie:
 
     def recorded(self, photons: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Expected photons (H, W) -> uint16 counts with noise."""
-        counts = self.options.gain * expose(photons, self.options.read_noise, rng) + self.options.offset
+        detected = expose(photons, self.options.read_noise, rng) + self._pattern
+        counts = self.options.gain * detected + self.options.offset
         return np.rint(counts).clip(0, 65535).astype(np.uint16)
 
     def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
