@@ -30,10 +30,12 @@ LEFT = 0.1  # of the scene's power: what stays in place there if it is grain; mo
 LARGEST = 3.0  # times as strong as in single pixels: grain, at the frequencies that show it
 TOLD = 0.05  # of a frequency's power: if motion takes less, hardly anything is told of grain there
 MORE = 4.0  # times as strong as at the first frequencies that show it: grain that is coarser, at most
-SHARED = 0.5  # of what is not explained there: less is in both halves of the samples if there is no grain
+SHARED = 0.5  # of what is not explained there: less is in both halves of the samples if there is no pattern
 UNLIKE = 0.1  # of its mean: the strength of fibres' grain in frames differs by less
 SEEN = 0.5  # of the samples, in which the reference covers a pixel at least
 SPIKE = 3.0  # times the range of the pixels around it, by which a hot or dead pixel is beyond them all
+STRIPES = 4.0  # times as strong as all else that is not explained at such frequencies, noise among it
+UNLIKE_STRIPES = 0.4  # the same of stripes: the scene that moves beside them is striped, too
 BACK = 3  # iterations to invert a field
 
 
@@ -88,7 +90,9 @@ def _pattern(
     if np.median(left) > MOVING:
         return None
     halves /= np.maximum(1 - left, 1 - BLURRED)
-    gain = _gain(halves, reference.shape)
+    gain, stripes = _gain(halves, reference.shape), _stripes(halves, left, reference)
+    if stripes.any() and _alike(samples, stripes * halves.mean(axis=0), UNLIKE_STRIPES):
+        gain = np.maximum(gain, stripes)
     image = spikes + np.fft.irfft2(gain * halves.mean(axis=0), s=reference.shape)
     return Pattern(image.astype(np.float32), grain=False) if image.any() else None
 
@@ -155,7 +159,7 @@ def _share_of_grain(halves: np.ndarray, left: np.ndarray, reference: np.ndarray)
     return share[ring]
 
 
-def _alike(samples: Samples, grain: np.ndarray) -> bool:
+def _alike(samples: Samples, grain: np.ndarray, most: float = UNLIKE) -> bool:
     """Whether about as much of a `grain`, given by its spectrum (H, W // 2 + 1), is in all samples."""
     some, strength = samples.glanced(GLANCED), []
     for places in chunks(some.places):
@@ -163,7 +167,7 @@ def _alike(samples: Samples, grain: np.ndarray) -> bool:
         frames = np.nan_to_num(frames - np.nanmean(frames, axis=(1, 2), keepdims=True))
         strength.append(np.tensordot(frames, np.fft.irfft2(grain, s=frames.shape[1:]), 2))
     strength = np.concatenate(strength)
-    return bool(strength.std() < UNLIKE * strength.mean())
+    return bool(strength.std() < most * strength.mean())
 
 
 def _gain(halves: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -178,6 +182,32 @@ def _gain(halves: np.ndarray, size: tuple[int, int]) -> np.ndarray:
             band = (waves[which] / BAND).astype(int)
             total = np.bincount(band.ravel(), mean[which].ravel()) / np.maximum(np.bincount(band.ravel()), 1)
             gain[which] = (strength / np.maximum(total, strength))[band]
+    return gain
+
+
+def _stripes(halves: np.ndarray, left: np.ndarray, reference: np.ndarray) -> np.ndarray:
+    """Share of each frequency (H, W // 2 + 1) that is stripes along rows or columns, of whatever width.
+
+    They are in both `halves` (2, H, W // 2 + 1), far stronger than all that is there in other directions.
+    """
+    band, known = (frequency(reference.shape) / BAND).astype(int), left < BLURRED
+    scene = np.fft.rfft2(np.where(np.isfinite(reference), reference, np.nanmean(reference)))
+    (shared, power), gain = _powers(halves), np.zeros(known.shape)
+
+    def mean(values: np.ndarray, which: np.ndarray) -> np.ndarray:
+        count, total = (np.bincount(band[which], of, band.max() + 1) for of in (None, values[which]))
+        return total / np.maximum(count, 1)
+
+    others = known.copy()
+    others[0] = others[:, 0] = False
+    around = mean(power, others)
+    for line in (np.s_[:1, 1:], np.s_[1:, :1]):  # columns, rows
+        which = np.zeros(known.shape, bool)
+        which[line] = known[line]
+        stays, seen, shown = (mean(values, which) for values in (shared, power, np.square(np.abs(scene))))
+        clear = (stays > STRIPES * around) & (stays > SHARED * seen) & (stays > LEFT * shown)
+        share = np.where(clear, (stays - around / 2) / np.maximum(seen, 1e-30), 0)
+        gain[which] = share[band[which]]
     return gain
 
 
