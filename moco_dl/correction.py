@@ -206,9 +206,14 @@ def apply(frames: np.ndarray, fields: Fields, *, interpolation: str | None = Non
 
 
 def apply_batches(
-    movie: Movie, fields: Fields, *, interpolation: str | None = None, dtype: str | None = None
+    movie: Movie,
+    fields: Fields,
+    *,
+    interpolation: str | None = None,
+    dtype: str | None = None,
+    threads: int | None = None,
 ) -> Iterator[Batch]:
-    """Frames moved by their fields, in `dtype` or the movie's, batch by batch.
+    """Frames moved by their fields, in `dtype` or the movie's, batch by batch, each by one of `threads`.
 
     Raises NrcorrectError at once if they do not fit the movie, later if they are not finite.
     """
@@ -223,16 +228,16 @@ def apply_batches(
     mode = interpolation or fields.options.get("interpolation", "bicubic")
     if mode not in INTERPOLATIONS:
         raise NrcorrectError(f"interpolation: got {mode!r}; wanted one of {', '.join(INTERPOLATIONS)}")
-    return _moved_batches(movie, fields, mode, np.dtype(dtype or movie.dtype))
+    kind = np.dtype(dtype or movie.dtype)
 
+    def moved(part: tuple[int, np.ndarray]) -> Batch:
+        start, frames = part
+        motion = stored_motion(fields, slice(start, start + len(frames)))
+        straight = straightened(frames, fields.row_offset, motion.flagged)
+        corrected = move(straight, motion, fields.stride, mode, kind)
+        return Batch(start, corrected, motion, clipped=clipped(frames, kind))
 
-def _moved_batches(movie: Movie, fields: Fields, mode: str, kind: np.dtype) -> Iterator[Batch]:
-    for start, frames in read_batches(movie, frames_in(BATCH, movie, 4, 32)):
-        part = slice(start, start + len(frames))
-        motion = stored_motion(fields, part)
-        beyond = clipped(frames, kind)
-        frames = straightened(frames, fields.row_offset, motion.flagged)
-        yield Batch(start, move(frames, motion, fields.stride, mode, kind), motion, clipped=beyond)
+    return Workers(threads).map(moved, read_batches(movie, frames_in(BATCH, movie, 4, 32)))
 
 
 def stored_motion(fields: Fields, part: slice) -> Motion:

@@ -162,16 +162,16 @@ def _writers(
         yield write
 
 
-def apply_file(job: Job, fields: Fields, progress: Progress, **options: str | None) -> Sequence[str]:
-    """Apply fields to a movie file. `options`: interpolation and dtype, by default those of the fields.
+def apply_file(job: Job, fields: Fields, progress: Progress, **options: str | int | None) -> Sequence[str]:
+    """Apply fields to a movie file. `options`: those of `apply_batches`; dtype: by default that of the fields.
 
     Returns what a user should know.
 
     Raises NrcorrectError and leaves no output behind if movie and fields do not fit, or the disk is full.
     """
     with open_recording((job.movie, *job.more), job.part, image=len(fields) == 1) as (movie, _):
-        dtype = np.dtype(options.get("dtype") or fields.options.get("dtype") or movie.dtype)
-        batches = apply_batches(movie, fields, interpolation=options.get("interpolation"), dtype=dtype.name)
+        dtype = np.dtype(options.pop("dtype") or fields.options.get("dtype") or movie.dtype)
+        batches = apply_batches(movie, fields, dtype=dtype.name, **options)
         kind = movie_format(job.corrected, movie.format)
         refuse_inputs(job.outputs, movie.files)
         with staged(job.outputs, overwrite=job.overwrite) as parts:

@@ -8,6 +8,7 @@ import tifffile
 from commands import digest, run
 
 import moco_dl
+from moco_dl.parallel import Workers
 
 COMMANDS = ["correct", "apply", "evaluate", "synth", "train"]
 
@@ -56,6 +57,24 @@ def test_apply_may_be_told_otherwise(movie_file, tmp_path):
     run("correct", movie_file, "--rigid-only")
     run("apply", movie_file, tmp_path / "movie_fields.h5", *other, "-o", tmp_path / "again.tif")
     assert digest(tmp_path / "again.tif") == digest(tmp_path / "other.tif")
+
+
+def test_apply_takes_as_many_threads_as_it_is_told(movie_file, tmp_path, monkeypatch):
+    run("correct", movie_file, "--rigid-only")
+    told = []
+    monkeypatch.setattr("moco_dl.correction.Workers", lambda threads: told.append(threads) or Workers(threads))
+    for threads in (1, 3):
+        run(
+            "apply",
+            movie_file,
+            tmp_path / "movie_fields.h5",
+            "-o",
+            tmp_path / f"{threads}.tif",
+            "--threads",
+            threads,
+        )
+    assert told == [1, 3]
+    assert digest(tmp_path / "1.tif") == digest(tmp_path / "3.tif") == digest(tmp_path / "movie_corrected.tif")
 
 
 def test_fields_in_the_place_of_the_movie(movie_file, tmp_path):

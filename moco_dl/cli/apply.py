@@ -5,7 +5,15 @@ from pathlib import Path
 
 import click
 
-from moco_dl.cli.common import PATH, heavy_imports, overwrite, quiet, reported, which_movie
+from moco_dl.cli.common import (
+    PATH,
+    heavy_imports,
+    leave_threads_to_workers,
+    overwrite,
+    quiet,
+    reported,
+    which_movie,
+)
 from moco_dl.cli.jobs import outdir, output, planned, run_all, skip_existing
 
 
@@ -21,6 +29,7 @@ from moco_dl.cli.jobs import outdir, output, planned, run_all, skip_existing
     help="How frames are resampled [as the fields were made].",
 )
 @click.option("--dtype", help="Pixel type of the result [as the fields were made, or that of the input].")
+@click.option("--threads", type=click.IntRange(1), help="Frames moved at a time [one a processor, at most 4].")
 @skip_existing
 @overwrite
 @quiet
@@ -36,6 +45,7 @@ def apply(
 
     Several MOVIES are files of one recording, in this order.
     """
+    leave_threads_to_workers()
     with heavy_imports():
         from moco_dl.errors import NrcorrectError
         from moco_dl.fields import is_field_file, load_fields
