@@ -186,7 +186,7 @@ def _gain(halves: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def _stripes(halves: np.ndarray, left: np.ndarray, reference: np.ndarray) -> np.ndarray:
-    """Share of each frequency (H, W // 2 + 1) that is stripes along rows or columns, of whatever width.
+    """Share of each frequency (H, W // 2 + 1) that is stripes along rows or columns, as wide as motion tells.
 
     They are in both `halves` (2, H, W // 2 + 1), far stronger than all that is there in other directions.
     """

@@ -24,9 +24,11 @@ from pathlib import Path
 import numpy as np
 import tifffile
 from compare_tools import TRUTHS, truth_of
+from scipy.ndimage import gaussian_filter1d
 
 HOT = 12  # pixels
 SPECKS = 8
+SHADOW = 2.5  # px, sigma along rows
 WAVE = 12, 0.13  # rows, and periods by which stripes wander from frame to frame
 EVERY, LIT = 4, (8, 50)  # frames, of which one has so many saturated rows
 FLASH = 10, 3  # frames in a row, and stretches of so many, of one of which the frames are lit
@@ -37,13 +39,17 @@ VIEW = 0.47  # of the shorter side, radius of a round view
 
 
 def pattern(kind: str, size: tuple[int, int], seed: int) -> np.ndarray:
-    """(H, W) of strength 1: columns or pixels of unit variance, or hot pixels."""
+    """(H, W) of strength 1: columns, shadows along them or pixels of unit variance, or hot pixels."""
     rng = np.random.default_rng(seed)
     if kind == "hot":
         image = np.zeros(size)
         image.flat[rng.choice(image.size, HOT, replace=False)] = 1
         return image
-    return np.broadcast_to(rng.standard_normal(size[1:] if kind == "columns" else size), size)
+    image = rng.standard_normal(size if kind == "pixels" else size[1:])
+    if kind == "shadows":
+        image = gaussian_filter1d(image, SHADOW)
+        image /= image.std()
+    return np.broadcast_to(image, size)
 
 
 def displaced(frames: np.ndarray, pixels: int) -> np.ndarray:
@@ -146,6 +152,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     kinds = (
         "hot",
         "columns",
+        "shadows",
         "pixels",
         "rows",
         "round",
