@@ -127,7 +127,7 @@ ROOMS = {  # every module of a room stands here
         "expected": set(),
         "walk": {".expected", ".samples", "motion", "stream"},
         "alike": {".samples", "agreement", "reference"},
-        "pattern": {".inplace", ".samples", "network", "spectrum", "warp"},
+        "pattern": {".inplace", ".samples", ".spikes", "network", "spectrum", "warp"},
         "sample_shifts": {".samples", ".walk", "infer", "reference"},
         "clearing": {".edges", ".levels", ".scan", ".spikes", ".waves"},
         "sampling": {
@@ -221,6 +221,7 @@ ROOMS = {  # every module of a room stands here
             ".results",
             ".tally",
             ".verdict",
+            "sampled.spikes",
         },
         "table": {".evaluator", ".measure", ".metrics", ".residual", ".results"},
         "evaluator": {

@@ -209,6 +209,16 @@ def test_clipped_movies_are_doubtful(movie):
         assert before < 0.1 and 2 * share - 10 < after < 2 * share + 10
 
 
+def test_hot_pixels_are_not_sharpness(movie):
+    """They stay in place while the tissue moves, and are smeared when it is brought to rest."""
+    raw, fields = movie
+    hot = raw.copy()
+    hot[(slice(None), *np.random.default_rng(0).integers(8, 88, (2, 12)))] += 10 * raw.mean().astype(raw.dtype)
+    found = evaluate(hot, moco_dl.apply(hot, fields))
+    assert found.verdict.kind == "better"
+    assert values(found)["sharpness"][0] < 1.1 * values(evaluate(raw, raw))["sharpness"][0]
+
+
 def test_a_moving_edge_of_one_value_is_not_clipping(movie):
     """As of tools that fill what a frame does not show with the least value."""
     raw, fields = movie

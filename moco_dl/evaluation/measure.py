@@ -13,6 +13,7 @@ from moco_dl.evaluation.residual import brought_onto, component_shifts, flow_pos
 from moco_dl.evaluation.results import Traces
 from moco_dl.evaluation.tally import Tally, blank_gaps, filled, shared_part
 from moco_dl.evaluation.verdict import SAME_SCENE, Measured
+from moco_dl.sampled.spikes import hot_pixels
 
 if TYPE_CHECKING:
     from moco_dl.evaluation.evaluator import Evaluator
@@ -46,7 +47,7 @@ def measure(evaluator: "Evaluator", traces: Traces) -> Figures:
     shift, components = _pair(_rigid_motion, kept, factor), _pair(_component_motion, kept, factor)
     fit = _pair(finite_mean, (traces.correlation_before, traces.correlation_after))
     measured = Measured(
-        sharpness=_pair(_sharpness, tallies, gaps),
+        sharpness=_pair(_sharpness, tallies, gaps | (hot_pixels(filled(tallies[0].mean)) != 0)),
         # What is less: noise adds to either, activity to the components.
         motion=tuple(float(np.fmin(*both)) for both in zip(shift, components, strict=True)),
         fit=fit if evaluator.given else (np.nan, np.nan),

@@ -14,6 +14,7 @@ import torch
 from moco_dl.network import STRIDE
 from moco_dl.sampled.inplace import blur
 from moco_dl.sampled.samples import Samples, chunks, pixel_chunks
+from moco_dl.sampled.spikes import hot_pixels
 from moco_dl.spectrum import frequency
 from moco_dl.warp import blank_outside, invert, places_coarse, sample
 
@@ -33,7 +34,6 @@ MORE = 4.0  # times as strong as at the first frequencies that show it: grain th
 SHARED = 0.5  # of what is not explained there: less is in both halves of the samples if there is no pattern
 UNLIKE = 0.1  # of its mean: the strength of fibres' grain in frames differs by less
 SEEN = 0.5  # of the samples, in which the reference covers a pixel at least
-SPIKE = 3.0  # times the range of the pixels around it, by which a hot or dead pixel is beyond them all
 STRIPES = 4.0  # times as strong as all else that is not explained at such frequencies, noise among it
 UNLIKE_STRIPES = 0.4  # the same of stripes: the scene that moves beside them is striped, too
 BACK = 3  # iterations to invert a field
@@ -73,7 +73,7 @@ def _pattern(
     found = mapping(lambda some: _unexplained(samples, some, reference), chunks(np.arange(len(samples))))
     sums, counts = (sum(parts) for parts in zip(*found, strict=True))
     means = np.where(counts > SEEN / 2 * len(samples), sums / np.maximum(counts, 1), 0.0)
-    spikes = _spikes(means.mean(axis=0))
+    spikes = hot_pixels(means.mean(axis=0))
     # The reference no longer has in it what is taken to be the pattern so far; nor have these their spikes.
     known = 0 if before is None else np.fft.rfft2(before.image - spikes)
     halves = np.where(left < BLURRED, np.fft.rfft2(means - spikes) - left * known, 0)
@@ -95,17 +95,6 @@ def _pattern(
         gain = np.maximum(gain, stripes)
     image = spikes + np.fft.irfft2(gain * halves.mean(axis=0), s=reference.shape)
     return Pattern(image.astype(np.float32), grain=False) if image.any() else None
-
-
-def _spikes(image: np.ndarray) -> np.ndarray:
-    """How far single pixels of an image (H, W) stick out from the eight around them; zero where they do not."""
-    height, width = image.shape
-    padded = np.pad(image, 1, mode="reflect")
-    around = [padded[y : y + height, x : x + width] for y in range(3) for x in range(3) if (y, x) != (1, 1)]
-    low, high = np.min(around, axis=0), np.max(around, axis=0)
-    spread, beyond = high - low, np.maximum(image - high, low - image)
-    sticks_out = beyond > SPIKE * np.maximum(spread, np.median(spread))
-    return np.where(sticks_out, image - np.mean(around, axis=0), 0.0)
 
 
 @torch.inference_mode()

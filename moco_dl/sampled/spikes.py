@@ -1,7 +1,7 @@
-"""Single pixels of a frame that show no light: a cosmic ray, a discharge, a number that has wrapped around.
+"""Single pixels that show no light: of a frame, a cosmic ray, a discharge, a number that has wrapped around; of
+all frames, hot ones.
 
-One of them may outweigh all else that a frame shows. Hot pixels, which are there in all frames, are in
-`pattern.py`.
+One of them may outweigh all else that a frame shows.
 """
 
 import numpy as np
@@ -10,6 +10,7 @@ SHARE = 0.1  # of a frame's variance, that one pixel of a cell never has
 LINES = 8  # rows of which one is looked at first
 LIMIT = 10.0  # standard deviations of the others, that are left of a spike
 PASSES = 4  # in which spikes are looked for: the largest hide others
+STICKS_OUT = 3.0  # times the range of the pixels around it, by which a hot or dead pixel is beyond them all
 
 
 def without_spikes(frames: np.ndarray) -> np.ndarray:
@@ -48,3 +49,14 @@ def _clip(frame: np.ndarray) -> None:
     if spread > 0:
         values[spikes] = values[spikes].clip(middle - LIMIT * spread, middle + LIMIT * spread)
         frame[known] = values
+
+
+def hot_pixels(image: np.ndarray) -> np.ndarray:
+    """How far pixels of a mean image (H, W) stick out from the eight around them; zero where they do not."""
+    height, width = image.shape
+    padded = np.pad(image, 1, mode="reflect")
+    around = [padded[y : y + height, x : x + width] for y in range(3) for x in range(3) if (y, x) != (1, 1)]
+    low, high = np.min(around, axis=0), np.max(around, axis=0)
+    spread, beyond = high - low, np.maximum(image - high, low - image)
+    sticks_out = beyond > STICKS_OUT * np.maximum(spread, np.median(spread))
+    return np.where(sticks_out, image - np.mean(around, axis=0), 0.0)
