@@ -4,16 +4,21 @@ import gc
 import os
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
+from threading import Thread
 from types import SimpleNamespace
 
 import pytest
+import tifffile
 import torch
 from commands import WITHOUT_VALIDATION, command, run
 
 import moco_dl
 from moco_dl.cli import common
 from moco_dl.cli.common import heavy_imports, tidying
+from moco_dl.errors import NrcorrectError
+from moco_dl.movie import open_movie
 
 
 def test_help_and_version_do_not_import_torch():
@@ -142,7 +147,16 @@ def test_work_goes_on_if_messages_cannot_be_printed(tmp_path, movie_file, stream
     assert status("train", tmp_path / "run", *options, first=WITHOUT_VALIDATION) == 0
 
 
-@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory")])
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes"),
+        RuntimeError("std::bad_alloc"),
+        RuntimeError("could not create a primitive"),
+        ImportError("_ufuncs.so: failed to map segment from shared object"),
+    ],
+)
 def test_too_little_memory_is_told(movie_file, monkeypatch, error):
     def correct(*arguments, **options):
         raise error
@@ -169,9 +183,43 @@ def test_a_gpu_that_is_full_is_told(movie_file, monkeypatch, error):
     assert run("correct", movie_file, code=1).stderr == f"nrcorrect: {movie_file}: {told}\n"
 
 
-def test_other_errors_of_torch_are_no_lack_of_memory():
-    with pytest.raises(RuntimeError, match="a bug"), common.in_memory():
-        raise RuntimeError("a bug")
+@pytest.mark.parametrize(
+    "error",
+    [RuntimeError("a bug"), RuntimeError("could not create a primitive descriptor"), ImportError("a bug")],
+)
+def test_other_errors_of_libraries_are_no_lack_of_memory(error):
+    with pytest.raises(type(error)), common.in_memory():
+        raise error
+
+
+def test_too_few_threads_are_told(movie_file, monkeypatch):
+    """Frames are decoded in threads, too: it is no damage that one cannot be started."""
+
+    def start(thread):
+        raise RuntimeError("can't start new thread")
+
+    tifffile.imwrite(movie_file, tifffile.imread(movie_file), photometric="minisblack", compression="zlib")
+    with closing(open_movie(movie_file)) as movie, monkeypatch.context() as patched:
+        patched.setattr(Thread, "start", start)
+        told = r"no more threads can be started, .* \(ulimit -u\); close other programs, or try --threads 1"
+        with pytest.raises(NrcorrectError, match=told), common.in_memory("try --threads 1"):
+            movie.read([0, 1])
+
+
+@pytest.mark.parametrize(
+    "error", ["MemoryError", "ImportError('x.so: failed to map segment from shared object')"]
+)
+def test_too_little_memory_for_imports_is_told(movie_file, error):
+    first = f"""
+import builtins
+def without_memory(name, *more, ordinary=builtins.__import__, **options):
+    if name == "torch":
+        raise {error}
+    return ordinary(name, *more, **options)
+builtins.__import__ = without_memory"""
+    done = subprocess.run(command("correct", movie_file, first=first), capture_output=True, text=True)
+    told = "nrcorrect: not enough memory; close other programs, or ask for less\n"
+    assert (done.returncode, done.stderr) == (1, told)
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from moco_dl.errors import NrcorrectError, gpu_is_full
+from moco_dl.errors import NO_THREAD, NrcorrectError, gpu_is_full, memory_is_short
 
 if TYPE_CHECKING:
     from moco_dl.formats.turns import Turn
@@ -156,7 +156,8 @@ def heavy_imports() -> Iterator[None]:
     """What imports make stays to the end, and is not searched for garbage, not even then."""
     gc.disable()
     try:
-        yield
+        with reported():
+            yield
     finally:
         gc.freeze()
         gc.enable()
@@ -193,13 +194,15 @@ def in_memory(way_out: str = "ask for less") -> Iterator[None]:
     """Memory that is not enough becomes a NrcorrectError."""
     try:
         yield
-    except (MemoryError, RuntimeError) as error:
+    except (MemoryError, RuntimeError, ImportError) as error:
         if gpu_is_full(error):
             told = "not enough memory on the GPU; end what else runs there, or choose --device cpu"
             raise NrcorrectError(told) from error
-        if isinstance(error, RuntimeError) and "can't allocate memory" not in str(error):  # torch's
+        if not memory_is_short(error):
             raise
-        raise NrcorrectError(f"not enough memory; close other programs, or {way_out}") from error
+        limited = "no more threads can be started, for lack of memory or by a limit of the system (ulimit -u)"
+        told = limited if NO_THREAD in str(error) else "not enough memory"
+        raise NrcorrectError(f"{told}; close other programs, or {way_out}") from error
 
 
 @contextmanager

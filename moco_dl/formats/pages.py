@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import tifffile
 
-from moco_dl.errors import NrcorrectError, named
+from moco_dl.errors import NrcorrectError, memory_is_short, named
 
 UNLIKE = "incompatible keyframe"  # what tifffile says of pages that are not as the first
 _READING: dict[int, list[str]] = {}  # errors that tifffile logs, for each file that is read
@@ -63,9 +63,11 @@ def damage_reported(path: Path) -> Iterator[None]:
     try:
         with named(path):
             yield
-    except (MemoryError, NrcorrectError):
+    except NrcorrectError:
         raise
     except Exception as error:  # decoders raise whatever the bytes provoke
+        if memory_is_short(error):
+            raise
         if str(error) == UNLIKE:
             raise NrcorrectError(
                 f"{path}: holds images of several sizes, or stored in several ways; wanted all alike: save"
