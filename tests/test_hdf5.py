@@ -129,6 +129,16 @@ def test_hdf5_that_is_being_written(tmp_path):
         writer.communicate(b"\n")
 
 
+def test_hdf5_that_a_writer_has_left_open(tmp_path):
+    """As when it died: the file itself says that it is being written."""
+    with h5py.File(tmp_path / "written.h5", "w", libver="latest") as file:
+        file["mov"] = frames()
+        file.flush()
+        (tmp_path / "m.h5").write_bytes((tmp_path / "written.h5").read_bytes())
+    with pytest.raises(NrcorrectError, match=r"another program writes it, or .*: h5clear -s .*m\.h5 \(one of"):
+        open_movie(tmp_path / "m.h5")
+
+
 def test_hdf5_behind_something_else(tmp_path):
     """As MATLAB writes it (MAT files 7.3)."""
     with h5py.File(tmp_path / "m.mat", "w", userblock_size=512) as file:

@@ -13,6 +13,7 @@ from moco_dl.errors import NrcorrectError
 from moco_dl.formats.checks import DTYPES, SMALLEST, UNREADABLE, check_movie, closed_on_error
 
 PREFERRED_KEYS = ("mov", "data")
+BEGUN = "already open for write"  # what the library says of a file that says so itself
 
 
 def _missing_filters(dataset: h5py.Dataset) -> list[str]:
@@ -83,7 +84,12 @@ class Hdf5Movie:
         except BlockingIOError as error:
             raise NrcorrectError(f"{path}: another program writes it; wait until it is closed") from error
         except OSError as error:
-            raise _damaged(path, error) from error
+            if BEGUN not in str(error):
+                raise _damaged(path, error) from error
+            raise NrcorrectError(
+                f"{path}: another program writes it, or has not closed it; wait until it has; if none writes it"
+                f" any more: h5clear -s {path} (one of HDF5's own programs)"
+            ) from error
         with closed_on_error(self._file), _damage_reported(path):
             self._inspect(dataset)
 
