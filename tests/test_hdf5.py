@@ -92,6 +92,17 @@ def test_hdf5_of_frames_elsewhere_in_the_same_file(tmp_path):
     check(tmp_path / "m.h5", frames())
 
 
+@pytest.mark.parametrize("name", [".", "m.h5"])
+def test_hdf5_of_frames_in_itself_is_refused(tmp_path, name):
+    """The library would call itself until it crashes."""
+    layout = h5py.VirtualLayout((7, 20, 24), np.uint16)
+    with h5py.File(tmp_path / "m.h5", "w") as file:
+        layout[:] = h5py.VirtualSource(name, "mov", (7, 20, 24))
+        file.create_virtual_dataset("mov", layout)
+    with pytest.raises(NrcorrectError, match=r"m\.h5: mov takes its frames from itself; make it anew"):
+        open_movie(tmp_path / "m.h5")
+
+
 def test_hdf5_of_which_a_frame_is_damaged(tmp_path):
     with h5py.File(tmp_path / "m.h5", "w") as file:
         data = file.create_dataset("mov", data=frames(), chunks=(1, 20, 24), compression="gzip")

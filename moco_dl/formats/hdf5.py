@@ -123,18 +123,25 @@ class Hdf5Movie:
     def _sources(self, dataset: h5py.Dataset) -> set[Path]:
         """Files in which a virtual dataset has its frames; of those that are not there, it would show zeros."""
         named = {source[1:3] for source in dataset.virtual_sources()} if dataset.is_virtual else set()
-        folder, lost = Path(dataset.file.filename).parent, []
+        own, lost = Path(dataset.file.filename).resolve(), []
+        folder = Path(dataset.file.filename).parent
         found = {Path(name).resolve() for name, *_ in dataset.external or ()}  # bytes of its own, elsewhere
         for name, key in sorted(named):
             if "%b" in name:  # as many as there are
                 like = re.compile(re.escape(Path(name).name).replace("%b", "[0-9]+"))
                 beside = (folder / Path(name)).parent
                 found |= {p.resolve() for p in beside.glob("*") if like.fullmatch(p.name)}
-            if name == "." or "%b" in name + key:  # in the same file
+            if "%b" in name + key:
                 continue
             beside = folder / Path(name).name if Path(name).is_absolute() else folder / name
             places = [Path(os.environ.get("HDF5_VDS_PREFIX", ".")) / name, beside, Path(name)]
             there = next((place.resolve() for place in places if _holds(place, key)), None)
+            there = own if name == "." else there
+            if there == own and key.strip("/") == dataset.name.strip("/"):  # the library would crash
+                raise NrcorrectError(
+                    f"{self.path}: {dataset.name[1:]} takes its frames from itself; make it anew from the"
+                    " files that have them"
+                )
             found |= {there} - {None}
             lost += [name] if there is None else []
         if lost:
