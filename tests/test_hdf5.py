@@ -220,6 +220,31 @@ def test_hdf5_of_movies_alike(tmp_path):
         open_movie(tmp_path / "m.h5")
 
 
+def test_hdf5_of_a_name_that_is_not_utf8(tmp_path, known_movie):
+    """It is named as the shell names files of such names."""
+    with h5py.File(tmp_path / "m.h5", "w") as file:
+        file.create_dataset(b"5 \xb5m", data=known_movie[0][:9])
+        file["other"] = known_movie[0][:4]
+    told = r"taken from dataset '5 \udcb5m', one of 2"
+    assert told in run("correct", tmp_path / "m.h5", "--rigid-only", "--report").stderr
+    assert load_fields(tmp_path / "m_fields.h5").metadata["input"]["dataset"] == "5 \udcb5m"
+    run("correct", tmp_path / "m.h5", "--rigid-only", "--overwrite", "--dataset", "5 \udcb5m")
+    told = r"no dataset 'x'; found '5 \udcb5m' (9, 96, 112), other (4, 96, 112);"
+    assert told in run("correct", tmp_path / "m.h5", "--dataset", "x", code=1).stderr
+
+
+def test_names_of_datasets_are_told_in_a_line(tmp_path):
+    with h5py.File(tmp_path / "m.h5", "w") as file:
+        for number in range(30):
+            file[f"line\n{number:02}"] = frames()[0]
+        file["mov"] = frames()
+    with pytest.raises(NrcorrectError) as told:
+        open_movie(tmp_path / "m.h5", Part("raw"))
+    listed = ", ".join(["mov (7, 20, 24)", *(rf"'line\n{number:02}' (20, 24)" for number in range(5))])
+    wanted = f"no dataset 'raw'; found {listed} and 25 more; choose one with --dataset"
+    assert str(told.value) == f"{tmp_path / 'm.h5'}: {wanted}"
+
+
 def test_which_dataset_was_taken_is_told(tmp_path, known_movie):
     path = tmp_path / "m.h5"
     with h5py.File(path, "w") as file:

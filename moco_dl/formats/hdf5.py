@@ -13,6 +13,7 @@ from moco_dl.errors import NrcorrectError
 from moco_dl.formats.checks import DTYPES, SMALLEST, UNREADABLE, check_movie, closed_on_error
 
 PREFERRED_KEYS = ("mov", "data")
+LISTED = 6  # datasets in a message
 BEGUN = "already open for write"  # what the library says of a file that says so itself
 
 
@@ -43,8 +44,24 @@ def _usable(dataset: h5py.Dataset) -> bool:
     return frames > 0 and min(size) >= SMALLEST and dataset.dtype.name in DTYPES
 
 
-def _listed(datasets: dict[str, h5py.Dataset]) -> str:
-    return ", ".join(f"{name} {item.shape}" for name, item in datasets.items())
+def _text(name: str | bytes) -> str:
+    """A name in a file: h5py leaves those that are not UTF-8 as bytes."""
+    return name if isinstance(name, str) else name.decode(errors="surrogateescape")
+
+
+def _shown(name: str) -> str:
+    """As it stands in a message of one line."""
+    return name if name.isprintable() else repr(name)
+
+
+def _sized(datasets: dict[str, h5py.Dataset]) -> list[str]:
+    return [f"{_shown(name)} {item.shape}" for name, item in datasets.items()]
+
+
+def _few(items: list[str]) -> str:
+    """The first of many."""
+    more = f" and {len(items) - LISTED} more" if len(items) > LISTED else ""
+    return ", ".join(items[:LISTED]) + more
 
 
 def _holds(path: Path, key: str) -> bool:
@@ -102,11 +119,11 @@ class Hdf5Movie:
             )
         axes = _axes(found)
         shape = tuple(found.shape[axis] for axis in axes) if len(axes) == 3 else found.shape or ()
-        check_movie(f"{self.path}: {key}", shape, found.dtype)
+        check_movie(f"{self.path}: {_shown(key)}", shape, found.dtype)
         if missing := _missing_filters(found):
             raise NrcorrectError(
-                f"{self.path}: {key} is compressed with {', '.join(missing)}, which the HDF5 library lacks;"
-                " pip install hdf5plugin"
+                f"{self.path}: {_shown(key)} is compressed with {', '.join(missing)}, which the HDF5 library"
+                " lacks; pip install hdf5plugin"
             )
         self.files |= self._sources(found) | {Path(found.file.filename).resolve()}  # it may be a link
         self._data, self._axes, self.dataset = found, axes, key
@@ -116,13 +133,14 @@ class Hdf5Movie:
     def _at(self, key: str) -> object:
         """What is there, or None; links may lead to one another."""
         try:
-            return self._file.get(key)
+            return self._file.get(key.encode(errors="surrogateescape"))
         except RuntimeError:
             return None
 
     def _sources(self, dataset: h5py.Dataset) -> set[Path]:
         """Files in which a virtual dataset has its frames; of those that are not there, it would show zeros."""
         named = {source[1:3] for source in dataset.virtual_sources()} if dataset.is_virtual else set()
+        its_key = _text(dataset.name).strip("/")
         own, lost = Path(dataset.file.filename).resolve(), []
         folder = Path(dataset.file.filename).parent
         found = {Path(name).resolve() for name, *_ in dataset.external or ()}  # bytes of its own, elsewhere
@@ -137,16 +155,16 @@ class Hdf5Movie:
             places = [Path(os.environ.get("HDF5_VDS_PREFIX", ".")) / name, beside, Path(name)]
             there = next((place.resolve() for place in places if _holds(place, key)), None)
             there = own if name == "." else there
-            if there == own and key.strip("/") == dataset.name.strip("/"):  # the library would crash
+            if there == own and key.strip("/") == its_key:  # the library would crash
                 raise NrcorrectError(
-                    f"{self.path}: {dataset.name[1:]} takes its frames from itself; make it anew from the"
+                    f"{self.path}: {_shown(its_key)} takes its frames from itself; make it anew from the"
                     " files that have them"
                 )
             found |= {there} - {None}
             lost += [name] if there is None else []
         if lost:
             raise NrcorrectError(
-                f"{self.path}: {dataset.name[1:]} has frames in {len(lost)} files that are not there, such as"
+                f"{self.path}: {_shown(its_key)} has frames in {len(lost)} files that are not there, such as"
                 f" {lost[0]}; put them beside it"
             )
         return found
@@ -154,9 +172,9 @@ class Hdf5Movie:
     def _datasets(self) -> dict[str, h5py.Dataset]:
         found: dict[str, h5py.Dataset] = {}
 
-        def visit(name: str, item: object) -> None:
+        def visit(name: str | bytes, item: object) -> None:
             if isinstance(item, h5py.Dataset):
-                found[name] = item
+                found[_text(name)] = item
 
         self._file.visititems(visit)
         return found
@@ -177,7 +195,7 @@ class Hdf5Movie:
         chosen = [key for key in known if key in longest][:1] or ([] if known else longest)
         if len(chosen) != 1:
             raise NrcorrectError(
-                f"{self.path}: holds {len(movies)} datasets that may be the movie, {_listed(movies)};"
+                f"{self.path}: holds {len(movies)} datasets that may be the movie, {_few(_sized(movies))};"
                 f" choose one with {self._option}"
             )
         if len(movies) > 1:
@@ -186,12 +204,16 @@ class Hdf5Movie:
 
     def _linked(self) -> dict[str, h5py.Dataset]:
         """What links at the top lead to, wherever that is."""
-        found = {key: self._at(key) for key in self._file}
+        found = {key: self._at(key) for key in map(_text, self._file)}
         return {key: item for key, item in found.items() if isinstance(item, h5py.Dataset)}
 
     def _listing(self) -> str:
-        lost = [f"{key} (a link that leads nowhere)" for key in self._file if self._at(key) is None]
-        return ", ".join(filter(None, [_listed(self._linked() | self._datasets()), *lost])) or "nothing"
+        """What there is, first what has the axes of a movie."""
+        keys = map(_text, self._file)
+        lost = [f"{_shown(key)} (a link that leads nowhere)" for key in keys if self._at(key) is None]
+        found = (self._linked() | self._datasets()).items()
+        likely = dict(sorted(found, key=lambda entry: len(_axes(entry[1])) != 3))
+        return _few([*_sized(likely), *lost]) or "nothing"
 
     def read(self, indices: Sequence[int]) -> np.ndarray:
         first, last = indices[0], indices[-1]
