@@ -240,6 +240,10 @@ BAD = {
         lambda path: write_tiff(path, frames(), metadata={"axes": "YXT"}),
         r"has axes YXT \(7, 20, 24\); wanted height and width last: convert it",
     ),
+    "tiles that are deep": (
+        lambda path: write_tiff(path, frames(), tile=(4, 16, 16), volumetric=True),
+        "images are 7 deep, and compressed or in tiles; wanted an image a frame: save it anew, with tifffile",
+    ),
     "one image": (lambda path: write_tiff(path, frames()[0]), "one image 20x24; wanted a movie"),
     "small": (lambda path: write_tiff(path, frames(shape=(7, 12, 24))), "12x24; wanted at least 16x16"),
     "complex": (lambda path: write_tiff(path, frames("f4").astype("c8")), "complex64; convert them to one of"),

@@ -87,6 +87,11 @@ class TiffMovie:
                 f"{self.path}: holds colour (RGB) images {series.axes} {series.shape}; wanted one grey value"
                 " a pixel: save one channel, or a 3-frame movie as greyscale"
             )
+        if page.is_volumetric and series.dataoffset is None:
+            raise NrcorrectError(
+                f"{self.path}: images are {page.imagedepth} deep, and compressed or in tiles; wanted an image a"
+                " frame: save it anew, with tifffile without volumetric=True"
+            )
         if series.axes[-2:] != "YX":
             raise NrcorrectError(
                 f"{self.path}: has axes {series.axes} {series.shape}; wanted height and width last: convert it"
