@@ -118,9 +118,10 @@ def staged(paths: Sequence[Path], *, overwrite: bool = False) -> Iterator[list[P
             _publish(parts, paths, made)
     except OSError as error:
         reason = error.strerror or str(error).splitlines()[0]
-        raise NrcorrectError(
-            f"{paths[0]}: cannot write: {reason}; free some space or choose another directory"
-        ) from error
+        way_out = "free some space or choose another directory"
+        if isinstance(error, FileNotFoundError):
+            way_out = f"if {paths[0].parent} was removed in the meantime, make it and run it again"
+        raise NrcorrectError(f"{paths[0]}: cannot write: {reason}; {way_out}") from error
 
 
 def _publish(parts: Sequence[Path], paths: Sequence[Path], made: ExitStack) -> None:

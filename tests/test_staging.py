@@ -1,5 +1,6 @@
 import os
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,17 @@ def test_failure_leaves_nothing(tmp_path):
         parts[0].write_text("half")
         raise KeyboardInterrupt
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_is_removed_is_told(tmp_path):
+    folder = tmp_path / "results"
+    folder.mkdir()
+    told = (
+        "m: cannot write: No such file or directory; if .*results was removed in the meantime, make it and run"
+    )
+    with pytest.raises(NrcorrectError, match=told), staged([folder / "m"]) as parts:
+        shutil.rmtree(folder)
+        parts[0].write_text("late")
 
 
 def test_existing_files_are_refused(tmp_path):
