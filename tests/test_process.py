@@ -103,6 +103,17 @@ def test_work_goes_on_if_results_cannot_be_printed(movie_file, stream):
     assert told[-1] == ("1" if "full" in stream else "0") and len(told) == (2 if "full" in stream else 1)
 
 
+def test_whoever_reads_results_may_leave(tmp_path, movie_file):
+    reader, writer = os.pipe()
+    os.close(reader)
+    synth = "synth", tmp_path / "s.tif", "--movie", "--frames", 3, "--size", 32
+    for arguments in (("evaluate", movie_file, movie_file, "-o", tmp_path / "page.html"), synth):
+        done = subprocess.run(command(*arguments), stdout=writer, stderr=subprocess.PIPE, text=True)
+        assert done.returncode == 0 and "Traceback" not in done.stderr
+    os.close(writer)
+    assert (tmp_path / "page.html").exists() and (tmp_path / "s.tif").exists()
+
+
 @pytest.mark.parametrize("closed", [">&-", "2>&-"])
 def test_streams_that_are_closed(closed):
     assert subprocess.run(["sh", "-c", f'"$@" {closed}', "sh", *command("--version")]).returncode == 0

@@ -174,6 +174,12 @@ def tell(message: str) -> None:
         click.echo(message, err=True)
 
 
+def say(lines: str) -> None:
+    """Results, on stdout; whoever reads them may leave, as `head` does."""
+    with suppress(BrokenPipeError):
+        click.echo(lines)
+
+
 @contextmanager
 def bar(name: str, quiet: bool, unit: str = "frame") -> Iterator[Callable[[int, int], None]]:
     """A progress function `(just done, in all)`, drawn on stderr when that is a terminal."""

@@ -15,6 +15,7 @@ from moco_dl.cli.common import (
     pop_part,
     quiet,
     reported,
+    say,
     tell,
     which_movie,
 )
@@ -84,7 +85,7 @@ def evaluate(
         if png:
             figures.require()
         found = compare_files(wanted, progress, threads=threads, command=command_line())
-    click.echo("\n".join(lines(found)))
+    say("\n".join(lines(found)))
     if not quiet:
         for movie in found.provenance["inputs"]:
             for note in movie.get("notes", ()):

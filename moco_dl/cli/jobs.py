@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from moco_dl.cli.common import PATH, bar, in_memory, pop_part, reported, tell, tidying
+from moco_dl.cli.common import PATH, bar, in_memory, pop_part, reported, say, tell, tidying
 from moco_dl.errors import NrcorrectError, is_about
 
 skip_existing = click.option(
@@ -95,11 +95,9 @@ def run_all(jobs: list, run: Callable, quiet: bool) -> None:
 
 
 def _unprinted(line: str) -> OSError | None:
-    """Print a line; returns what went wrong, but that whoever reads has left."""
+    """Print a line; returns what went wrong."""
     try:
-        click.echo(line)
-    except BrokenPipeError:
-        pass
+        say(line)
     except OSError as error:
         return error
     return None

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from moco_dl.cli.common import PATH, Finite, bar, device, overwrite, pop_part, quiet, reported, which_movie
+from moco_dl.cli.common import PATH, Finite, bar, device, overwrite, pop_part, quiet, reported, say, which_movie
 
 FARTHEST = 1000.0  # px
 SPREAD, NOT_NEGATIVE = Finite(1, FARTHEST), Finite(0, FARTHEST)
@@ -120,7 +120,7 @@ def synth(
         else:
             scenes = ScenePool(seed, wanted.scene_size, shown)
             write_pairs(outputs, count or 6000, wanted, scenes, progress=progress, overwrite=replace)
-    click.echo("\n".join(map(str, outputs)))
+    say("\n".join(map(str, outputs)))
 
 
 @click.command()
@@ -159,4 +159,4 @@ def train(folder: Path, quiet: bool, **options: object) -> None:
         choices = TrainOptions(**recipe | {"loss": parse_loss(recipe["loss"])})
     with reported(), bar(folder.name, quiet, unit="step") as progress:
         weights = train_into(folder, choices, progress=progress, **options)
-    click.echo(weights)
+    say(str(weights))
