@@ -1,5 +1,7 @@
 """References that are far from what a movie shows."""
 
+import warnings
+
 import numpy as np
 import pytest
 
@@ -10,7 +12,7 @@ from moco_dl.learning.scenes import draw_scene
 from moco_dl.moving import move_known
 from moco_dl.network import STRIDE
 from moco_dl.refinement.bend import inverse
-from moco_dl.refinement.nearer import bend_to, sizes
+from moco_dl.refinement.nearer import _unlike, bend_to, sizes
 
 SIZE = 128, 160
 
@@ -64,3 +66,13 @@ def test_what_is_near_stays(scene, shipped, degrees):
 def test_nothing_is_seen_of_another_scene(scene, shipped):
     other = 50 * draw_scene(SIZE, np.random.default_rng(4))[0].astype(np.float32)
     assert bend_to(other, scene, looks(other, shipped)) is None
+
+
+@pytest.mark.parametrize("overlap", [0, 1, 9])
+def test_of_images_that_overlap_nowhere_nothing_is_explained(scene, overlap):
+    """Or where one of them is all alike."""
+    given, image = np.full((2, *SIZE), np.nan, np.float32)
+    given[:, : 80 + overlap], image[:, 80:] = scene[:, : 80 + overlap], 7
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert _unlike(given, image, np.zeros_like(turn(0)), 1) == 1

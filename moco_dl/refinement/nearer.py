@@ -69,4 +69,6 @@ def _unlike(given: np.ndarray, image: np.ndarray, bend: np.ndarray, binning: int
     """Share of the variance of one image that the other, moved, does not explain; averaged images of both."""
     images = binned(np.stack((given, move_known(image[None], bend[None])[0])), binning)
     one, other = images[:, np.isfinite(images).all(axis=0)]
+    if (one == one[:1]).all() or (other == other[:1]).all():  # nothing is seen where they overlap, if they do
+        return 1.0
     return 1 - np.corrcoef(one, other)[0, 1] ** 2
