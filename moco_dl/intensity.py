@@ -54,9 +54,8 @@ def clipped(frames: np.ndarray, dtype: np.dtype) -> int:
     least, most = _limits(frames.dtype)
     if low <= least and most <= high:
         return 0
-    if frames.dtype == np.float16:  # which cannot hold most limits
-        frames = frames.astype(np.float32)
-    beyond = (frames < low) | (frames > high)
+    exactly = "dd->?"  # as float64: shorter types cannot hold all limits
+    beyond = np.less(frames, low, signature=exactly) | np.greater(frames, high, signature=exactly)
     return int(np.count_nonzero(beyond & np.isfinite(frames) if dtype.kind == "f" else beyond))
 
 

@@ -78,6 +78,7 @@ def test_values_that_the_type_cannot_hold_are_counted(tmp_path, known_movie):
         ("int16", [-1, 0, 300], "uint16", 1),
         ("uint32", [0, 2**31, 2**32 - 1], "int32", 2),
         ("float32", [-1, np.nan, np.inf], "uint16", 2),
+        ("float32", [-(2.0**31), 2.0**31 - 128, 2.0**31], "int32", 1),
         ("float64", [0, 1e39, -1e39], "float32", 2),
         ("float64", [0, 1e39, -np.inf], "float32", 1),
         ("float32", [0, 1e5, 6e4], "float16", 1),
