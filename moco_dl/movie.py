@@ -137,16 +137,18 @@ def fingerprint(movie: Movie) -> str:
     return digest.hexdigest()
 
 
-def describe(path: Path, movie: Movie, part: Part) -> dict:
-    """Name and part of the file of an input, shape, dtype, size in bytes.
+def describe(paths: Sequence[Path], movie: Movie, part: Part) -> dict:
+    """Name and part of the file of an input, shape, dtype, size in bytes; of several files, that of all.
 
     And what a user should know of how it is read.
     """
     about = {
-        "name": path.name,
+        "name": paths[0].name,
         "shape": list(movie.shape),
         "dtype": movie.dtype.name,
-        "bytes": path.stat().st_size,
+        "bytes": sum(path.stat().st_size for path in paths),
     }
+    several = {"files": len(paths), "last": paths[-1].name} if len(paths) > 1 else {}
     more = {"dataset": movie.dataset, "notes": list(movie.notes) or None}
-    return about | part.described() | {name: value for name, value in more.items() if value is not None}
+    known = part.described() | {name: value for name, value in more.items() if value is not None}
+    return about | known | several

@@ -26,11 +26,9 @@ def open_recording(paths: Sequence[Path], part: Part, *, image: bool = False) ->
     A file of one `image` is a movie only if that is said. Raises NrcorrectError if one of them cannot be read,
     or they do not belong together.
     """
-    first = paths[0]
-    opened = open_movie(first, part, image=image) if len(paths) == 1 else Joined(paths, part)
+    opened = open_movie(paths[0], part, image=image) if len(paths) == 1 else Joined(paths, part)
     with closing(opened) as movie:
-        more = {} if len(paths) == 1 else {"files": len(paths), "last": paths[-1].name}
-        yield movie, describe(first, movie, part) | more
+        yield movie, describe(paths, movie, part)
 
 
 class Joined:

@@ -37,6 +37,7 @@ def test_frames_of_all_files(tmp_path):
             np.testing.assert_array_equal(movie.read(wanted), FRAMES[list(wanted)])
     assert about["shape"] == [11, 20, 24]
     assert (about["name"], about["files"], about["last"]) == ("part_8.tif", 3, "part_10.tif")
+    assert about["bytes"] == sum(path.stat().st_size for path in paths)
 
 
 def test_a_file_a_frame(tmp_path):
