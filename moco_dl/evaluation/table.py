@@ -37,8 +37,8 @@ SHARPNESS = Row(
     "Sharpness of the mean image",
     "1/px",
     HIGH,
-    "Gradients that the means of even and odd frames share, over the contrast they share; free of noise, and of hot"
-    " pixels.",
+    "Gradients that the means of even and odd frames share, over the contrast they share; free of noise, and of"
+    " hot pixels.",
 )
 CRISPNESS = Row(
     "crispness",
