@@ -78,7 +78,7 @@ class OneOf(click.ParamType):
 def which_movie(command: Callable) -> Callable:
     """Options that say which movie of a file is meant, see `pop_part`."""
     for option in (
-        click.option("--plane", type=OneOf(), help="The same of planes."),
+        click.option("--plane", type=OneOf(), help="Which plane, in the same way."),
         click.option(
             "--channel",
             type=OneOf(),
@@ -88,7 +88,8 @@ def which_movie(command: Callable) -> Callable:
         click.option(
             "--dataset",
             metavar="KEY",
-            help="Dataset of an HDF5 movie [the 3-D one of most frames; of as many, mov, then data].",
+            help="Dataset of an HDF5 movie [the 3-D one with most frames; if several have as many, mov, else"
+            " data].",
         ),
     ):
         command = option(command)

@@ -13,8 +13,8 @@ from moco_dl.errors import NrcorrectError, is_about
 skip_existing = click.option(
     "--skip-existing",
     is_flag=True,
-    help="Leave out movies whose outputs are complete, and outputs named among MOVIES; with --overwrite, do"
-    " the others anew.",
+    help="Leave out movies whose outputs are all there, and results that are named among MOVIES; with"
+    " --overwrite, do the others anew.",
 )
 output = click.option(
     "-o", "--output", "out", type=PATH, help="Name of the corrected movie; others are named after it."
