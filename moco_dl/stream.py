@@ -20,7 +20,7 @@ class Batch:
     frames: np.ndarray
     motion: Motion
     notes: object = None  # what was noted of corrected frames, see `Corrector.batches`
-    clipped: int = 0  # pixels of raw frames beyond the range of the type that frames were messages
+    clipped: int = 0  # pixels of raw frames beyond the range of the type that frames were given
 
     def less(self, constant: np.ndarray | float) -> "Batch":
         """The same with a `constant` (2, h, w) px taken off the flow of frames that are not flagged."""
