@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from contextlib import closing
+from itertools import pairwise
 
 import h5py
 import numpy as np
@@ -83,23 +84,60 @@ def test_hdf5_of_frames_in_other_files(tmp_path):
             open_movie(tmp_path / "m.h5")
 
 
-def test_hdf5_of_frames_elsewhere_in_the_same_file(tmp_path):
+def virtual(file, name, source, key):
     layout = h5py.VirtualLayout((7, 20, 24), np.uint16)
+    layout[:] = h5py.VirtualSource(source, key, (7, 20, 24))
+    file.create_virtual_dataset(name, layout)
+
+
+def test_hdf5_of_frames_elsewhere_in_the_same_file(tmp_path):
     with h5py.File(tmp_path / "m.h5", "w") as file:
         file["x"] = frames()
-        layout[:] = h5py.VirtualSource(".", "x", (7, 20, 24))
-        file.create_virtual_dataset("mov", layout)
+        virtual(file, "mov", ".", "x")
     check(tmp_path / "m.h5", frames())
 
 
-@pytest.mark.parametrize("name", [".", "m.h5"])
-def test_hdf5_of_frames_in_itself_is_refused(tmp_path, name):
-    """The library would call itself until it crashes."""
-    layout = h5py.VirtualLayout((7, 20, 24), np.uint16)
+def test_hdf5_of_frames_of_files_of_frames_in_other_files(tmp_path):
+    """All of them are inputs; and one that is not there would be zeros in all that lead to it."""
+    paths = [tmp_path / f"{name}.h5" for name in "abc"]
+    for path, there in pairwise(paths):
+        with h5py.File(path, "w") as file:
+            virtual(file, "mov", there.name, "mov")
+    with h5py.File(paths[-1], "w") as file:
+        file["mov"] = frames()
+    check(paths[0], frames())
+    with closing(open_movie(paths[0])) as movie:
+        assert movie.files == {path.resolve() for path in paths}
+    paths[-1].unlink()
+    with pytest.raises(
+        NrcorrectError, match=r"b\.h5: mov has frames in 1 files .*, such as c\.h5 \(mov\); put"
+    ):
+        open_movie(paths[0])
+
+
+def test_hdf5_of_frames_in_files_with_signs_in_their_names(tmp_path):
+    """Of which the library doubles this one, as others mean numbers."""
+    with h5py.File(tmp_path / "50%.h5", "w") as file:
+        file["x%b"] = frames()
     with h5py.File(tmp_path / "m.h5", "w") as file:
-        layout[:] = h5py.VirtualSource(name, "mov", (7, 20, 24))
-        file.create_virtual_dataset("mov", layout)
-    with pytest.raises(NrcorrectError, match=r"m\.h5: mov takes its frames from itself; make it anew"):
+        virtual(file, "mov", "50%%.h5", "x%%b")
+    check(tmp_path / "m.h5", frames())
+    with closing(open_movie(tmp_path / "m.h5")) as movie:
+        assert movie.files == {(tmp_path / name).resolve() for name in ("m.h5", "50%.h5")}
+
+
+@pytest.mark.parametrize(
+    "where",
+    [(".", "mov"), ("m.h5", "mov"), (".", "link"), (".", "other"), ("n.h5", "mov")],
+)
+def test_hdf5_of_frames_in_itself_is_refused(tmp_path, where):
+    """The library would call itself until it crashes; also by ways through others."""
+    with h5py.File(tmp_path / "m.h5", "w") as file, h5py.File(tmp_path / "n.h5", "w") as beside:
+        virtual(file, "mov", *where)
+        virtual(file, "other", ".", "mov")
+        file["link"] = h5py.SoftLink("/mov")
+        virtual(beside, "mov", "m.h5", "mov")
+    with pytest.raises(NrcorrectError, match=r"m\.h5: (mov|link) takes its frames from itself; make it anew"):
         open_movie(tmp_path / "m.h5")
 
 

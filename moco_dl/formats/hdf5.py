@@ -68,8 +68,8 @@ def _holds(path: Path, key: str) -> bool:
     """Whether there is such a dataset in such a file."""
     try:
         with h5py.File(path, "r", locking="best-effort") as file:
-            return key in file
-    except OSError:
+            return isinstance(file.get(key), h5py.Dataset)
+    except (OSError, RuntimeError):
         return False
 
 
@@ -125,7 +125,7 @@ class Hdf5Movie:
                 f"{self.path}: {_shown(key)} is compressed with {', '.join(missing)}, which the HDF5 library"
                 " lacks; pip install hdf5plugin"
             )
-        self.files |= self._sources(found) | {Path(found.file.filename).resolve()}  # it may be a link
+        self.files |= self._sources(found)
         self._data, self._axes, self.dataset = found, axes, key
         self.shape, self.dtype = shape, found.dtype.newbyteorder("=")
         self.frames_apart = found.chunks is None or found.chunks[axes[0]] == 1
@@ -137,35 +137,42 @@ class Hdf5Movie:
         except RuntimeError:
             return None
 
-    def _sources(self, dataset: h5py.Dataset) -> set[Path]:
-        """Files in which a virtual dataset has its frames; of those that are not there, it would show zeros."""
+    def _sources(self, dataset: h5py.Dataset, above: tuple[tuple[Path, int], ...] = ()) -> set[Path]:
+        """Files in which a dataset has its frames, all those through which virtual ones lead to them, too.
+
+        Of files that are not there, a virtual dataset would show zeros. `above`: places of those that led here.
+        """
         named = {source[1:3] for source in dataset.virtual_sources()} if dataset.is_virtual else set()
-        its_key = _text(dataset.name).strip("/")
-        own, lost = Path(dataset.file.filename).resolve(), []
-        folder = Path(dataset.file.filename).parent
-        found = {Path(name).resolve() for name, *_ in dataset.external or ()}  # bytes of its own, elsewhere
+        its_key, lost = _text(dataset.name).strip("/"), []
+        own, folder = Path(dataset.file.filename).resolve(), Path(dataset.file.filename).parent
+        place = own, h5py.h5o.get_info(dataset.id).addr
+        if place in above:  # the library would crash
+            raise NrcorrectError(
+                f"{self.path}: {_shown(its_key)} takes its frames from itself; make it anew from the files that"
+                " have them"
+            )
+        found = {own}  # a link may have led here
+        found |= {Path(name).resolve() for name, *_ in dataset.external or ()}  # bytes of its own, elsewhere
         for name, key in sorted(named):
             if "%b" in name:  # as many as there are
                 like = re.compile(re.escape(Path(name).name).replace("%b", "[0-9]+"))
                 beside = (folder / Path(name)).parent
                 found |= {p.resolve() for p in beside.glob("*") if like.fullmatch(p.name)}
-            if "%b" in name + key:
+            if "%b" in f"{name} {key}".replace("%%", ""):
                 continue
+            name, key = (each.replace("%%", "%") for each in (name, key))
             beside = folder / Path(name).name if Path(name).is_absolute() else folder / name
             places = [Path(os.environ.get("HDF5_VDS_PREFIX", ".")) / name, beside, Path(name)]
-            there = next((place.resolve() for place in places if _holds(place, key)), None)
-            there = own if name == "." else there
-            if there == own and key.strip("/") == its_key:  # the library would crash
-                raise NrcorrectError(
-                    f"{self.path}: {_shown(its_key)} takes its frames from itself; make it anew from the"
-                    " files that have them"
-                )
-            found |= {there} - {None}
-            lost += [name] if there is None else []
+            there = next((each for each in ([own] if name == "." else places) if _holds(each, key)), None)
+            if there is None:
+                lost.append(f"{own.name if name == '.' else name} ({_shown(key)})")
+                continue
+            with h5py.File(there, "r", locking="best-effort") as file:
+                found |= {there.resolve()} | self._sources(file[key], (*above, place))
         if lost:
             raise NrcorrectError(
-                f"{self.path}: {_shown(its_key)} has frames in {len(lost)} files that are not there, such as"
-                f" {lost[0]}; put them beside it"
+                f"{own if above else self.path}: {_shown(its_key)} has frames in {len(lost)} files that are not"
+                f" there, such as {lost[0]}; put them beside it"
             )
         return found
 
