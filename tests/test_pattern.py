@@ -10,7 +10,7 @@ from truth import end_point_error
 import moco_dl
 from moco_dl.moving import move_known
 from moco_dl.network import STRIDE
-from moco_dl.sampled.pattern import fixed_pattern
+from moco_dl.sampled.pattern import _stripes, fixed_pattern
 from moco_dl.sampled.samples import Samples
 
 
@@ -60,6 +60,17 @@ def test_a_pattern_is_found(scene, kind, left):
     errors = [(image - pattern)[8:-8, 8:-8].std() / pattern.std() for image, _ in (first, found)]
     assert max(errors) < left and errors[1] < 1.05 * errors[0]
     assert again.striped == (kind in ("columns", "shadows"))
+
+
+@pytest.mark.parametrize("size", [(64, 20), (20, 64), (40, 40), (96, 112)])
+def test_no_stripes_are_seen_where_little_else_could_be(size):
+    """Of a narrow view, the longest waves are along rows or columns, all of them."""
+    waves = np.ones((2, size[0], size[1] // 2 + 1), complex)
+    reference, left = np.ones(size, np.float32), np.zeros(waves.shape[1:])
+    assert not _stripes(waves, left, reference).any()
+    waves[:, 0, 1:] *= 3
+    gain = _stripes(waves, left, reference)
+    assert gain[0, -1] > 0.9 and not gain[1:].any() and not gain[0, 1]
 
 
 def fibres(size, apart=4):
