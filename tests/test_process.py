@@ -220,7 +220,7 @@ def test_too_few_threads_are_told(movie_file, monkeypatch):
 @pytest.mark.parametrize(
     "error", ["MemoryError", "ImportError('x.so: failed to map segment from shared object')"]
 )
-def test_too_little_memory_for_imports_is_told(movie_file, error):
+def test_too_little_memory_for_imports_is_told(tmp_path, movie_file, error):
     first = f"""
 import builtins
 def without_memory(name, *more, ordinary=builtins.__import__, **options):
@@ -228,9 +228,10 @@ def without_memory(name, *more, ordinary=builtins.__import__, **options):
         raise {error}
     return ordinary(name, *more, **options)
 builtins.__import__ = without_memory"""
-    done = subprocess.run(command("correct", movie_file, first=first), capture_output=True, text=True)
     told = "nrcorrect: not enough memory; close other programs, or ask for less\n"
-    assert (done.returncode, done.stderr) == (1, told)
+    for arguments in (("correct", movie_file), ("synth", tmp_path / "s.tif", "--movie"), ("train", tmp_path)):
+        done = subprocess.run(command(*arguments, first=first), capture_output=True, text=True)
+        assert (done.returncode, done.stderr) == (1, told)
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,19 @@ from pathlib import Path
 
 import click
 
-from moco_dl.cli.common import PATH, Finite, bar, device, overwrite, pop_part, quiet, reported, say, which_movie
+from moco_dl.cli.common import (
+    PATH,
+    Finite,
+    bar,
+    device,
+    heavy_imports,
+    overwrite,
+    pop_part,
+    quiet,
+    reported,
+    say,
+    which_movie,
+)
 
 FARTHEST = 1000.0  # px
 SPREAD, NOT_NEGATIVE = Finite(1, FARTHEST), Finite(0, FARTHEST)
@@ -85,14 +97,15 @@ def synth(
     out: Path, movie: bool, images: tuple[Path, ...], preview: Path | None, quiet: bool, **options: object
 ) -> None:
     """Make a dataset of synthetic pairs OUT (HDF5) with known fields, or a movie OUT (TIFF, HDF5)."""
-    from threadpoolctl import threadpool_limits
+    with heavy_imports():
+        from threadpoolctl import threadpool_limits
 
-    from moco_dl.learning.dataset import movie_outputs, refuse_outputs, write_movie, write_pairs
-    from moco_dl.learning.images import read_scene_images
-    from moco_dl.learning.pairs import ScenePool, pair_options
-    from moco_dl.learning.synth import SyntheticMovie, movie_options
-    from moco_dl.movie import WHOLE
-    from moco_dl.staging import refuse_existing, refuse_inputs
+        from moco_dl.learning.dataset import movie_outputs, refuse_outputs, write_movie, write_pairs
+        from moco_dl.learning.images import read_scene_images
+        from moco_dl.learning.pairs import ScenePool, pair_options
+        from moco_dl.learning.synth import SyntheticMovie, movie_options
+        from moco_dl.movie import WHOLE
+        from moco_dl.staging import refuse_existing, refuse_inputs
 
     count, seed, replace = (options.pop(name) for name in ("pairs", "seed", "overwrite"))
     of_movies = {name: options.pop(name) for name in OF_MOVIES}
@@ -145,8 +158,9 @@ def synth(
 @quiet
 def train(folder: Path, quiet: bool, **options: object) -> None:
     """Train the network; FOLDER gets log.csv, last.pt (to resume from) and, at the end, weights.pt."""
-    from moco_dl.learning.run import train_into
-    from moco_dl.learning.train import TrainOptions, parse_loss
+    with heavy_imports():
+        from moco_dl.learning.run import train_into
+        from moco_dl.learning.train import TrainOptions, parse_loss
 
     recipe = {name: options.pop(name) for name in ("steps", "batch", "rate", "curriculum", "loss", "seed")}
     if recipe["curriculum"] is None:
