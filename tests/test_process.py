@@ -110,6 +110,7 @@ def test_whoever_reads_results_may_leave(tmp_path, movie_file):
     for arguments in (("evaluate", movie_file, movie_file, "-o", tmp_path / "page.html"), synth):
         done = subprocess.run(command(*arguments), stdout=writer, stderr=subprocess.PIPE, text=True)
         assert done.returncode == 0 and "Traceback" not in done.stderr
+    assert subprocess.run(command("synth"), stdout=writer, stderr=writer).returncode == 2  # what is made?
     os.close(writer)
     assert (tmp_path / "page.html").exists() and (tmp_path / "s.tif").exists()
 

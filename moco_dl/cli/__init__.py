@@ -107,6 +107,8 @@ def process() -> None:
             if not isinstance(end.code, int):
                 raise
             status = end.code
+        except BrokenPipeError:  # results are printed without; whoever was to read of wrong usage has left
+            status = 2
         if sys.stdout is not None:  # as it is if it was closed before
             sys.stdout.flush()
     except BrokenPipeError:
