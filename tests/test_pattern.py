@@ -73,6 +73,19 @@ def test_no_stripes_are_seen_where_little_else_could_be(size):
     assert gain[0, -1] > 0.9 and not gain[1:].any() and not gain[0, 1]
 
 
+def test_what_changes_or_is_of_the_scene_makes_no_stripes():
+    waves, reference = np.ones((2, 96, 57), complex), np.ones((96, 112), np.float32)
+    waves[:, 0, 1:] *= 3
+    found, changing = _stripes(waves, 0 * waves[0].real, reference), waves.copy()
+    changing[:, 0, 1:] = np.array([[10], [2 + 9j]])
+    reference[:, 0] = 100
+    for gain in (
+        _stripes(changing, 0 * waves[0].real, np.ones_like(reference)),
+        _stripes(waves, 0 * waves[0].real, reference),
+    ):
+        assert found[0, 9:].all() and not gain.any()
+
+
 def fibres(size, apart=4):
     """(H, W) share of light that comes through a bundle of unequal fibres, 1 on average."""
     rng, light = np.random.default_rng(0), np.zeros(size)

@@ -242,6 +242,11 @@ def test_light_may_wander(share):
     assert np.diff(light).std() < 0.7 * share  # it goes on from frame to frame
 
 
+def test_movies_whose_light_wanders_are_not_clipped():
+    movie = SyntheticMovie(0, movie_options(frames=60, size=64, photons=60.0, flicker=0.8))
+    assert np.mean([np.mean(frame == 65535) for frame, _ in movie]) < 1e-4
+
+
 def test_detectors_may_have_a_pattern_that_stays_in_place():
     (plain, fields), (changed, same) = counts_of(3), counts_of(3, pattern=0.2)
     np.testing.assert_array_equal(fields, same)
