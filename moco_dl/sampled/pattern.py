@@ -35,6 +35,7 @@ SHARED = 0.5  # of what is not explained there: less is in both halves of the sa
 UNLIKE = 0.1  # of its mean: the strength of fibres' grain in frames differs by less
 SEEN = 0.5  # of the samples, in which the reference covers a pixel at least
 STRIPES = 4.0  # times as strong as all else that is not explained at such frequencies, noise among it
+ALONG = 0.5  # of frequencies along rows or columns: if motion tells of fewer, the scene may look like stripes
 OTHERS = 12  # frequencies, of fewer of which chance may make what seems little beside a few of stripes
 UNLIKE_STRIPES = 0.4  # the same of stripes: the scene that moves beside them is striped, too
 BACK = 3  # iterations to invert a field
@@ -192,10 +193,12 @@ def _stripes(halves: np.ndarray, left: np.ndarray, reference: np.ndarray) -> np.
     others[0] = others[:, 0] = False
     around = np.where(np.bincount(band[others], minlength=band.max() + 1) < OTHERS, np.inf, mean(power, others))
     for line in (np.s_[:1, 1:], np.s_[1:, :1]):  # columns, rows
-        which = np.zeros(known.shape, bool)
-        which[line] = known[line]
+        along = np.zeros(known.shape, bool)
+        along[line] = True
+        which = along & known
         stays, seen, shown = (mean(values, which) for values in (shared, power, np.square(np.abs(scene))))
         clear = (stays > STRIPES * around) & (stays > SHARED * seen) & (stays > LEFT * shown)
+        clear &= mean(known, along) >= ALONG
         share = np.where(clear, (stays - around / 2) / np.maximum(seen, 1e-30), 0)
         gain[which] = share[band[which]]
     return gain
