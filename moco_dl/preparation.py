@@ -34,6 +34,7 @@ FAR = 0.7  # px, mean length of a first step that is taken again from where it l
 FASTEST = 0.9  # quantile of the samples, by the motion of their rows, that is looked at
 SHEARED = 0.5  # px root mean square there: more, and the first step is taken again, and the network sees all
 LASTS = 2.0  # frames over which the network's fields are smoothed, from which on it need not see all
+NEARBY = 1.0  # px from the reference, where tissue may lie most of the time that is to stay as recorded
 UNEVEN = 0.3  # standard deviation of the logarithm of misfits, from which on frames are not alike in noise
 
 
@@ -124,6 +125,7 @@ class Preparation:
         errors = last.tracker.errors(last.refiner, last.tracking.excess(told))
         middle, rest = means.astype(np.float32)
         if self.given is None:
+            rest += _middle(np.concatenate([batch.motion.rigid for batch in found]))[:, None, None]
             there = (middle - plan.network_motion.flow.mean(axis=0)) - rest  # since the reference was made
             plan = replace(plan, reference=_displaced(plan.reference, there, plan.computing))
         plan = replace(plan, constant=plan.constant + rest, errors=errors)
@@ -213,6 +215,12 @@ class Preparation:
         """Motion of samples after a step."""
         told = self._told(step, samples)
         return concatenate(batch.motion for batch in filter_batches(told, step.tracking, self.mapping))
+
+
+def _middle(shifts: np.ndarray) -> np.ndarray:
+    """(2,) px median of whole frames' shifts (n, 2); zero if it is far: then they rest at several places."""
+    middle = np.median(shifts, axis=0)
+    return np.where(np.abs(middle).max() < NEARBY, middle, 0).astype(np.float32)
 
 
 def _displaced(image: np.ndarray, by: np.ndarray, device: torch.device) -> np.ndarray:

@@ -22,10 +22,12 @@ class Batch:
     notes: object = None  # what was noted of corrected frames, see `Corrector.batches`
     clipped: int = 0  # pixels of raw frames beyond the range of the type that frames were given
 
-    def less(self, constant: np.ndarray | float) -> "Batch":
-        """The same with a `constant` (2, h, w) px taken off the flow of frames that are not flagged."""
-        judged = ~self.motion.flagged[:, None, None, None]
-        return replace(self, motion=replace(self.motion, flow=self.motion.flow - judged * constant))
+    def less(self, constant: np.ndarray) -> "Batch":
+        """The same with a `constant` (2, h, w) px taken off the motion of frames that are not flagged."""
+        judged, shift = ~self.motion.flagged[:, None, None, None], constant.mean(axis=(1, 2))
+        rigid = self.motion.rigid - judged[:, :, 0, 0] * shift
+        flow = self.motion.flow - judged * (constant - shift[:, None, None])
+        return replace(self, motion=replace(self.motion, rigid=rigid, flow=flow))
 
     @property
     def stop(self) -> int:

@@ -8,6 +8,7 @@ import moco_dl
 from moco_dl.learning.synth import SyntheticMovie, movie_options
 from moco_dl.moving import move_known
 from moco_dl.network import STRIDE
+from moco_dl.preparation import _middle
 from moco_dl.sampled.samples import Samples
 from moco_dl.tracking.prior import measure_prior
 from moco_dl.tracking.rest import rest_weights
@@ -97,6 +98,12 @@ def test_fields_are_zero_where_tissue_rests(restless):
     truth, result = restless
     still = without_shift(np.median(result.fields[:][..., ::STRIDE, ::STRIDE] - truth, axis=0))
     assert lengths(still) < 0.25 * lengths(without_shift(truth.mean(axis=0)))
+
+
+def test_the_reference_stays_where_frames_lie_most_of_the_time():
+    near = np.array([(0.1, -0.3), (0.2, 0.0), (0.3, 8.0)], np.float32)
+    np.testing.assert_allclose(_middle(near), [0.2, 0.0])
+    assert not _middle(np.array([(0.1, 3.0), (0.2, 3.0)], np.float32)).any()  # between two places, or lost
 
 
 def test_the_reference_lies_where_frames_are_brought(restless):
