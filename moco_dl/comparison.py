@@ -13,7 +13,7 @@ from moco_dl.evaluation.summary import as_json
 from moco_dl.evaluation.truth import Truth, load_truth, score, truth_files
 from moco_dl.fields import load_fields
 from moco_dl.image import load_image
-from moco_dl.movie import WHOLE, Part, Progress
+from moco_dl.movie import WHOLE, Progress, Selection
 from moco_dl.output import refuse_ending
 from moco_dl.recording import open_recording
 from moco_dl.staging import refuse_inputs, staged
@@ -31,7 +31,7 @@ class Comparison:
     reference: Path | None = None
     truth: Path | None = None
     more: tuple[Path, ...] = ()  # files in which the raw movie goes on
-    parts: tuple[Part, Part] = (WHOLE, WHOLE)  # of the files that are the movies
+    selections: tuple[Selection, Selection] = (WHOLE, WHOLE)  # of the files that are the movies
     page: Path | None = None
     picture: Path | None = None
     summary: Path | None = None  # JSON
@@ -89,7 +89,7 @@ def _write(comparison: Comparison, evaluation: Evaluation, staged_at: dict[Path,
 def _open(comparison: Comparison, files: ExitStack) -> tuple[Pair, Truth | None, list[dict]]:
     """What is compared, and what identifies the movies."""
     paths = (comparison.raw, comparison.corrected)
-    recordings = zip(((paths[0], *comparison.more), paths[1:]), comparison.parts, strict=True)
+    recordings = zip(((paths[0], *comparison.more), paths[1:]), comparison.selections, strict=True)
     fields = None if comparison.fields is None else load_fields(comparison.fields)
     image = None if comparison.reference is None else load_image(comparison.reference)
     alone = fields is not None or image is not None  # one image may be compared with another
@@ -97,8 +97,8 @@ def _open(comparison: Comparison, files: ExitStack) -> tuple[Pair, Truth | None,
     movies, inputs = zip(*opened, strict=True)
     truth = None if comparison.truth is None else load_truth(comparison.truth, movies[0].shape)
     raw, corrected = (
-        path if part.dataset is None else f"{path}: {part.dataset}"
-        for path, part in zip(paths, comparison.parts, strict=True)
+        path if selection.dataset is None else f"{path}: {selection.dataset}"
+        for path, selection in zip(paths, comparison.selections, strict=True)
     )
     names = (corrected, raw, comparison.fields)
     return checked_pair(movies, fields, image, names), truth, list(inputs)

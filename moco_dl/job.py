@@ -54,7 +54,7 @@ def correct_file(
     Raises NrcorrectError and leaves no output behind if anything is wrong with the movie or the disk.
     """
     alone = reference is not None  # one image may be brought onto another
-    with open_recording((job.movie, *job.more), job.part, image=alone) as (movie, described):
+    with open_recording((job.movie, *job.more), job.selection, image=alone) as (movie, described):
         refuse_inputs(job.outputs, movie.files)
         with staged(job.outputs, overwrite=job.overwrite) as parts:
             staged_at = dict(zip(job.outputs, parts, strict=True))
@@ -169,7 +169,7 @@ def apply_file(job: Job, fields: Fields, progress: Progress, **options: str | in
 
     Raises NrcorrectError and leaves no output behind if movie and fields do not fit, or the disk is full.
     """
-    with open_recording((job.movie, *job.more), job.part, image=len(fields) == 1) as (movie, _):
+    with open_recording((job.movie, *job.more), job.selection, image=len(fields) == 1) as (movie, _):
         dtype = np.dtype(options.pop("dtype") or fields.options.get("dtype") or movie.dtype)
         batches = apply_batches(movie, fields, dtype=dtype.name, **options)
         kind = movie_format(job.corrected, movie.format)

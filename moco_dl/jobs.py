@@ -8,7 +8,7 @@ from pathlib import Path
 
 from moco_dl.errors import NrcorrectError
 from moco_dl.fields import is_field_file, load_fields
-from moco_dl.movie import WHOLE, Part, fingerprint
+from moco_dl.movie import WHOLE, Selection, fingerprint
 from moco_dl.output import SUFFIXES, ending, made_from, refuse_ending, without_ending
 from moco_dl.recording import open_recording
 from moco_dl.staging import leftovers, refuse_inputs
@@ -25,7 +25,7 @@ class Job:
     page: Path | None = None  # the evaluation, to look at
     picture: Path | None = None  # the page's main figure
     more: tuple[Path, ...] = ()  # files in which it goes on
-    part: Part = WHOLE  # of each file that is the movie
+    selection: Selection = WHOLE  # of each file that is the movie
     overwrite: bool = False
     skip_existing: bool = False  # leave it out if it is done
 
@@ -138,7 +138,7 @@ def is_done(job: Job) -> bool:
         if job.fields is not None:
             about = load_fields(job.fields).metadata.get("input")
             sources.add(about.get("sha256") if isinstance(about, dict) else None)
-        with open_recording((job.movie, *job.more), job.part, image=True) as (movie, _):
+        with open_recording((job.movie, *job.more), job.selection, image=True) as (movie, _):
             return sources == {fingerprint(movie)}
     except NrcorrectError:  # damaged, or something else
         return False
@@ -151,7 +151,7 @@ def left_out_as_done(job: Job) -> str:
 
 def files_of_recording(job: Job) -> set[Path]:
     """Files that a recording in several, named by one of them, has its frames in; of others, none."""
-    files = (job.movie, *job.more), job.part
+    files = (job.movie, *job.more), job.selection
     with suppress(NrcorrectError), open_recording(*files, image=True) as (movie, _):
         if movie.format == "tiff" and len(movie.files) > 1:
             return movie.files

@@ -42,7 +42,7 @@ class Movie(Closable, Protocol):
 
 
 @dataclass(frozen=True)
-class Part:
+class Selection:
     """What of a file is the movie; None: that is not in question."""
 
     dataset: str | None = None  # of an HDF5 file
@@ -61,11 +61,11 @@ class Part:
         return {name: known[name] for name in ("dataset", "channel", "plane") if known[name] is not None}
 
 
-WHOLE = Part()
+WHOLE = Selection()
 
 
-def open_movie(path: Path, part: Part = WHOLE, *, image: bool = False) -> Movie:
-    """Open `part` of a TIFF or HDF5 file, told apart by their content, not by name.
+def open_movie(path: Path, selection: Selection = WHOLE, *, image: bool = False) -> Movie:
+    """Open what `selection` names of a TIFF or HDF5 file, told apart by their content, not by name.
 
     A TIFF of one `image` is a movie only if that is said.
 
@@ -91,18 +91,18 @@ def open_movie(path: Path, part: Part = WHOLE, *, image: bool = False) -> Movie:
     if not magic:
         raise NrcorrectError(f"{path}: the file is empty; wanted a TIFF or HDF5 movie")
     if magic[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
-        if part.dataset is not None:
+        if selection.dataset is not None:
             raise NrcorrectError(
-                f"{path}: {part.option} {part.dataset} is for HDF5; this is a TIFF: leave it out"
+                f"{path}: {selection.option} {selection.dataset} is for HDF5; this is a TIFF: leave it out"
             )
-        return TiffMovie(path, part.turns, image=image, joined=part.joined)
+        return TiffMovie(path, selection.turns, image=image, joined=selection.joined)
     if is_hdf5(path):  # something else may come first in it, as in MATLAB's files
-        for name, turn in part.turns.items():
+        for name, turn in selection.turns.items():
             if turn is not None:
                 raise NrcorrectError(
-                    f"{path}: --{name} is for TIFF; this is HDF5: choose a dataset, {part.option}"
+                    f"{path}: --{name} is for TIFF; this is HDF5: choose a dataset, {selection.option}"
                 )
-        return Hdf5Movie(path, part.dataset, part.option)
+        return Hdf5Movie(path, selection.dataset, selection.option)
     how = CONVERT.get(path.suffix.lower(), "convert the movie to one of them")
     raise NrcorrectError(f"{path}: neither TIFF nor HDF5; {how}")
 
@@ -137,8 +137,8 @@ def fingerprint(movie: Movie) -> str:
     return digest.hexdigest()
 
 
-def describe(paths: Sequence[Path], movie: Movie, part: Part) -> dict:
-    """Name and part of the file of an input, shape, dtype, size in bytes; of several files, that of all.
+def describe(paths: Sequence[Path], movie: Movie, selection: Selection) -> dict:
+    """Name of an input and what was selected of it, shape, dtype, size in bytes; of several files, that of all.
 
     And what a user should know of how it is read.
     """
@@ -150,5 +150,5 @@ def describe(paths: Sequence[Path], movie: Movie, part: Part) -> dict:
     }
     several = {"files": len(paths), "last": paths[-1].name} if len(paths) > 1 else {}
     more = {"dataset": movie.dataset, "notes": list(movie.notes) or None}
-    known = part.described() | {name: value for name, value in more.items() if value is not None}
+    known = selection.described() | {name: value for name, value in more.items() if value is not None}
     return about | known | several

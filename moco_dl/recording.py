@@ -12,7 +12,7 @@ import numpy as np
 
 from moco_dl.errors import NrcorrectError
 from moco_dl.formats.checks import closed_on_error
-from moco_dl.movie import Movie, Part, describe, open_movie
+from moco_dl.movie import Movie, Selection, describe, open_movie
 
 OPEN = 16  # files; a system allows some hundred
 NAMED = 3  # datasets, if they have many names
@@ -20,24 +20,26 @@ NUMBER = re.compile(r"[0-9]+")
 
 
 @contextmanager
-def open_recording(paths: Sequence[Path], part: Part, *, image: bool = False) -> Iterator[tuple[Movie, dict]]:
+def open_recording(
+    paths: Sequence[Path], selection: Selection, *, image: bool = False
+) -> Iterator[tuple[Movie, dict]]:
     """The movie in a file, or in several that follow one another; and what identifies it.
 
     A file of one `image` is a movie only if that is said. Raises NrcorrectError if one of them cannot be read,
     or they do not belong together.
     """
-    opened = open_movie(paths[0], part, image=image) if len(paths) == 1 else Joined(paths, part)
+    opened = open_movie(paths[0], selection, image=image) if len(paths) == 1 else Joined(paths, selection)
     with closing(opened) as movie:
-        yield movie, describe(paths, movie, part)
+        yield movie, describe(paths, movie, selection)
 
 
 class Joined:
     """Movies one after another, of which few are open at a time. A file may be a single image."""
 
-    def __init__(self, paths: Sequence[Path], part: Part):
+    def __init__(self, paths: Sequence[Path], selection: Selection):
         _refuse_disorder(paths)
         self.dataset: str | None = None
-        self._paths, self._part, self._known = paths, part, set[Path]()
+        self._paths, self._selection, self._known = paths, selection, set[Path]()
         for path in paths:
             if (place := Path(os.path.realpath(path))) in self._known:
                 raise NrcorrectError(f"{path}: leads to a file that is named as well; name each once")
@@ -82,8 +84,8 @@ class Joined:
         """Its dataset is that of the first file, if there is such a one."""
         if self.dataset is not None:
             with suppress(NrcorrectError):
-                return open_movie(path, replace(self._part, dataset=self.dataset))
-        return open_movie(path, self._part, image=True)
+                return open_movie(path, replace(self._selection, dataset=self.dataset))
+        return open_movie(path, self._selection, image=True)
 
     def read(self, indices: Sequence[int]) -> np.ndarray:
         indices = np.asarray(indices, int)

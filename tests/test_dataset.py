@@ -8,7 +8,7 @@ from moco_dl.errors import NrcorrectError
 from moco_dl.learning.dataset import PairFile, write_pairs
 from moco_dl.learning.images import read_scene_image
 from moco_dl.learning.pairs import PairOptions, ScenePool
-from moco_dl.movie import Part
+from moco_dl.movie import Selection
 
 
 @pytest.fixture
@@ -92,9 +92,9 @@ def test_images_of_several_channels_and_datasets(tmp_path):
         file["a"], file["b"] = images[:1], images[1:]
     with pytest.raises(NrcorrectError, match="choose one with --dataset"):
         read_scene_image(tmp_path / "two.h5")
-    assert np.allclose(read_scene_image(tmp_path / "two.h5", Part(dataset="b")), images[1])
+    assert np.allclose(read_scene_image(tmp_path / "two.h5", Selection(dataset="b")), images[1])
     np.save(tmp_path / "c.npy", images[0])  # has none
-    assert np.allclose(read_scene_image(tmp_path / "c.npy", Part(dataset="b")), images[0])
+    assert np.allclose(read_scene_image(tmp_path / "c.npy", Selection(dataset="b")), images[0])
 
 
 def test_fields_that_are_not_finite_are_refused(pairs):

@@ -14,7 +14,7 @@ from drawn_movies import DTYPES, check, frames
 
 from moco_dl.errors import NrcorrectError
 from moco_dl.fields import load_fields
-from moco_dl.movie import Part, open_movie
+from moco_dl.movie import Selection, open_movie
 
 
 @pytest.mark.parametrize("dtype", [*DTYPES, ">u2"])
@@ -25,7 +25,7 @@ def test_hdf5(tmp_path, dtype):
 
 
 def shape_of(path, dataset=None):
-    with closing(open_movie(path, Part(dataset))) as movie:
+    with closing(open_movie(path, Selection(dataset))) as movie:
         return movie.shape
 
 
@@ -277,7 +277,7 @@ def test_names_of_datasets_are_told_in_a_line(tmp_path):
             file[f"line\n{number:02}"] = frames()[0]
         file["mov"] = frames()
     with pytest.raises(NrcorrectError) as told:
-        open_movie(tmp_path / "m.h5", Part("raw"))
+        open_movie(tmp_path / "m.h5", Selection("raw"))
     listed = ", ".join(["mov (7, 20, 24)", *(rf"'line\n{number:02}' (20, 24)" for number in range(5))])
     wanted = f"no dataset 'raw'; found {listed} and 25 more; choose one with --dataset"
     assert str(told.value) == f"{tmp_path / 'm.h5'}: {wanted}"

@@ -9,7 +9,7 @@ from commands import run
 
 from moco_dl.errors import NrcorrectError
 from moco_dl.formats.turns import Turn
-from moco_dl.movie import WHOLE, Part, open_movie
+from moco_dl.movie import WHOLE, Selection, open_movie
 from moco_dl.recording import open_recording
 
 FRAMES = np.random.default_rng(0).integers(0, 60000, (12, 2, 20, 24), np.uint16)
@@ -51,7 +51,7 @@ def write(folder, together, channels=2, **options):
 @pytest.mark.parametrize("together", [1, 4])
 def test_frames_of_all_files(tmp_path, together, options):
     files = write(tmp_path, together, **options)
-    movie = open_movie(files[0], Part(channel=Turn(2)))
+    movie = open_movie(files[0], Selection(channel=Turn(2)))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         for wanted in (list(range(12)), [11, 3, 4, 4, 0]):
@@ -66,15 +66,15 @@ def test_a_file_that_is_not_there(tmp_path):
     with pytest.raises(
         NrcorrectError, match=r"4 of its 12 frames, from number 4, are in files that are not there; put all"
     ) as told:
-        open_movie(files[0], Part(channel=Turn(2)))
+        open_movie(files[0], Selection(channel=Turn(2)))
     assert "\n" not in str(told.value)
-    open_movie(files[0], Part(channel=Turn(1))).close()
+    open_movie(files[0], Selection(channel=Turn(1))).close()
     files[-1].unlink()  # as if the last ones had not been taken
     files[3].write_bytes(files[1].read_bytes())
     with pytest.raises(
         NrcorrectError, match="4 of its 12 frames, from number 8, are in files that are not there"
     ):
-        open_movie(files[0], Part(channel=Turn(2)))
+        open_movie(files[0], Selection(channel=Turn(2)))
 
 
 def test_files_that_are_known_already(tmp_path):

@@ -13,7 +13,7 @@ from drawn_movies import DTYPES, check, frames
 from moco_dl.errors import NrcorrectError
 from moco_dl.formats.pages import damage_reported
 from moco_dl.formats.turns import Turn
-from moco_dl.movie import WHOLE, Part, open_movie
+from moco_dl.movie import WHOLE, Selection, open_movie
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -136,9 +136,9 @@ def test_frames_stored_in_several_ways_stay_in_their_order(tmp_path):
         for number, frame in enumerate(frames()):
             how = {"compression": "zlib"} if number % 3 else {}
             file.write(frame, photometric="minisblack", contiguous=False, metadata=None, **how)
-    for part in (WHOLE, Part(joined=False), Part(channel=Turn(2, 7))):
-        with closing(open_movie(tmp_path / "m.tif", part)) as movie:
-            wanted = frames() if part.channel is None else frames()[1:2]
+    for selection in (WHOLE, Selection(joined=False), Selection(channel=Turn(2, 7))):
+        with closing(open_movie(tmp_path / "m.tif", selection)) as movie:
+            wanted = frames() if selection.channel is None else frames()[1:2]
             np.testing.assert_array_equal(movie.read(range(movie.shape[0])), wanted)
 
 
@@ -286,12 +286,12 @@ def test_how_to_convert_is_told(tmp_path, name, way_out):
 def test_wrong_key_lists_what_there_is(tmp_path):
     hdf5(a=frames(), b=frames()[0])(tmp_path / "m.h5")
     with pytest.raises(NrcorrectError, match=r"no dataset 'c'; found a \(7, 20, 24\), b \(20, 24\); choose"):
-        open_movie(tmp_path / "m.h5", Part("c"))
+        open_movie(tmp_path / "m.h5", Selection("c"))
     with pytest.raises(NrcorrectError, match="wanted a movie"):
-        open_movie(tmp_path / "m.h5", Part("b"))
+        open_movie(tmp_path / "m.h5", Selection("b"))
     write_tiff(tmp_path / "m.tif", frames())
     with pytest.raises(NrcorrectError, match="--dataset a is for HDF5"):
-        open_movie(tmp_path / "m.tif", Part("a"))
+        open_movie(tmp_path / "m.tif", Selection("a"))
 
 
 def test_errors_that_are_only_logged_while_two_files_are_read(caplog):

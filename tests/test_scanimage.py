@@ -9,11 +9,11 @@ import tifffile
 
 from moco_dl.errors import NrcorrectError
 from moco_dl.formats.turns import Turn
-from moco_dl.movie import Part, open_movie
+from moco_dl.movie import Selection, open_movie
 from moco_dl.recording import open_recording
 
 FRAMES = np.random.default_rng(0).integers(-500, 30000, (12, 20, 24), np.int16)
-FIRST, SECOND = Part(channel=Turn(1)), Part(channel=Turn(2))
+FIRST, SECOND = Selection(channel=Turn(1)), Selection(channel=Turn(2))
 FAST = {"hFastZ.enable": "true", "hStackManager.framesPerSlice": 1}
 
 
@@ -42,8 +42,8 @@ def write(path, frames, told, first=1):
     path.write_bytes(struct.pack("<2sHHHQ", b"II", 43, 8, 0, start) + header + b"".join(pages))
 
 
-def read(path, part=FIRST):
-    with closing(open_movie(path, part)) as movie:
+def read(path, selection=FIRST):
+    with closing(open_movie(path, selection)) as movie:
         return movie.read(range(movie.shape[0]))
 
 
@@ -52,7 +52,7 @@ def test_all_frames_that_are_there(tmp_path, planned):
     """Of a recording over many files, or one that was stopped."""
     told = {"hChannels.channelSave": "1", "hStackManager.framesPerSlice": planned}
     write(tmp_path / "m.tif", FRAMES, told)
-    np.testing.assert_array_equal(read(tmp_path / "m.tif", Part()), FRAMES)
+    np.testing.assert_array_equal(read(tmp_path / "m.tif", Selection()), FRAMES)
 
 
 @pytest.mark.parametrize("planned", ["6", "Inf", "1000", "4", "1"])
@@ -71,8 +71,8 @@ def test_channels(tmp_path, planned, channels):
 )
 def test_planes_of_volumes(tmp_path, planes):
     write(tmp_path / "m.tif", FRAMES, {"hChannels.channelSave": "[1;2]"} | FAST | planes)
-    part = Part(channel=Turn(2), plane=Turn(3))
-    np.testing.assert_array_equal(read(tmp_path / "m.tif", part), FRAMES.reshape(2, 3, 2, 20, 24)[:, 2, 1])
+    selection = Selection(channel=Turn(2), plane=Turn(3))
+    np.testing.assert_array_equal(read(tmp_path / "m.tif", selection), FRAMES.reshape(2, 3, 2, 20, 24)[:, 2, 1])
     with pytest.raises(NrcorrectError, match="has 3 planes; wanted one"):
         open_movie(tmp_path / "m.tif", FIRST)
 
@@ -85,22 +85,22 @@ def test_volumes_that_go_on_in_the_next_file(tmp_path, channels, planes, cuts):
     for path, start, stop in zip(files, cuts, cuts[1:], strict=False):
         write(path, np.concatenate(taken[start:stop]), told | FAST, first=start + 1)
     for plane in range(planes):
-        part = Part(channel=Turn(2) if channels == 2 else None, plane=Turn(plane + 1))
-        with open_recording(files, part) as (movie, _):
+        selection = Selection(channel=Turn(2) if channels == 2 else None, plane=Turn(plane + 1))
+        with open_recording(files, selection) as (movie, _):
             np.testing.assert_array_equal(movie.read(range(movie.shape[0])), taken[plane::planes, channels - 1])
 
 
 @pytest.mark.parametrize("odd", ["Inf", "[]", "0", "[3 3]", "1000"])
 def test_odd_numbers_are_not_believed(tmp_path, odd):
     write(tmp_path / "m.tif", FRAMES, FAST | {"hStackManager.numFramesPerVolumeWithFlyback": odd})
-    np.testing.assert_array_equal(read(tmp_path / "m.tif", Part()), FRAMES)
+    np.testing.assert_array_equal(read(tmp_path / "m.tif", Selection()), FRAMES)
 
 
 def test_planes_that_are_not_scanned(tmp_path):
     """A number that was left from another recording."""
     told = {"hStackManager.enable": "false", "hStackManager.numFramesPerVolumeWithFlyback": 3}
     write(tmp_path / "m.tif", FRAMES, FAST | told | {"hFastZ.enable": "false"})
-    np.testing.assert_array_equal(read(tmp_path / "m.tif", Part()), FRAMES)
+    np.testing.assert_array_equal(read(tmp_path / "m.tif", Selection()), FRAMES)
 
 
 def test_the_last_frame_of_old_files(tmp_path):
@@ -108,5 +108,5 @@ def test_the_last_frame_of_old_files(tmp_path):
     with tifffile.TiffWriter(tmp_path / "m.tif") as writer:
         for frame in FRAMES:
             writer.write(frame, photometric="minisblack", software="SI.5", contiguous=False, metadata=None)
-    np.testing.assert_array_equal(read(tmp_path / "m.tif", Part()), FRAMES)
-    np.testing.assert_array_equal(read(tmp_path / "m.tif", Part(channel=Turn(1, 2))), FRAMES[::2])
+    np.testing.assert_array_equal(read(tmp_path / "m.tif", Selection()), FRAMES)
+    np.testing.assert_array_equal(read(tmp_path / "m.tif", Selection(channel=Turn(1, 2))), FRAMES[::2])

@@ -11,15 +11,15 @@ from commands import run
 from moco_dl.errors import NrcorrectError
 from moco_dl.fields import load_fields
 from moco_dl.formats.turns import Turn, along_axes
-from moco_dl.movie import Part, open_movie
+from moco_dl.movie import Selection, open_movie
 
 T, Z, C = 4, 3, 2
 FRAMES = np.random.default_rng(0).integers(0, 60000, (T, Z, C, 20, 24), np.uint16)  # in ImageJ's order
-SECOND, THIRD = Part(channel=Turn(2)), Part(plane=Turn(3))
+SECOND, THIRD = Selection(channel=Turn(2)), Selection(plane=Turn(3))
 
 
-def read(path, part):
-    with closing(open_movie(path, part)) as movie:
+def read(path, selection):
+    with closing(open_movie(path, selection)) as movie:
         return movie.read(range(movie.shape[0]))
 
 
@@ -34,16 +34,16 @@ def read(path, part):
     ids=str,
 )
 @pytest.mark.parametrize(
-    ("axes", "frames", "part", "expected"),
+    ("axes", "frames", "selection", "expected"),
     [
         ("TCYX", FRAMES[:, 0], SECOND, FRAMES[:, 0, 1]),
         ("TZYX", FRAMES[:, :, 0], THIRD, FRAMES[:, 2, 0]),
-        ("TZCYX", FRAMES, Part(channel=Turn(2), plane=Turn(3, 3)), FRAMES[:, 2, 1]),
+        ("TZCYX", FRAMES, Selection(channel=Turn(2), plane=Turn(3, 3)), FRAMES[:, 2, 1]),
     ],
 )
-def test_axes_of_the_file(tmp_path, options, axes, frames, part, expected):
+def test_axes_of_the_file(tmp_path, options, axes, frames, selection, expected):
     tifffile.imwrite(tmp_path / "m.tif", frames, metadata={"axes": axes}, **options)
-    np.testing.assert_array_equal(read(tmp_path / "m.tif", part), expected)
+    np.testing.assert_array_equal(read(tmp_path / "m.tif", selection), expected)
 
 
 def test_channels_one_after_another(tmp_path):
@@ -59,15 +59,15 @@ def test_frames_in_turn(tmp_path, metadata):
     with tifffile.TiffWriter(tmp_path / "m.tif") as writer:
         for frame in FRAMES.reshape(-1, 20, 24):
             writer.write(frame, photometric="minisblack", contiguous=False, metadata=metadata)
-    part = Part(channel=Turn(2, C), plane=Turn(1, Z))
-    np.testing.assert_array_equal(read(tmp_path / "m.tif", part), FRAMES[:, 0, 1])
+    selection = Selection(channel=Turn(2, C), plane=Turn(1, Z))
+    np.testing.assert_array_equal(read(tmp_path / "m.tif", selection), FRAMES[:, 0, 1])
 
 
 def test_an_axis_in_the_file_and_another_in_turn(tmp_path):
     frames = FRAMES.reshape(T * Z, C, 20, 24)
     tifffile.imwrite(tmp_path / "m.tif", frames, imagej=True, metadata={"axes": "TCYX"})
-    part = Part(channel=Turn(1), plane=Turn(2, Z))
-    np.testing.assert_array_equal(read(tmp_path / "m.tif", part), FRAMES[:, 1, 0])
+    selection = Selection(channel=Turn(1), plane=Turn(2, Z))
+    np.testing.assert_array_equal(read(tmp_path / "m.tif", selection), FRAMES[:, 1, 0])
 
 
 def test_the_only_axis_may_be_that_of_channels(tmp_path):
@@ -95,28 +95,33 @@ def test_axes_that_leave_no_choice(axes, shape, channel, plane, expected, left):
 
 
 @pytest.mark.parametrize(
-    ("axes", "frames", "part", "message"),
+    ("axes", "frames", "selection", "message"),
     [
-        ("TZYX", FRAMES[:, :, 0], Part(), r"has 3 planes; wanted one: choose it \(--plane 1 to 3\), or split"),
+        (
+            "TZYX",
+            FRAMES[:, :, 0],
+            Selection(),
+            r"has 3 planes; wanted one: choose it \(--plane 1 to 3\), or split",
+        ),
         ("TZCYX", FRAMES, SECOND, "has 3 planes"),
-        ("TCYX", FRAMES[:, 0], Part(channel=Turn(3)), "has 2 channels, not 3: choose --channel 1 to 2"),
-        ("TCYX", FRAMES[:, 0], Part(channel=Turn(1, 4)), "has 2 channels, not 4: leave out /4"),
+        ("TCYX", FRAMES[:, 0], Selection(channel=Turn(3)), "has 2 channels, not 3: choose --channel 1 to 2"),
+        ("TCYX", FRAMES[:, 0], Selection(channel=Turn(1, 4)), "has 2 channels, not 4: leave out /4"),
         ("TYX", FRAMES[:, 0, 0], SECOND, "does not say how many channels it has: say it, --channel 2/2"),
-        ("QTYX", FRAMES[:, 0], Part(), "wanted one axis of frames: split the file"),
+        ("QTYX", FRAMES[:, 0], Selection(), "wanted one axis of frames: split the file"),
         (
             "TYX",
             FRAMES[:, 0, 0],
-            Part(plane=Turn(1, 3)),
+            Selection(plane=Turn(1, 3)),
             "holds 4 frames, which 3 that take turns do not divide",
         ),
     ],
 )
-def test_what_is_not_there_is_told(tmp_path, axes, frames, part, message):
+def test_what_is_not_there_is_told(tmp_path, axes, frames, selection, message):
     path = tmp_path / "m.tif"
     kind = {"photometric": "minisblack"} if "Q" in axes else {"imagej": True}
     tifffile.imwrite(path, frames, metadata={"axes": axes}, **kind)
     with pytest.raises(NrcorrectError, match=message) as caught:
-        open_movie(path, part)
+        open_movie(path, selection)
     assert str(caught.value).startswith(f"{path}: axes {axes}")
 
 

@@ -19,7 +19,7 @@ from moco_dl.errors import NO_THREAD, NrcorrectError, gpu_is_full, memory_is_sho
 
 if TYPE_CHECKING:
     from moco_dl.formats.turns import Turn
-    from moco_dl.movie import Part
+    from moco_dl.movie import Selection
 
 
 # Numbers are those of glibc's malloc.h.
@@ -76,7 +76,7 @@ class OneOf(click.ParamType):
 
 
 def which_movie(command: Callable) -> Callable:
-    """Options that say which movie of a file is meant, see `pop_part`."""
+    """Options that say which movie of a file is meant, see `pop_selection`."""
     for option in (
         click.option("--plane", type=OneOf(), help="Which plane, in the same way."),
         click.option(
@@ -96,11 +96,11 @@ def which_movie(command: Callable) -> Callable:
     return command
 
 
-def pop_part(options: dict) -> "Part":
+def pop_selection(options: dict) -> "Selection":
     """What of a file is the movie; takes the options that say so out of `options`."""
-    from moco_dl.movie import Part
+    from moco_dl.movie import Selection
 
-    return Part(*(options.pop(name) for name in ("dataset", "channel", "plane")))
+    return Selection(*(options.pop(name) for name in ("dataset", "channel", "plane")))
 
 
 device = click.option(

@@ -12,7 +12,7 @@ from moco_dl.cli.common import (
     heavy_imports,
     leave_threads_to_workers,
     overwrite,
-    pop_part,
+    pop_selection,
     quiet,
     reported,
     say,
@@ -71,16 +71,18 @@ def evaluate(
     with heavy_imports():
         from moco_dl import figures
         from moco_dl.comparison import Comparison, compare_files
-        from moco_dl.movie import Part
+        from moco_dl.movie import Selection
         from moco_dl.output import without_ending
 
     if png and page is None:
         raise click.UsageError("--png puts the figure beside the page; name the page with -o REPORT.html")
     threads, dataset = options.pop("threads"), options.pop("corrected_dataset")
-    parts = pop_part(options), Part(dataset, option="--corrected-dataset")
+    selections = pop_selection(options), Selection(dataset, option="--corrected-dataset")
     picture = page.parent / f"{without_ending(page)}.png" if png else None
     with reported(usage=True):
-        wanted = Comparison(raw[0], corrected, more=raw[1:], page=page, picture=picture, parts=parts, **options)
+        wanted = Comparison(
+            raw[0], corrected, more=raw[1:], page=page, picture=picture, selections=selections, **options
+        )
     with reported(), bar(corrected.name, quiet) as progress:
         if png:
             figures.require()

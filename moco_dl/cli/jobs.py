@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from moco_dl.cli.common import PATH, bar, in_memory, pop_part, reported, say, tell, tidying
+from moco_dl.cli.common import PATH, bar, in_memory, pop_selection, reported, say, tell, tidying
 from moco_dl.errors import NrcorrectError, is_about
 
 skip_existing = click.option(
@@ -44,7 +44,7 @@ def planned(
         raise click.UsageError(f"--outdir {outdir}: no such directory; make it first")
     with reported(usage=True):
         more = {
-            "part": replace(pop_part(options), joined=join),
+            "selection": replace(pop_selection(options), joined=join),
             "overwrite": options.pop("overwrite"),
             "skip_existing": options.pop("skip_existing"),
         }

@@ -11,7 +11,7 @@ from moco_dl.cli.common import (
     device,
     heavy_imports,
     overwrite,
-    pop_part,
+    pop_selection,
     quiet,
     reported,
     say,
@@ -116,7 +116,7 @@ def synth(
     for name, value in of_movies.items():
         if not movie and value is not None:
             raise click.UsageError(f"--{name.replace('_', '-')} is for movies; add --movie")
-    if (which := pop_part(options)) != WHOLE and not images:
+    if (which := pop_selection(options)) != WHOLE and not images:
         raise click.UsageError("--dataset, --channel and --plane are for --images; leave them out without")
     outputs = movie_outputs(out) if movie else [out, *filter(None, [preview])]
     with reported(usage=True):

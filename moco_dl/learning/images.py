@@ -10,7 +10,7 @@ from moco_dl.errors import NrcorrectError, named
 from moco_dl.formats.checks import SMALLEST
 from moco_dl.image import load_image
 from moco_dl.learning.scenes import SHOWN
-from moco_dl.movie import WHOLE, Part, open_movie
+from moco_dl.movie import WHOLE, Selection, open_movie
 from moco_dl.output import HDF5
 from moco_dl.sampled.inplace import mean_of
 from moco_dl.sampled.samples import draw_samples, sample_runs, without_infinite
@@ -19,23 +19,23 @@ from moco_dl.sampled.usable import refuse_extremes
 SAMPLED = 200  # frames of a movie whose mean is made a scene
 
 
-def read_scene_images(paths: Sequence[Path], part: Part = WHOLE) -> dict[str, np.ndarray]:
+def read_scene_images(paths: Sequence[Path], selection: Selection = WHOLE) -> dict[str, np.ndarray]:
     """Images by the names of their files, with folders where names are alike; see `read_scene_image`."""
     names = [path.name for path in paths]
     return {
-        (path.name if names.count(path.name) == 1 else str(path)): read_scene_image(path, part)
+        (path.name if names.count(path.name) == 1 else str(path)): read_scene_image(path, selection)
         for path in paths
     }
 
 
-def read_scene_image(path: Path, part: Part = WHOLE) -> np.ndarray:
+def read_scene_image(path: Path, selection: Selection = WHOLE) -> np.ndarray:
     """An image (H, W) float32 to make scenes of: a TIFF or NPY image, or the mean over sampled frames of a
-    movie, `part` of a file.
+    movie, what `selection` names of a file.
 
     Raises NrcorrectError if it is neither, or shows nothing.
     """
     try:
-        with named(path), closing(open_movie(path, part)) as movie:
+        with named(path), closing(open_movie(path, selection)) as movie:
             samples, _ = draw_samples(movie.read, sample_runs(movie.shape[0], SAMPLED), kept=1)
             image = mean_of(samples, len(samples))
     except NrcorrectError as not_a_movie:
