@@ -64,7 +64,7 @@ class Corrector:
         """Look at samples of `movie`: build the reference (H, W) unless given, and what else is needed."""
         survey = Survey(movie, self.options, self.network, self.device, self.workers.map)
         given = None if reference is None else checked_reference(reference, movie)
-        plan, samples, small, nearer = survey.found(given)
+        plan, samples, small, nearer = survey.first_look(given)
         if self.network is None:
             return plan
         preparation = Preparation(self.options.smooth, nearer, self.workers.map)

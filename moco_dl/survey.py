@@ -27,11 +27,15 @@ FARTHER, NEARER = 3.0, (1 / 2, 1 / 3)  # times the usual limit of shifts, if fra
 RIGID_PASSES = 2  # the reference is estimated this often from rigidly registered samples
 
 
-# Reference (H, W); motion of the samples from it if there is a network; how small ones walk, if dim.
-Looked = tuple[np.ndarray, np.ndarray | None, Walk | None]
+class Alignment(NamedTuple):
+    """A reference, and how samples lie beside it."""
+
+    reference: np.ndarray  # (H, W) float32
+    motion: np.ndarray | None  # (n, 2, h, w) px of the samples from it; None: there is no network
+    walk: Walk | None  # how small samples walk, if they are dim
 
 
-class Found(NamedTuple):
+class FirstLook(NamedTuple):
     """What samples of a movie show."""
 
     plan: Plan  # as far as it follows from them
@@ -49,28 +53,27 @@ class Survey(View):
         farther = times * self.options.farthest(self.movie.shape[1:])
         return replace(self, options=replace(self.options, max_shift=farther))
 
-    def found(self, given: np.ndarray | None = None) -> Found:
+    def first_look(self, given: np.ndarray | None = None) -> FirstLook:
         """What the samples show; if a reference (H, W) is `given`, of their motion from that."""
         sampling = Sampling(self.movie, self.options, self.factor, self.mapping)
-        samples, small, rigid, clearing, surrounded = sampling.drawn(self._rigid_fit)
+        samples, small, rigid, clearing, surrounded = sampling.draw(self._rigid_fit)
         other = self._reaching_better(small, rigid)
         if other is not None:
-            return other.found(given)
+            return other.first_look(given)
         if given is not None and surrounded:
             given = sampling.without_surround(given)
         brought = None if given is None else self._given(small, given)
         given = None if brought is None else brought.nearer
-        looked = self._looked_at(samples, small, given, rigid)
-        (reference, motion, walk), samples, small = self._without_pattern(looked, samples, small, given)
+        alignment = self._aligned(samples, small, given, rigid)
+        alignment, samples, small = self._without_pattern(alignment, samples, small, given)
+        reference, motion, walk = alignment
         estimator, image = self.estimator(reference, self.binning), reference
         if walk is not None:
             looking = self.rigid_estimator(self.smaller(reference))
             walk = replace(walk, look=lambda frames: looking.correlation_maps(binned(frames, self.factor)))
         to_given = None
         if self.network and given is not None:
-            some = motion[self.enough(samples)]
-            middle = (some - centred(some))[0]
-            to_given = inverse(np.zeros_like(middle) if _lost(walk) else middle)
+            to_given = self._bend_to_given(samples, alignment)
             for which in chunks(np.arange(len(motion))):
                 motion[which] = composed(motion[which], to_given)
             image = self._shown(samples, motion, self.move(given[None], to_given[None])[0])
@@ -86,30 +89,37 @@ class Survey(View):
             to_given=to_given,
             reach_of_shifts=0 if self.network else self._reach(small, reference, walk),
         )
-        return Found(plan, samples, replace(small, motion=motion), brought)
+        return FirstLook(plan, samples, replace(small, motion=motion), brought)
+
+    def _bend_to_given(self, samples: Samples, alignment: Alignment) -> np.ndarray:
+        """(2, h, w) px, to a given reference from the middle of the samples that are aligned to it."""
+        some = alignment.motion[self.enough(samples)]
+        middle = (some - centred(some))[0]
+        return inverse(np.zeros_like(middle) if _lost(alignment.walk) else middle)
 
     def _without_pattern(
-        self, looked: Looked, samples: Samples, small: Samples, given: np.ndarray | None
-    ) -> tuple[Looked, Samples, Samples]:
-        """What is found of samples, and these, less a pattern of the detector if there is one."""
-        reference, motion, walk = looked
+        self, alignment: Alignment, samples: Samples, small: Samples, given: np.ndarray | None
+    ) -> tuple[Alignment, Samples, Samples]:
+        """The same alignment, and samples, less a pattern of the detector if there is one."""
         pattern: Pattern | None = None
         for number in range(GRAIN_PASSES if self.network else 0):
-            if _lost(walk):  # what frames show elsewhere is not explained
+            if _lost(alignment.walk):  # what frames show elsewhere is not explained
                 break
             if number == PATTERN_PASSES and not pattern.grain:
                 break
-            seen = reference if given is None else self._shown(samples, motion, given)  # in the movie's unit
+            seen = alignment.reference
+            if given is not None:
+                seen = self._shown(samples, alignment.motion, given)  # in the movie's unit
             before = pattern
-            pattern = fixed_pattern(replace(samples, motion=motion), seen, self.mapping, before)
+            pattern = fixed_pattern(replace(samples, motion=alignment.motion), seen, self.mapping, before)
             if pattern is None:
                 break
             samples = replace(samples, pattern=pattern.image)
             small = replace(small, pattern=self.smaller(pattern.image))
             if before is not None and (pattern.image - before.image).std() < SETTLED * seen.std():
                 break
-            reference, motion, walk = self._looked_at(samples, small, given)
-        return (reference, motion, walk), samples, small
+            alignment = self._aligned(samples, small, given)
+        return alignment, samples, small
 
     def _reach(self, samples: Samples, reference: np.ndarray, walk: Walk | None) -> int:
         """px by which samples are shifted at most."""
@@ -139,20 +149,21 @@ class Survey(View):
         (bend,) = self.enlarged(bend[None])
         return GivenReference(image, self.move(image[None], bend[None])[0], bend)
 
-    def _looked_at(
+    def _aligned(
         self, samples: Samples, small: Samples, given: np.ndarray | None, rigid: RigidFit | None = None
-    ) -> Looked:
-        """What is found of samples, of which it may be known how they are registered rigidly."""
+    ) -> Alignment:
+        """Of samples to what is given, or to what they show; a rigid fit of small ones may be known."""
         if given is None:
-            return self._reference(samples, small, rigid or self._rigid_fit(small))
+            return self._aligned_to_own(samples, small, rigid or self._rigid_fit(small))
         walk = walk_from(small, self.rigid_estimator(self.smaller(given)), self.mapping, scale=self.factor)
         shifts = None if walk is None else self.factor * walk.found
         if self.network is None:
-            return given, None, walk
-        return given, self.motion(samples, self.estimator(given, self.binning), shifts), walk
+            return Alignment(given, None, walk)
+        motion = self.motion(samples, self.estimator(given, self.binning), shifts)
+        return Alignment(given, motion, walk)
 
-    def _reference(self, samples: Samples, small: Samples, rigid: RigidFit) -> Looked:
-        """The same with a reference made of some samples.
+    def _aligned_to_own(self, samples: Samples, small: Samples, rigid: RigidFit) -> Alignment:
+        """The same, to a reference made of some samples.
 
         Motion is found on `small` ones first. Not only because it is faster: in dim movies, averages show more
         than details.
@@ -161,7 +172,7 @@ class Survey(View):
         reference, some, whole, walk, _ = rigid
         shifts = None if walk is None else whole
         if self.network is None:
-            return reference, None, walk
+            return Alignment(reference, None, walk)
         few = samples.only(some)
         motion = self.enlarged(self.motion(small, self.estimator(reference), shifts))
         reference = reference.repeat(factor, 0).repeat(factor, 1)[: size[0], : size[1]]
@@ -172,7 +183,7 @@ class Survey(View):
             )
             reference, used, _ = self.build_reference_at(few, centred(motion[some]), reference)
         # Less what those that were used have in common.
-        return reference, motion + (used - motion[some])[0], walk
+        return Alignment(reference, motion + (used - motion[some])[0], walk)
 
     def _rigid_fit(self, samples: Samples) -> RigidFit:
         """Samples that make the reference, registered."""

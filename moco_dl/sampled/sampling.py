@@ -42,7 +42,7 @@ class RigidFit(NamedTuple):
         return samples.only(self.some).only(self.agree), self.shifts[self.agree]
 
 
-class Drawn(NamedTuple):
+class SampledMovie(NamedTuple):
     """Samples of a movie, and what is known of its frames."""
 
     samples: Samples
@@ -61,8 +61,8 @@ class Sampling:
     factor: int  # pixels a side over which the smaller ones are averaged
     mapping: Callable  # `map`, or what does the same with several threads
 
-    def drawn(self, fit: Callable[[Samples], RigidFit]) -> Drawn:
-        """Samples of what shows something, their rows below one another; `fit` registers smaller ones."""
+    def draw(self, fit: Callable[[Samples], RigidFit]) -> SampledMovie:
+        """Draw samples of what shows something, their rows below one another; `fit` registers smaller ones."""
         given, clearing = self.options.row_offset, Clearing()
         offset = None if given is None else checked_offset(given, self.movie.shape)
         samples, small = self._cleared(clearing)
@@ -91,7 +91,7 @@ class Sampling:
             clearing = without
             samples, small = self._cleared(clearing)
             rigid = fit(small)
-        return Drawn(samples, small, rigid, clearing, surround is not None)
+        return SampledMovie(samples, small, rigid, clearing, surround is not None)
 
     def _undisturbed(
         self, clearing: Clearing, samples: Samples, small: Samples, fit: Callable[[Samples], RigidFit]
