@@ -31,7 +31,7 @@ CLIPPED = 0.01  # of all pixels: less, as by what interpolation adds to bright o
 
 
 @dataclass(frozen=True)
-class Done:
+class Outcome:
     """What is told of a corrected movie."""
 
     rigid: np.ndarray  # (T, 2) px, mean displacements that were applied, from the reference
@@ -48,7 +48,7 @@ class Done:
 
 def correct_file(
     job: Job, corrector: Corrector, reference: np.ndarray | None, progress: Progress, **provenance: object
-) -> Done:
+) -> Outcome:
     """Correct one movie file. `provenance` goes into the field file and the page.
 
     Raises NrcorrectError and leaves no output behind if anything is wrong with the movie or the disk.
@@ -59,29 +59,29 @@ def correct_file(
         with staged(job.outputs, overwrite=job.overwrite) as parts:
             staged_at = dict(zip(job.outputs, parts, strict=True))
             described["sha256"] = fingerprint(movie)
-            found = corrector.prepare(movie, reference)
-            about = metadata(corrector, found, input=described, **provenance)
-            watch = _watch(job, movie, found)
+            plan = corrector.prepare(movie, reference)
+            about = metadata(corrector, plan, input=described, **provenance)
+            watch = _watch(job, movie, plan)
             look = None if watch is None else watch.look
             dtype = np.dtype(corrector.options.dtype or movie.dtype)
-            with _writers(job, staged_at, movie, dtype, found, about) as write:
-                batches = corrector.batches(movie, found, look)
+            with _writers(job, staged_at, movie, dtype, plan, about) as write:
+                batches = corrector.batches(movie, plan, look)
                 rigid, unjudged, clipped = _drain(batches, write, watch, movie.shape[0], progress)
             _refuse_changed(job, movie, described["sha256"])
             verdict, flags = None, tuple((UNJUDGED,) if flagged else () for flagged in unjudged)
             if watch is not None:
                 verdict, flags = _conclude(job, staged_at, watch, about)
-    clearing = found.clearing
+    clearing = plan.clearing
     disturbed = {LEVELS: clearing.usual, WAVES: clearing.waves}
     told = [what for what, measured in disturbed.items() if measured is not None]
     notes = *movie.notes, *told, *_clipping(clipped, movie, dtype)
-    return Done(
+    return Outcome(
         rigid,
         verdict,
         row_offset=clearing.row_offset,
-        kinds=found.kinds,
-        off=found.off,
-        likeness=found.likeness,
+        kinds=plan.kinds,
+        off=plan.off,
+        likeness=plan.likeness,
         left_out=clearing.edges.share,
         notes=notes,
         flags=flags,
@@ -95,27 +95,27 @@ def _refuse_changed(job: Job, movie: Movie, known: str) -> None:
         raise NrcorrectError(f"{job.movie}: has changed while it was read; wait until it is complete")
 
 
-def _watch(job: Job, movie: Movie, found: Plan) -> Watch | Evaluator | None:
-    about, left_out = (movie.shape, found.reference, STRIDE), not_compared(found.left_out, found.reach)
+def _watch(job: Job, movie: Movie, plan: Plan) -> Watch | Evaluator | None:
+    left_out = not_compared(plan.left_out, plan.reach)
     if job.page is not None:
-        return Evaluator(*about, left_out=left_out)
-    return Watch(*about, left_out) if job.table is not None else None
+        return Evaluator(movie.shape, plan.reference, STRIDE, left_out=left_out)
+    return Watch(movie.shape, plan.reference, STRIDE, left_out) if job.table is not None else None
 
 
 def _conclude(
     job: Job, staged_at: dict[Path, Path], watch: Watch | Evaluator, about: dict
 ) -> tuple[Verdict | None, tuple[tuple[str, ...], ...]]:
     """Write what is known once all frames have been seen; returns their flags, too."""
-    found = None if job.page is None else watch.finish(about | {"inputs": [about["input"]]})
-    traces = watch.traces() if found is None else found.traces
+    evaluation = None if job.page is None else watch.finish(about | {"inputs": [about["input"]]})
+    traces = watch.traces() if evaluation is None else evaluation.traces
     if job.table is not None:
         write_motion_table(staged_at[job.table], traces)
-    if found is None:
+    if evaluation is None:
         return None, traces.flags
     from moco_dl.report import write_page
 
-    write_page(found, staged_at[job.page], staged_at.get(job.picture))
-    return found.verdict, traces.flags
+    write_page(evaluation, staged_at[job.page], staged_at.get(job.picture))
+    return evaluation.verdict, traces.flags
 
 
 def _drain(

@@ -28,12 +28,12 @@ def open_recording(
     A file of one `image` is a movie only if that is said. Raises NrcorrectError if one of them cannot be read,
     or they do not belong together.
     """
-    opened = open_movie(paths[0], selection, image=image) if len(paths) == 1 else Joined(paths, selection)
+    opened = open_movie(paths[0], selection, image=image) if len(paths) == 1 else JoinedMovie(paths, selection)
     with closing(opened) as movie:
         yield movie, describe(paths, movie, selection)
 
 
-class Joined:
+class JoinedMovie:
     """Movies one after another, of which few are open at a time. A file may be a single image."""
 
     def __init__(self, paths: Sequence[Path], selection: Selection):

@@ -43,7 +43,7 @@ def build_reference(
     for estimate in estimates:
         motion = estimate(samples, reference)
 
-        def registered(some: list[np.ndarray]) -> list[Registered]:
+        def registered(some: list[np.ndarray]) -> list[RunSum]:
             together = np.concatenate(some)
             ends = np.cumsum([len(group) for group in some])
             return _registered(move(samples[together], motion[together]), reference, ends)  # noqa: B023 (used at once)
@@ -107,7 +107,7 @@ def summed(samples: Samples, motion: np.ndarray, move: Move) -> tuple[np.ndarray
 
 
 @dataclass(frozen=True)
-class Registered:
+class RunSum:
     """Frames of one run, moved onto the reference: their sum, and how many there are, at each pixel."""
 
     total: np.ndarray  # (H, W) float32
@@ -115,7 +115,7 @@ class Registered:
     correlation: np.ndarray  # (n,) of each frame with the reference
 
 
-def _registered(moved: np.ndarray, reference: np.ndarray, ends: Sequence[int]) -> list[Registered]:
+def _registered(moved: np.ndarray, reference: np.ndarray, ends: Sequence[int]) -> list[RunSum]:
     """Of frames (n, H, W), runs that end before `ends`."""
     centre = np.nanmean(reference)  # about it, sums are not rounded much
     seen, reference = np.isfinite(reference), np.nan_to_num(reference - centre)
@@ -126,9 +126,9 @@ def _registered(moved: np.ndarray, reference: np.ndarray, ends: Sequence[int]) -
     return [_summed(*run, centre) for run in runs]
 
 
-def _summed(values: np.ndarray, known: np.ndarray, correlation: np.ndarray, centre: float) -> Registered:
+def _summed(values: np.ndarray, known: np.ndarray, correlation: np.ndarray, centre: float) -> RunSum:
     count = known.sum(axis=0, dtype=np.uint16)
-    return Registered(values.sum(axis=0) + centre * count, count, correlation)
+    return RunSum(values.sum(axis=0) + centre * count, count, correlation)
 
 
 def _agreeing(correlation: np.ndarray) -> np.ndarray:
@@ -152,7 +152,7 @@ def _correlations(frames: np.ndarray, known: np.ndarray, reference: np.ndarray) 
     return np.where(counts > 1, found, -1.0)
 
 
-def _combine(parts: Sequence[Registered], kind: str) -> np.ndarray:
+def _combine(parts: Sequence[RunSum], kind: str) -> np.ndarray:
     """Mean of all frames, or median over the means of runs."""
     if kind == "median":
         return _median(np.stack([divided(part.total, part.count) for part in parts]))

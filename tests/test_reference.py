@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from moco_dl.moving import move_known
-from moco_dl.reference import Registered, _combine, _median, build_reference, centred, first_reference
+from moco_dl.reference import RunSum, _combine, _median, build_reference, centred, first_reference
 from moco_dl.sampled.samples import draw_samples, sample_runs
 
 
@@ -109,5 +109,5 @@ def test_seed_is_not_of_blank_frames_of_a_masked_view():
 
 def test_mean_of_more_frames_than_short_integers_count():
     count = np.full((4, 5), 40_000, np.uint16)
-    parts = [Registered(np.float32(7) * count, count, np.ones(1)) for _ in range(2)]
+    parts = [RunSum(np.float32(7) * count, count, np.ones(1)) for _ in range(2)]
     np.testing.assert_allclose(_combine(parts, "mean"), 7)

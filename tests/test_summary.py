@@ -10,7 +10,7 @@ from commands import run
 import moco_dl
 from moco_dl.cli.summary import summary
 from moco_dl.intensity import clipped
-from moco_dl.job import Done
+from moco_dl.job import Outcome
 from moco_dl.learning.scenes import draw_scene
 
 TYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "float16", "float32", "float64")
@@ -42,7 +42,7 @@ RIGID = np.array([[0.0, 0.0], [1.0, -2.5]])
     ],
 )
 def test_what_is_told(found, expected):
-    told = summary(Done(RIGID, None, **found))
+    told = summary(Outcome(RIGID, None, **found))
     assert expected in told
     assert ("too dim" in told) == ("too dim" in expected)
 

@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import pytest
 
-from moco_dl.evaluation.verdict import Measured, judge
+from moco_dl.evaluation.verdict import Evidence, judge
 
-GOOD = Measured(
+GOOD = Evidence(
     sharpness=(0.30, 0.40),
     motion=(2.0, 0.1),
     fit=(0.5, 0.7),

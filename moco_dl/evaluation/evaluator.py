@@ -12,17 +12,17 @@ from moco_dl.evaluation.results import Evaluation, Excerpts, Pictures, Row
 from moco_dl.evaluation.rows import Rows
 from moco_dl.evaluation.tally import Tally, blank_gaps, filled
 from moco_dl.evaluation.verdict import judge
-from moco_dl.evaluation.watch import Look, Watch
+from moco_dl.evaluation.watch import FrameNotes, Watch
 from moco_dl.motion import Motion
 
 FIELD_SIDE = 32  # samples on the longer side of fields that are kept
 
 
 @dataclass(frozen=True)
-class Seen:
-    """A batch that was looked at, on its way to the sums."""
+class Observation:
+    """What is to be summed of a batch."""
 
-    look: Look
+    notes: FrameNotes
     images: tuple[np.ndarray, np.ndarray]  # before, after: (n, H, W)
     small: dict[int, tuple[np.ndarray, np.ndarray]]  # frame number -> binned frame before, after
     fields: dict[int, np.ndarray]  # frame number -> (2, h, w) px
@@ -58,12 +58,14 @@ class Evaluator:
         self.fields: dict[int, np.ndarray] = {}
         self.pool = max(1, -(-max(shape[1:]) // ((stride or 1) * FIELD_SIDE)))
 
-    def look(self, start: int, raw: np.ndarray, corrected: np.ndarray, motion: Motion | None = None) -> Seen:
+    def look(
+        self, start: int, raw: np.ndarray, corrected: np.ndarray, motion: Motion | None = None
+    ) -> Observation:
         """Frames `start`... before and after, (n, H, W), and what was applied, if that is known."""
-        look = self.watch.look(start, raw, corrected, motion)
+        notes = self.watch.look(start, raw, corrected, motion)
         raw, corrected = self._compared(raw), self._compared(corrected)
         small, fields, rows = {}, {}, []
-        for i, word in enumerate(look.reasons):
+        for i, word in enumerate(notes.reasons):
             if not word and self.moments.needs_binned(start + i):
                 pair = [filled(frames[i]) for frames in (raw, corrected)]
                 small[start + i] = tuple(shrink(frame, (self.moments.factor,) * 2) for frame in pair)
@@ -72,23 +74,23 @@ class Evaluator:
             if motion is not None and place_in(self.moments.fields, start + i) is not None:
                 field = motion.flow[i].astype(np.float32) + motion.rigid[i][:, None, None]
                 fields[start + i] = block_means(field, (self.pool, self.pool))
-        return Seen(look, (raw, corrected), small, fields, rows)
+        return Observation(notes, (raw, corrected), small, fields, rows)
 
     def _compared(self, frames: np.ndarray) -> np.ndarray:
         """Frames (n, H, W), NaN where they are left out."""
         return frames if self.left_out is None else np.where(self.left_out, np.float32(np.nan), frames)
 
-    def add(self, seen: Seen) -> None:
-        """Add what was seen to the sums; batches come in order."""
-        self.watch.add(seen.look)
-        self.fields |= seen.fields
-        for each in seen.rows:
+    def add(self, observation: Observation) -> None:
+        """Add an observation to the sums; batches come in order."""
+        self.watch.add(observation.notes)
+        self.fields |= observation.fields
+        for each in observation.rows:
             self.rows.add(each)
-        for tally, images, which in zip(self.tallies, seen.images, (0, 1), strict=True):
-            for i, word in enumerate(seen.look.reasons):
-                t = seen.look.start + i
+        for tally, images, which in zip(self.tallies, observation.images, (0, 1), strict=True):
+            for i, word in enumerate(observation.notes.reasons):
+                t = observation.notes.start + i
                 if not word:
-                    tally.add(t, images[i], seen.small[t][which] if t in seen.small else None)
+                    tally.add(t, images[i], observation.small[t][which] if t in observation.small else None)
 
     def finish(self, provenance: dict, more: Sequence[Row] = ()) -> Evaluation:
         """The evaluation. `provenance`: see `Evaluation`; `more`: further lines of the table."""
@@ -103,7 +105,7 @@ class Evaluator:
             pictures=self._pictures(),
             excerpts=self._excerpts(),
             table=(*build_table(self, figures, traces), *more),
-            verdict=judge(figures.measured),
+            verdict=judge(figures.evidence),
             provenance=provenance,
         )
 

@@ -12,7 +12,7 @@ from moco_dl.evaluation.origin import own_shown
 from moco_dl.evaluation.residual import brought_onto, component_shifts, flow_possible, residual_flow, shifts
 from moco_dl.evaluation.results import Traces
 from moco_dl.evaluation.tally import Tally, blank_gaps, filled, shared_part
-from moco_dl.evaluation.verdict import SAME_SCENE, Measured
+from moco_dl.evaluation.verdict import SAME_SCENE, Evidence
 from moco_dl.sampled.spikes import hot_pixels
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ class Figures:
     shift: tuple[float, float]  # px
     components: tuple[float, float]  # px
     flow: tuple[float, float]  # px
-    measured: Measured
+    evidence: Evidence
 
 
 def measure(evaluator: "Evaluator", traces: Traces) -> Figures:
@@ -46,7 +46,7 @@ def measure(evaluator: "Evaluator", traces: Traces) -> Figures:
     kept = [tally.kept[part] for tally in tallies]
     shift, components = _pair(_rigid_motion, kept, factor), _pair(_component_motion, kept, factor)
     fit = _pair(finite_mean, (traces.correlation_before, traces.correlation_after))
-    measured = Measured(
+    evidence = Evidence(
         sharpness=_pair(_sharpness, tallies, gaps | (hot_pixels(filled(tallies[0].mean)) != 0)),
         # What is less: noise adds to either, activity to the components.
         motion=tuple(float(np.fmin(*both)) for both in zip(shift, components, strict=True)),
@@ -69,7 +69,7 @@ def measure(evaluator: "Evaluator", traces: Traces) -> Figures:
         shift,
         components,
         _pair(_flow, tallies, watch.reference, shared_part(gaps, 1)),
-        measured,
+        evidence,
     )
 
 

@@ -56,9 +56,9 @@ def evaluator_of(pair: Pair, progress: Progress, threads: int | None = None) -> 
     if pair.fields is not None:
         stride, left_out = pair.fields.stride, not_compared(pair.fields.left_out, pair.fields.reach)
     evaluator = Evaluator(pair.raw.shape, pair.reference, stride, given=pair.given, left_out=left_out)
-    for seen in Workers(threads).map(lambda part: evaluator.look(*part), _batches(pair)):
-        evaluator.add(seen)
-        progress(len(seen.look.reasons), pair.raw.shape[0])
+    for observation in Workers(threads).map(lambda part: evaluator.look(*part), _batches(pair)):
+        evaluator.add(observation)
+        progress(len(observation.notes.reasons), pair.raw.shape[0])
     return evaluator
 
 

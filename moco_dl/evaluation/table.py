@@ -128,25 +128,25 @@ FLAGGED = Row("flagged", "Flagged frames", "%", LOW, "See the flags of single fr
 
 def build_table(evaluator: "Evaluator", figures: Figures, traces: Traces) -> list[Row]:
     """The table's lines: how well frames agree, how sharp images are, what moves, what was applied."""
-    measured, watch = figures.measured, evaluator.watch
+    evidence, watch = figures.evidence, evaluator.watch
     rows = [
         _row(line, pair)
         for line, pair in (
             (CORRELATION, figures.correlation),
-            (AGREEMENT, measured.agreement),
-            (SHARPNESS, measured.sharpness),
+            (AGREEMENT, evidence.agreement),
+            (SHARPNESS, evidence.sharpness),
             (CRISPNESS, figures.crispness),
             (CRISPNESS_CORRELATION, figures.correlation_image),
             (FLOW, figures.flow),
             (SHIFT, figures.shift),
             (COMPONENTS, figures.components),
-            (OWN, (np.nan, 100 * measured.own)),
-            (ROWS_MOVED, (np.nan, measured.rows[0])),
-            (ROWS_ALIKE, measured.rows[1:]),
+            (OWN, (np.nan, 100 * evidence.own)),
+            (ROWS_MOVED, (np.nan, evidence.rows[0])),
+            (ROWS_ALIKE, evidence.rows[1:]),
         )
     ]
-    if measured.clipped:
-        rows.append(_row(LIMITS, tuple(100 * share for share in measured.limits)))
+    if evidence.clipped:
+        rows.append(_row(LIMITS, tuple(100 * share for share in evidence.limits)))
     if watch.stride:
         length = np.hypot(*traces.rigid.T)
         applied = {
@@ -154,13 +154,13 @@ def build_table(evaluator: "Evaluator", figures: Figures, traces: Traces) -> lis
             RIGID_MAX: np.fmax.reduce(length),
             NONRIGID: finite_mean(traces.nonrigid_mean),
             NONRIGID_MAX: np.fmax.reduce(traces.nonrigid_max),
-            FOLDED: 100 * measured.folded,
+            FOLDED: 100 * evidence.folded,
             INTERPOLATED: 100 * finite_mean(watch.values["interpolated"]),
             EDGE: 100 * (1 - watch.pixels / math.prod(watch.shape)),
             VALID: 100 * pixels_between(*watch.always) / math.prod(watch.shape[1:]),
         }
         rows += [_row(line, (np.nan, value)) for line, value in applied.items()]
-    return [*rows, _row(FLAGGED, (np.nan, 100 * measured.flagged))]
+    return [*rows, _row(FLAGGED, (np.nan, 100 * evidence.flagged))]
 
 
 def _row(line: Row, pair: tuple[float, float]) -> Row:

@@ -35,7 +35,7 @@ LIKE = 0.25  # that of the corrected one with the reference: own ones 0.9 to 1, 
 
 
 @dataclass(frozen=True)
-class Measured:
+class Evidence:
     """What a verdict rests on; NaN where something cannot be measured."""
 
     sharpness: tuple[float, float]  # 1/px, before and after; see metrics.sharpness
@@ -80,27 +80,27 @@ class Measured:
         return self.motion[0] < STILL and not (self.gain > SHARPER and self.agrees)
 
 
-def judge(measured: Measured) -> Verdict:
+def judge(evidence: Evidence) -> Verdict:
     """The verdict; see `Verdict` for its kinds."""
-    kind, sentence = _judged(measured)
-    doubt = _doubt(measured) if kind in ("better", "no motion") else ""
+    kind, sentence = _judged(evidence)
+    doubt = _doubt(evidence) if kind in ("better", "no motion") else ""
     if doubt:
         kind, sentence = "doubtful", f"{sentence[:-1]}, but {doubt}."
-    return Verdict(kind, sentence, _figures(measured))
+    return Verdict(kind, sentence, _figures(evidence))
 
 
-def _judged(measured: Measured) -> tuple[str, str]:
-    gain, (before, after) = measured.gain, measured.motion
-    alone = math.isnan(measured.agreement[1]) and math.isfinite(sum(measured.fit))
+def _judged(evidence: Evidence) -> tuple[str, str]:
+    gain, (before, after) = evidence.gain, evidence.motion
+    alone = math.isnan(evidence.agreement[1]) and math.isfinite(sum(evidence.fit))
     if not alone and not math.isfinite(gain + before + after):
         return "doubtful", "Too little can be seen in these movies to tell."
-    if measured.scene < SAME_SCENE:
+    if evidence.scene < SAME_SCENE:
         return "worse", "The two movies do not show the same scene."
-    if measured.folded > FOLDED_MUCH:
+    if evidence.folded > FOLDED_MUCH:
         return "worse", "The fields fold the image over itself, which tissue cannot do."
     if alone:
-        return _alone(*measured.fit)
-    return _still(measured) if measured.still else _moving(gain, before, after, measured.agrees)
+        return _alone(*evidence.fit)
+    return _still(evidence) if evidence.still else _moving(gain, before, after, evidence.agrees)
 
 
 def _alone(before: float, after: float) -> tuple[str, str]:
@@ -112,14 +112,14 @@ def _alone(before: float, after: float) -> tuple[str, str]:
     return "doubtful", "Too little can be seen in these movies to tell."
 
 
-def _still(measured: Measured) -> tuple[str, str]:
-    gain, (before, after) = measured.gain, measured.motion
+def _still(evidence: Evidence) -> tuple[str, str]:
+    gain, (before, after) = evidence.gain, evidence.motion
     if gain <= BLURRED_STILL or after >= max(STILL, MORE_MOTION * before):
         how = "was blurred" if gain <= BLURRED_STILL else "moves now"
         return "worse", f"Nothing moved in the raw movie, and it {how}: keep the raw one."
-    if measured.fit[1] - measured.fit[0] > FITS_BETTER:
+    if evidence.fit[1] - evidence.fit[0] > FITS_BETTER:
         return "better", "Frames hardly move against one another, but fit the reference better than before."
-    if measured.rescued:
+    if evidence.rescued:
         return "better", "Most frames do not move; those that stood out before fit like the others now."
     cost = f"; interpolation cost {100 * (1 - gain):.0f} % of its sharpness" if gain < COSTLY else ""
     return "no motion", f"Nothing moves in the raw movie as far as can be told, nor when corrected{cost}."
@@ -153,32 +153,32 @@ def _moving(gain: float, before: float, after: float, agrees: bool) -> tuple[str
     return "better", f"The corrected movie is sharper{' and moves less' if less else ''} than the raw one."
 
 
-def _doubt(measured: Measured) -> str:
-    if measured.reference < LIKE:
+def _doubt(evidence: Evidence) -> str:
+    if evidence.reference < LIKE:
         return "the reference shows another scene: name that, or the fields, of this movie"
-    if measured.steps[1] < AVERAGED * measured.steps[0]:
+    if evidence.steps[1] < AVERAGED * evidence.steps[0]:
         return (
             "frames share their noise with those before, as if averaged over time: that looks sharp and alike"
         )
-    if measured.own < OWN:
+    if evidence.own < OWN:
         return "frames do not show what their own raw frames do, as if shuffled or replaced"
-    if measured.combed:
-        return f"every other row was moved by {abs(measured.rows[0]):.1f} px, away from those between"
-    if measured.clipped:
-        before, after = (100 * share for share in measured.limits)
+    if evidence.combed:
+        return f"every other row was moved by {abs(evidence.rows[0]):.1f} px, away from those between"
+    if evidence.clipped:
+        before, after = (100 * share for share in evidence.limits)
         return f"{after:.0f} % of the pixels have the least or the greatest value, raw {before:.0f} %: clipped"
-    if measured.folded > FOLDED:
-        return f"the fields fold {100 * measured.folded:.2f} % of the pixels over others"
-    if measured.flagged > FLAGGED:
-        return f"{100 * measured.flagged:.0f} % of the frames are flagged"
+    if evidence.folded > FOLDED:
+        return f"the fields fold {100 * evidence.folded:.2f} % of the pixels over others"
+    if evidence.flagged > FLAGGED:
+        return f"{100 * evidence.flagged:.0f} % of the frames are flagged"
     return ""
 
 
-def _figures(measured: Measured) -> tuple[tuple[str, str], ...]:
-    gain = f"{100 * (measured.gain - 1):+.0f} %" if math.isfinite(measured.gain) else "unknown"
-    before, after = measured.motion
+def _figures(evidence: Evidence) -> tuple[tuple[str, str], ...]:
+    gain = f"{100 * (evidence.gain - 1):+.0f} %" if math.isfinite(evidence.gain) else "unknown"
+    before, after = evidence.motion
     motion = f"{before:.2f} → {after:.2f} px" if math.isfinite(before + after) else "unknown"
-    others = measured.agreement
+    others = evidence.agreement
     agreement = f"{others[0]:.3f} → {others[1]:.3f}" if math.isfinite(sum(others)) else "unknown"
     return (
         ("Sharpness of the mean image", gain),

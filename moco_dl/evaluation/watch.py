@@ -31,8 +31,8 @@ def not_compared(hidden: np.ndarray, reach: int) -> np.ndarray | None:
 
 
 @dataclass(frozen=True)
-class Look:
-    """Frames `start`... as they were seen."""
+class FrameNotes:
+    """What is noted of the frames `start`... of a movie."""
 
     start: int
     values: dict[str, np.ndarray]  # (n,) float32 each
@@ -65,7 +65,7 @@ class Watch:
         self.pixels = 0  # with data, in all frames together
         self.always = -np.inf, np.inf  # (first, last) pixels with data in each of them, see `with_data`
 
-    def look(self, start: int, raw: np.ndarray, corrected: np.ndarray, motion: Motion | None) -> Look:
+    def look(self, start: int, raw: np.ndarray, corrected: np.ndarray, motion: Motion | None) -> FrameNotes:
         """Frames `start`... before and after, (n, H, W), and what was applied to them."""
         reasons = tuple(_reason(*pair) for pair in zip(raw, corrected, strict=True))
         if motion is not None:  # what frames suggest may be beyond reckoning, too
@@ -78,7 +78,7 @@ class Watch:
                 known = frames if judged.all() else frames[judged]  # indexing copies
                 values[name][judged] = correlations(known, self.reference)
         shown = None if motion is None else self._fields(motion, values)
-        return Look(start, values, reasons, shown)
+        return FrameNotes(start, values, reasons, shown)
 
     def _fields(self, motion: Motion, values: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
         flow = motion.flow.astype(np.float32)
@@ -94,14 +94,14 @@ class Watch:
             values["misfit"][:] = motion.misfit
         return with_data(field, self.stride, self.shape[1:])
 
-    def add(self, look: Look) -> None:
-        """Keep what was seen."""
-        part = slice(look.start, look.start + len(look.reasons))
-        for name, values in look.values.items():
+    def add(self, notes: FrameNotes) -> None:
+        """Keep what was noted."""
+        part = slice(notes.start, notes.start + len(notes.reasons))
+        for name, values in notes.values.items():
             self.values[name][part] = values
-        self.reasons[part] = look.reasons
-        if look.shown is not None:
-            (first, last), (latest, earliest) = look.shown, self.always
+        self.reasons[part] = notes.reasons
+        if notes.shown is not None:
+            (first, last), (latest, earliest) = notes.shown, self.always
             self.pixels += int(pixels_between(first, last).sum())
             self.always = np.maximum(latest, first.max(axis=0)), np.minimum(earliest, last.min(axis=0))
 

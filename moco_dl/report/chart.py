@@ -14,7 +14,7 @@ BINS = 1000  # else so many bins, with least and greatest value
 
 
 @dataclass(frozen=True)
-class Binned:
+class BinnedTrace:
     """A trace in bins; one frame a bin if it is short. NaN where a bin has no value."""
 
     low: np.ndarray  # (n,)
@@ -30,17 +30,17 @@ def bin_starts(frames: int) -> np.ndarray:
     return np.arange(BINS) * frames // BINS
 
 
-def bin_trace(values: np.ndarray) -> Binned:
+def bin_trace(values: np.ndarray) -> BinnedTrace:
     """Least, mean and greatest of the finite ones of `values` (T,) in each bin of `bin_starts`."""
     values = np.where(np.isfinite(values), values, np.nan).astype(np.float64)
     if len(values) <= FINEST:
-        return Binned(values, values, values, True)
+        return BinnedTrace(values, values, values, True)
     starts = bin_starts(len(values))
     valid = ~np.isnan(values)
     count = np.add.reduceat(valid, starts, dtype=np.int64)
     mean = np.add.reduceat(np.where(valid, values, 0), starts) / np.maximum(count, 1)
     mean[count == 0] = np.nan
-    return Binned(np.fmin.reduceat(values, starts), mean, np.fmax.reduceat(values, starts), False)
+    return BinnedTrace(np.fmin.reduceat(values, starts), mean, np.fmax.reduceat(values, starts), False)
 
 
 def ticks(low: float, high: float, count: int = 3) -> np.ndarray:
@@ -69,7 +69,7 @@ def line(values: np.ndarray, low: float, high: float) -> str:
     return "".join(pieces)
 
 
-def band(trace: Binned, low: float, high: float) -> str:
+def band(trace: BinnedTrace, low: float, high: float) -> str:
     """The path around the area from the least to the greatest value of each bin."""
     x, top = _places(trace.high, low, high)
     bottom = _places(trace.low, low, high)[1]

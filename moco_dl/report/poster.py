@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from moco_dl.evaluation import Evaluation, Excerpts
-from moco_dl.report.chart import Binned, bin_starts, bin_trace
+from moco_dl.report.chart import BinnedTrace, bin_starts, bin_trace
 from moco_dl.report.raster import common_limits, grey, shrunk
 from moco_dl.report.timeline import CHARTS, LABELS, curves_of, flags_by_bin
 
@@ -85,7 +85,7 @@ def _draw_images(axes: "np.ndarray", evaluation: Evaluation) -> None:
         place.set_axis_off()
 
 
-def _draw_curve(place: "Axes", starts: np.ndarray, trace: Binned, key: str) -> None:
+def _draw_curve(place: "Axes", starts: np.ndarray, trace: BinnedTrace, key: str) -> None:
     place.plot(starts, trace.mean, color=COLOURS[key], linewidth=0.8, label=LABELS.get(key, key))
     if not trace.exact:
         place.fill_between(starts, trace.low, trace.high, color=COLOURS[key], alpha=0.25, linewidth=0)

@@ -7,7 +7,7 @@ from itertools import groupby
 import numpy as np
 
 from moco_dl.evaluation import Traces
-from moco_dl.report.chart import BOX, Binned, band, bin_starts, bin_trace, limits, line, ticks
+from moco_dl.report.chart import BOX, BinnedTrace, band, bin_starts, bin_trace, limits, line, ticks
 
 LISTED_FLAGS = 60  # runs of flagged frames in the page's list
 
@@ -77,7 +77,7 @@ def charts(traces: Traces) -> tuple[Chart, ...]:
     return tuple(made)
 
 
-def _curve(key: str, trace: Binned, low: float, high: float) -> Curve:
+def _curve(key: str, trace: BinnedTrace, low: float, high: float) -> Curve:
     area = "" if trace.exact else band(trace, low, high)
     return Curve(key, LABELS.get(key, key), line(trace.mean, low, high), area)
 
