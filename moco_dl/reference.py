@@ -106,6 +106,16 @@ def summed(samples: Samples, motion: np.ndarray, move: Move) -> tuple[np.ndarray
     return total, count
 
 
+def mean_of(samples: Samples, number: int) -> np.ndarray:
+    """Mean (h, w) of about so many samples, evenly spread, where they were recorded; NaN if none has data."""
+    total = count = 0
+    for place in range(0, len(samples), max(len(samples) // number, 1)):
+        (frame,) = samples[place : place + 1]
+        known = np.isfinite(frame)
+        total, count = total + np.where(known, frame, 0).astype(np.float32), count + known
+    return divided(total, count)
+
+
 @dataclass(frozen=True)
 class RunSum:
     """Frames of one run, moved onto the reference: their sum, and how many there are, at each pixel."""

@@ -12,9 +12,10 @@ import moco_dl
 from moco_dl.learning.motion import MotionOptions
 from moco_dl.learning.scenes import draw_scene
 from moco_dl.learning.synth import MovieOptions, SyntheticMovie
+from moco_dl.masks import distance
 from moco_dl.movie import ArrayMovie
 from moco_dl.options import CorrectOptions
-from moco_dl.sampled.inplace import distance, mean_of
+from moco_dl.reference import mean_of
 from moco_dl.sampled.samples import draw_samples
 from moco_dl.sampled.sampling import RigidFit, Sampling
 from moco_dl.sampled.surround import dark_surround

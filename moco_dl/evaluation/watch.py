@@ -14,8 +14,8 @@ from moco_dl.evaluation.metrics import (
 )
 from moco_dl.evaluation.results import Traces
 from moco_dl.folding import jacobian
+from moco_dl.masks import within
 from moco_dl.motion import DOUBTFUL, Motion
-from moco_dl.sampled.inplace import within
 from moco_dl.sampled.usable import why_unusable
 
 LEAST_COMPARED = 0.1  # of a frame: if less shows tissue at any time, all of it is

@@ -12,7 +12,7 @@ from moco_dl.image import load_image
 from moco_dl.learning.scenes import SHOWN
 from moco_dl.movie import WHOLE, Selection, open_movie
 from moco_dl.output import HDF5
-from moco_dl.sampled.inplace import mean_of
+from moco_dl.reference import mean_of
 from moco_dl.sampled.samples import draw_samples, sample_runs, without_infinite
 from moco_dl.sampled.usable import refuse_extremes
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
+from moco_dl.masks import at_border, spread
 from moco_dl.sampled.samples import Samples, chunks
 
 GLANCED = 32  # samples
@@ -148,21 +149,3 @@ def _covered(squares: np.ndarray) -> np.ndarray:
     for y, x in np.ndindex(SIDE, SIDE):
         flat[y : y + height, x : x + width] |= squares
     return flat
-
-
-def at_border(these: np.ndarray) -> np.ndarray:
-    """What of `these` (H, W) bool lies at the border, or next to such places."""
-    found = np.zeros_like(these)
-    found[[0, -1]], found[:, [0, -1]] = these[[0, -1]], these[:, [0, -1]]
-    return spread(found, these)
-
-
-def spread(found: np.ndarray, within: np.ndarray) -> np.ndarray:
-    """What of `within` (H, W) bool is `found`, or next to such places, along lines or diagonals; in place."""
-    count = -1
-    while count != (count := np.count_nonzero(found)):
-        for one, other in (found[1:], found[:-1]), (found[:, 1:], found[:, :-1]):
-            one |= other
-            other |= one
-        found &= within
-    return found

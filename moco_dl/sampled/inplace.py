@@ -3,7 +3,6 @@
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from moco_dl.reference import divided
 from moco_dl.sampled.samples import Samples, chunks
 
 SMOOTH = 5  # px, side of the squares over which images are averaged
@@ -42,16 +41,6 @@ class Changes:
         return float(moves + SURE * error)
 
 
-def mean_of(samples: Samples, most: int) -> np.ndarray:
-    """Mean (h, w) of so many samples as they were recorded; NaN where none shows anything."""
-    total = count = 0
-    for place in range(0, len(samples), max(len(samples) // most, 1)):
-        (frame,) = samples[place : place + 1]
-        known = np.isfinite(frame)
-        total, count = total + np.where(known, frame, 0).astype(np.float32), count + known
-    return divided(total, count)
-
-
 def blur(shifts: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """(H, W // 2 + 1) complex: what the spectrum of an image (H, W) is multiplied with, to become the mean of
     the image moved as the tissue by each of the shifts (n, 2) px."""
@@ -60,28 +49,6 @@ def blur(shifts: np.ndarray, size: tuple[int, int]) -> np.ndarray:
         for frequency, shift in zip((np.fft.fftfreq(size[0]), np.fft.rfftfreq(size[1])), shifts.T, strict=True)
     )
     return along_y @ along_x.T / len(shifts)
-
-
-def distance(these: np.ndarray, most: int) -> np.ndarray:
-    """(h, w) pixels from each place to the nearest of `these` (h, w) bool; `most` + 1 if there are more.
-
-    Every other step may go along a diagonal: that is as far as along a line, but for some hundredths.
-    """
-    found = np.where(these, 0, most + 1)
-    for step in range(1, most + 1):
-        tall = these.copy()
-        tall[1:] |= these[:-1]
-        tall[:-1] |= these[1:]
-        beside, these = (these, tall) if step % 2 else (tall.copy(), tall)
-        these[:, 1:] |= beside[:, :-1]
-        these[:, :-1] |= beside[:, 1:]
-        found[these] = np.minimum(found[these], step)
-    return found
-
-
-def within(these: np.ndarray, most: int) -> np.ndarray:
-    """(h, w) bool: what is no more than so many pixels away from `these`, see `distance`."""
-    return distance(these, most) <= most
 
 
 def smoothed(image: np.ndarray) -> np.ndarray:

@@ -11,9 +11,9 @@ from moco_dl.blocks import binned
 from moco_dl.memory import frames_in, frames_sampled
 from moco_dl.movie import Movie
 from moco_dl.options import CorrectOptions
+from moco_dl.reference import mean_of
 from moco_dl.sampled.clearing import Clearing
 from moco_dl.sampled.edges import measure_edges
-from moco_dl.sampled.inplace import mean_of
 from moco_dl.sampled.levels import levels_follow, levels_wander, usual_levels
 from moco_dl.sampled.samples import Samples, draw_samples, sample_runs, without_infinite
 from moco_dl.sampled.scan import checked_offset, measure_row_offset

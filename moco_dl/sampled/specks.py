@@ -5,8 +5,9 @@ Where most of the light is from behind the scene, they would hold any estimate o
 
 import numpy as np
 
-from moco_dl.sampled.edges import spread
-from moco_dl.sampled.inplace import MOVES, Changes, blur, mean_of, smoothed, within
+from moco_dl.masks import spread, within
+from moco_dl.reference import mean_of
+from moco_dl.sampled.inplace import MOVES, Changes, blur, smoothed
 from moco_dl.sampled.samples import Samples
 from moco_dl.spectrum import filtered, padded
 

@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from moco_dl.sampled.edges import HIDDEN, at_border
-from moco_dl.sampled.inplace import MOVES, Changes, distance, smoothed
+from moco_dl.masks import at_border, distance
+from moco_dl.sampled.edges import HIDDEN
+from moco_dl.sampled.inplace import MOVES, Changes, smoothed
 from moco_dl.sampled.samples import Samples
 
 DARKEST = 0.01  # quantile of that which is taken for no light at all
