@@ -6,11 +6,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from moco_dl.blocks import block_means, shrink
+from moco_dl.evaluation.gaps import blank_gaps, filled
 from moco_dl.evaluation.metrics import inner
 from moco_dl.evaluation.moments import choose_moments, lines_of_most_detail, place_in
 from moco_dl.evaluation.results import Evaluation, Excerpts, Pictures, Row
 from moco_dl.evaluation.rows import Rows
-from moco_dl.evaluation.tally import Tally, blank_gaps, filled
+from moco_dl.evaluation.tally import Tally
 from moco_dl.evaluation.verdict import judge
 from moco_dl.evaluation.watch import FrameNotes, Watch
 from moco_dl.motion import Motion

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from moco_dl.evaluation.flags import rescued
+from moco_dl.evaluation.gaps import blank_gaps, filled, shared_part
 from moco_dl.evaluation.metrics import band_passed, correlation, correlation_with_others, crispness, sharpness
 from moco_dl.evaluation.origin import own_shown
 from moco_dl.evaluation.residual import brought_onto, component_shifts, flow_possible, residual_flow, shifts
 from moco_dl.evaluation.results import Traces
-from moco_dl.evaluation.tally import Tally, blank_gaps, filled, shared_part
+from moco_dl.evaluation.tally import Tally
 from moco_dl.evaluation.verdict import SAME_SCENE, Evidence
 from moco_dl.sampled.spikes import hot_pixels
 

@@ -8,10 +8,10 @@ import numpy as np
 from moco_dl.correction import checked_reference, read_batches, stored_motion
 from moco_dl.errors import NrcorrectError
 from moco_dl.evaluation.evaluator import Evaluator
+from moco_dl.evaluation.gaps import filled
 from moco_dl.evaluation.metrics import sharpness
 from moco_dl.evaluation.moments import evenly
 from moco_dl.evaluation.results import Evaluation
-from moco_dl.evaluation.tally import filled
 from moco_dl.evaluation.watch import not_compared
 from moco_dl.fields import Fields, checked_fields
 from moco_dl.motion import Motion

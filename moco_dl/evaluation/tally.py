@@ -2,38 +2,12 @@
 
 import numpy as np
 
+from moco_dl.evaluation.gaps import filled
 from moco_dl.evaluation.limits import Limits
 from moco_dl.evaluation.metrics import inner
-from moco_dl.evaluation.moments import LEAST, Moments, place_in
+from moco_dl.evaluation.moments import Moments, place_in
 
 UNCHANGED = 20  # frames over which a pixel that does not change holds no data; noise does not leave it alone
-
-
-def filled(frame: np.ndarray) -> np.ndarray:
-    """Frame (H, W) as float32, with its mean where it is not finite."""
-    image = frame.astype(np.float32)
-    known = np.isfinite(image)
-    if not known.all():
-        image[~known] = image[known].mean(dtype=np.float64) if known.any() else 0
-    return image
-
-
-def blank_gaps(gaps: np.ndarray, image: np.ndarray | None) -> np.ndarray | None:
-    """The image (H, W) with NaN where `gaps` (H, W) says that there is no data; None stays None."""
-    return image if image is None or not gaps.any() else np.where(gaps, np.float32(np.nan), image)
-
-
-def shared_part(gaps: np.ndarray, factor: int) -> tuple[slice, slice]:
-    """Slices of frames binned by `factor` that leave out rows and columns at the edges that are mostly gaps.
-
-    `gaps` (H, W) bool, of frames before binning. Everything, if little would be left.
-    """
-    found = []
-    for axis, size in enumerate(gaps.shape):
-        shown = np.flatnonzero(gaps.mean(axis=1 - axis) < 0.5)
-        first, last = (shown[0], shown[-1] + 1) if len(shown) else (0, size)
-        found.append(slice(int(-(-first // factor)), int(last // factor)))
-    return tuple(found) if min(part.stop - part.start for part in found) >= LEAST else (slice(None),) * 2
 
 
 class Tally:
