@@ -13,7 +13,8 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from moco_dl.correction import Corrector, apply, correct
+    from moco_dl.application import apply
+    from moco_dl.correction import Corrector, correct
     from moco_dl.errors import NrcorrectError
     from moco_dl.evaluation.pair import evaluate
     from moco_dl.fields import load_fields
@@ -30,7 +31,7 @@ except PackageNotFoundError:  # a checkout that is not installed
 
 _HOME = {
     "correct": "moco_dl.correction",
-    "apply": "moco_dl.correction",
+    "apply": "moco_dl.application",
     "evaluate": "moco_dl.evaluation.pair",
     "Corrector": "moco_dl.correction",
     "CorrectOptions": "moco_dl.options",

@@ -1,6 +1,6 @@
-"""Movies corrected: samples are looked at, then all frames go through in batches; and known fields applied."""
+"""Movies corrected: samples are looked at, then all frames go through in batches."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -11,15 +11,14 @@ import torch
 from moco_dl import checkpoint
 from moco_dl.device import LARGEST_BATCH, choose_device, frames_at_once, own_stream, threads_on
 from moco_dl.errors import NrcorrectError
-from moco_dl.fields import FLOW_DTYPE, REACH, ROW_OFFSET, Fields, checked_fields
+from moco_dl.fields import FLOW_DTYPE, REACH, ROW_OFFSET, Fields
 from moco_dl.formats.checks import SMALLEST, as_array
 from moco_dl.intensity import clipped
-from moco_dl.memory import frames_in
-from moco_dl.motion import Motion
-from moco_dl.movie import ArrayMovie, Movie
+from moco_dl.memory import frames_together
+from moco_dl.movie import ArrayMovie, Movie, read_batches
 from moco_dl.moving import move
 from moco_dl.network import STRIDE
-from moco_dl.options import CHOICES, INTERPOLATIONS, CorrectOptions
+from moco_dl.options import CHOICES, CorrectOptions
 from moco_dl.parallel import Workers, workers_first
 from moco_dl.plan import Plan
 from moco_dl.preparation import Preparation
@@ -27,11 +26,8 @@ from moco_dl.sampled.edges import blank_edges, filled_corners
 from moco_dl.sampled.samples import without_infinite
 from moco_dl.sampled.scan import straightened
 from moco_dl.sampled.usable import refuse_extremes
-from moco_dl.stream import Batch
+from moco_dl.stream import Batch, gathered
 from moco_dl.survey import Survey
-
-CHANNELS = 4  # at most, that are thought of if a movie is longer than its fields
-BATCH = 4 * 2**20  # bytes of frames that are computed at a time by a thread: 4 to 32 frames
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,13 +89,7 @@ class Corrector:
     def _batch_size(self, movie: Movie) -> int:
         if self.device.type == "cuda":
             return min(max(frames_at_once(self.device, movie.shape[1] * movie.shape[2]), 4), LARGEST_BATCH)
-        return frames_in(BATCH, movie, 4, 32)
-
-
-def read_batches(movie: Movie, size: int) -> Iterator[tuple[int, np.ndarray]]:
-    """Yield (number of the first frame, frames (n, H, W)) over the whole movie."""
-    for start in range(0, movie.shape[0], size):
-        yield start, movie.read(range(start, min(start + size, movie.shape[0])))
+        return frames_together(movie)
 
 
 def checked_reference(reference: np.ndarray, movie: Movie) -> np.ndarray:
@@ -157,20 +147,6 @@ def correct(frames: np.ndarray, reference: np.ndarray | None = None, **options: 
     return Correction(corrected, fields, plan.reference)
 
 
-def gathered(parts: Iterable[tuple[int, dict[str, np.ndarray]]], count: int) -> dict[str, np.ndarray]:
-    """Arrays (count, ...) of parts: number of the first frame, and arrays (n, ...) by name.
-
-    Parts are not kept, so that memory holds but the whole.
-    """
-    whole: dict[str, np.ndarray] = {}
-    for start, part in parts:
-        for name, values in part.items():
-            if name not in whole:
-                whole[name] = np.empty((count, *values.shape[1:]), values.dtype.newbyteorder("="))
-            whole[name][start : start + len(values)] = values
-    return whole
-
-
 def metadata(corrector: Corrector, plan: Plan, **more: object) -> dict:
     """How fields were made: version, options, weights, what was measured, and whatever the caller adds."""
     from moco_dl import __version__
@@ -190,60 +166,3 @@ def metadata(corrector: Corrector, plan: Plan, **more: object) -> dict:
     if plan.likeness is not None:
         measured["given_reference_correlation"] = plan.likeness
     return about | {"smoothing_sigma_frames": plan.width} | measured | more
-
-
-def apply(frames: np.ndarray, fields: Fields, *, interpolation: str | None = None) -> np.ndarray:
-    """Apply known fields to a movie (T, H, W) of the same size and length; the dtype stays.
-
-    `interpolation` defaults to what the fields were made with. Raises NrcorrectError if the shapes differ, or
-    if there is no such interpolation.
-    """
-    movie = ArrayMovie(frames)
-    batches = apply_batches(movie, checked_fields(fields), interpolation=interpolation)
-    with workers_first():
-        parts = ((batch.start, {"frames": batch.frames}) for batch in batches)
-        return gathered(parts, movie.shape[0])["frames"]
-
-
-def apply_batches(
-    movie: Movie,
-    fields: Fields,
-    *,
-    interpolation: str | None = None,
-    dtype: str | None = None,
-    threads: int | None = None,
-) -> Iterator[Batch]:
-    """Frames moved by their fields, in `dtype` or the movie's, batch by batch, each by one of `threads`.
-
-    Raises NrcorrectError at once if they do not fit the movie, later if they are not finite.
-    """
-    if fields.shape != movie.shape:
-        turns, more = divmod(movie.shape[0], fields.shape[0])
-        several = 1 < turns <= CHANNELS and not more and fields.shape[1:] == movie.shape[1:]
-        hint = f": of {turns} channels that take turns, say which with --channel K/{turns}" if several else ""
-        raise NrcorrectError(
-            f"the fields are for a movie {fields.shape}, this one is {movie.shape}; wanted the same"
-            f" number of frames and frame size{hint}"
-        )
-    mode = interpolation or fields.options.get("interpolation", "bicubic")
-    if mode not in INTERPOLATIONS:
-        raise NrcorrectError(f"interpolation: got {mode!r}; wanted one of {', '.join(INTERPOLATIONS)}")
-    kind = np.dtype(dtype or movie.dtype)
-
-    def moved(part: tuple[int, np.ndarray]) -> Batch:
-        start, frames = part
-        motion = stored_motion(fields, slice(start, start + len(frames)))
-        straight = straightened(frames, fields.row_offset, motion.flagged)
-        corrected = move(straight, motion, fields.stride, mode, kind)
-        return Batch(start, corrected, motion, clipped=clipped(frames, kind))
-
-    return Workers(threads).map(moved, read_batches(movie, frames_in(BATCH, movie, 4, 32)))
-
-
-def stored_motion(fields: Fields, part: slice) -> Motion:
-    """Motion of some frames, as it is stored. Raises NrcorrectError if it is not finite."""
-    rigid, flow = fields.rigid[part], fields.flow[part]
-    if not (np.isfinite(rigid).all() and np.isfinite(flow).all()):
-        which = f"{part.start} to {part.stop - 1}"
-        raise NrcorrectError(f"the fields of frames {which} are not finite; wanted a whole field file")
-    return Motion(rigid, flow, fields.flagged[part], misfit=fields.misfit[part])

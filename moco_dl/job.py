@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from moco_dl.correction import Corrector, apply_batches, metadata
+from moco_dl.application import apply_batches
+from moco_dl.correction import Corrector, metadata
 from moco_dl.errors import NrcorrectError
 from moco_dl.evaluation import Verdict
 from moco_dl.evaluation.evaluator import Evaluator

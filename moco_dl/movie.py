@@ -2,7 +2,7 @@
 
 import hashlib
 import stat
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Protocol
@@ -124,6 +124,12 @@ class ArrayMovie:
 
     def close(self) -> None:
         pass
+
+
+def read_batches(movie: Movie, size: int) -> Iterator[tuple[int, np.ndarray]]:
+    """Yield (number of the first frame, frames (n, H, W)) over the whole movie."""
+    for start in range(0, movie.shape[0], size):
+        yield start, movie.read(range(start, min(start + size, movie.shape[0])))
 
 
 def fingerprint(movie: Movie) -> str:

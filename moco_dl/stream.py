@@ -111,3 +111,17 @@ def frames_alike(there: np.ndarray) -> Iterator[tuple[tuple[int, ...], np.ndarra
         lags = np.flatnonzero(pattern) - len(pattern) // 2
         if len(lags):
             yield tuple(lags.tolist()), np.flatnonzero((there == pattern).all(axis=1))
+
+
+def gathered(parts: Iterable[tuple[int, dict[str, np.ndarray]]], count: int) -> dict[str, np.ndarray]:
+    """Arrays (count, ...) of parts: number of the first frame, and arrays (n, ...) by name.
+
+    Parts are not kept, so that memory holds but the whole.
+    """
+    whole: dict[str, np.ndarray] = {}
+    for start, part in parts:
+        for name, values in part.items():
+            if name not in whole:
+                whole[name] = np.empty((count, *values.shape[1:]), values.dtype.newbyteorder("="))
+            whole[name][start : start + len(values)] = values
+    return whole

@@ -62,7 +62,7 @@ def test_apply_may_be_told_otherwise(movie_file, tmp_path):
 def test_apply_takes_as_many_threads_as_it_is_told(movie_file, tmp_path, monkeypatch):
     run("correct", movie_file, "--rigid-only")
     told = []
-    monkeypatch.setattr("moco_dl.correction.Workers", lambda threads: told.append(threads) or Workers(threads))
+    monkeypatch.setattr("moco_dl.application.Workers", lambda threads: told.append(threads) or Workers(threads))
     for threads in (1, 3):
         run(
             "apply",

@@ -11,10 +11,10 @@ from truth import INTERIOR, end_point_error
 
 import moco_dl
 from moco_dl.checkpoint import default_weights
-from moco_dl.correction import gathered
 from moco_dl.learning.scenes import draw_scene
 from moco_dl.movie import ArrayMovie
 from moco_dl.options import CorrectOptions
+from moco_dl.stream import gathered
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import moco_dl
-from moco_dl.correction import apply_batches
+from moco_dl.application import apply_batches
 from moco_dl.errors import NrcorrectError, is_about
 from moco_dl.movie import ArrayMovie
 

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from moco_dl.correction import checked_reference, read_batches, stored_motion
+from moco_dl.application import stored_motion
+from moco_dl.correction import checked_reference
 from moco_dl.errors import NrcorrectError
 from moco_dl.evaluation.evaluator import Evaluator
 from moco_dl.evaluation.gaps import filled
@@ -15,7 +16,7 @@ from moco_dl.evaluation.results import Evaluation
 from moco_dl.evaluation.watch import not_compared
 from moco_dl.fields import Fields, checked_fields
 from moco_dl.motion import Motion
-from moco_dl.movie import ArrayMovie, Movie, Progress
+from moco_dl.movie import ArrayMovie, Movie, Progress, read_batches
 from moco_dl.parallel import Workers, workers_first
 from moco_dl.sampled.usable import why_unusable
 
