@@ -52,7 +52,8 @@ def apply_batches(
             f"the fields are for a movie {fields.shape}, this one is {movie.shape}; wanted the same"
             f" number of frames and frame size{hint}"
         )
-    mode = interpolation or fields.options.get("interpolation", "bicubic")
+    made_with = fields.options.get("interpolation", "bicubic")
+    mode = made_with if interpolation is None else interpolation
     if mode not in INTERPOLATIONS:
         raise NrcorrectError(f"interpolation: got {mode!r}; wanted one of {', '.join(INTERPOLATIONS)}")
     kind = np.dtype(dtype or movie.dtype)

@@ -59,8 +59,9 @@ def load(path: Path) -> Checkpoint:
     """
     try:
         data = path.read_bytes()
-    except OSError as error:
-        raise NrcorrectError(f"{path}: cannot read weights: {error.strerror or error}; {WAY_OUT}") from error
+    except (OSError, ValueError) as error:  # ValueError: no file could have that name
+        why = getattr(error, "strerror", None) or error
+        raise NrcorrectError(f"{path}: cannot read weights: {why}; {WAY_OUT}") from error
     content = _unpack(path, data)
     if content.get("architecture") != ARCHITECTURE:
         raise NrcorrectError(

@@ -18,7 +18,7 @@ from moco_dl.memory import frames_together
 from moco_dl.movie import ArrayMovie, Movie, read_batches
 from moco_dl.moving import move
 from moco_dl.network import STRIDE
-from moco_dl.options import CHOICES, CorrectOptions
+from moco_dl.options import CHOICES, CorrectOptions, options_of
 from moco_dl.parallel import Workers, workers_first
 from moco_dl.plan import Plan
 from moco_dl.preparation import Preparation
@@ -47,7 +47,9 @@ class Corrector:
 
     def __init__(self, options: CorrectOptions | None = None):
         """`options`: None for the defaults."""
-        options = options or CorrectOptions()
+        options = CorrectOptions() if options is None else options
+        if not isinstance(options, CorrectOptions):
+            raise NrcorrectError(f"options: got {type(options).__name__}; wanted moco_dl.CorrectOptions(...)")
         self.options, self.device = options, choose_device(options.device)
         self.network, self.weights_sha256 = None, None
         self.workers = Workers(threads_on(self.device, options.threads), partial(own_stream, self.device))
@@ -130,7 +132,7 @@ def correct(frames: np.ndarray, reference: np.ndarray | None = None, **options: 
     """
     movie = ArrayMovie(frames)
     with workers_first():
-        corrector = Corrector(CorrectOptions(**options))
+        corrector = Corrector(options_of(options))
         plan = corrector.prepare(movie, reference)
         batches = corrector.batches(movie, plan)
         parts = ((batch.start, {"frames": batch.frames} | batch.motion.stored()) for batch in batches)

@@ -113,9 +113,10 @@ class ArrayMovie:
     format, frames_apart, pixel = "array", True, None
     dataset, notes = None, ()
 
-    def __init__(self, frames: np.ndarray):
-        frames = as_array("frames", frames, "an array (frames, height, width)")
-        check_movie("frames", frames.shape, frames.dtype)
+    def __init__(self, frames: np.ndarray, name: str = "frames"):
+        """`name` is what a caller knows them by, for messages."""
+        frames = as_array(name, frames, "an array (frames, height, width)")
+        check_movie(name, frames.shape, frames.dtype)
         self.files: set[Path] = set()
         self.frames, self.shape, self.dtype = frames, frames.shape, frames.dtype.newbyteorder("=")
 

@@ -1,6 +1,7 @@
 """How to correct."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from numbers import Integral, Real
 from pathlib import Path
 
@@ -14,6 +15,7 @@ CHOICES = {
     "ref": ("median", "mean"),
     "interpolation": INTERPOLATIONS,
     "quality": ("fast", "best"),
+    "device": ("auto", "cpu", "cuda", "mps"),
     "precision": ("float32", "float16", "bfloat16"),
     "dtype": (None, *DTYPES),
 }
@@ -35,7 +37,7 @@ class CorrectOptions:
     interpolation: str = "bicubic"  # or "bilinear"
     dtype: str | None = None  # of the corrected movie; None: as it came in
     batch_size: int | None = None  # frames a thread takes at a time; None: 32, on a GPU 64, fewer if large
-    device: str = "auto"  # auto, cpu, cuda, mps
+    device: str = "auto"  # where the network runs: auto, cpu, cuda, mps
     precision: str = "float32"  # of the network's products; or "float16", "bfloat16"
     threads: int | None = None  # frames computed at a time; None: as many as there are processors, at most 4
     weights: Path | None = None  # None: the shipped ones
@@ -80,6 +82,15 @@ class CorrectOptions:
                 raise NrcorrectError(f"{name}: got {given[name]!r}; wanted a number, 0 or more")
         if "row_offset" in given and not _whole(given["row_offset"]):
             raise NrcorrectError(f"row_offset: got {given['row_offset']!r}; wanted a whole number of pixels")
+
+
+def options_of(given: Mapping[str, object]) -> CorrectOptions:
+    """CorrectOptions of what is `given` by name. Raises NrcorrectError if a name or a value is not known."""
+    known = [field.name for field in fields(CorrectOptions)]
+    for name in given:
+        if name not in known:
+            raise NrcorrectError(f"{name}: is no option; wanted some of {', '.join(known)}")
+    return CorrectOptions(**given)
 
 
 def _whole(value: object) -> bool:

@@ -15,6 +15,8 @@ def slice_of_one(frame: int, count: int) -> slice:
     except TypeError as error:
         kind = type(frame).__name__
         raise TypeError(f"fields are taken as fields[a:b] or fields[t], not with {kind}") from error
+    except IndexError as error:
+        raise IndexError(f"fields of {count} frames have none of number {frame}") from error
     return slice(frame, frame + 1)
 
 

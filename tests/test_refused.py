@@ -67,9 +67,12 @@ def test_memory_that_is_short_is_not_taken_for_wrong_input():
 
 
 def test_fields_are_no_images(known_movie, result):
-    for call in (moco_dl.correct, moco_dl.evaluate):
-        with pytest.raises(NrcorrectError, match="frames: got Fields"):
-            call(result.fields, known_movie[0])
+    with pytest.raises(NrcorrectError, match="frames: got Fields"):
+        moco_dl.correct(result.fields, known_movie[0])
+    with pytest.raises(NrcorrectError, match="raw: got Fields"):
+        moco_dl.evaluate(result.fields, known_movie[0])
+    with pytest.raises(NrcorrectError, match="corrected: has shape"):
+        moco_dl.evaluate(known_movie[0], result)
     with pytest.raises(NrcorrectError, match="reference: got Fields"):
         moco_dl.correct(known_movie[0], result.fields)
     with pytest.raises(NrcorrectError, match="reference: masked"):
@@ -91,7 +94,10 @@ def test_fields_are_no_images(known_movie, result):
         ({"smooth": float("nan")}, "smooth: got nan; wanted a number"),
         ({"max_shift": -1}, "max_shift: got -1"),
         ({"dtype": "complex64"}, "dtype: got 'complex64'; wanted one of uint8"),
-        ({"device": "tpu"}, "device 'tpu' is not available; found cpu"),
+        ({"device": "tpu"}, "device: got 'tpu'; wanted one of auto, cpu, cuda, mps"),
+        ({"device": ["cpu"]}, "device: got .'cpu'.; wanted one of auto, cpu"),
+        ({"batch": 0}, "batch: is no option; wanted some of ref, .* batch_size, "),
+        ({"weights": "a\0b"}, "cannot read weights: embedded null byte; name a file"),
         ({"rigid_only": "no"}, "rigid_only: got 'no'; wanted True or False"),
         ({"weights": ""}, "weights: got ''; wanted a path"),
         ({"smooth": True}, "smooth: got True; wanted a number"),
@@ -102,6 +108,17 @@ def test_fields_are_no_images(known_movie, result):
 def test_bad_options(known_movie, options, message):
     with pytest.raises(NrcorrectError, match=message):
         moco_dl.correct(known_movie[0], **options)
+
+
+@pytest.mark.parametrize("options", [{"rigid_only": True}, {}, "fast"])
+def test_options_of_another_kind(options):
+    with pytest.raises(NrcorrectError, match=r"wanted moco_dl.CorrectOptions\(...\)"):
+        moco_dl.Corrector(options)
+
+
+def test_interpolation_without_a_name(known_movie, result):
+    with pytest.raises(NrcorrectError, match="interpolation: got ''; wanted one of bilinear, bicubic"):
+        moco_dl.apply(known_movie[0], result.fields, interpolation="")
 
 
 @pytest.mark.parametrize(

@@ -44,7 +44,7 @@ def evaluate(
     `reference` an image (H, W) that frames are compared with, else that of the fields, or the sharper of both
     mean images. Raises NrcorrectError if they do not belong together.
     """
-    movies = ArrayMovie(raw), ArrayMovie(corrected)
+    movies = ArrayMovie(raw, "raw"), ArrayMovie(corrected, "corrected")
     known = None if fields is None else checked_fields(fields)
     pair = checked_pair(movies, known, reference, ("corrected", "raw", "fields"))
     with workers_first():
