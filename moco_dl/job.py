@@ -163,28 +163,30 @@ def _writers(
         yield write
 
 
-def apply_file(job: Job, fields: Fields, progress: Progress, **options: str | int | None) -> Sequence[str]:
-    """Apply fields to a movie file. `options`: those of `apply_batches`; dtype: by default that of the fields.
+def apply_file(
+    job: Job, fields: Fields, progress: Progress, *, dtype: str | None = None, **options: str | int | None
+) -> Sequence[str]:
+    """Apply fields to a movie file; returns what a user should know.
 
-    Returns what a user should know.
+    `dtype`: None for that which the fields were made with, or of the movie; `options`: see `apply_batches`.
 
     Raises NrcorrectError and leaves no output behind if movie and fields do not fit, or the disk is full.
     """
     with open_recording((job.movie, *job.more), job.selection, image=len(fields) == 1) as (movie, _):
-        dtype = np.dtype(options.pop("dtype") or fields.options.get("dtype") or movie.dtype)
-        batches = apply_batches(movie, fields, dtype=dtype.name, **options)
+        kept = np.dtype(dtype or fields.options.get("dtype") or movie.dtype)
+        batches = apply_batches(movie, fields, dtype=kept.name, **options)
         kind = movie_format(job.corrected, movie.format)
         refuse_inputs(job.outputs, movie.files)
         with staged(job.outputs, overwrite=job.overwrite) as parts:
             known = fingerprint(movie)
-            with closing(create_movie(parts[0], kind, movie.shape, dtype, movie.pixel, known)) as corrected:
+            with closing(create_movie(parts[0], kind, movie.shape, kept, movie.pixel, known)) as corrected:
                 beyond = 0
                 for batch in batches:
                     corrected.write(batch.start, mov=batch.frames)
                     beyond += batch.clipped
                     progress(len(batch.frames), movie.shape[0])
             _refuse_changed(job, movie, known)
-        return *movie.notes, *_clipping(beyond, movie, dtype)
+        return *movie.notes, *_clipping(beyond, movie, kept)
 
 
 def _clipping(pixels: int, movie: Movie, dtype: np.dtype) -> Iterator[str]:

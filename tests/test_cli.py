@@ -8,6 +8,8 @@ import tifffile
 from commands import digest, run
 
 import moco_dl
+from moco_dl.job import apply_file
+from moco_dl.jobs import Job
 from moco_dl.parallel import Workers
 
 COMMANDS = ["correct", "apply", "evaluate", "synth", "train"]
@@ -57,6 +59,14 @@ def test_apply_may_be_told_otherwise(movie_file, tmp_path):
     run("correct", movie_file, "--rigid-only")
     run("apply", movie_file, tmp_path / "movie_fields.h5", *other, "-o", tmp_path / "again.tif")
     assert digest(tmp_path / "again.tif") == digest(tmp_path / "other.tif")
+
+
+def test_fields_are_applied_without_a_word_on_pixels(movie_file, tmp_path):
+    """Pixels come out as when the fields were made."""
+    run("correct", movie_file, "--rigid-only", "--dtype", "float32")
+    job = Job(movie_file, tmp_path / "again.tif")
+    assert not apply_file(job, moco_dl.load_fields(tmp_path / "movie_fields.h5"), lambda done, total: None)
+    assert digest(tmp_path / "again.tif") == digest(tmp_path / "movie_corrected.tif")
 
 
 def test_apply_takes_as_many_threads_as_it_is_told(movie_file, tmp_path, monkeypatch):
