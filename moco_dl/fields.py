@@ -9,11 +9,11 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-import h5py
 import numpy as np
 
 from moco_dl.errors import NrcorrectError
 from moco_dl.formats.checks import DTYPES, UNREADABLE
+from moco_dl.formats.hdf5_file import open_hdf5
 from moco_dl.output import ArrayFile, create_hdf5
 from moco_dl.stored import StoredFlow, slice_of_one
 
@@ -118,7 +118,7 @@ def load_fields(path: str | Path) -> Fields:
         raise NrcorrectError(f"fields: got {type(path).__name__}; {way_out}")
     path = Path(path)
     try:
-        with h5py.File(path, "r", locking="best-effort") as file:
+        with open_hdf5(path) as file:
             if file.attrs.get("format") != FORMAT:
                 raise NrcorrectError(f"{path}: not a field file; {way_out}")
             reference = file["reference"][:]
@@ -148,7 +148,7 @@ def load_fields(path: str | Path) -> Fields:
 def is_field_file(path: Path) -> bool:
     """Whether `load_fields` would know it."""
     try:
-        with h5py.File(path, "r", locking="best-effort") as file:
+        with open_hdf5(path) as file:
             return np.array_equal(file.attrs.get("format"), FORMAT)  # which may be an array, of others
     except UNREADABLE:
         return False

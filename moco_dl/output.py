@@ -16,6 +16,7 @@ import tifffile
 
 from moco_dl.errors import NrcorrectError
 from moco_dl.formats.checks import UNREADABLE
+from moco_dl.formats.hdf5_file import open_hdf5
 from moco_dl.formats.pages import damage_reported
 
 SOURCE = "source_sha256"  # in a movie file, see `made_from`
@@ -137,7 +138,7 @@ def made_from(path: Path) -> str | None:
     found = None
     with suppress(NrcorrectError, *UNREADABLE):  # a damaged file may tell it all the same
         if h5py.is_hdf5(path):
-            with h5py.File(path, "r", locking="best-effort") as file:
+            with open_hdf5(path) as file:
                 found = file.attrs.get(SOURCE)
         else:
             with damage_reported(path), tifffile.TiffFile(path) as tiff:

@@ -6,6 +6,7 @@ import h5py
 import numpy as np
 
 from moco_dl.errors import NrcorrectError
+from moco_dl.formats.hdf5_file import open_hdf5
 
 
 def slice_of_one(frame: int, count: int) -> slice:
@@ -41,7 +42,7 @@ class StoredFlow:
         forth = forth[::-1] if back else forth
         part = slice(forth.start, forth.stop, forth.step)
         try:
-            with h5py.File(self.path, "r", locking="best-effort") as file:
+            with open_hdf5(self.path) as file:
                 rigid = file["rigid"]  # of these frames: all, each time, would take the square of their number
                 if rigid.shape != self._rigid.shape or not np.array_equal(rigid[part], self._rigid[part]):
                     raise NrcorrectError(

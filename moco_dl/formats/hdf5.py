@@ -11,6 +11,7 @@ import numpy as np
 
 from moco_dl.errors import NrcorrectError
 from moco_dl.formats.checks import DTYPES, SMALLEST, UNREADABLE, check_movie, closed_on_error
+from moco_dl.formats.hdf5_file import open_hdf5
 
 PREFERRED_KEYS = ("mov", "data")
 LISTED = 6  # datasets in a message
@@ -67,7 +68,7 @@ def _few(items: list[str]) -> str:
 def _holds(path: Path, key: str) -> bool:
     """Whether there is such a dataset in such a file."""
     try:
-        with h5py.File(path, "r", locking="best-effort") as file:
+        with open_hdf5(path) as file:
             return isinstance(file.get(key), h5py.Dataset)
     except (OSError, RuntimeError):
         return False
@@ -97,7 +98,7 @@ class Hdf5Movie:
         """`dataset`: None for that which is most like a movie; `option` is how a user names it."""
         self.path, self.files, self._option = path, {path.resolve()}, option
         try:
-            self._file = h5py.File(path, "r", locking="best-effort", rdcc_nbytes=2**26)
+            self._file = open_hdf5(path, rdcc_nbytes=2**26)
         except BlockingIOError as error:
             raise NrcorrectError(f"{path}: another program writes it; wait until it is closed") from error
         except OSError as error:
@@ -167,7 +168,7 @@ class Hdf5Movie:
             if there is None:
                 lost.append(f"{own.name if name == '.' else name} ({_shown(key)})")
                 continue
-            with h5py.File(there, "r", locking="best-effort") as file:
+            with open_hdf5(there) as file:
                 found |= {there.resolve()} | self._sources(file[key], (*above, place))
         if lost:
             raise NrcorrectError(

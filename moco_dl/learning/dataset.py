@@ -9,7 +9,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import h5py
 import numpy as np
 import torch
 from torch.utils.data import Dataset
@@ -18,6 +17,7 @@ from moco_dl import __version__, figures
 from moco_dl.errors import NrcorrectError
 from moco_dl.fields import CONVENTION, ROW_OFFSET, create_fields
 from moco_dl.formats.checks import UNREADABLE
+from moco_dl.formats.hdf5_file import open_hdf5
 from moco_dl.learning.pairs import PairOptions, Pairs, ScenePool, draw_pairs
 from moco_dl.learning.streams import Stream
 from moco_dl.learning.synth import SyntheticMovie
@@ -128,7 +128,7 @@ class PairFile:
     def __init__(self, path: Path):
         self.path = path
         try:
-            with h5py.File(path, "r", locking="best-effort") as file:
+            with open_hdf5(path) as file:
                 if file.attrs.get("format") != FORMAT:
                     raise NrcorrectError(f"{path}: not a dataset of pairs; make one with nrcorrect synth")
                 self._count, *size = file["reference"].shape
@@ -156,7 +156,7 @@ class PairFile:
     def take(self, numbers: np.ndarray) -> Pairs:
         """The pairs with these numbers, as one batch. Raises NrcorrectError if they cannot be read."""
         try:
-            with h5py.File(self.path, "r", locking="best-effort") as file:
+            with open_hdf5(self.path) as file:
                 parts = [np.stack([file[name][i] for i in numbers]) for name in ("reference", "frame", "flow")]
         except UNREADABLE as error:
             raise self._unreadable(error) from error
