@@ -8,10 +8,11 @@ import numpy as np
 import torch
 
 from moco_dl.blocks import binned
+from moco_dl.finish import Finish
 from moco_dl.motion import DOUBTFUL, Equations, Motion, concatenate, take
 from moco_dl.moving import move, move_known
 from moco_dl.network import STRIDE
-from moco_dl.plan import Plan, Step
+from moco_dl.plan import Bends, KnownSamples, Plan, Step
 from moco_dl.refinement.anchor import anchored, likeness
 from moco_dl.refinement.bend import inverse
 from moco_dl.refinement.equations import linearise, share_told
@@ -66,8 +67,7 @@ class Preparation:
         plan = replace(
             plan,
             steps=tuple(steps),
-            places=dict(zip(samples.numbers.tolist(), range(len(samples)), strict=True)),
-            network_motion=seen,
+            known=KnownSamples({number: place for place, number in enumerate(samples.numbers.tolist())}, seen),
             apart=plan.apart if width >= LASTS and not sheared else 1,
             width=width,
         )
@@ -79,17 +79,13 @@ class Preparation:
         move = partial(move_known, device=plan.computing)
         template = self._template(samples, motion.total(), trusted, reference=plan.reference, move=move)
         fine, parts = Refiner(template, device=plan.computing), _parts(samples, trusted)
+        constant = 0.0
         if self.given is not None:
             shown = np.where(np.isfinite(template.noise), template.image, np.nan)
-            there = anchored(self.given, shown, fine, plan.estimator, plan.to_given)
-            plan = replace(
-                plan,
-                reference=self.given.image,
-                from_given=inverse(there.bend),
-                anchor_error=there.error,
-                likeness=likeness(move_known(self.given.image[None], there.bend[None])[0], shown),
-                constant=-motion.flow.mean(axis=0),
-            )
+            there = anchored(self.given, shown, fine, plan.estimator, plan.bends.to_given)
+            alike = likeness(move_known(self.given.image[None], there.bend[None])[0], shown)
+            bends = Bends(plan.bends.to_given, inverse(there.bend), there.error, alike)
+            plan, constant = replace(plan, reference=self.given.image, bends=bends), -motion.flow.mean(axis=0)
         del template  # to save memory
         equations = self._equations(fine, samples, motion, parts)
         weights = rest_weights(rough.tracker, rough.equations, samples, trusted)
@@ -97,19 +93,22 @@ class Preparation:
             partial(share_told, fine, samples, motion, parts),
             partial(self._step, fine, samples, motion, equations, trusted, weights),
         )
-        told, last = self.mapping(lambda find: find(), both)
+        share, last = self.mapping(lambda find: find(), both)
         fine.difference.forget_parts()
         filled = self.mapping(
             lambda some: last.tracker.filled(take(equations, some), take(motion, some), fine),
             chunks(np.arange(len(samples))),
         )
         last = replace(last, equations=concatenate(filled), last=True)
-        return self._concluded(replace(plan, steps=(*plan.steps, last), share_told=told), samples, trusted)
+        return self._finished(replace(plan, steps=(*plan.steps, last)), samples, trusted, constant, share)
 
-    def _concluded(self, plan: Plan, samples: Samples, trusted: np.ndarray) -> Plan:
+    def _finished(
+        self, plan: Plan, samples: Samples, trusted: np.ndarray, constant: np.ndarray | float, share: float
+    ) -> Plan:
         """`plan` with what the motion of samples shows after the last step.
 
-        A reference that was not given is moved to where tissue rests, as frames are.
+        A `constant` (2, h, w) px is taken off it in any case; in that step, frames tell of a `share` of a
+        displacement. A reference that was not given is moved to where tissue rests, as frames are.
         """
         last = plan.steps[-1]
         found, means = [], 0.0
@@ -126,21 +125,22 @@ class Preparation:
         middle, rest = means.astype(np.float32)
         if self.given is None:
             rest += _middle(np.concatenate([batch.motion.rigid for batch in found]))[:, None, None]
-            there = (middle - plan.network_motion.flow.mean(axis=0)) - rest  # since the reference was made
+            there = (middle - plan.known.motion.flow.mean(axis=0)) - rest  # since the reference was made
             plan = replace(plan, reference=_displaced(plan.reference, there, plan.computing))
-        plan = replace(plan, constant=plan.constant + rest, errors=errors)
-        found = [batch.less(plan.constant.mean(axis=2, keepdims=True)) for batch in found]
+        constant = constant + rest
+        found = [batch.less(constant.mean(axis=2, keepdims=True)) for batch in found]
         moved = concatenate(batch.motion for batch in found)
-        plan = replace(plan, strays=measure_strays(moved, samples.numbers))
+        finish = Finish(constant, share, errors, measure_strays(moved, samples.numbers))
         if self.smooth is not None:
-            return plan
+            return replace(plan, finish=finish)
         paths = last.tracker.prior.paths
         trajectory = measure_trajectory(errors.path, moved, samples.numbers) if paths else None
         if trajectory is not None:
             found, errors = filter_batches(found, trajectory), errors.with_path(trajectory.errors)
-        noise = np.sqrt(errors.mean.ravel()) / plan.share_told
+        noise = np.sqrt(errors.mean.ravel()) / share
         steadiness = measure_steadiness(concatenate(batch.motion for batch in found), samples.numbers, noise)
-        return replace(plan, errors=errors, trajectory=trajectory, steadiness=steadiness)
+        finish = replace(finish, errors=errors, trajectory=trajectory, steadiness=steadiness)
+        return replace(plan, finish=finish)
 
     def _smoothed(self, samples: Samples) -> tuple[Motion, Motion, float]:
         """Motion of samples, in place of theirs; the same smoothed in time; and over how many frames."""

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from moco_dl.blocks import binned
-from moco_dl.plan import APART, Plan
+from moco_dl.plan import APART, Bends, Plan
 from moco_dl.reference import centred, first_reference
 from moco_dl.refinement.bend import composed, inverse
 from moco_dl.refinement.nearer import GivenReference, bend_to, sizes
@@ -80,13 +80,12 @@ class Survey(View):
         plan = Plan(
             image,
             estimator,
+            replace(clearing, pattern=samples.pattern),
             walk=walk,
-            binning=self.factor,
             apart=1 if self.options.quality == "best" else APART,
-            pattern=samples.pattern,
-            clearing=clearing,
+            binning=self.factor,
+            bends=None if to_given is None else Bends(to_given),
             kinds=taking_turns(small),
-            to_given=to_given,
             reach_of_shifts=0 if self.network else self._reach(small, reference, walk),
         )
         return FirstLook(plan, samples, replace(small, motion=motion), brought)

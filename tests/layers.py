@@ -27,6 +27,14 @@ CORE = {
     "fields": {"errors", "formats.checks", "formats.hdf5_file", "output", "stored"},
     "stored": {"errors", "formats.hdf5_file"},
     "spectrum": set(),
+    "finish": {
+        "stream",
+        "tracking.prior",
+        "tracking.risk",
+        "tracking.steady",
+        "tracking.strays",
+        "tracking.trajectory",
+    },
     "folding": set(),
     "masks": set(),
     "warp": set(),
@@ -145,7 +153,7 @@ ROOMS = {  # every module of a room stands here
         "alike": {".samples", "agreement", "reference"},
         "pattern": {".inplace", ".samples", ".spikes", "network", "spectrum", "warp"},
         "sample_shifts": {".samples", ".walk", "infer", "reference"},
-        "clearing": {".edges", ".levels", ".scan", ".spikes", ".waves"},
+        "clearing": {".edges", ".levels", ".samples", ".scan", ".spikes", ".waves"},
         "sampling": {
             ".clearing",
             ".edges",
@@ -323,6 +331,7 @@ KNOW_TORCH = {
     "warp",
 }
 LOAD_TORCH = {
+    "finish",
     "application",
     "evaluation.measure",
     "evaluation.origin",

@@ -153,4 +153,4 @@ def test_strips_that_another_tool_has_filled(known_movie, movie):
 def test_a_reference_in_another_unit_is_no_pattern_of_the_detector(known_movie, movie, unit):
     frames = known_movie[0]
     given = (unit * moco_dl.apply(frames, movie[1]).mean(axis=0)).astype(np.float32)
-    assert Corrector(CorrectOptions()).prepare(ArrayMovie(frames), given).pattern is None
+    assert Corrector(CorrectOptions()).prepare(ArrayMovie(frames), given).clearing.pattern is None

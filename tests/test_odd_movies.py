@@ -1,7 +1,5 @@
 """Movies that nobody wants to record, but that some tool writes."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 import torch
@@ -10,9 +8,9 @@ from scipy.ndimage import gaussian_filter
 import moco_dl
 from moco_dl.errors import NrcorrectError
 from moco_dl.evaluation.watch import not_compared
+from moco_dl.finish import Finish
 from moco_dl.learning.synth import SyntheticMovie, movie_options
 from moco_dl.motion import Motion
-from moco_dl.plan import Plan
 from moco_dl.preparation import _displaced
 from moco_dl.stream import Batch
 
@@ -104,8 +102,8 @@ def test_frames_whose_motion_is_beyond_reckoning_are_left_as_they_are():
     flow = np.ones((4, 2, 4, 4), np.float32)
     flow[1, 0, 2, 2], flow[2, 1, 0, 3] = np.inf, 17  # farther than a frame is wide
     motion = Motion(flow[:, :, 0, 1], flow, np.zeros(4, bool), rows=flow[..., 0])
-    plan = SimpleNamespace(constant=np.full((2, 4, 4), 0.25))
-    shown = Plan._shown(plan, Batch(0, np.zeros((4, 16, 16)), motion)).motion
+    finish = Finish(np.full((2, 4, 4), 0.25), share_told=1.0, errors=None, strays=None)
+    shown = finish.shown(Batch(0, np.zeros((4, 16, 16)), motion)).motion
     assert shown.flagged.tolist() == [False, True, True, False]
     np.testing.assert_array_equal(shown.total()[:, 0, 0, 0], [2.75, 0, 0, 2.75])
 

@@ -42,7 +42,7 @@ def test_paths_go_on_from_frame_to_frame():
     frames, truth = (np.stack(x) for x in zip(*SyntheticMovie(2, options), strict=True))
     movie, corrector = ArrayMovie(frames), Corrector(CorrectOptions(device="cpu"))
     plan, errors = corrector.prepare(movie), []
-    for some in (plan, replace(plan, trajectory=None)):
+    for some in (plan, replace(plan, finish=replace(plan.finish, trajectory=None))):
         batches = corrector.batches(movie, some)
         found = np.concatenate([batch.motion.merged(np.float32).total() for batch in batches])
         found = upsample(torch.from_numpy(found), STRIDE, frames.shape[1:]).numpy()
@@ -71,7 +71,7 @@ def test_the_network_sees_no_frames_close_to_samples(known_movie, monkeypatch):
 
     monkeypatch.setattr(noted, "device", plan.estimator.device, raising=False)
     list(corrector.batches(movie, replace(plan, estimator=noted)))
-    samples = np.array(list(plan.places))
+    samples = np.array(list(plan.known.places))
     others = np.setdiff1d(np.arange(movie.shape[0]), samples)
     near = np.abs(others[:, None] - samples).min(axis=1) <= NEAR
     np.testing.assert_array_equal(np.concatenate(looks), ~near & (others % 2 == 0))
@@ -92,7 +92,7 @@ def test_samples_are_looked_at_once(known_movie, monkeypatch, samples):
     monkeypatch.setattr("moco_dl.plan.linearise", noted)
     found, anew = (
         np.concatenate([b.motion.merged(np.float32).total() for b in corrector.batches(ArrayMovie(frames), p)])
-        for p in (plan, replace(plan, places={}))
+        for p in (plan, replace(plan, known=replace(plan.known, places={})))
     )
     left = max(len(frames) - samples, 0)
     assert sum(looked) == len(plan.steps) * (left + len(frames))

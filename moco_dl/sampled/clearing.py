@@ -6,6 +6,7 @@ import numpy as np
 
 from moco_dl.sampled.edges import NONE, Edges, floats
 from moco_dl.sampled.levels import levelled
+from moco_dl.sampled.samples import less_pattern
 from moco_dl.sampled.scan import straightened
 from moco_dl.sampled.spikes import without_spikes
 from moco_dl.sampled.waves import Waves
@@ -19,6 +20,7 @@ class Clearing:
     usual: np.ndarray | None = None  # (H,) levels of rows, if these come and go; see `levels.py`
     waves: Waves | None = None  # of interference
     row_offset: int = 0  # px by which every other row lies to the right, see `scan.py`
+    pattern: np.ndarray | None = None  # (H, W) float32 that adds to all frames, see `pattern.py`
 
     def __call__(self, frames: np.ndarray) -> np.ndarray:
         """Frames (n, H, W) as recorded -> as they are looked at: NaN where nothing is known, see `floats`."""
@@ -29,7 +31,7 @@ class Clearing:
             frames = levelled(frames, self.usual)
         if self.waves is not None:
             frames = self.waves(frames)
-        return straightened(frames, self.row_offset)
+        return less_pattern(straightened(frames, self.row_offset), self.pattern)
 
     @property
     def disturbed(self) -> bool:
@@ -39,7 +41,7 @@ class Clearing:
     @property
     def floats(self) -> bool:
         """Whether frames become floats."""
-        return self.disturbed or bool(self.edges)
+        return self.disturbed or bool(self.edges) or self.pattern is not None
 
     def hiding(self, more: np.ndarray) -> "Clearing":
         """The same without `more` (H, W) bool, of frames as they are looked at."""
