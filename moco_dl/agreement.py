@@ -2,7 +2,7 @@
 
 import numpy as np
 
-SIDE = 8  # parts along each side
+PARTS = 8  # along each side
 
 
 def agreement_of_parts(a: np.ndarray, b: np.ndarray, known: np.ndarray) -> tuple[float, int]:
@@ -16,8 +16,8 @@ def agreement_of_parts(a: np.ndarray, b: np.ndarray, known: np.ndarray) -> tuple
 
 
 def _summed(image: np.ndarray) -> np.ndarray:
-    """Over each part."""
+    """Sums (PARTS, PARTS) of an image (H, W) over each part."""
     for axis, size in enumerate(image.shape):
-        starts = np.arange(SIDE) * size // SIDE
+        starts = np.arange(PARTS) * size // PARTS
         image = np.add.reduceat(image, starts, axis=axis, dtype=np.float64)
     return image

@@ -100,7 +100,7 @@ def _open(comparison: Comparison, files: ExitStack) -> tuple[Pair, Truth | None,
         path if selection.dataset is None else f"{path}: {selection.dataset}"
         for path, selection in zip(paths, comparison.selections, strict=True)
     )
-    names = (corrected, raw, comparison.fields)
+    names = (raw, corrected, comparison.fields)
     return checked_pair(movies, fields, image, names), truth, list(inputs)
 
 

@@ -193,7 +193,7 @@ def create_fields(
 ) -> ArrayFile:
     """A field file to be filled: `write(start, rigid=(n, 2), flow=(n, 2, h, w), flagged=(n,), misfit=(n,))`.
 
-    Once for all frames, `expected_error=(h, w)` and `left_out=(H, W)`; they are NaN and nothing otherwise.
+    Once for all frames, `expected_error=(h, w)` and `left_out=(H, W)`; else the first is NaN, the second False.
 
     `reference` (H, W) gives the frame size; the grid of `stride` px covers it, in `dtype`.
     """

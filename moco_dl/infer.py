@@ -85,7 +85,7 @@ class Estimator:
 
     @torch.inference_mode()
     def correlation_maps(self, frames: np.ndarray) -> np.ndarray:
-        """See `RigidRegistration`."""
+        """(n, 2 my + 1, 2 mx + 1) of frames (n, H, W) at all shifts, see `RigidRegistration`."""
 
         def found(some: np.ndarray) -> np.ndarray:
             images = sent_binned(frames[some[0] : some[-1] + 1], self.binning, self.device)

@@ -100,7 +100,7 @@ def _watch(job: Job, movie: Movie, plan: Plan) -> Watch | Evaluator | None:
     left_out = not_compared(plan.left_out, plan.reach)
     if job.page is not None:
         return Evaluator(movie.shape, plan.reference, STRIDE, left_out=left_out)
-    return Watch(movie.shape, plan.reference, STRIDE, left_out) if job.table is not None else None
+    return Watch(movie.shape, plan.reference, STRIDE, left_out=left_out) if job.table is not None else None
 
 
 def _conclude(

@@ -13,6 +13,9 @@ from moco_dl.output import SUFFIXES, ending, made_from, refuse_ending, without_e
 from moco_dl.recording import open_recording
 from moco_dl.staging import leftovers, refuse_inputs
 
+PLAIN = {".mat": ".h5", ".nwb": ".h5"}  # what is more than HDF5, and what is written instead
+NAMES = {"fields": "fields.h5", "table": "motion.csv", "page": "report.html", "picture": "report.png"}
+
 
 @dataclass(frozen=True)
 class Job:
@@ -42,10 +45,6 @@ class Job:
     def outputs(self) -> list[Path]:
         paths = (self.corrected, self.fields, self.table, self.page, self.picture)
         return [path for path in paths if path is not None]
-
-
-PLAIN = {".mat": ".h5", ".nwb": ".h5"}  # what is more than HDF5, and what is written instead
-NAMES = {"fields": "fields.h5", "table": "motion.csv", "page": "report.html", "picture": "report.png"}
 
 
 def plan_jobs(

@@ -23,7 +23,7 @@ class Motion:
     flagged: np.ndarray  # (n,) bool: not judged, identity
     rows: np.ndarray | None = None  # (n, 2, h) float32 px, or None: part of flow
     unseen: np.ndarray | None = None  # (n,) bool: flow is not known yet, and zero; None: all are known
-    misfit: np.ndarray | None = None  # (n,) float32, difference from the reference over the usual one
+    misfit: np.ndarray | None = None  # (n,) float32, mean square difference from the reference over the usual
     brightness: np.ndarray | None = None  # (n,) of the reference's detail in them, 0: none; after the last step
 
     def total(self) -> np.ndarray:

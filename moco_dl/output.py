@@ -19,6 +19,8 @@ from moco_dl.formats.checks import UNREADABLE
 from moco_dl.formats.hdf5_file import open_hdf5
 from moco_dl.formats.pages import damage_reported
 
+HDF5 = (".h5", ".hdf5")
+SUFFIXES = dict.fromkeys((".tif", ".tiff", ".btf"), "tiff") | dict.fromkeys(HDF5, "hdf5")
 SOURCE = "source_sha256"  # in a movie file, see `made_from`
 
 
@@ -144,10 +146,6 @@ def made_from(path: Path) -> str | None:
             with damage_reported(path), tifffile.TiffFile(path) as tiff:
                 found = (tiff.shaped_metadata or [{}])[0].get(SOURCE)
     return found if isinstance(found, str) else None
-
-
-HDF5 = (".h5", ".hdf5")
-SUFFIXES = dict.fromkeys((".tif", ".tiff", ".btf"), "tiff") | dict.fromkeys(HDF5, "hdf5")
 
 
 def ending(path: Path) -> str:

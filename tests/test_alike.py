@@ -5,7 +5,7 @@ import pytest
 import torch
 
 import moco_dl
-from moco_dl.agreement import SIDE
+from moco_dl.agreement import PARTS
 from moco_dl.learning.scenes import draw_scene
 from moco_dl.moving import move_known
 from moco_dl.sampled.alike import mean_agreement
@@ -27,8 +27,8 @@ def test_parts_are_compared_with_the_mean_of_all_other_samples():
     expected = []
     for number, frame in enumerate(frames):
         others = np.delete(frames, number, axis=0).mean(axis=0)
-        for y in np.split(np.arange(40), SIDE):
-            for x in np.split(np.arange(48), SIDE):
+        for y in np.split(np.arange(40), PARTS):
+            for x in np.split(np.arange(48), PARTS):
                 part = np.ix_(y, x)
                 expected.append(np.corrcoef(frame[part].ravel(), others[part].ravel())[0, 1])
     found = mean_agreement(samples_of(frames), np.zeros((5, 2), np.float32), move)

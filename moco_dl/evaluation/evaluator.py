@@ -51,7 +51,7 @@ class Evaluator:
         one of the mean images. What is `left_out` (H, W) bool is not compared.
         """
         self.given = given
-        self.watch, self.moments = Watch(shape, reference, stride, left_out), choose_moments(shape)
+        self.watch, self.moments = Watch(shape, reference, stride, left_out=left_out), choose_moments(shape)
         self.left_out = left_out
         self.places = lines_of_most_detail(self.watch.reference, inner(shape[1:]))
         self.tallies = tuple(Tally(shape, self.moments, self.places) for _ in range(2))

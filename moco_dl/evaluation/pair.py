@@ -46,7 +46,7 @@ def evaluate(
     """
     movies = ArrayMovie(raw, "raw"), ArrayMovie(corrected, "corrected")
     known = None if fields is None else checked_fields(fields)
-    pair = checked_pair(movies, known, reference, ("corrected", "raw", "fields"))
+    pair = checked_pair(movies, known, reference, ("raw", "corrected", "fields"))
     with workers_first():
         return evaluator_of(pair, lambda done, total: None).finish({})
 
@@ -69,12 +69,12 @@ def checked_pair(
     """Movies before and after (T, H, W), their `fields`, and an `image` (H, W) to compare frames with.
 
     Without an image, it is the reference of the fields, else the sharper of both mean images. Raises
-    NrcorrectError unless all belong together; `names` of corrected, raw and fields are for the message.
+    NrcorrectError unless all belong together; `names` of raw, corrected and fields are for the message.
     """
     raw, corrected = movies
     if corrected.shape != raw.shape:
         raise NrcorrectError(
-            f"{names[0]}: is {corrected.shape}, {names[1]} is {raw.shape}; wanted the same number of frames and"
+            f"{names[1]}: is {corrected.shape}, {names[0]} is {raw.shape}; wanted the same number of frames and"
             " frame size: compare with the raw movie that was corrected"
         )
     if fields is not None and fields.shape != raw.shape:

@@ -14,6 +14,12 @@ from moco_dl.learning.scenes import add_hot_pixels, add_stripes, expose, refuse_
 from moco_dl.learning.streams import Stream
 from moco_dl.warp import invert, warp
 
+MEAN = 2_500.0  # counts, at most: active cells are up to 25 times as bright, and uint16 ends at 65535
+BRIGHTEST = 3.0  # deviations that light wanders up by
+ITERATIONS = 12, 100  # in which a field is inverted if it is smooth, and if it almost folds
+FLAT = 0.05  # of its area, to which a pixel may be pressed
+TRUE = 0.02  # px, to which frames must be moved by what is stored as their field
+
 
 @dataclass(frozen=True)
 class MovieOptions:
@@ -54,13 +60,6 @@ class MovieOptions:
     def margin(self) -> int:
         """Pixels of scene around a frame."""
         return scene_margin(self.beside) + math.ceil(self.whole)
-
-
-MEAN = 2_500.0  # counts, at most: active cells are up to 25 times as bright, and uint16 ends at 65535
-BRIGHTEST = 3.0  # deviations that light wanders up by
-ITERATIONS = 12, 100  # in which a field is inverted if it is smooth, and if it almost folds
-FLAT = 0.05  # of its area, to which a pixel may be pressed
-TRUE = 0.02  # px, to which frames must be moved by what is stored as their field
 
 
 def movie_options(*, frames: int | None = None, size: int | None = None, **options: object) -> MovieOptions:
