@@ -65,3 +65,14 @@ def move_known(
     for part, found in in_parts(pulled, np.arange(len(frames)), math.prod(size), device):
         moved[part] = found
     return moved
+
+
+def displaced(image: np.ndarray, by: np.ndarray, device: torch.device = CPU) -> np.ndarray:
+    """Image (H, W), displaced by (2, h, w) px; so is where it has no data, NaN, which does not grow."""
+    known, nowhere = np.isfinite(image), np.zeros((2, 2), np.float32)
+    if not known.any():
+        return image
+    both = np.stack([np.where(known, image, image[known].mean()), known]).astype(np.float32)
+    motion = Motion(nowhere, np.stack([by, by]), flagged=np.zeros(2, bool))
+    moved, seen = move(both, motion, STRIDE, "bicubic", device=device)
+    return np.where(seen > 0.5, moved, np.float32(np.nan))

@@ -5,12 +5,11 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
-import torch
 
 from moco_dl.blocks import binned
 from moco_dl.finish import Finish
 from moco_dl.motion import DOUBTFUL, Equations, Motion, concatenate, take
-from moco_dl.moving import move, move_known
+from moco_dl.moving import displaced, move_known
 from moco_dl.network import STRIDE
 from moco_dl.plan import Bends, KnownSamples, Plan, Step
 from moco_dl.refinement.anchor import anchored, likeness
@@ -20,7 +19,7 @@ from moco_dl.refinement.misfit import LEAST, measure_usual
 from moco_dl.refinement.nearer import GivenReference
 from moco_dl.refinement.refine import Refiner
 from moco_dl.refinement.template import BLUR, NO_PART, Template, build_template
-from moco_dl.sampled.samples import Samples, chunks, mean_length
+from moco_dl.sampled.samples import Samples, chunks, mean_length, share_beyond
 from moco_dl.stream import Batch, filter_batches
 from moco_dl.tracking.covariance import learn_covariance
 from moco_dl.tracking.prior import measure_prior
@@ -32,6 +31,8 @@ from moco_dl.tracking.track import Linearised, Tracker, clarity
 from moco_dl.tracking.trajectory import measure_trajectory
 
 FAR = 0.7  # px, mean length of a first step that is taken again from where it led to: details are not wider
+STEPS = 5  # on binned frames, at most
+BEYOND, MANY = 1.0, 0.05  # px, farther than which gradients do not tell; share of places for which steps go on
 FASTEST = 0.9  # quantile of the samples, by the motion of their rows, that is looked at
 SHEARED = 0.5  # px root mean square there: more, and the first step is taken again, and the network sees all
 LASTS = 2.0  # frames over which the network's fields are smoothed, from which on it need not see all
@@ -59,10 +60,13 @@ class Preparation:
         after = self._moved(steps[0], samples)
         rows = np.sqrt(np.square(after.rows).sum(axis=1).mean(axis=1))
         sheared = np.quantile(rows, FASTEST) > SHEARED
-        if sheared or mean_length(after, motion) > FAR:
-            equations = self._equations(rough, samples, after, _parts(samples, trusted))
-            steps.append(self._step(rough, samples, after, equations, trusted))
-            after = self._moved(steps[1], samples)
+        again = sheared or mean_length(after, motion) > FAR
+        while again:
+            before = after
+            equations = self._equations(rough, samples, before, _parts(samples, trusted))
+            steps.append(self._step(rough, samples, before, equations, trusted))
+            after = self._moved(steps[-1], samples)
+            again = len(steps) < STEPS and share_beyond(BEYOND, after, before) > MANY
         rough.difference.forget_parts()
         plan = replace(
             plan,
@@ -126,7 +130,7 @@ class Preparation:
         if self.given is None:
             rest += _middle(np.concatenate([batch.motion.rigid for batch in found]))[:, None, None]
             there = (middle - plan.known.motion.flow.mean(axis=0)) - rest  # since the reference was made
-            plan = replace(plan, reference=_displaced(plan.reference, there, plan.computing))
+            plan = replace(plan, reference=displaced(plan.reference, there, plan.computing))
         constant = constant + rest
         found = [batch.less(constant.mean(axis=2, keepdims=True)) for batch in found]
         moved = concatenate(batch.motion for batch in found)
@@ -221,17 +225,6 @@ def _middle(shifts: np.ndarray) -> np.ndarray:
     """(2,) px median of whole frames' shifts (n, 2); zero if it is far: then they rest at several places."""
     middle = np.median(shifts, axis=0)
     return np.where(np.abs(middle).max() < NEARBY, middle, 0).astype(np.float32)
-
-
-def _displaced(image: np.ndarray, by: np.ndarray, device: torch.device) -> np.ndarray:
-    """Image (H, W), displaced by (2, h, w) px; so is where it has no data, NaN, which does not grow."""
-    known, nowhere = np.isfinite(image), np.zeros((2, 2), np.float32)
-    if not known.any():
-        return image
-    both = np.stack([np.where(known, image, image[known].mean()), known]).astype(np.float32)
-    motion = Motion(nowhere, np.stack([by, by]), flagged=np.zeros(2, bool))
-    moved, seen = move(both, motion, STRIDE, "bicubic", device=device)
-    return np.where(seen > 0.5, moved, np.float32(np.nan))
 
 
 def _stretches(samples: Samples, motion: Motion) -> Iterator[tuple[slice, Batch]]:

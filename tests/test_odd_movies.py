@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-import torch
 from scipy.ndimage import gaussian_filter
 
 import moco_dl
@@ -11,7 +10,7 @@ from moco_dl.evaluation.watch import not_compared
 from moco_dl.finish import Finish
 from moco_dl.learning.synth import SyntheticMovie, movie_options
 from moco_dl.motion import Motion
-from moco_dl.preparation import _displaced
+from moco_dl.moving import displaced
 from moco_dl.stream import Batch
 
 
@@ -116,13 +115,13 @@ def test_a_frame_that_is_repeated_and_hardly_shows_anything():
     assert np.isfinite(fields[:]).all() and np.abs(fields[:]).max() < 53
 
 
-def test_gaps_of_a_reference_do_not_grow_as_it_is_displaced():
+def test_gaps_of_a_reference_do_not_grow_as_it_isdisplaced():
     image = np.random.default_rng(0).random((40, 48), np.float32)
     image[10:20, 5:9] = np.nan
-    moved = _displaced(image, np.full((2, 10, 12), 0.3, np.float32), torch.device("cpu"))
+    moved = displaced(image, np.full((2, 10, 12), 0.3, np.float32))
     np.testing.assert_array_equal(np.isnan(moved), np.isnan(image))
     nothing = np.full((40, 48), np.nan, np.float32)
-    assert np.isnan(_displaced(nothing, np.zeros((2, 10, 12), np.float32), torch.device("cpu"))).all()
+    assert np.isnan(displaced(nothing, np.zeros((2, 10, 12), np.float32))).all()
 
 
 def test_frames_with_less_light_fit():

@@ -147,6 +147,13 @@ def test_a_first_step_that_leads_far_is_taken_again(known_movie, monkeypatch, fa
     assert end_point_error(found, truth) < 0.27 * end_point_error(np.zeros_like(truth), truth)
 
 
+@pytest.mark.parametrize(("many", "steps"), [(-1.0, 6), (1.0, 3)])
+def test_steps_go_on_while_much_moves_far(known_movie, monkeypatch, many, steps):
+    monkeypatch.setattr("moco_dl.preparation.FAR", 0.0)
+    monkeypatch.setattr("moco_dl.preparation.MANY", many)
+    assert len(Corrector(CorrectOptions()).prepare(ArrayMovie(known_movie[0])).steps) == steps
+
+
 @pytest.mark.parametrize(("sheared", "steps", "apart"), [(100.0, 2, 2), (0.0, 3, 1)])
 def test_where_rows_move_far_more_is_looked_at(known_movie, monkeypatch, sheared, steps, apart):
     for name, value in {"FAR": 100.0, "LASTS": 0.0, "SHEARED": sheared}.items():

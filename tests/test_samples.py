@@ -5,7 +5,8 @@ import pytest
 from scipy.ndimage import gaussian_filter
 
 from moco_dl.errors import NrcorrectError
-from moco_dl.sampled.samples import Samples, draw_samples, sample_runs
+from moco_dl.motion import Motion
+from moco_dl.sampled.samples import Samples, draw_samples, mean_length, sample_runs, share_beyond
 from moco_dl.sampled.usable import usable
 
 
@@ -24,6 +25,16 @@ def test_samples_are_runs_spread_evenly():
 def test_samples_exist_and_none_is_drawn_twice(frames, count):
     drawn = [t for run in sample_runs(frames, count) for t in run]
     assert sorted(set(drawn)) == drawn and 0 <= drawn[0] and drawn[-1] < frames and len(drawn) <= count
+
+
+def test_how_far_displacements_lie_apart():
+    flow = np.zeros((3, 2, 2, 2), np.float32)
+    some, nowhere = Motion(np.zeros((3, 2), np.float32), flow, np.zeros(3, bool)), np.zeros(3, bool)
+    flow = flow.copy()
+    flow[0, :, 0, 0], flow[2, 1] = (3, 4), 0.5
+    others = Motion(some.rigid, flow, nowhere)
+    assert mean_length(some, others) == pytest.approx((5 + 4 * 0.5) / 12)
+    assert [share_beyond(px, others, some) for px in (0.4, 1, 5)] == pytest.approx([5 / 12, 1 / 12, 0])
 
 
 def test_unusable_frames():

@@ -185,12 +185,19 @@ def _room(count: int, like: np.ndarray) -> np.ndarray:
 
 
 def mean_length(motion: Motion, other: Motion) -> float:
-    """Mean length, px, of what displacements differ by from others; a few at a time."""
-    lengths = []
+    """Mean length, px, of what displacements differ by from others."""
+    return float(np.concatenate([some.mean(axis=(1, 2)) for some in _apart(motion, other)]).mean())
+
+
+def share_beyond(length: float, motion: Motion, other: Motion) -> float:
+    """Share of displacements, of all frames and places, that differ from others by more than `length` px."""
+    return float(np.concatenate([(some > length).mean(axis=(1, 2)) for some in _apart(motion, other)]).mean())
+
+
+def _apart(motion: Motion, other: Motion) -> Iterator[np.ndarray]:
+    """(n, h, w) px by which displacements differ, a few frames at a time."""
     for some in chunks(np.arange(len(motion.rigid))):
-        apart = take(motion, some).total() - take(other, some).total()
-        lengths.append(np.hypot(*apart.swapaxes(0, 1)).mean(axis=(1, 2)))
-    return float(np.concatenate(lengths).mean())
+        yield np.hypot(*(take(motion, some).total() - take(other, some).total()).swapaxes(0, 1))
 
 
 def pixel_chunks(places: np.ndarray, size: int) -> list[np.ndarray]:
