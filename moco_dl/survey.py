@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from moco_dl.blocks import binned
+from moco_dl.fringed import without_fringes
 from moco_dl.plan import APART, Bends, Plan
 from moco_dl.reference import centred, first_reference
 from moco_dl.refinement.bend import composed, inverse
@@ -22,7 +23,6 @@ from moco_dl.view import View
 
 PATTERN_PASSES = 2  # a detector's pattern is estimated this often, each time with better motion
 GRAIN_PASSES = 10  # the same of fibres, which may hold most of the motion at first
-SETTLED = 0.05  # of the reference's contrast: a pattern that changes by less changes motion by next to nothing
 FARTHER, NEARER = 3.0, (1 / 2, 1 / 3)  # times the usual limit of shifts, if frames lie beyond that
 RIGID_PASSES = 2  # the reference is estimated this often from rigidly registered samples
 
@@ -62,10 +62,14 @@ class Survey(View):
             return other.first_look(given)
         if given is not None and surrounded:
             given = sampling.without_surround(given)
+        pattern = None
+        if self.network and not _lost(rigid.walk):
+            pattern, samples, small, rigid = without_fringes(self, self._rigid_fit, samples, small, rigid)
         brought = None if given is None else self._given(small, given)
         given = None if brought is None else brought.nearer
         alignment = self._aligned(samples, small, given, rigid)
-        alignment, samples, small = self._without_pattern(alignment, samples, small, given)
+        if pattern is None or pattern.grain or not pattern.fringes:  # motion they may hold tells less of these
+            alignment, samples, small = self._without_pattern(alignment, pattern, samples, small, given)
         reference, motion, walk = alignment
         estimator, image = self.estimator(reference, self.binning), reference
         if walk is not None:
@@ -97,10 +101,17 @@ class Survey(View):
         return inverse(np.zeros_like(middle) if _lost(alignment.walk) else middle)
 
     def _without_pattern(
-        self, alignment: Alignment, samples: Samples, small: Samples, given: np.ndarray | None
+        self,
+        alignment: Alignment,
+        pattern: Pattern | None,
+        samples: Samples,
+        small: Samples,
+        given: np.ndarray | None,
     ) -> tuple[Alignment, Samples, Samples]:
-        """The same alignment, and samples, less a pattern of the detector if there is one."""
-        pattern: Pattern | None = None
+        """The same alignment, and samples, less a pattern of the detector if there is one.
+
+        They may be without a `pattern` already.
+        """
         for number in range(GRAIN_PASSES if self.network else 0):
             if _lost(alignment.walk):  # what frames show elsewhere is not explained
                 break
@@ -115,7 +126,7 @@ class Survey(View):
                 break
             samples = replace(samples, pattern=pattern.image)
             small = replace(small, pattern=self.smaller(pattern.image))
-            if before is not None and (pattern.image - before.image).std() < SETTLED * seen.std():
+            if before is not None and not pattern.differs(before, seen):
                 break
             alignment = self._aligned(samples, small, given)
         return alignment, samples, small

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from moco_dl.network import STRIDE
+from moco_dl.sampled.fringes import share_of_fringes
 from moco_dl.sampled.inplace import blur
 from moco_dl.sampled.samples import Samples, chunks, pixel_chunks
 from moco_dl.sampled.spikes import hot_pixels
@@ -38,6 +39,8 @@ STRIPES = 4.0  # times as strong as all else that is not explained at such frequ
 ALONG = 0.5  # of frequencies along rows or columns: if motion tells of fewer, the scene may look like stripes
 OTHERS = 12  # frequencies, of fewer of which chance may make what seems little beside a few of stripes
 UNLIKE_STRIPES = 0.4  # the same of stripes: the scene that moves beside them is striped, too
+SETTLED = 0.05  # of the reference's contrast: a pattern that changes by less changes motion by next to nothing
+MOST = 0.5  # of a pattern's power
 BACK = 3  # iterations to invert a field
 
 
@@ -46,21 +49,33 @@ class Pattern(NamedTuple):
 
     image: np.ndarray  # (H, W) float32, adds to all frames as recorded
     grain: bool  # that of fibres, coarser than pixels
+    fringes: bool  # most of it is oblique stripes, a grid or fringes
+
+    def differs(self, other: "Pattern | None", reference: np.ndarray) -> bool:
+        """Whether motion from a `reference` (H, W) is another without it than without the `other`, if any."""
+        change = self.image if other is None else self.image - other.image
+        return bool(change.std() >= SETTLED * reference.std())
 
 
 def fixed_pattern(
-    samples: Samples, reference: np.ndarray, mapping: Callable = map, before: Pattern | None = None
+    samples: Samples,
+    reference: np.ndarray,
+    mapping: Callable = map,
+    before: Pattern | None = None,
+    *,
+    expected: bool = False,
 ) -> Pattern | None:
     """Pattern of all frames of a movie; None: nothing is seen of one.
 
-    Some `samples` are looked at before all are. Their motion is from `reference` (H, W), which may be made of
-    them less the pattern that was found `before`; then it is of the same kind. Apart from hot and dead ones,
-    pixels and columns of a pattern are taken to have nothing to do with one another. So its spectrum is flat,
-    as strong as where the scene and errors of its motion have nothing to show. Of each frequency is kept what
-    that explains (Wiener). What is far stronger at coarser frequencies is the grain of fibres, of which as much
-    is kept as motion tells, each time it is estimated. Pixels that are hardly seen have none.
+    Some `samples` are looked at before all are, unless one is `expected`. Their motion is from `reference`
+    (H, W), which may be made of them less the pattern that was found `before`; then it is of the same kind.
+    Apart from hot and dead ones, pixels and columns of a pattern are taken to have nothing to do with one
+    another. So its spectrum is flat, as strong as where the scene and errors of its motion show nothing. Of
+    each frequency is kept what that explains (Wiener). What is far stronger at coarser frequencies is the grain
+    of fibres, of which as much is kept as motion tells, each time it is estimated; at a few, stripes and
+    fringes. Pixels that are hardly seen have none.
     """
-    if before is None and _pattern(samples.glanced(GLANCED), reference, mapping, None) is None:
+    if before is None and not expected and _pattern(samples.glanced(GLANCED), reference, mapping, None) is None:
         return None
     return _pattern(samples, reference, mapping, before)
 
@@ -79,24 +94,27 @@ def _pattern(
     # The reference no longer has in it what is taken to be the pattern so far; nor have these their spikes.
     known = 0 if before is None else np.fft.rfft2(before.image - spikes)
     halves = np.where(left < BLURRED, np.fft.rfft2(means - spikes) - left * known, 0)
+    fringes = share_of_fringes(halves, left, reference)
     if before is None or before.grain:
         share = _share_of_grain(halves, left, reference)
         if share is not None:
             told = np.square(1 - left) / (np.square(1 - left) + TOLD)
+            share = np.maximum(share, fringes)
             grain = known + told * (share * _found(halves, left) - known)
             if _alike(samples, np.where(left < TAKEN, grain, 0)):
                 image = spikes + np.fft.irfft2(grain, s=reference.shape)
-                return Pattern(image.astype(np.float32), grain=True)
+                return Pattern(image.astype(np.float32), True, _is_most(fringes * _found(halves, left), grain))
         if before is not None:
             return None
     if np.median(left) > MOVING:
         return None
     halves /= np.maximum(1 - left, 1 - BLURRED)
-    gain, stripes = _gain(halves, reference.shape), _stripes(halves, left, reference)
+    gain, stripes = _gain(halves, reference.shape), np.maximum(fringes, _stripes(halves, left, reference))
     if stripes.any() and _alike(samples, stripes * halves.mean(axis=0), UNLIKE_STRIPES):
         gain = np.maximum(gain, stripes)
     image = spikes + np.fft.irfft2(gain * halves.mean(axis=0), s=reference.shape)
-    return Pattern(image.astype(np.float32), grain=False) if image.any() else None
+    fringed = _is_most(np.minimum(fringes, gain) * halves.mean(axis=0), gain * halves.mean(axis=0))
+    return Pattern(image.astype(np.float32), False, fringed) if image.any() else None
 
 
 @torch.inference_mode()
@@ -212,3 +230,8 @@ def _found(halves: np.ndarray, left: np.ndarray) -> np.ndarray:
 def _powers(halves: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Power that two spectra (2, h, w) share, and what they have."""
     return (halves[0] * halves[1].conj()).real, (np.abs(halves) ** 2).mean(axis=0)
+
+
+def _is_most(part: np.ndarray, whole: np.ndarray) -> bool:
+    """Whether part of a spectrum has most of its power."""
+    return bool(np.square(np.abs(part)).sum() > MOST * np.square(np.abs(whole)).sum())

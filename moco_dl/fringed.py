@@ -1,0 +1,76 @@
+"""Samples that show oblique stripes, a grid or fringes: these are found by whole-frame shifts, before all else.
+
+The network is held by them more than whole-frame shifts are, and what holds motion is mistaken for the scene.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+
+from moco_dl.network import STRIDE
+from moco_dl.reference import centred
+from moco_dl.sampled.fringes import are_in_place, evened, may_hold
+from moco_dl.sampled.pattern import Pattern, fixed_pattern
+from moco_dl.sampled.sample_shifts import whole_shifts
+from moco_dl.sampled.samples import Samples
+from moco_dl.sampled.sampling import RigidFit
+from moco_dl.view import View
+
+PASSES = 3  # in which they are estimated, each time with better shifts
+EVENED = 3  # in which shifts are freed of them, each time with a better reference
+
+
+class Cleared(NamedTuple):
+    """Samples less a pattern."""
+
+    pattern: Pattern | None  # None: they are as they were
+    samples: Samples
+    small: Samples  # averaged over `View.factor` pixels a side
+    rigid: RigidFit  # these, registered
+
+
+def without_fringes(
+    view: View, fit: Callable[[Samples], RigidFit], samples: Samples, small: Samples, rigid: RigidFit
+) -> Cleared:
+    """Samples, less oblique stripes and the like if they show any; `fit` registers `small` ones anew."""
+    cleared = Cleared(None, samples, small, rigid)
+    for _ in range(PASSES):
+        shifts, reference = _shifts(view, cleared)
+        some = cleared.small.only(cleared.rigid.some)
+        if cleared.pattern is None and not are_in_place(some, shifts, reference):
+            break
+        pattern = _found(view, cleared, shifts, reference)
+        if pattern is None:
+            break
+        samples = replace(samples, pattern=pattern.image)
+        small = replace(small, pattern=view.smaller(pattern.image))
+        cleared = Cleared(pattern, samples, small, fit(small))
+    return cleared
+
+
+def _shifts(view: View, cleared: Cleared) -> tuple[np.ndarray, np.ndarray]:
+    """Shifts (n, 2) px of small samples that are registered, and a reference (h, w) made of these.
+
+    If a few frequencies may hold them, they are found anew, to which all frequencies contribute alike.
+    """
+    rigid, some = cleared.rigid, cleared.small.only(cleared.rigid.some)
+    shifts, reference = rigid.shifts, rigid.reference
+    for _ in range(EVENED if may_hold(reference) else 0):
+        motion = centred(whole_shifts(some, view.rigid_estimator(evened(reference)), view.mapping))
+        shifts, reference = motion[:, :, 0, 0], view.build_reference_at(some, motion, reference)[0]
+    return shifts, reference
+
+
+def _found(view: View, cleared: Cleared, shifts: np.ndarray, reference: np.ndarray) -> Pattern | None:
+    """Pattern of samples that move by `shifts` (n, 2) of small ones, if motion is another without it."""
+    height, width = view.movie.shape[1:]
+    some, motion = cleared.samples.only(cleared.rigid.some), view.factor * shifts[:, :, None, None]
+    first = reference.repeat(view.factor, 0).repeat(view.factor, 1)[:height, :width]
+    seen = view.build_reference_at(some, motion, first)[0]
+    motion = np.tile(motion.astype(np.float32), (1, 1, -(-height // STRIDE), -(-width // STRIDE)))
+    pattern = fixed_pattern(replace(some, motion=motion), seen, view.mapping, cleared.pattern, expected=True)
+    if pattern is None or not pattern.differs(None, seen):
+        return None
+    return None if pattern.grain and not pattern.fringes else pattern

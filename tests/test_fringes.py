@@ -1,0 +1,87 @@
+"""Oblique stripes, grids and fringes, which stay in place while the tissue moves."""
+
+import numpy as np
+import pytest
+from truth import end_point_error
+
+import moco_dl
+from moco_dl.moving import move_known
+from moco_dl.sampled.fringes import are_in_place, evened, may_hold, share_of_fringes
+from moco_dl.sampled.samples import Samples
+from moco_dl.spectrum import filtered, frequency, padded
+
+
+def light(kind, size, strength=0.3):
+    """(H, W) of which share comes through."""
+    y, x = np.indices(size)
+    if kind == "stripes":
+        return 1 + strength * np.sin(0.5 * x + 0.3 * y)
+    if kind == "grid":
+        return (1 + strength * np.sin(0.5 * x + 0.2 * y)) * (1 + strength * np.sin(0.5 * y - 0.2 * x))
+    return 1 + strength * np.sin(
+        0.5 * x + 0.3 * y + (x / size[1] - 0.5) ** 2 * 8
+    )  # fringes of a curved surface
+
+
+def noise(size, seed=0):
+    """Half-spectra (2, H, W // 2 + 1) that have nothing to do with one another."""
+    return np.fft.rfft2(np.random.default_rng(seed).standard_normal((2, *size)))
+
+
+@pytest.mark.parametrize("at", [(20, 9), (-20, 9)])
+def test_a_few_frequencies_that_are_far_stronger_are_fringes(at):
+    halves, dim = noise((96, 112)), np.zeros((96, 112), np.float32)
+    left = np.zeros(halves.shape[1:])
+    assert not share_of_fringes(halves, left, dim).any()
+    halves[:, at[0], at[1]] += 1000
+    share = share_of_fringes(halves, left, dim)
+    assert share[at] > 0.9 and (share > 0).sum() <= 9
+    left[at] = 0.95  # motion takes next to nothing of it
+    assert not share_of_fringes(halves, left, dim)[at]
+
+
+@pytest.mark.parametrize("at", [(0, 9), (20, 0)])
+def test_stripes_along_rows_or_columns_are_no_fringes(at):
+    halves = noise((96, 112))
+    halves[:, at[0], at[1]] += 1000
+    assert not share_of_fringes(halves, np.zeros(halves.shape[1:]), np.zeros((96, 112), np.float32)).any()
+
+
+def test_what_changes_or_is_of_the_scene_makes_no_fringes():
+    halves, size = noise((96, 112)), (96, 112)
+    left, scene = np.zeros(halves.shape[1:]), np.zeros(halves.shape[1:])
+    scene[20, 9] = 4000
+    changing = halves.copy()
+    halves[:, 20, 9] += 1000
+    changing[:, 20, 9] += np.array([1000, 1000j])
+    assert not share_of_fringes(changing, left, np.zeros(size, np.float32)).any()
+    assert not share_of_fringes(halves, left, np.fft.irfft2(scene, s=size).astype(np.float32)).any()
+
+
+@pytest.mark.parametrize("kind", ["stripes", "grid"])
+def test_what_holds_shifts_counts_less(kind):
+    size = (96, 112)
+    scene = filtered(np.random.default_rng(0).standard_normal(size), np.exp(-30 * frequency(padded(size))))
+    scene = 10 + scene / scene.std()
+    lit = (scene * light(kind, size)).astype(np.float32)
+    assert may_hold(lit) and not may_hold(scene)
+    assert np.corrcoef(evened(lit).ravel(), scene.ravel())[0, 1] > np.corrcoef(lit.ravel(), scene.ravel())[0, 1]
+
+
+def test_a_glance_shows_them(known_movie):
+    frames, fields = known_movie
+    numbers, shifts = np.arange(len(frames)), fields.mean(axis=(2, 3))
+    for kind in (None, "stripes", "grid"):
+        recorded = (frames if kind is None else frames * light(kind, frames.shape[1:])).astype(np.float32)
+        samples = Samples(recorded, numbers, numbers, numbers)
+        reference = np.nanmean(move_known(recorded, shifts[:, :, None, None]), axis=0)
+        assert are_in_place(samples, shifts, reference) == (kind is not None)
+        assert not are_in_place(samples.only(numbers < 1), shifts[:1], reference)
+
+
+@pytest.mark.parametrize("kind", ["stripes", "grid", "fringes"])
+def test_motion_behind_them_is_found(known_movie, kind):
+    frames, fields = known_movie
+    recorded = (frames * light(kind, frames.shape[1:])).astype(frames.dtype)
+    clean, fringed = (end_point_error(moco_dl.correct(movie).fields[:], fields) for movie in (frames, recorded))
+    assert fringed < 2.5 * clean
