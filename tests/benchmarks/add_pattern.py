@@ -29,6 +29,7 @@ from scipy.ndimage import gaussian_filter1d
 HOT = 12  # pixels
 SPECKS = 8
 SHADOW = 2.5  # px, sigma along rows
+FRINGES = 8.0, 0.35  # px from one to the next, and radians by which they are turned from columns
 WAVE = 12, 0.13  # rows, and periods by which stripes wander from frame to frame
 EVERY, LIT = 4, (8, 50)  # frames, of which one has so many saturated rows
 FLASH = 10, 3  # frames in a row, and stretches of so many, of one of which the frames are lit
@@ -39,12 +40,17 @@ VIEW = 0.47  # of the shorter side, radius of a round view
 
 
 def pattern(kind: str, size: tuple[int, int], seed: int) -> np.ndarray:
-    """(H, W) of strength 1: columns, shadows along them or pixels of unit variance, or hot pixels."""
+    """(H, W) of strength 1: columns, shadows along them, pixels or fringes of unit variance, or hot pixels."""
     rng = np.random.default_rng(seed)
     if kind == "hot":
         image = np.zeros(size)
         image.flat[rng.choice(image.size, HOT, replace=False)] = 1
         return image
+    if kind == "fringes":
+        rows, columns = np.ogrid[: size[0], : size[1]]
+        length, angle = FRINGES
+        across = columns * np.cos(angle) + rows * np.sin(angle)
+        return np.sqrt(2) * np.sin(2 * np.pi * (across / length + rng.random()))
     image = rng.standard_normal(size if kind == "pixels" else size[1:])
     if kind == "shadows":
         image = gaussian_filter1d(image, SHADOW)
@@ -154,6 +160,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "columns",
         "shadows",
         "pixels",
+        "fringes",
         "rows",
         "round",
         "specks",
