@@ -1,5 +1,7 @@
 """Places of an image, (h, w) bool: what lies near them, and what hangs together with them."""
 
+from collections.abc import Iterator
+
 import numpy as np
 
 
@@ -41,3 +43,17 @@ def spread(found: np.ndarray, these: np.ndarray) -> np.ndarray:
             other |= one
         found &= these
     return found
+
+
+def pieces(these: np.ndarray) -> Iterator[np.ndarray]:
+    """Each (h, w) bool of those parts of `these` (h, w) bool that hang together, also diagonally."""
+    number = np.where(these, np.arange(1, these.size + 1).reshape(these.shape), 0)
+    before = None
+    while not np.array_equal(number, before):
+        before = number.copy()
+        for one, other in (number[1:], number[:-1]), (number[:, 1:], number[:, :-1]):
+            np.maximum(one, other, out=one)
+            np.maximum(one, other, out=other)
+        number[~these] = 0
+    for each in np.unique(number[these]):
+        yield number == each

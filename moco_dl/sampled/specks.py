@@ -5,7 +5,7 @@ Where most of the light is from behind the scene, they would hold any estimate o
 
 import numpy as np
 
-from moco_dl.masks import spread, within
+from moco_dl.masks import pieces, spread, within
 from moco_dl.reference import mean_of
 from moco_dl.sampled.inplace import MOVES, Changes, blur, smoothed
 from moco_dl.sampled.samples import Samples
@@ -44,7 +44,7 @@ def fixed_specks(
         return None
     changes, found = Changes(samples, shifts, np.where(known, mean, 0)), np.zeros_like(clear)
     slopes = np.stack(np.gradient(smoothed(np.where(known, mean, expected))))
-    for speck in _apart(clear):
+    for speck in pieces(clear):
         if speck.sum() < LEAST:
             continue
         around, close, near = (within(speck, px) for px in (BESIDE[0], WITHIN // factor, FAR // factor))
@@ -52,11 +52,3 @@ def fixed_specks(
         if not shines and changes.moves(slopes * around, BLOCK) < MOVES:
             found |= within(spread(speck, near & (missing > TRACE * scale)), BESIDE[1])
     return found if found.any() else None
-
-
-def _apart(these: np.ndarray) -> list[np.ndarray]:
-    """Each of the places (h, w) bool that hang together in these, along lines or diagonals."""
-    from scipy.ndimage import label  # slow to import, and hardly a movie has specks
-
-    labels, count = label(these, np.ones((3, 3)))
-    return [labels == number for number in range(1, count + 1)]
