@@ -31,11 +31,8 @@ class Cleared(NamedTuple):
     rigid: RigidFit  # these, registered
 
 
-def without_fringes(
-    view: View, fit: Callable[[Samples], RigidFit], samples: Samples, small: Samples, rigid: RigidFit
-) -> Cleared:
+def without_fringes(view: View, fit: Callable[[Samples], RigidFit], cleared: Cleared) -> Cleared:
     """Samples, less oblique stripes and the like if they show any; `fit` registers `small` ones anew."""
-    cleared = Cleared(None, samples, small, rigid)
     for _ in range(PASSES):
         shifts, reference = _shifts(view, cleared)
         some = cleared.small.only(cleared.rigid.some)
@@ -44,8 +41,8 @@ def without_fringes(
         pattern = _found(view, cleared, shifts, reference)
         if pattern is None:
             break
-        samples = replace(samples, pattern=pattern.image)
-        small = replace(small, pattern=view.smaller(pattern.image))
+        samples = replace(cleared.samples, pattern=pattern.image)
+        small = replace(cleared.small, pattern=view.smaller(pattern.image))
         cleared = Cleared(pattern, samples, small, fit(small))
     return cleared
 
@@ -70,7 +67,7 @@ def _found(view: View, cleared: Cleared, shifts: np.ndarray, reference: np.ndarr
     first = reference.repeat(view.factor, 0).repeat(view.factor, 1)[:height, :width]
     seen = view.build_reference_at(some, motion, first)[0]
     motion = np.tile(motion.astype(np.float32), (1, 1, -(-height // STRIDE), -(-width // STRIDE)))
-    pattern = fixed_pattern(replace(some, motion=motion), seen, view.mapping, cleared.pattern, expected=True)
+    pattern = fixed_pattern(replace(some, motion=motion), seen, view.mapping, cleared.pattern, fringed=True)
     if pattern is None or not pattern.differs(None, seen):
         return None
     return None if pattern.grain and not pattern.fringes else pattern

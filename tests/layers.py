@@ -63,6 +63,15 @@ CORE = {
         "view",
     },
     "rigid": {"agreement"},
+    "rigid_survey": {
+        "reference",
+        "sampled.alike",
+        "sampled.sample_shifts",
+        "sampled.samples",
+        "sampled.sampling",
+        "sampled.walk",
+        "view",
+    },
     "view": {
         "blocks",
         "device",
@@ -351,6 +360,7 @@ LOAD_TORCH = {
     "fringed",
     "refinement.anchor",
     "refinement.nearer",
+    "rigid_survey",
     "tracking.rest",
     "sampled.sample_shifts",
     "tracking.breaks",

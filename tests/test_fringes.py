@@ -1,12 +1,16 @@
 """Oblique stripes, grids and fringes, which stay in place while the tissue moves."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from truth import end_point_error
 
 import moco_dl
+from moco_dl.fringed import Cleared
 from moco_dl.moving import move_known
 from moco_dl.sampled.fringes import are_in_place, evened, may_hold, share_of_fringes
+from moco_dl.sampled.pattern import LASTS, Pattern
 from moco_dl.sampled.samples import Samples
 from moco_dl.spectrum import filtered, frequency, padded
 
@@ -85,3 +89,23 @@ def test_motion_behind_them_is_found(known_movie, kind):
     recorded = (frames * light(kind, frames.shape[1:])).astype(frames.dtype)
     clean, fringed = (end_point_error(moco_dl.correct(movie).fields[:], fields) for movie in (frames, recorded))
     assert fringed < 2.5 * clean
+
+
+@pytest.mark.parametrize(("share", "lasts"), [(1.2, True), (LASTS + 0.05, True), (LASTS - 0.05, False)])
+def test_a_pattern_lasts_if_most_of_it_is_found_again(share, lasts):
+    first = np.random.default_rng(0).standard_normal((20, 30)).astype(np.float32) + 5
+    again = share * first + np.random.default_rng(1).standard_normal((20, 30)).astype(np.float32) / 9
+    assert Pattern(first, False, True).lasts(Pattern(again, False, True)) == lasts
+
+
+def test_what_is_not_confirmed_is_put_back(known_movie, monkeypatch):
+    def mistaken(view, fit, cleared):
+        image = np.roll(cleared.rigid.reference, 3, axis=1) / 5
+        samples, small = (replace(some, pattern=image) for some in (cleared.samples, cleared.small))
+        return Cleared(Pattern(image, False, True), samples, small, fit(small))
+
+    wanted = moco_dl.correct(known_movie[0]).fields[:]
+    monkeypatch.setattr("moco_dl.survey.without_fringes", mistaken)
+    assert (moco_dl.correct(known_movie[0]).fields[:] != wanted).any()
+    monkeypatch.setattr("moco_dl.survey.Survey._confirms", lambda *_: False)
+    np.testing.assert_array_equal(moco_dl.correct(known_movie[0]).fields[:], wanted)

@@ -41,6 +41,7 @@ OTHERS = 12  # frequencies, of fewer of which chance may make what seems little 
 UNLIKE_STRIPES = 0.4  # the same of stripes: the scene that moves beside them is striped, too
 SETTLED = 0.05  # of the reference's contrast: a pattern that changes by less changes motion by next to nothing
 MOST = 0.5  # of a pattern's power
+LASTS = 0.8  # of a pattern: less is left of what was the scene, which motion explains
 BACK = 3  # iterations to invert a field
 
 
@@ -56,6 +57,11 @@ class Pattern(NamedTuple):
         change = self.image if other is None else self.image - other.image
         return bool(change.std() >= SETTLED * reference.std())
 
+    def lasts(self, again: "Pattern") -> bool:
+        """Whether most of it is in what is found `again`, where the scene is explained better."""
+        image = self.image - self.image.mean()
+        return float((image * again.image).sum()) > LASTS * float(np.square(image).sum())
+
 
 def fixed_pattern(
     samples: Samples,
@@ -63,25 +69,28 @@ def fixed_pattern(
     mapping: Callable = map,
     before: Pattern | None = None,
     *,
-    expected: bool = False,
+    fringed: bool = False,
 ) -> Pattern | None:
     """Pattern of all frames of a movie; None: nothing is seen of one.
 
-    Some `samples` are looked at before all are, unless one is `expected`. Their motion is from `reference`
-    (H, W), which may be made of them less the pattern that was found `before`; then it is of the same kind.
-    Apart from hot and dead ones, pixels and columns of a pattern are taken to have nothing to do with one
-    another. So its spectrum is flat, as strong as where the scene and errors of its motion show nothing. Of
-    each frequency is kept what that explains (Wiener). What is far stronger at coarser frequencies is the grain
-    of fibres, of which as much is kept as motion tells, each time it is estimated; at a few, stripes and
-    fringes. Pixels that are hardly seen have none.
+    Some `samples` are looked at before all are, unless it may be `fringed`: oblique stripes, fringes and grids
+    are looked for only then, or if they were found `before`. Motion is from `reference` (H, W), which may be
+    made of samples less the pattern that was found `before`; then it is of the same kind. Apart from hot and
+    dead ones, pixels and columns of a pattern are taken to have nothing to do with one another. So its spectrum
+    is flat, as strong as where the scene and errors of its motion show nothing. Of each frequency is kept what
+    that explains (Wiener). What is far stronger at coarser frequencies is the grain of fibres, of which as much
+    is kept as motion tells, each time it is estimated; at a few, stripes and fringes. Pixels that are hardly
+    seen have none.
     """
-    if before is None and not expected and _pattern(samples.glanced(GLANCED), reference, mapping, None) is None:
+    fringed = fringed or (before is not None and before.fringes)
+    glance = None if fringed or before is not None else samples.glanced(GLANCED)
+    if glance is not None and _pattern(glance, reference, mapping, None, fringed) is None:
         return None
-    return _pattern(samples, reference, mapping, before)
+    return _pattern(samples, reference, mapping, before, fringed)
 
 
 def _pattern(
-    samples: Samples, reference: np.ndarray, mapping: Callable, before: Pattern | None
+    samples: Samples, reference: np.ndarray, mapping: Callable, before: Pattern | None, fringed: bool
 ) -> Pattern | None:
     """The same from all of them."""
     left = np.abs(blur(samples.motion.mean(axis=(2, 3)), reference.shape)) ** 2  # of each frequency's power
@@ -94,7 +103,7 @@ def _pattern(
     # The reference no longer has in it what is taken to be the pattern so far; nor have these their spikes.
     known = 0 if before is None else np.fft.rfft2(before.image - spikes)
     halves = np.where(left < BLURRED, np.fft.rfft2(means - spikes) - left * known, 0)
-    fringes = share_of_fringes(halves, left, reference)
+    fringes = share_of_fringes(halves, left, reference) if fringed else np.zeros(left.shape)
     if before is None or before.grain:
         share = _share_of_grain(halves, left, reference)
         if share is not None:

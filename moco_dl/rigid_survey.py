@@ -1,0 +1,76 @@
+"""How samples of a movie lie beside one another, as far as whole-frame shifts tell, and how far these reach."""
+
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+import numpy as np
+
+from moco_dl.reference import centred, first_reference
+from moco_dl.sampled.alike import mean_agreement
+from moco_dl.sampled.sample_shifts import are_clear, lie_beyond, walk_among_others, whole_shifts
+from moco_dl.sampled.samples import Samples
+from moco_dl.sampled.sampling import RigidFit
+from moco_dl.sampled.walk import LOST, Walk
+from moco_dl.view import View
+
+FARTHER, NEARER = 3.0, (1 / 2, 1 / 3)  # times the usual limit of shifts, if frames lie beyond that
+RIGID_PASSES = 2  # the reference is estimated this often from rigidly registered samples
+
+Look = TypeVar("Look", bound="RigidSurvey")
+
+
+@dataclass(frozen=True)
+class RigidSurvey(View):
+    """A look at whole-frame shifts."""
+
+    def reaching(self: Look, times: float) -> Look:
+        """The same, looking for shifts that are so many times as large."""
+        farther = times * self.options.farthest(self.movie.shape[1:])
+        return replace(self, options=replace(self.options, max_shift=farther))
+
+    def rigid_fit(self, samples: Samples) -> RigidFit:
+        """Samples that make the reference, registered."""
+        some, walk = self.enough(samples), None
+        first = first_reference(samples.only(some))
+        if are_clear(samples.only(some), self.rigid_estimator(first), self.mapping):
+            estimates = [self._centred_shifts] * RIGID_PASSES
+        else:
+            whole, walk = walk_among_others(
+                samples, first, self.rigid_estimator, self.move, self.mapping, self.factor
+            )
+            some, estimates = np.ones(len(samples), bool), [lambda *_: whole]
+        reference, shifts, agree = self.build_reference(samples.only(some), estimates, first)
+        return RigidFit(reference, some, shifts[:, :, 0, 0], walk, agree)
+
+    def _centred_shifts(self, samples: Samples, reference: np.ndarray) -> np.ndarray:
+        return centred(whole_shifts(samples, self.rigid_estimator(reference), self.mapping))
+
+    def reaching_better(self: Look, samples: Samples, rigid: RigidFit) -> Look | None:
+        """What looks as far as samples move, if this one does not, unless the user has said how far."""
+        if self.options.max_shift is not None:
+            return None
+        some, farther, lost = samples.only(self.enough(samples)), self.reaching(FARTHER), is_lost(rigid.walk)
+        limit = self.options.farthest(rigid.reference.shape)  # the usual share of its size
+        if lost:
+            beyond = are_clear(some, farther.rigid_estimator(first_reference(some)), self.mapping)
+        else:
+            images = (rigid.reference, first_reference(some))  # that of all may show two places at once
+            estimators = map(farther.rigid_estimator, images)
+            beyond = any(lie_beyond(some, limit, estimator, self.mapping) for estimator in estimators)
+        if not beyond:
+            return None
+        there = farther.rigid_fit(samples)
+        # Something else may move there than the scene: that tells less of shifts nearby.
+        found = [(near, near.rigid_fit(samples)) for near in map(self.reaching, NEARER)]
+        # Or some only look like a place far away: then all are found near one another, or nowhere.
+        if lost or (np.ptp(there.shifts, axis=0).max() > limit and not is_lost(there.walk)):
+            found.append((farther, there))
+        return max([(None, rigid), *found], key=lambda each: self._alike(samples, each[1]))[0]
+
+    def _alike(self, samples: Samples, rigid: RigidFit) -> float:
+        return mean_agreement(samples.only(rigid.some), rigid.shifts, self.move, self.mapping)
+
+
+def is_lost(walk: Walk | None) -> bool:
+    """Whether many frames are not where they are taken to be."""
+    return walk is not None and walk.off > LOST
