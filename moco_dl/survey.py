@@ -98,8 +98,8 @@ class Survey(RigidSurvey):
         return brought, self._aligned(cleared.samples, cleared.small, nearer, cleared.rigid)
 
     def _confirms(self, alignment: Alignment, cleared: Cleared, brought: GivenReference | None) -> bool:
-        """Whether a pattern that is seen by whole-frame shifts, if any, is seen by all that moves, too."""
-        if cleared.pattern is None or is_lost(alignment.walk):
+        """Whether fringes that are seen by whole-frame shifts, if any, are seen by all that moves, too."""
+        if cleared.pattern is None or not cleared.pattern.fringes or is_lost(alignment.walk):
             return True
         seen = self._seen(alignment, cleared.samples, None if brought is None else brought.nearer)
         again = fixed_pattern(
