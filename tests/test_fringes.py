@@ -9,7 +9,7 @@ from truth import end_point_error
 import moco_dl
 from moco_dl.fringed import Cleared
 from moco_dl.moving import move_known
-from moco_dl.sampled.fringes import are_in_place, evened, may_hold, share_of_fringes
+from moco_dl.sampled.fringes import are_in_place, evened, halved, may_hold, share_of_fringes
 from moco_dl.sampled.pattern import LASTS, Pattern
 from moco_dl.sampled.samples import Samples
 from moco_dl.spectrum import filtered, frequency, padded
@@ -62,6 +62,32 @@ def test_what_changes_or_is_of_the_scene_makes_no_fringes():
     assert not share_of_fringes(halves, left, np.fft.irfft2(scene, s=size).astype(np.float32)).any()
 
 
+@pytest.mark.parametrize(("left", "error"), [(0.85, 0.2), (0.1, 0.2)])
+def test_what_the_reference_lacks_of_the_scene_makes_no_fringes(left, error):
+    halves, size = noise((96, 112)), (96, 112)
+    scene = np.zeros(halves.shape[1:])
+    scene[20, 9] = 10000
+    halves[:, 20, 9] += error * np.sqrt(left) * scene[20, 9]
+    reference, there = np.fft.irfft2(scene, s=size), np.full(scene.shape, left)
+    assert share_of_fringes(halves, there, np.zeros(size))[20, 9] > 0.5
+    assert not share_of_fringes(halves, there, reference).any()
+
+
+def test_a_pattern_matters_beside_a_reference_that_is_not_known_everywhere():
+    reference = np.random.default_rng(0).standard_normal((20, 24)).astype(np.float32)
+    reference[:3] = np.nan
+    strong, weak = (Pattern(share * np.eye(20, 24, dtype=np.float32), False, True) for share in (1, 0.01))
+    assert strong.differs(None, reference) and strong.differs(weak, reference)
+    assert not weak.differs(None, reference) and not strong.differs(strong, reference)
+
+
+def test_an_image_is_halved_into_frequencies():
+    image = np.random.default_rng(0).standard_normal((21, 24)).astype(np.float32)
+    one, other = halved(image)
+    np.testing.assert_allclose(one + other, image, atol=1e-5)
+    assert abs((one * other).mean()) < 0.05 and 0.3 < one.var() < 0.7
+
+
 @pytest.mark.parametrize("kind", ["stripes", "grid"])
 def test_what_holds_shifts_counts_less(kind):
     size = (96, 112)
@@ -109,3 +135,15 @@ def test_what_is_not_confirmed_is_put_back(known_movie, monkeypatch):
     assert (moco_dl.correct(known_movie[0]).fields[:] != wanted).any()
     monkeypatch.setattr("moco_dl.survey.Survey._confirms", lambda *_: False)
     np.testing.assert_array_equal(moco_dl.correct(known_movie[0]).fields[:], wanted)
+
+
+@pytest.mark.parametrize(("photons", "far"), [(5, 0.6), (0.5, 0.3)])
+def test_a_scene_of_stripes_that_moves_is_no_pattern(photons, far):
+    rng, size = np.random.default_rng(1), (128, 144)
+    details = filtered(rng.standard_normal(size), np.exp(-30 * frequency(padded(size))))
+    scene = np.fft.rfft2(light("stripes", size, 0.4) + 0.12 * details / details.std())
+    shifts = far * rng.standard_normal((60, 2))
+    y, x = np.fft.fftfreq(size[0])[:, None], np.fft.rfftfreq(size[1])
+    moved = [np.fft.irfft2(scene * np.exp(-2j * np.pi * (dy * y + dx * x)), s=size) for dy, dx in shifts]
+    frames = rng.poisson(photons * np.clip(moved, 0, None)[:, 16:-16, 16:-16]).astype(np.float32)
+    assert moco_dl.correct(frames).fields.metadata["detector_pattern_rms"] == 0

@@ -16,7 +16,7 @@ RING = 1 / 64  # cycles/px, within which scene and noise are about as strong in 
 OTHERS = 12  # frequencies there, of fewer of which chance may make what seems usual
 PEAK = 4.0  # times as strong as is usual there
 SHARED = 0.5  # of what is not explained there: less is in both halves of the samples by chance
-LEFT = 0.1  # of what motion takes of the scene's power: as much may be left where it is not known well
+LEFT = 0.1  # of the scene's power that motion takes, or blurs: as much may be left where it is not known well
 FEW = 8.0  # times as strong as usual: few frequencies of a scene are
 HELD = 0.15  # of all that tells of shifts: if more is at few frequencies, they may hold these
 FAINT = 0.025  # of the reference's contrast: what a glance shows of those that matter is stronger
@@ -32,9 +32,10 @@ def share_of_fringes(halves: np.ndarray, left: np.ndarray, reference: np.ndarray
     known = left < BLURRED
     known[0] = known[:, 0] = False  # the view's edges show there
     shared, power = (halves[0] * halves[1].conj()).real, (np.abs(halves) ** 2).mean(axis=0)
-    taken = np.abs(np.fft.rfft2(_filled(reference)) * (1 - left)) ** 2
+    scene = np.abs(np.fft.rfft2(_filled(reference))) ** 2
+    shown = scene * np.maximum((1 - left) ** 2, left)  # or blurred, of which the reference lacks some
     around, count = _usual(power, known, reference.shape), np.maximum(_beside(known.astype(float)), 1)
-    stays, seen, shown = (_beside(known * values) / count for values in (shared, power, taken))
+    stays, seen, shown = (_beside(known * values) / count for values in (shared, power, shown))
     clear = known & (stays > PEAK * around) & (stays > SHARED * seen) & (stays > LEFT * shown)
     clear = (left < BLURRED) & (_beside(clear.astype(float)) > 0)  # and what is next to them
     share = np.zeros(known.shape)
@@ -75,6 +76,13 @@ def evened(reference: np.ndarray) -> np.ndarray:
     strength, usual = _strength(reference)
     few = np.minimum(usual / np.maximum(strength, 1e-12), 1) ** 2
     return np.fft.irfft2(np.fft.rfft2(_filled(reference)) * few, s=reference.shape).astype(np.float32)
+
+
+def halved(image: np.ndarray) -> np.ndarray:
+    """(2, h, w) float32 that add up to an image (h, w), each of half of its frequencies, drawn at random."""
+    spectrum = np.fft.rfft2(image)
+    drawn = np.random.default_rng(0).random(spectrum.shape) < 0.5
+    return np.fft.irfft2(np.stack([spectrum * drawn, spectrum * ~drawn]), s=image.shape).astype(np.float32)
 
 
 def _strength(reference: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -55,7 +55,7 @@ class Pattern(NamedTuple):
     def differs(self, other: "Pattern | None", reference: np.ndarray) -> bool:
         """Whether motion from a `reference` (H, W) is another without it than without the `other`, if any."""
         change = self.image if other is None else self.image - other.image
-        return bool(change.std() >= SETTLED * reference.std())
+        return bool(change.std() >= SETTLED * np.nanstd(reference))
 
     def lasts(self, again: "Pattern") -> bool:
         """Whether most of it is in what is found `again`, where the scene is explained better."""
