@@ -6,10 +6,12 @@ from drawn import AS_EXPECTED, draw, equations_of, textured_refiner
 
 import moco_dl
 from moco_dl.learning.synth import SyntheticMovie, movie_options
+from moco_dl.motion import Motion
 from moco_dl.moving import move_known
 from moco_dl.network import STRIDE
 from moco_dl.preparation import _middle
 from moco_dl.sampled.samples import Samples
+from moco_dl.stream import Batch
 from moco_dl.tracking.prior import measure_prior
 from moco_dl.tracking.rest import rest_weights
 from moco_dl.tracking.track import Tracker
@@ -98,6 +100,26 @@ def test_fields_are_zero_where_tissue_rests(restless):
     truth, result = restless
     still = without_shift(np.median(result.fields[:][..., ::STRIDE, ::STRIDE] - truth, axis=0))
     assert lengths(still) < 0.25 * lengths(without_shift(truth.mean(axis=0)))
+
+
+def test_a_constant_is_taken_off_the_motion_of_frames_that_are_judged():
+    rng, constant = np.random.default_rng(0), np.random.default_rng(1).standard_normal((2, 3, 4))
+    flow = rng.standard_normal((3, 2, 3, 4))
+    flow -= flow.mean(axis=(2, 3), keepdims=True)
+    motion = Motion(rng.standard_normal((3, 2)), flow, np.array([False, True, False]))
+    less = Batch(0, np.zeros((3, 16, 16)), motion).less(constant).motion
+    np.testing.assert_allclose(less.total()[::2], motion.total()[::2] - constant)
+    np.testing.assert_array_equal(less.total()[1], motion.total()[1])
+    np.testing.assert_allclose(less.flow.mean(axis=(2, 3)), 0, atol=1e-12)
+
+
+def test_the_reference_is_moved_as_frames_are(known_movie, monkeypatch):
+    monkeypatch.setattr("moco_dl.preparation._middle", lambda shifts: np.array([0.8, -0.6], np.float32))
+    found, inner = moco_dl.correct(known_movie[0]), np.s_[16:-16, 16:-16]
+    mean, reference = found.corrected.mean(axis=0)[inner], found.reference[inner]
+    seen = np.stack([*np.gradient(reference), np.ones_like(reference)]).reshape(3, -1)
+    apart = np.linalg.lstsq(seen.T, (mean - reference).ravel(), rcond=None)[0]
+    assert np.abs(apart[:2]).max() < 0.15
 
 
 def test_the_reference_stays_where_frames_lie_most_of_the_time():
