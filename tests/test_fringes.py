@@ -9,6 +9,7 @@ from truth import end_point_error
 import moco_dl
 from moco_dl.fringed import Cleared
 from moco_dl.moving import move_known
+from moco_dl.sampled import pattern
 from moco_dl.sampled.fringes import are_in_place, evened, halved, may_hold, share_of_fringes
 from moco_dl.sampled.pattern import LASTS, Pattern
 from moco_dl.sampled.samples import Samples
@@ -147,3 +148,16 @@ def test_a_scene_of_stripes_that_moves_is_no_pattern(photons, far):
     moved = [np.fft.irfft2(scene * np.exp(-2j * np.pi * (dy * y + dx * x)), s=size) for dy, dx in shifts]
     frames = rng.poisson(photons * np.clip(moved, 0, None)[:, 16:-16, 16:-16]).astype(np.float32)
     assert moco_dl.correct(frames).fields.metadata["detector_pattern_rms"] == 0
+
+
+def test_they_are_estimated_by_whole_frame_shifts_alone(known_movie, monkeypatch):
+    frames, seen = known_movie[0], []
+
+    def fixed_pattern(*given, **more):
+        seen.append(more.get("fringed", False))
+        return pattern.fixed_pattern(*given, **more)
+
+    for module in ("fringed", "survey"):
+        monkeypatch.setattr(f"moco_dl.{module}.fixed_pattern", fixed_pattern)
+    moco_dl.correct((frames * light("stripes", frames.shape[1:])).astype(frames.dtype))
+    assert seen == [True, True, True, False]  # and once more, to confirm them
