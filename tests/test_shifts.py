@@ -266,7 +266,7 @@ def test_frames_are_found_farther_away_than_usual(moved, within):
 
 @pytest.mark.parametrize(("moved", "most"), [(lambda: np.zeros((60, 2), int), 14), (circles, 43)])
 def test_places_that_look_alike_do_not_widen_the_search(moved, most, monkeypatch):
-    monkeypatch.setattr("moco_dl.survey.lie_beyond", lambda *_: True)
+    monkeypatch.setattr("moco_dl.rigid_survey.lie_beyond", lambda *_: True)
     frames = views(moved())
     plan = Corrector(CorrectOptions(rigid_only=True, device="cpu")).prepare(ArrayMovie(frames))
     assert plan.estimator.correlation_maps(frames[:1]).shape == (1, 2 * most + 1, 2 * most + 1)
