@@ -16,7 +16,7 @@ RING = 1 / 64  # cycles/px, within which scene and noise are about as strong in 
 OTHERS = 12  # frequencies there, of fewer of which chance may make what seems usual
 PEAK = 4.0  # times as strong as is usual there
 SHARED = 0.5  # of what is not explained there: less is in both halves of the samples by chance
-LEFT = 0.1  # of the scene's power that motion takes, or blurs: as much may be left where it is not known well
+LEFT = 0.1  # of what motion takes of the scene's power: as much may be left where it is not known well
 FEW = 8.0  # times as strong as usual: few frequencies of a scene are
 HELD = 0.15  # of all that tells of shifts: if more is at few frequencies, they may hold these
 FAINT = 0.025  # of the reference's contrast: what a glance shows of those that matter is stronger
@@ -32,10 +32,9 @@ def share_of_fringes(halves: np.ndarray, left: np.ndarray, reference: np.ndarray
     known = left < BLURRED
     known[0] = known[:, 0] = False  # the view's edges show there
     shared, power = (halves[0] * halves[1].conj()).real, (np.abs(halves) ** 2).mean(axis=0)
-    scene = np.abs(np.fft.rfft2(_filled(reference))) ** 2
-    shown = scene * np.maximum((1 - left) ** 2, left)  # or blurred, of which the reference lacks some
+    taken = np.abs(np.fft.rfft2(_filled(reference)) * (1 - left)) ** 2
     around, count = _usual(power, known, reference.shape), np.maximum(_beside(known.astype(float)), 1)
-    stays, seen, shown = (_beside(known * values) / count for values in (shared, power, shown))
+    stays, seen, shown = (_beside(known * values) / count for values in (shared, power, taken))
     clear = known & (stays > PEAK * around) & (stays > SHARED * seen) & (stays > LEFT * shown)
     clear = (left < BLURRED) & (_beside(clear.astype(float)) > 0)  # and what is next to them
     share = np.zeros(known.shape)
