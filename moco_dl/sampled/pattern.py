@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from moco_dl.network import STRIDE
-from moco_dl.sampled.fringes import share_of_fringes
+from moco_dl.sampled.fringes import BLURRED, share_of_fringes
 from moco_dl.sampled.inplace import blur
 from moco_dl.sampled.samples import Samples, chunks, pixel_chunks
 from moco_dl.sampled.spikes import hot_pixels
@@ -21,7 +21,6 @@ from moco_dl.warp import blank_outside, invert, places_coarse, sample
 
 GLANCED = 32  # samples
 MOVING = 0.1  # of the power of most spatial frequencies: if motion leaves more, the scene looks like a pattern
-BLURRED = 0.9  # of a frequency's power: where motion leaves more, a pattern is not told from the scene
 FINE = 0.3  # cycles/px, from which on there is nothing of the scene: a pattern is as strong as it is there
 SURE = 5.0  # standard errors by which two halves of the samples must be alike
 ALIKE = 0.999  # correlation that is not told from 1
