@@ -14,6 +14,7 @@ NEAR = 1 / 3  # of the largest shift: farther away, what is bright and moves oth
 RIVAL = 0.3  # of the highest peak, from which on one near by may be that of the scene
 APART = 3  # px, by which peaks differ at least that are no slopes of one another
 NOISE = 0.35  # cycles/px from which on a frame's spectrum is taken for noise
+PART = 2**17  # pixels of frames that a CPU transforms at a time: their spectra stay in its caches
 
 
 class RigidRegistration:
@@ -56,22 +57,28 @@ class RigidRegistration:
         A pixel's noise is taken to be new in each. The reference's spectrum is left as it is: so most is seen
         through noise.
         """
-        spectrum = self._spectrum(frames)
-        noise = spectrum.abs()[:, self.noisy].square().mean(dim=1) / self.window.square().sum()  # of a pixel
         weights = torch.fft.irfft2(self.matched, s=self.window.shape).flip(0, 1) * self.window
-        added = (noise.sqrt() * weights.square().sum().sqrt()).clamp_min(1e-12)  # their product may overflow
-        return self._near(spectrum, self.matched)[:, 1:-1, 1:-1] / added[:, None, None]
+        weight = weights.square().sum().sqrt()
+        maps = []
+        for part in _parts(frames):
+            spectrum = self._spectrum(part)
+            noise = (
+                spectrum.abs()[:, self.noisy].square().mean(dim=1) / self.window.square().sum()
+            )  # of a pixel
+            added = (noise.sqrt() * weight).clamp_min(1e-12)  # their product may overflow
+            maps.append(self._near(spectrum, self.matched)[:, 1:-1, 1:-1] / added[:, None, None])
+        return torch.cat(maps)
 
     def _near(self, spectrum: Tensor, template: Tensor) -> Tensor:
         """Correlations (B, 2 my + 3, 2 mx + 3) up to the limit and one pixel more, from spectra of frames."""
-        height, width = self.window.shape
-        correlation = torch.fft.irfft2(spectrum * template, s=(height, width))
         my, mx = self.limit
-        return correlation.roll((my + 1, mx + 1), (1, 2))[:, : 2 * my + 3, : 2 * mx + 3]
+        columns = _around_zero(torch.fft.ifft(spectrum * template, dim=1), my + 1, 1)
+        return _around_zero(torch.fft.irfft(columns, n=self.window.shape[1], dim=2), mx + 1, 2)
 
     def shifts(self, frames: Tensor) -> Tensor:
         """Shift of each frame (B, H, W): (B, 2) float32 px, (dy, dx), backward, to a fraction of a pixel."""
-        near, (my, mx) = self._near(self._spectrum(frames), self.template), self.limit
+        near = torch.cat([self._near(self._spectrum(part), self.template) for part in _parts(frames)])
+        my, mx = self.limit
         y, x = self._of_the_scene(near[:, 1:-1, 1:-1], frames)
         y, x = y + 1, x + 1
         each = torch.arange(len(near), device=near.device)[:, None]
@@ -102,6 +109,17 @@ class RigidRegistration:
         one, other = self.reference[there].cpu().numpy(), frame[here].cpu().numpy()
         total, count = agreement_of_parts(one, other, np.isfinite(one) & np.isfinite(other))
         return total / max(count, 1)
+
+
+def _parts(frames: Tensor) -> tuple[Tensor, ...]:
+    """Frames (B, H, W) a few at a time; on a GPU all."""
+    return frames.split(max(PART // frames[0].numel(), 1) if frames.device.type == "cpu" else len(frames))
+
+
+def _around_zero(values: Tensor, count: int, axis: int) -> Tensor:
+    """What is at places from -count to count along a periodic `axis`."""
+    size = values.shape[axis]
+    return torch.cat((values.narrow(axis, size - count, count), values.narrow(axis, 0, count + 1)), dim=axis)
 
 
 def _highest(images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
