@@ -45,15 +45,24 @@ def spread(found: np.ndarray, these: np.ndarray) -> np.ndarray:
     return found
 
 
-def pieces(these: np.ndarray) -> Iterator[np.ndarray]:
-    """Each (h, w) bool of those parts of `these` (h, w) bool that hang together, also diagonally."""
-    number = np.where(these, np.arange(1, these.size + 1).reshape(these.shape), 0)
+def pieces(these: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Places (rows, columns) of each of those parts of `these` (h, w) bool that hang together, also diagonally.
+
+    Every place learns the first one that it hangs together with: the lower of its own and its neighbours'.
+    """
+    rows, columns = np.nonzero(these)
+    first = every = np.arange(len(rows))
+    number = np.full(np.add(these.shape, 2), -1)
+    number[rows + 1, columns + 1] = every
+    beside = np.stack([number[rows + y, columns + x] for y, x in ((1, 2), (2, 0), (2, 1), (2, 2))])
+    one, other = np.broadcast_to(every, beside.shape)[beside >= 0], beside[beside >= 0]
     before = None
-    while not np.array_equal(number, before):
-        before = number.copy()
-        for one, other in (number[1:], number[:-1]), (number[:, 1:], number[:, :-1]):
-            np.maximum(one, other, out=one)
-            np.maximum(one, other, out=other)
-        number[~these] = 0
-    for each in np.unique(number[these]):
-        yield number == each
+    while not np.array_equal(first, before):
+        before, first = first, first.copy()
+        lower = np.minimum(before[one], before[other])
+        np.minimum.at(first, before[one], lower)
+        np.minimum.at(first, before[other], lower)
+        first = first[first]  # which may have learned of another meanwhile
+    order = np.argsort(first, kind="stable")
+    for part in np.split(order, np.flatnonzero(np.diff(first[order])) + 1) if len(order) else ():
+        yield rows[part], columns[part]

@@ -7,6 +7,7 @@ from moco_dl.sampled.samples import Samples, chunks
 
 SMOOTH = 5  # px, side of the squares over which images are averaged
 SURE = 3.0  # standard errors
+WHOLE = slice(None), slice(None)
 MOVES = 0.5  # times as far as tissue, at most: what moves less stays in place
 
 
@@ -25,13 +26,13 @@ class Changes:
             known = np.where(np.isfinite(frames), frames, instead)
             self._seen = self._seen - np.einsum("nc,nhw->chw", self._shifts[some], known, dtype=np.float64)
 
-    def moves(self, slopes: np.ndarray, block: int) -> float:
-        """How far what has these slopes (2, h, w) per px moves at most, over what the tissue does.
+    def moves(self, slopes: np.ndarray, block: int, window: tuple[slice, slice] = WHOLE) -> float:
+        """How far what has these slopes (2, h, w) per px in a `window` moves at most, over what tissue does.
 
         That is a regression; how sure it is follows from how blocks of so many pixels a side differ. Infinite
         if nothing moves.
         """
-        seen = _in_blocks((slopes * self._seen).sum(axis=0), block)
+        seen = _in_blocks((slopes * self._seen[:, window[0], window[1]]).sum(axis=0), block)
         products = np.tensordot(self._shifts.T @ self._shifts, slopes, 1)
         expected = _in_blocks((slopes * products).sum(axis=0), block)
         if not expected.sum() > 0:

@@ -44,11 +44,20 @@ def fixed_specks(
         return None
     changes, found = Changes(samples, shifts, np.where(known, mean, 0)), np.zeros_like(clear)
     slopes = np.stack(np.gradient(smoothed(np.where(known, mean, expected))))
-    for speck in pieces(clear):
-        if speck.sum() < LEAST:
+    for places in pieces(clear):
+        if len(places[0]) < LEAST:
             continue
+        window = tuple(_stretch(along, FAR // factor + BESIDE[1]) for along in places)
+        lacks, slope = missing[window], slopes[:, window[0], window[1]]
+        speck = np.zeros(lacks.shape, bool)
+        speck[tuple(along - part.start for along, part in zip(places, window, strict=True))] = True
         around, close, near = (within(speck, px) for px in (BESIDE[0], WITHIN // factor, FAR // factor))
-        shines = missing[close].max() < -HALO * missing[close].min()
-        if not shines and changes.moves(slopes * around, BLOCK) < MOVES:
-            found |= within(spread(speck, near & (missing > TRACE * scale)), BESIDE[1])
+        shines = lacks[close].max() < -HALO * lacks[close].min()
+        if not shines and changes.moves(slope * around, BLOCK, window) < MOVES:
+            found[window] |= within(spread(speck, near & (lacks > TRACE * scale)), BESIDE[1])
     return found if found.any() else None
+
+
+def _stretch(along: np.ndarray, margin: int) -> slice:
+    """Of an axis, from where some places (k,) `along` it are, with a margin; it begins as a block does."""
+    return slice(max(along.min() - margin, 0) // BLOCK * BLOCK, along.max() + margin + 1)
