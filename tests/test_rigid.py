@@ -68,6 +68,16 @@ def test_a_frame_does_not_depend_on_those_beside_it():
         torch.testing.assert_close(registration.shifts(frame[None])[0], shift, rtol=0, atol=1e-4)
 
 
+def test_frames_that_are_transformed_a_few_at_a_time_shift_alike(monkeypatch):
+    image = scene()
+    registration = RigidRegistration(cut(image, 0, 0), 12)
+    frames = torch.stack([cut(image, dy, 2 * dy) for dy in range(-3, 4)])
+    shifts, maps = registration.shifts(frames), registration.correlation_maps(frames)
+    monkeypatch.setattr("moco_dl.rigid.PART", 3 * frames[0].numel())
+    torch.testing.assert_close(registration.shifts(frames), shifts, rtol=0, atol=1e-4)
+    torch.testing.assert_close(registration.correlation_maps(frames), maps, rtol=1e-4, atol=1e-3)
+
+
 @pytest.mark.parametrize("shape", [(8, 80, 1), (8, 1, 100)])
 def test_stripes_are_not_followed(shape):
     image, rng = scene(), np.random.default_rng(2)
