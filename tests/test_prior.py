@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from drawn import AS_EXPECTED, RUN, draw, equations_of, gaussian, root, textured_refiner
 
-from moco_dl.tracking.durations import pieces
+from moco_dl.tracking.durations import measure_durations, pieces
 from moco_dl.tracking.prior import measure_prior
 from moco_dl.tracking.track import Tracker
 
@@ -167,6 +167,20 @@ def test_what_lasts_but_looks_like_noise_is_activity(refiner):
     assert total(prior, refiner) < 0.06
     assert prior.noise_between(np.array([2])) == pytest.approx(0.5 * np.exp(-0.125), abs=0.15)
     assert prior.noise_between(np.array([0])) == pytest.approx(1.0, abs=0.15)
+
+
+def test_activity_that_is_strong_in_a_few_modes_is_not_motion():
+    """Few cells that flash seem to grow and shrink, far more than they move, in modes that are hardly seen."""
+    rng, modes = np.random.default_rng(0), np.arange(40)
+    visible, long_waves = np.geomspace(100, 0.1, 40), modes < 10
+    strong = np.where(modes % 4 == 3, 5.0, 0.2) * ~long_waves
+
+    def lasting(frames):
+        return root(gaussian(RUN, frames)) @ rng.standard_normal((20, RUN, 40))
+
+    told = np.sqrt(0.1 * visible * long_waves) * lasting(3.0) + 0.5 * lasting(0.01) + strong * lasting(8.0)
+    found = measure_durations(visible * np.stack((long_waves, np.ones(40))), told, 1).motion.sum(axis=1)
+    assert found == pytest.approx([0.1, 0], abs=0.01)
 
 
 def test_what_all_frames_share_is_not_motion(refiner):

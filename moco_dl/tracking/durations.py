@@ -16,6 +16,8 @@ TURNS = 1, 2, 3  # frames, of which one alone may be trusted
 LASTS = 0.3  # share of the noise that is taken to last, to begin with
 LEAST = 1e-3  # size of motion, to begin with
 UPDATES = 30  # of the shares
+ACTIVE = 0.3  # of the noise: where more of it lasts, patterns of active cells would be taken for motion
+EVEN = 20.0  # pieces; as if so many had shown that activity is as strong in a mode as in others
 FASTER = 1.5  # power of an update: below 2 they still settle (Badeau, Bertin and Vincent, IEEE TNN 21, 2010)
 QUIET = 0.01  # of the noise that was expected: frames that are all alike show none
 # Log-likelihood by which motion must explain frames better than noise alone does. So must paths and, in still
@@ -98,6 +100,8 @@ def measure_durations(effects: np.ndarray, pieces: np.ndarray, apart: int, *, mo
     noise = noise / noise.sum() if sure == 1 else still
     if length == 1:
         return Durations(times, motion, 0 * noise, sure)
+    if noise[:-1].sum() > ACTIVE:
+        motion, *_ = _most_likely(effects, seen, between, uneven=count / EVEN)
     if motion[:, -1].sum() > SHAKES * motion.sum():
         _, _, lasting = _most_likely(effects, seen, between, shakes=False)
         if likely - lasting > max(SHAKEN * noise[:-1].sum(), SURE / (count * modes)):
@@ -106,12 +110,15 @@ def measure_durations(effects: np.ndarray, pieces: np.ndarray, apart: int, *, mo
 
 
 def _most_likely(
-    effects: np.ndarray, seen: np.ndarray, between: np.ndarray, *, shakes: bool = True
+    effects: np.ndarray, seen: np.ndarray, between: np.ndarray, *, shakes: bool = True, uneven: float = 0.0
 ) -> tuple[np.ndarray, np.ndarray, float]:
     """Shares of motion and noise that last for each of some times, with correlations `between` (times, length,
     length) the frames of a piece, of modes whose pieces have covariances `seen` (k, length, length); and how
     likely they are: mean log-likelihood of a mode in a piece, but for a constant. Unless it `shakes`, motion
     does not last for the last of the times.
+
+    Photon noise is alike in all modes. Activity may not be: cells that flash seem to grow and shrink, far more
+    than they move. What pieces show of that counts `uneven` times as much as that it is alike; 0: it is.
     """
     modes, length, _ = seen.shape
     times, between = len(between), between.reshape(len(between), -1)
@@ -120,16 +127,20 @@ def _most_likely(
     shares[:, -1] *= shakes
     noise = np.append(np.full(times - 1, LASTS / times), 1 - LASTS)
     noise[-2:-1] = 0  # what lasts longest is not activity
+    each = np.ones((modes, times))  # noise in each mode, over the usual
 
     def model() -> np.ndarray:
-        return ((effects.T @ shares + noise) @ between).reshape(seen.shape)
+        return ((effects.T @ shares + each * noise) @ between).reshape(seen.shape)
 
     for _ in range(UPDATES):
         inverse = np.linalg.inv(model())
         found = (inverse @ seen @ inverse).reshape(modes, -1) @ between.T
         expected = inverse.reshape(modes, -1) @ between.T
         shares *= ((effects @ found) / (effects @ expected + 1e-30)) ** FASTER
-        noise *= found.sum(axis=0) / expected.sum(axis=0)
+        lasts = each[:, :1]
+        more, less = (uneven * sums[:, :-1] @ noise[:-1, None] for sums in (found, expected))
+        noise *= (each * found).sum(axis=0) / (each * expected).sum(axis=0)
+        each[:, :-1] *= (more + 1 / lasts**2) / (less + 1 / lasts)
         noise[-1] = max(noise[-1], QUIET)
     fit = np.trace(np.linalg.solve(model(), seen), axis1=1, axis2=2)
     return shares, noise, -0.5 * float((np.linalg.slogdet(model())[1] + fit).mean())

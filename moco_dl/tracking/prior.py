@@ -15,7 +15,7 @@ from moco_dl.motion import Equations
 from moco_dl.network import STRIDE
 from moco_dl.refinement.basis import PATH, eigen, times_each
 from moco_dl.refinement.refine import Refiner
-from moco_dl.tracking.durations import ANEW, SURE, gaussian_correlations, measure_durations, pieces
+from moco_dl.tracking.durations import ACTIVE, ANEW, SURE, gaussian_correlations, measure_durations, pieces
 
 UPDATES = 300  # of the expected squares
 ROUNDING = 1e-7  # of what a frame tells of its most visible mode
@@ -26,7 +26,6 @@ PATHS = tuple(f"{degree}_{component}" for degree in PATH for component in "yx") 
 # Of the shorter side, root mean square of unknowns (displacements are about twice as large): if tissue seems to
 # move so far beside whole frames, these are not alike.
 BEYOND = 0.1
-ACTIVE = 0.3  # of the noise: where more of it lasts, patterns of active cells would be taken for motion
 PHOTONS = 0.3  # least share of the noise that is new in each frame
 
 
