@@ -189,7 +189,7 @@ class TiffMovie:
                     else:
                         elsewhere.append((frame, page))
                 else:
-                    frame[...] = self._frame(series, place)
+                    self._read_into(frame, series, place)
             # Finding pages is not for more than one thread.
             for _ in self._decoders.map(decode, pages):
                 pass
@@ -199,14 +199,12 @@ class TiffMovie:
                     decode(item)
         return frames
 
-    def _frame(self, series: tifffile.TiffPageSeries, index: int) -> np.ndarray:
+    def _read_into(self, frame: np.ndarray, series: tifffile.TiffPageSeries, index: int) -> None:
         # Read rather than mapped: mapped pages would count as memory of the process.
-        height, width = self.shape[1:]
         dtype = series.dtype.newbyteorder(self._file.byteorder)
-        count = height * width
-        offset = self._starts[series] + index * count * dtype.itemsize
-        data = self._file.filehandle.read_array(dtype, count, offset)
-        return data.reshape(height, width)
+        self._file.filehandle.read_array(
+            dtype, frame.size, self._starts[series] + index * frame.nbytes, out=frame
+        )
 
     def close(self) -> None:
         self._decoders.shutdown()
