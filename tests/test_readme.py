@@ -32,6 +32,9 @@ def folder(tmp_path_factory, known_movie):
     frames = known_movie[0][:8]
     for name in ("movie", "second", "channel_2", "part_1", "part_2"):
         tifffile.imwrite(folder / f"{name}.tif", frames, photometric="minisblack")
+    (folder / "frames").mkdir()
+    for number, frame in enumerate(frames):
+        tifffile.imwrite(folder / "frames" / f"{number}.tif", frame)
     both = frames[:, None].repeat(2, axis=1)
     tifffile.imwrite(folder / "both.tif", both, imagej=True, metadata={"axes": "TCYX"})
     tifffile.imwrite(folder / "day1.tif", frames.mean(0).astype("float32"))
