@@ -183,6 +183,18 @@ def test_activity_that_is_strong_in_a_few_modes_is_not_motion():
     assert found == pytest.approx([0.1, 0], abs=0.01)
 
 
+def test_motion_that_is_strong_in_some_modes_is_not_activity():
+    """Tissue that moves in few ways bends far more in some modes than in others."""
+    rng, visible = np.random.default_rng(0), np.geomspace(100, 0.1, 40)
+    ways = np.where(np.arange(40) % 2 == 1, 1.75, 0.25)
+
+    def lasting(frames):
+        return root(gaussian(RUN, frames)) @ rng.standard_normal((20, RUN, 40))
+
+    told = np.sqrt(0.1 * visible * ways) * lasting(3.0) + 0.8 * lasting(0.01) + 0.8 * lasting(5.0)
+    assert measure_durations(visible[None], told, 1).motion.sum() == pytest.approx(0.1, rel=0.15)
+
+
 def test_what_all_frames_share_is_not_motion(refiner):
     _, equations = draw(refiner, 60, tissue=0.2)
     common = refiner.matrix.numpy() @ np.where(refiner.basis.kinds()["tissue"], 0.5, 0.0)

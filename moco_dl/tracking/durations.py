@@ -18,6 +18,9 @@ LEAST = 1e-3  # size of motion, to begin with
 UPDATES = 30  # of the shares
 ACTIVE = 0.3  # of the noise: where more of it lasts, patterns of active cells would be taken for motion
 EVEN = 20.0  # pieces; as if so many had shown that activity is as strong in a mode as in others
+# Activity is uneven if uneven motion brings hardly more log-likelihood to it than it brings to uneven motion.
+# Else motion may be stronger in some modes than is expected, as tissue moves in few ways.
+HARDLY = 0.2
 FASTER = 1.5  # power of an update: below 2 they still settle (Badeau, Bertin and Vincent, IEEE TNN 21, 2010)
 QUIET = 0.01  # of the noise that was expected: frames that are all alike show none
 # Log-likelihood by which motion must explain frames better than noise alone does. So must paths and, in still
@@ -101,7 +104,11 @@ def measure_durations(effects: np.ndarray, pieces: np.ndarray, apart: int, *, mo
     if length == 1:
         return Durations(times, motion, 0 * noise, sure)
     if noise[:-1].sum() > ACTIVE:
-        motion, *_ = _most_likely(effects, seen, between, uneven=count / EVEN)
+        kinds = ("activity",), ("motion",), ("activity", "motion")
+        fits = [_most_likely(effects, seen, between, uneven=kind, shown=count / EVEN) for kind in kinds]
+        flashing, bending, both = (fit[2] for fit in fits)
+        if both - flashing < HARDLY * (both - bending):
+            motion = fits[0][0]
     if motion[:, -1].sum() > SHAKES * motion.sum():
         _, _, lasting = _most_likely(effects, seen, between, shakes=False)
         if likely - lasting > max(SHAKEN * noise[:-1].sum(), SURE / (count * modes)):
@@ -110,37 +117,53 @@ def measure_durations(effects: np.ndarray, pieces: np.ndarray, apart: int, *, mo
 
 
 def _most_likely(
-    effects: np.ndarray, seen: np.ndarray, between: np.ndarray, *, shakes: bool = True, uneven: float = 0.0
+    effects: np.ndarray,
+    seen: np.ndarray,
+    between: np.ndarray,
+    *,
+    shakes: bool = True,
+    uneven: tuple[str, ...] = (),
+    shown: float = 1.0,
 ) -> tuple[np.ndarray, np.ndarray, float]:
     """Shares of motion and noise that last for each of some times, with correlations `between` (times, length,
     length) the frames of a piece, of modes whose pieces have covariances `seen` (k, length, length); and how
     likely they are: mean log-likelihood of a mode in a piece, but for a constant. Unless it `shakes`, motion
     does not last for the last of the times.
 
-    Photon noise is alike in all modes. Activity may not be: cells that flash seem to grow and shrink, far more
-    than they move. What pieces show of that counts `uneven` times as much as that it is alike; 0: it is.
+    Photon noise is alike in all modes. Activity may be `uneven`, as cells that flash seem to grow and shrink,
+    far more than they move, and so may motion: `shown` is what pieces show of that, over what is expected.
     """
     modes, length, _ = seen.shape
     times, between = len(between), between.reshape(len(between), -1)
     size = max((np.trace(seen, axis1=1, axis2=2) / length - 1).sum(), LEAST) / (effects.sum() + 1e-30)
-    shares = np.full((len(effects), times), size / times)
-    shares[:, -1] *= shakes
+    shares = np.full((len(effects), times), size / times) * np.append(np.ones(times - 1), shakes)
     noise = np.append(np.full(times - 1, LASTS / times), 1 - LASTS)
     noise[-2:-1] = 0  # what lasts longest is not activity
-    each = np.ones((modes, times))  # noise in each mode, over the usual
+    far, each = np.ones((modes, 1)), np.ones((modes, times))  # motion and noise in each mode, over the usual
 
     def model() -> np.ndarray:
-        return ((effects.T @ shares + each * noise) @ between).reshape(seen.shape)
+        return ((far * (effects.T @ shares) + each * noise) @ between).reshape(seen.shape)
 
     for _ in range(UPDATES):
         inverse = np.linalg.inv(model())
         found = (inverse @ seen @ inverse).reshape(modes, -1) @ between.T
         expected = inverse.reshape(modes, -1) @ between.T
-        shares *= ((effects @ found) / (effects @ expected + 1e-30)) ** FASTER
-        lasts = each[:, :1]
-        more, less = (uneven * sums[:, :-1] @ noise[:-1, None] for sums in (found, expected))
+        moves, lasts = effects.T @ shares, np.append(noise[:-1], 0)
+        shares *= ((effects @ (far * found)) / (effects @ (far * expected) + 1e-30)) ** (
+            FASTER - ("motion" in uneven)
+        )
         noise *= (each * found).sum(axis=0) / (each * expected).sum(axis=0)
-        each[:, :-1] *= (more + 1 / lasts**2) / (less + 1 / lasts)
+        if "motion" in uneven:
+            far *= _stronger(far, shown * moves, found, expected)
+        if "activity" in uneven:
+            each[:, :-1] *= _stronger(each[:, :1], shown * lasts, found, expected)
         noise[-1] = max(noise[-1], QUIET)
     fit = np.trace(np.linalg.solve(model(), seen), axis1=1, axis2=2)
-    return shares, noise, -0.5 * float((np.linalg.slogdet(model())[1] + fit).mean())
+    odd = sum(float((np.log(some) + 1 / some - 1).mean()) for some in (far, each[:, :1])) / shown
+    return shares, noise, -0.5 * (float((np.linalg.slogdet(model())[1] + fit).mean()) + odd)
+
+
+def _stronger(strength: np.ndarray, usual: np.ndarray, found: np.ndarray, expected: np.ndarray) -> np.ndarray:
+    """By how much a `strength` (modes, 1) of what is `usual` grows in an update."""
+    more, less = ((sums * usual).sum(axis=1, keepdims=True) for sums in (found, expected))
+    return (more + 1 / strength**2) / (less + 1 / strength)
