@@ -104,16 +104,22 @@ def measure_durations(effects: np.ndarray, pieces: np.ndarray, apart: int, *, mo
     if length == 1:
         return Durations(times, motion, 0 * noise, sure)
     if noise[:-1].sum() > ACTIVE:
-        kinds = ("activity",), ("motion",), ("activity", "motion")
-        fits = [_most_likely(effects, seen, between, uneven=kind, shown=count / EVEN) for kind in kinds]
-        flashing, bending, both = (fit[2] for fit in fits)
-        if both - flashing < HARDLY * (both - bending):
-            motion = fits[0][0]
+        motion = _beside_activity(motion, effects, seen, between, shown=count / EVEN)
     if motion[:, -1].sum() > SHAKES * motion.sum():
         _, _, lasting = _most_likely(effects, seen, between, shakes=False)
         if likely - lasting > max(SHAKEN * noise[:-1].sum(), SURE / (count * modes)):
             return Durations(times, motion, np.append(noise[:-1], 0), sure)
     return Durations(LASTING, motion[:, :-1], noise[:-1], sure)
+
+
+def _beside_activity(
+    motion: np.ndarray, effects: np.ndarray, seen: np.ndarray, between: np.ndarray, shown: float
+) -> np.ndarray:
+    """Shares of `motion` or, if activity is uneven, of what that does not explain; see `_most_likely`."""
+    kinds = ("activity",), ("motion",), ("activity", "motion")
+    fits = [_most_likely(effects, seen, between, uneven=kind, shown=shown) for kind in kinds]
+    flashing, bending, both = (likely for _, _, likely in fits)
+    return fits[0][0] if both - flashing < HARDLY * (both - bending) else motion
 
 
 def _most_likely(
@@ -140,6 +146,7 @@ def _most_likely(
     noise = np.append(np.full(times - 1, LASTS / times), 1 - LASTS)
     noise[-2:-1] = 0  # what lasts longest is not activity
     far, each = np.ones((modes, 1)), np.ones((modes, times))  # motion and noise in each mode, over the usual
+    power = FASTER - 1 if "motion" in uneven else FASTER  # `far` is updated, too
 
     def model() -> np.ndarray:
         return ((far * (effects.T @ shares) + each * noise) @ between).reshape(seen.shape)
@@ -149,9 +156,7 @@ def _most_likely(
         found = (inverse @ seen @ inverse).reshape(modes, -1) @ between.T
         expected = inverse.reshape(modes, -1) @ between.T
         moves, lasts = effects.T @ shares, np.append(noise[:-1], 0)
-        shares *= ((effects @ (far * found)) / (effects @ (far * expected) + 1e-30)) ** (
-            FASTER - ("motion" in uneven)
-        )
+        shares *= ((effects @ (far * found)) / (effects @ (far * expected) + 1e-30)) ** power
         noise *= (each * found).sum(axis=0) / (each * expected).sum(axis=0)
         if "motion" in uneven:
             far *= _stronger(far, shown * moves, found, expected)
