@@ -169,16 +169,19 @@ def test_what_lasts_but_looks_like_noise_is_activity(refiner):
     assert prior.noise_between(np.array([0])) == pytest.approx(1.0, abs=0.15)
 
 
+def lasting(rng, frames):
+    """(20, RUN, 40): pieces of 40 modes of unit variance that last for so many frames."""
+    return root(gaussian(RUN, frames)) @ rng.standard_normal((20, RUN, 40))
+
+
 def test_activity_that_is_strong_in_a_few_modes_is_not_motion():
     """Few cells that flash seem to grow and shrink, far more than they move, in modes that are hardly seen."""
     rng, modes = np.random.default_rng(0), np.arange(40)
     visible, long_waves = np.geomspace(100, 0.1, 40), modes < 10
     strong = np.where(modes % 4 == 3, 5.0, 0.2) * ~long_waves
 
-    def lasting(frames):
-        return root(gaussian(RUN, frames)) @ rng.standard_normal((20, RUN, 40))
-
-    told = np.sqrt(0.1 * visible * long_waves) * lasting(3.0) + 0.5 * lasting(0.01) + strong * lasting(8.0)
+    told = np.sqrt(0.1 * visible * long_waves) * lasting(rng, 3.0)
+    told += 0.5 * lasting(rng, 0.01) + strong * lasting(rng, 8.0)
     found = measure_durations(visible * np.stack((long_waves, np.ones(40))), told, 1).motion.sum(axis=1)
     assert found == pytest.approx([0.1, 0], abs=0.01)
 
@@ -188,10 +191,8 @@ def test_motion_that_is_strong_in_some_modes_is_not_activity():
     rng, visible = np.random.default_rng(0), np.geomspace(100, 0.1, 40)
     ways = np.where(np.arange(40) % 2 == 1, 1.75, 0.25)
 
-    def lasting(frames):
-        return root(gaussian(RUN, frames)) @ rng.standard_normal((20, RUN, 40))
-
-    told = np.sqrt(0.1 * visible * ways) * lasting(3.0) + 0.8 * lasting(0.01) + 0.8 * lasting(5.0)
+    told = np.sqrt(0.1 * visible * ways) * lasting(rng, 3.0)
+    told += 0.8 * lasting(rng, 0.01) + 0.8 * lasting(rng, 5.0)
     assert measure_durations(visible[None], told, 1).motion.sum() == pytest.approx(0.1, rel=0.15)
 
 
