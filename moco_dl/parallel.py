@@ -6,12 +6,15 @@ threads would split small operations and spend more time waiting for one another
 
 import os
 import sys
+import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from threading import Lock, get_ident
+from pathlib import Path
+from threading import Lock, Thread, current_thread, get_ident
 from typing import TypeVar
+from weakref import ref
 
 import numpy as np
 import torch
@@ -20,6 +23,7 @@ from threadpoolctl import threadpool_limits
 TURN = 5e-4  # s that a thread keeps the interpreter if others wait: a tenth of what Python has
 USUAL = {"divide": "warn", "over": "warn", "under": "ignore", "invalid": "warn"}  # NumPy's own, of errors
 MOST = 4  # threads that get on; more wait for their turn at the interpreter, and all take longer
+PATIENCE = 10.0  # s that a fork waits for threads that end
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -81,13 +85,44 @@ def workers_first() -> Iterator[None]:
         _setting.leave()
 
 
+_started: "dict[Thread, ref[Workers]]" = {}  # by whom each thread was
+
+
+def _there(thread: Thread) -> bool:
+    """Whether `thread` runs still; Linux shows those that have done with Python, too."""
+    return thread.is_alive() or Path("/proc/self/task", str(thread.native_id)).exists()
+
+
+def _wait_for_ends() -> None:
+    """Until threads whose workers are gone have ended.
+
+    What libraries keep for a thread they free at its end, MKL under a lock that it spins for: a process that is
+    forked in that moment has the lock, and nobody who opens it.
+    """
+    late = time.monotonic() + PATIENCE
+    for thread, workers in list(_started.items()):
+        while workers() is None and thread is not current_thread() and _there(thread):
+            if time.monotonic() > late:
+                return
+            time.sleep(TURN)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_wait_for_ends)
+
+
 class Workers:
     """Threads that map functions over streams."""
 
     def __init__(self, threads: int | None = None, start: Callable[[], None] = lambda: None):
         """`threads`: None for as many as there are processors, up to MOST. Each calls `start` first."""
 
+        me = ref(self)
+
         def prepared() -> None:
+            for ended in [thread for thread in list(_started) if not _there(thread)]:
+                _started.pop(ended, None)
+            _started[current_thread()] = me
             torch.set_num_threads(1)
             start()
 

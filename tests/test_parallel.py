@@ -1,8 +1,10 @@
 import os
 import subprocess
 import sys
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from threading import get_ident
 
 import numpy as np
 import pytest
@@ -12,7 +14,7 @@ from threadpoolctl import threadpool_info, threadpool_limits
 import moco_dl
 from moco_dl.blocks import binned
 from moco_dl.learning.synth import SyntheticMovie, movie_options
-from moco_dl.parallel import Workers, available_processors, workers_first
+from moco_dl.parallel import Workers, _wait_for_ends, available_processors, workers_first
 
 
 def test_linear_algebra_starts_no_threads_beside_the_workers():
@@ -96,6 +98,47 @@ child.kill()
     command = [sys.executable, "-W", "ignore", "-c", code, str(tmp_path / "frames.npy")]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.stdout == "0\n", done.stderr
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are not forked here")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of threads, which the child has no use for
+def test_a_fork_waits_for_threads_that_end():
+    """Else the second process has the locks that they hold while they end, and nobody who opens them."""
+    started, ended, kept = [], [], threading.local()
+
+    class Last:
+        def __init__(self):
+            started.append(get_ident())
+
+        def __del__(self):
+            time.sleep(0.2)
+            ended.append(get_ident())
+
+    workers = Workers(2, start=lambda: setattr(kept, "last", Last()))
+    assert list(workers.map(abs, [-1, -2])) == [1, 2]
+    del workers
+    if not (child := os.fork()):
+        os._exit(0)
+    still = len(started) - len(ended)
+    assert started and not still and os.waitpid(child, 0)[1] == 0
+
+
+def test_a_fork_does_not_wait_for_threads_that_may_work_on(monkeypatch):
+    workers = Workers(2)
+    assert list(workers.map(abs, [-1, -2])) == [1, 2]
+    monkeypatch.setattr("moco_dl.parallel.time.sleep", lambda _: pytest.fail("waits"))
+    _wait_for_ends()
+
+
+def test_a_fork_does_not_wait_for_ever(monkeypatch):
+    monkeypatch.setattr("moco_dl.parallel.PATIENCE", 0.0)
+    done = threading.Event()
+    results = Workers(1).map(lambda item: item == 0 or done.wait(), [0, 1])
+    assert next(results)
+    results.close()  # while the second is waited for
+    del results
+    _wait_for_ends()
+    done.set()
 
 
 @pytest.fixture(scope="module")
