@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 from evaluations import PROVENANCE, TABLE, evaluation_of, without_fields
 
+from moco_dl import evaluate
 from moco_dl.evaluation import Excerpts, Pictures, Row, Traces, Verdict
 from moco_dl.report import chart, report_page, report_picture
+from moco_dl.report.pictures import preview
 from moco_dl.report.timeline import LISTED_FLAGS
 
 KINDS = ("better", "no motion", "doubtful", "worse")
@@ -107,6 +109,12 @@ def test_shortest_movies(evaluation, count):
     page = report_page(evaluation_of(frames, frames, np.zeros((count, 2, 30, 52), np.float32)))
     assert data_of(page)["frames"] == count
     assert re.search(r'<path class="line" d="M\d', page)
+
+
+def test_the_reference_lies_under_the_moments_of_flat_frames():
+    noise = np.random.default_rng(0).poisson(50, (4, 152, 1100)).astype(np.uint16)
+    shown = preview(evaluate(noise, noise).excerpts, noise.shape[1:])
+    assert shown.size == (16, 122) and shown.scale == pytest.approx(1 / 9)
 
 
 def test_nothing_but_nan(evaluation, tmp_path):
