@@ -105,6 +105,17 @@ def test_frames_that_cannot_be_judged_are_flagged_and_do_no_harm(movie):
     assert values(found)["sharpness"][1] == pytest.approx(values(good)["sharpness"][1], rel=0.03)
 
 
+def test_every_other_frame_may_show_nothing(movie):
+    raw, corrected = movie[0].copy(), moco_dl.apply(*movie)
+    good = evaluate(raw, corrected)
+    raw[1::2], corrected[1::2] = 0, 0
+    found = evaluate(raw, corrected)
+    assert "50 % of the frames are flagged" in found.verdict.sentence
+    for before_or_after in (0, 1):
+        whole, half = (values(each)["sharpness"][before_or_after] for each in (good, found))
+        assert half == pytest.approx(whole, rel=0.1)
+
+
 def test_the_batch_size_changes_nothing(movie):
     raw, fields = movie
     corrected = moco_dl.apply(raw, fields)

@@ -18,7 +18,7 @@ class Tally:
         size = shape[1:]
         small = tuple(side // moments.factor for side in size)
         self.moments, self.places = moments, places
-        self.halves, self.counts = np.zeros((2, *size)), [0, 0]  # even and odd frames
+        self.halves, self.counts = np.zeros((2, *size)), [0, 0]  # every other frame
         self.missing = np.zeros(size, np.int32)  # frames in which a pixel has no data
         self.kept = np.full((len(moments.kept), *small), np.nan, np.float32)
         self.preview = np.zeros((len(moments.preview.starts), *small), np.float32)
@@ -36,8 +36,9 @@ class Tally:
         image = filled(frame)
         if frame.dtype.kind == "f":
             self.missing += ~np.isfinite(frame)
-        self.halves[t % 2] += image
-        self.counts[t % 2] += 1
+        half = sum(self.counts) % 2  # not by t: of frames that take turns, one kind may show nothing
+        self.halves[half] += image
+        self.counts[half] += 1
         kept = place_in(self.moments.kept, t)
         self.steps.add(t, image, wanted=kept is not None)
         if t % self.moments.paired_step == 0:
@@ -69,7 +70,7 @@ class Tally:
 
     @property
     def half_means(self) -> tuple[np.ndarray, np.ndarray]:
-        """Means of the even and of the odd frames, (H, W)."""
+        """Means of two halves of the frames, each of every other one, (H, W)."""
         return tuple(_divide(half, count) for half, count in zip(self.halves, self.counts, strict=True))
 
     @property
