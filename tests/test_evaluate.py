@@ -210,6 +210,18 @@ def test_a_border_without_data_is_not_sharpness(movie, value):
             assert values(found)[key][0] == pytest.approx(values(found)[key][1], rel=0.02), key
 
 
+def test_pixels_that_see_no_photon_are_no_gaps():
+    rng = np.random.default_rng(1)
+    light = gaussian_filter(rng.standard_normal((96, 96)), 1.5)
+    light = (light - light.min()) ** 3
+    counts = rng.poisson(np.broadcast_to(0.1 * light / light.mean(), (25, 96, 96))).astype(np.uint8)
+    places = rng.integers(-3, 4, (25, 2))
+    raw = np.stack([np.roll(*each, (0, 1)) for each in zip(counts, places, strict=True)])
+    found = evaluate(raw, counts)
+    assert (counts.max(axis=0) == 0).mean() > 0.1 and found.verdict.kind == "better"
+    assert np.isnan(found.pictures.mean_after).mean() < 0.01
+
+
 def test_a_still_movie_stays_still_when_it_gets_a_border():
     still = MotionOptions(rigid=0, amplitude=0, rows=0)
     frames = [f for f, _ in SyntheticMovie(8, MovieOptions(shape=(40, 96, 112), photons=10, motion=still))]

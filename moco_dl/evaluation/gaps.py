@@ -4,6 +4,8 @@ import numpy as np
 
 from moco_dl.evaluation.moments import LEAST
 
+SPAN = 11  # px in a line, that lack data together; single ones may see no photon by chance
+
 
 def filled(frame: np.ndarray) -> np.ndarray:
     """Frame (H, W) as float32, with its mean where it is not finite."""
@@ -12,6 +14,14 @@ def filled(frame: np.ndarray) -> np.ndarray:
     if not known.all():
         image[~known] = image[known].mean(dtype=np.float64) if known.any() else 0
     return image
+
+
+def in_lines(pixels: np.ndarray) -> np.ndarray:
+    """(H, W) bool: those of some `pixels` (H, W) that are SPAN or more in a row or column."""
+    from scipy.ndimage import binary_opening
+
+    along = np.ones((1, SPAN), bool)
+    return binary_opening(pixels, along) | binary_opening(pixels, along.T)
 
 
 def blank_gaps(gaps: np.ndarray, image: np.ndarray | None) -> np.ndarray | None:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from moco_dl.evaluation.gaps import filled
+from moco_dl.evaluation.gaps import filled, in_lines
 from moco_dl.evaluation.limits import Limits
 from moco_dl.evaluation.metrics import inner
 from moco_dl.evaluation.moments import Moments, place_in
@@ -59,9 +59,13 @@ class Tally:
 
     @property
     def gaps(self) -> np.ndarray:
-        """(H, W) bool: pixels without data in most frames, or that never change, as borders that tools fill."""
+        """(H, W) bool: pixels without data in most frames, or that never change, as borders that tools fill.
+
+        Not single ones: of few photons, those that happen to see none would go, and the means of two halves of
+        the frames would differ by what is left.
+        """
         unchanged = (self.pairs.squares == 0) & (self.pairs.count >= UNCHANGED)
-        return unchanged | (self.missing > sum(self.counts) / 2)
+        return in_lines(unchanged) | (self.missing > sum(self.counts) / 2)
 
     @property
     def mean(self) -> np.ndarray:
