@@ -6,6 +6,8 @@ import signal
 import subprocess
 import threading
 import time
+from contextlib import suppress
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,6 +17,7 @@ from commands import WITHOUT_VALIDATION, command
 
 from moco_dl.cli import main
 from moco_dl.errors import NrcorrectError
+from moco_dl.staging import staged
 
 DEADLINE = 300  # s, for machines that do much else
 BEGUN = "import multiprocessing; multiprocessing.set_start_method({!r})\n" + WITHOUT_VALIDATION
@@ -137,6 +140,37 @@ def test_a_stop_while_an_object_is_taken_apart(movie_file, monkeypatch):
     monkeypatch.setattr("moco_dl.job.correct_file", correct)
     assert CliRunner().invoke(main, ["correct", str(movie_file)]).exit_code == 128 + signal.SIGTERM
     assert not went_on
+
+
+def test_a_stop_that_is_repeated_leaves_nothing(movie_file, monkeypatch):
+    """Ctrl-C, pressed again while unfinished outputs are removed."""
+
+    def correct(job, *arguments, **options):
+        with staged(job.outputs):
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(5)
+
+    def unlink(path, missing_ok=False, remove=Path.unlink):
+        os.kill(os.getpid(), signal.SIGINT)
+        remove(path, missing_ok=missing_ok)
+
+    monkeypatch.setattr("moco_dl.job.correct_file", correct)
+    monkeypatch.setattr(Path, "unlink", unlink)
+    assert CliRunner().invoke(main, ["correct", str(movie_file)]).exit_code == 128 + signal.SIGTERM
+    assert list(movie_file.parent.iterdir()) == [movie_file]
+
+
+def test_a_stop_that_was_dropped_can_be_repeated_later(movie_file, monkeypatch):
+    def correct(*arguments, **options):
+        with suppress(SystemExit):  # as a library might
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(5)
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(5)
+
+    monkeypatch.setattr("moco_dl.cli.UNDER_WAY", 0.0)
+    monkeypatch.setattr("moco_dl.job.correct_file", correct)
+    assert CliRunner().invoke(main, ["correct", str(movie_file)]).exit_code == 128 + signal.SIGINT
 
 
 @pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="no thread can be chosen")

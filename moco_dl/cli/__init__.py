@@ -4,6 +4,7 @@ import codecs
 import os
 import signal
 import sys
+import time
 from contextlib import suppress
 from io import TextIOWrapper
 from threading import Timer, main_thread
@@ -18,6 +19,7 @@ from moco_dl.cli.evaluate import evaluate
 from moco_dl.cli.learn import synth, train
 
 SOON = 0.01  # s, after which an exit that Python has dropped is tried again
+UNDER_WAY = 10.0  # s in which being told to stop once more changes nothing: what is unfinished is removed
 STOPS = [getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGHUP") if hasattr(signal, name)]
 ANY_NAME = "any name"  # how a stream writes what its encoding lacks
 
@@ -27,15 +29,24 @@ class Stoppable(click.Group):
 
     def invoke(self, ctx: click.Context) -> object:
         stopped_by: list[int] = []
+        late = 0.0  # when it should have ended
 
         def stop(number: int, _: object) -> None:
+            nonlocal late
             stopped_by.append(number)
-            sys.exit(128 + number)
+            if (now := time.monotonic()) >= late:
+                late = now + UNDER_WAY
+                sys.exit(128 + number)
+
+        def again() -> None:
+            nonlocal late
+            late = 0.0
+            _signal_again(stopped_by[-1])
 
         def ignored(what: object) -> None:
             """Python drops what is raised while it takes an object apart, an exit, too: that is tried again."""
             if stopped_by and isinstance(what.exc_value, SystemExit):
-                Timer(SOON, _signal_again, stopped_by[-1:]).start()
+                Timer(SOON, again).start()
             else:
                 hook(what)
 
