@@ -7,14 +7,14 @@ threads would split small operations and spend more time waiting for one another
 import os
 import sys
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from threading import Lock, Thread, current_thread, get_ident
+from threading import Event, Lock, Thread, current_thread, get_ident
 from typing import TypeVar
-from weakref import ref
+from weakref import WeakSet, ref
 
 import numpy as np
 import torch
@@ -23,6 +23,7 @@ from threadpoolctl import threadpool_limits
 TURN = 5e-4  # s that a thread keeps the interpreter if others wait: a tenth of what Python has
 USUAL = {"divide": "warn", "over": "warn", "under": "ignore", "invalid": "warn"}  # NumPy's own, of errors
 MOST = 4  # threads that get on; more wait for their turn at the interpreter, and all take longer
+PROMPTLY = 1.0  # s, in which limits are lifted; it may be that there is no thread that would
 PATIENCE = 10.0  # s that a fork waits for threads that end
 
 Item = TypeVar("Item")
@@ -34,35 +35,71 @@ def available_processors() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-class _Setting:
-    """What `workers_first` sets; most is the whole process's, and the last thread to leave puts that back."""
+class _Keeper:
+    """Has linear algebra start no threads: only the thread that has limited OpenBLAS may lift that.
+
+    What Ctrl-C breaks off is done by that thread all the same.
+    """
 
     def __init__(self):
-        self._lock, self._inside = Lock(), Counter()  # how many times each thread has entered
+        self._limited, self._enough, self._lifted = Event(), Event(), Event()
+
+    def limit(self) -> None:
+        Thread(target=self._keep, daemon=True).start()
+        self._limited.wait()
+
+    def lift(self) -> None:
+        self._enough.set()
+        self._lifted.wait(PROMPTLY)
+
+    def _keep(self) -> None:
+        with threadpool_limits(1, "blas"):
+            self._limited.set()
+            self._enough.wait()
+        self._lifted.set()
+
+
+class _Visit:
+    """One to `workers_first`, which ends with it at the latest."""
+
+    def __init__(self):
+        self.thread = get_ident()
+
+
+class _Setting:
+    """What `workers_first` sets; most is the whole process's, and the last thread to leave puts that back.
+
+    Either method may be broken off anywhere, by Ctrl-C; `leave`, called again, then puts all back.
+    """
+
+    def __init__(self):
+        self._lock, self._inside = Lock(), WeakSet()  # visits
+        self._keeper: _Keeper | None = None
         self._threads: dict[int, int] = {}  # of torch, that each had before
 
-    def enter(self) -> None:
+    def enter(self, visit: _Visit) -> None:
         with self._lock:
-            if not self._inside:
-                self._keeper = ThreadPoolExecutor(1)  # only the thread that has limited OpenBLAS may lift that
-                self._limits = self._keeper.submit(threadpool_limits, 1, "blas").result()
+            self._inside.add(visit)
+            if self._keeper is None:
                 self._interval = sys.getswitchinterval()
+                self._keeper = _Keeper()
+                self._keeper.limit()
                 sys.setswitchinterval(TURN)
-            if get_ident() not in self._inside:  # one that is new to torch has what others have set
-                self._threads[get_ident()] = max(torch.get_num_threads(), *self._threads.values(), 1)
+            if visit.thread not in self._threads:  # one that is new to torch has what others have set
+                self._threads[visit.thread] = max(torch.get_num_threads(), *self._threads.values(), 1)
                 torch.set_num_threads(1)
-            self._inside[get_ident()] += 1
 
-    def leave(self) -> None:
+    def leave(self, visit: _Visit) -> None:
         with self._lock:
-            self._inside[get_ident()] -= 1
-            if not self._inside[get_ident()]:
-                del self._inside[get_ident()]
-                torch.set_num_threads(self._threads.pop(get_ident()))
-            if not self._inside:
+            self._inside.discard(visit)
+            others = [other.thread for other in self._inside]
+            if visit.thread not in others and visit.thread in self._threads:
+                torch.set_num_threads(self._threads[visit.thread])
+                del self._threads[visit.thread]
+            if not others and self._keeper is not None:
                 sys.setswitchinterval(self._interval)
-                self._keeper.submit(self._limits.restore_original_limits).result()
-                self._keeper.shutdown()  # and when it ends, others may again
+                self._keeper.lift()
+                self._keeper = None
 
 
 _setting = _Setting()
@@ -77,12 +114,17 @@ def workers_first() -> Iterator[None]:
     linear algebra would keep the processors busy with waiting; and a process that is forked once torch has
     started threads waits for them for ever. What the caller has set for computing elsewhere does not hold here.
     """
-    _setting.enter()
+    visit = _Visit()
     try:
+        _setting.enter(visit)
         with np.errstate(**USUAL), torch.autocast("cpu", enabled=False), torch.device("cpu"):
             yield
     finally:
-        _setting.leave()
+        try:
+            _setting.leave(visit)
+        except BaseException:
+            _setting.leave(visit)
+            raise
 
 
 _started: "dict[Thread, ref[Workers]]" = {}  # by whom each thread was

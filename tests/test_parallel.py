@@ -4,6 +4,7 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from threading import get_ident
 
 import numpy as np
@@ -12,20 +13,22 @@ import torch
 from threadpoolctl import threadpool_info, threadpool_limits
 
 import moco_dl
+from moco_dl import parallel
 from moco_dl.blocks import binned
 from moco_dl.learning.synth import SyntheticMovie, movie_options
 from moco_dl.parallel import Workers, _wait_for_ends, available_processors, workers_first
 
 
-def test_linear_algebra_starts_no_threads_beside_the_workers():
-    def threads():
-        return [library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"]
+def blas_threads():
+    return [library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"]
 
-    if not (before := threads()):
+
+def test_linear_algebra_starts_no_threads_beside_the_workers():
+    if not (before := blas_threads()):
         pytest.skip("a library of linear algebra that threadpoolctl does not know")
     with workers_first():
-        assert set(threads()) == {1}
-    assert threads() == before
+        assert set(blas_threads()) == {1}
+    assert blas_threads() == before
 
 
 def test_results_come_in_order_and_little_is_taken_ahead():
@@ -71,6 +74,47 @@ def test_threads_do_not_change_a_bit(known_movie):
     one, three = (moco_dl.correct(frames, threads=n, ref_frames=8) for n in (1, 3))
     np.testing.assert_array_equal(one.corrected, three.corrected)
     np.testing.assert_array_equal(one.fields.flow[:], three.fields.flow[:])
+
+
+def interrupted_at(number, work):
+    """Break `work` off, as Ctrl-C does, at a call that parallel.py makes or gets; False: there are fewer."""
+    left = number
+
+    def profile(frame, event, _):
+        nonlocal left
+        if frame.f_code.co_filename == parallel.__file__ and event in ("call", "c_return"):
+            left -= 1
+            if left < 0:
+                sys.setprofile(None)
+                raise KeyboardInterrupt
+
+    sys.setprofile(profile)
+    with suppress(KeyboardInterrupt):
+        work()
+    sys.setprofile(None)
+    return left < 0
+
+
+def test_what_is_set_for_workers_does_not_stay_after_an_interrupt(monkeypatch):
+    """Wherever it comes: as in a notebook, where the process goes on."""
+
+    def work():
+        with workers_first():
+            pass
+
+    def settings():
+        return torch.get_num_threads(), sys.getswitchinterval(), blas_threads(), threading.active_count()
+
+    monkeypatch.setattr(parallel, "PROMPTLY", 0.05)
+    before, number = settings(), 0
+    while interrupted_at(number, work):
+        number += 1
+        work()  # puts back what was left
+        deadline = time.monotonic() + 60
+        while settings() != before and time.monotonic() < deadline:  # a thread may be about to end
+            time.sleep(0.001)
+        assert settings() == before, number
+    assert number > 20
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are not forked here")
