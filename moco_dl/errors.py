@@ -42,4 +42,5 @@ def gpu_is_full(error: BaseException) -> bool:
 def memory_is_short(error: BaseException) -> bool:
     """Whether an error tells that the computer's memory, in which threads are started, too, has run out."""
     told = isinstance(error, RuntimeError | ImportError) and NO_MEMORY.search(str(error))
-    return isinstance(error, MemoryError) or bool(told)
+    met = error, error.__context__  # torch.save complains of the file if it had no memory to write it
+    return any(isinstance(each, MemoryError) for each in met) or bool(told)

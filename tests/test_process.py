@@ -1,6 +1,7 @@
 """The command as a process: its streams, exit status, imports and memory."""
 
 import gc
+import io
 import os
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import pytest
 import tifffile
 import torch
 from commands import WITHOUT_VALIDATION, command, run
+from tqdm import tqdm
 
 import moco_dl
 from moco_dl.cli import common
@@ -216,6 +218,30 @@ def test_too_few_threads_are_told(movie_file, monkeypatch):
         told = r"no more threads can be started, .* \(ulimit -u\); close other programs, or try --threads 1"
         with pytest.raises(NrcorrectError, match=told), common.in_memory("try --threads 1"):
             movie.read([0, 1])
+
+
+def test_too_few_threads_for_the_command_are_told(movie_file, monkeypatch):
+    def start(thread):
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Thread, "start", start)
+        patched.setattr(tqdm, "monitor_interval", 0)  # a thread, too, but done without
+        told = run("correct", movie_file, code=1).stderr
+    assert told.startswith(f"nrcorrect: {movie_file}: no more threads can be started") and told.count("\n") == 1
+
+
+def test_too_little_memory_to_save_weights_is_told():
+    """PyTorch closes the file then, and finds it too short."""
+
+    class Full(io.BytesIO):
+        def write(self, what):
+            if self.tell() + len(what) > 10_000:
+                raise MemoryError
+            return super().write(what)
+
+    with pytest.raises(NrcorrectError, match="not enough memory"), common.in_memory():
+        torch.save({"weights": torch.zeros(10_000)}, Full())
 
 
 @pytest.mark.parametrize(

@@ -75,7 +75,7 @@ def run_all(jobs: list, run: Callable, quiet: bool) -> None:
             tell(left_out_as_done(job))
             continue
         try:
-            with bar(job.movie.name, quiet) as progress, workers_first(), in_memory("try --threads 1"):
+            with bar(job.movie.name, quiet) as progress, in_memory("try --threads 1"), workers_first():
                 known |= files_of_recording(job) if len(jobs) > 1 else set()
                 summary = run(job, tidying(progress))
         except NrcorrectError as error:
