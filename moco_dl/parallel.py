@@ -150,7 +150,8 @@ def _wait_for_ends() -> None:
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_wait_for_ends)
+    # Threads that have set something, or were about to, are not there in the forked process.
+    os.register_at_fork(before=_wait_for_ends, after_in_child=_setting.__init__)
 
 
 class Workers:

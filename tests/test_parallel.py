@@ -1,4 +1,5 @@
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -165,6 +166,19 @@ def test_a_fork_waits_for_threads_that_end():
         os._exit(0)
     still = len(started) - len(ended)
     assert started and not still and os.waitpid(child, 0)[1] == 0
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are not forked here")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_process_that_is_forked_while_a_thread_begins_or_ends_works():
+    """As workers of `multiprocessing.Pool` are, which are replaced at any time."""
+    with parallel._setting._lock:  # as another thread has it for moments
+        if not (child := os.fork()):
+            signal.alarm(30)  # ends it
+            with suppress(BaseException), workers_first():
+                os._exit(torch.get_num_threads() - 1)
+            os._exit(2)
+    assert os.waitpid(child, 0)[1] == 0
 
 
 def test_a_fork_does_not_wait_for_threads_that_may_work_on(monkeypatch):
