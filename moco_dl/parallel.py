@@ -53,10 +53,13 @@ class _Keeper:
         self._lifted.wait(PROMPTLY)
 
     def _keep(self) -> None:
-        with threadpool_limits(1, "blas"):
+        try:
+            with threadpool_limits(1, "blas"):
+                self._limited.set()
+                self._enough.wait()
+        finally:  # nobody waits for what failed
             self._limited.set()
-            self._enough.wait()
-        self._lifted.set()
+            self._lifted.set()
 
 
 class _Visit:
@@ -142,7 +145,7 @@ def _wait_for_ends() -> None:
     forked in that moment has the lock, and nobody who opens it.
     """
     late = time.monotonic() + PATIENCE
-    for thread, workers in list(_started.items()):
+    for thread, workers in _started.copy().items():
         while workers() is None and thread is not current_thread() and _there(thread):
             if time.monotonic() > late:
                 return
@@ -163,7 +166,7 @@ class Workers:
         me = ref(self)
 
         def prepared() -> None:
-            for ended in [thread for thread in list(_started) if not _there(thread)]:
+            for ended in [thread for thread in _started.copy() if not _there(thread)]:
                 _started.pop(ended, None)
             _started[current_thread()] = me
             torch.set_num_threads(1)
