@@ -181,6 +181,7 @@ ROOMS = {  # every module of a room stands here
             ".samples",
             ".scan",
             ".specks",
+            ".spikes",
             ".surround",
             ".walk",
             ".waves",

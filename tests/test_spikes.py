@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 import moco_dl
-from moco_dl.sampled.spikes import without_spikes
+from moco_dl.sampled.spikes import always_hot, without_hot, without_spikes
 
 
 def noise(*shape, dtype=np.uint16):
@@ -87,3 +88,40 @@ def test_frames_that_vary_too_little_do_no_harm_but_movies_are_refused(known_mov
     assert np.flatnonzero(moco_dl.correct(frames, rigid_only=True).fields.flagged).tolist() == [*range(8, 24)]
     with pytest.raises(moco_dl.NrcorrectError, match="multiply the movie by a constant"):
         moco_dl.correct(frames * np.float32(1e-9))
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+def test_hot_pixels_become_as_those_around_and_nothing_else_changes(dtype):
+    frames = np.clip(noise(8, 40, 48, dtype=float) - 200, 0, 199).astype(dtype)
+    hot = frames.copy()
+    places = np.array([0, 47, 500, 48 * 40 - 1])  # corners, too
+    hot.reshape(8, -1)[:, places] = 250
+    hot[3, 20, 20] = 250  # not always
+    found = always_hot(np.stack([hot[half::2].mean(axis=0) for half in (0, 1)]))
+    np.testing.assert_array_equal(found, places)
+    cleared = without_hot(hot, found)
+    assert cleared.dtype == dtype and cleared.reshape(8, -1)[:, places].max() < 160
+    rest = np.setdiff1d(np.arange(48 * 40), places)
+    np.testing.assert_array_equal(cleared.reshape(8, -1)[:, rest], hot.reshape(8, -1)[:, rest])
+    assert hot.reshape(8, -1)[:, places].min() == 250  # what is given stays as it is
+
+
+def test_none_is_hot_in_noise_or_beside_missing_pixels():
+    halves = noise(2, 40, 48, dtype=np.float32)
+    halves[:, :5] = np.nan
+    halves[:, 20, 20] = np.nan
+    assert always_hot(halves) is None
+
+
+def test_hot_pixels_do_not_hold_small_motion():
+    """Tissue that moves by less than a pixel is not known to move as long as they are in view."""
+    rng = np.random.default_rng(2)
+    scene = ndimage.gaussian_filter(rng.standard_normal((112, 112)), 2.0)
+    scene = np.exp(0.6 * scene / scene.std())
+    way = 0.6 * np.sin(np.arange(40) / 3)
+    light = np.stack([ndimage.shift(scene, (0, -x), order=3)[8:-8, 8:-8] for x in way])
+    frames = rng.poisson(3 * light)
+    frames.reshape(40, -1)[:, rng.choice(96 * 96, 15, replace=False)] += rng.poisson(100, (40, 15))
+    found = moco_dl.correct((40 * frames).astype(np.uint16)).fields.rigid[:, 1]
+    error = found + way
+    assert np.abs(error - np.median(error)).mean() < 0.1

@@ -8,7 +8,7 @@ from moco_dl.sampled.edges import NONE, Edges, floats
 from moco_dl.sampled.levels import levelled
 from moco_dl.sampled.samples import less_pattern
 from moco_dl.sampled.scan import straightened
-from moco_dl.sampled.spikes import without_spikes
+from moco_dl.sampled.spikes import without_hot, without_spikes
 from moco_dl.sampled.waves import Waves
 
 
@@ -16,6 +16,7 @@ from moco_dl.sampled.waves import Waves
 class Clearing:
     """What is taken off all frames of a movie, beside their spikes."""
 
+    hot: np.ndarray | None = None  # (k,) pixels that are hot or dead; see `spikes.py`
     edges: Edges = NONE  # that show nothing
     usual: np.ndarray | None = None  # (H,) levels of rows, if these come and go; see `levels.py`
     waves: Waves | None = None  # of interference
@@ -24,7 +25,7 @@ class Clearing:
 
     def __call__(self, frames: np.ndarray) -> np.ndarray:
         """Frames (n, H, W) as recorded -> as they are looked at: NaN where nothing is known, see `floats`."""
-        frames = self.edges(without_spikes(frames))
+        frames = self.edges(without_spikes(without_hot(frames, self.hot)))
         if self.disturbed:
             frames = floats(frames)
         if self.usual is not None:

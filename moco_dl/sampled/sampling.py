@@ -18,6 +18,7 @@ from moco_dl.sampled.levels import levels_follow, levels_wander, usual_levels
 from moco_dl.sampled.samples import Samples, draw_samples, sample_runs, without_infinite
 from moco_dl.sampled.scan import checked_offset, measure_row_offset
 from moco_dl.sampled.specks import fixed_specks
+from moco_dl.sampled.spikes import always_hot
 from moco_dl.sampled.surround import dark_surround
 from moco_dl.sampled.walk import Walk
 from moco_dl.sampled.waves import measure_waves
@@ -66,6 +67,9 @@ class Sampling:
         given, clearing = self.options.row_offset, Clearing()
         offset = None if given is None else checked_offset(given, self.movie.shape)
         samples, small = self._cleared(clearing)
+        if (hot := always_hot(self._halves(samples))) is not None:
+            clearing = replace(clearing, hot=hot)
+            samples, small = self._cleared(clearing)
         if edges := measure_edges(samples):
             clearing = replace(clearing, edges=edges)
             samples, small = self._cleared(clearing)
@@ -92,6 +96,12 @@ class Sampling:
             samples, small = self._cleared(clearing)
             rigid = fit(small)
         return SampledMovie(samples, small, rigid, clearing, surround is not None)
+
+    def _halves(self, samples: Samples) -> np.ndarray:
+        """(2, H, W): means of half of some samples, and of the other half."""
+        some = samples.glanced(GLANCED)
+        halves = (some.only(np.arange(half % len(some), len(some), 2)) for half in (0, 1))
+        return np.stack([mean_of(half, GLANCED) for half in halves])
 
     def _undisturbed(
         self, clearing: Clearing, samples: Samples, small: Samples, fit: Callable[[Samples], RigidFit]

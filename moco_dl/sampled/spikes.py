@@ -10,7 +10,39 @@ SHARE = 0.1  # of a frame's variance, that one pixel of a cell never has
 LINES = 8  # rows of which one is looked at first
 LIMIT = 10.0  # standard deviations of the others, that are left of a spike
 PASSES = 4  # in which spikes are looked for: the largest hide others
+AROUND = [(y, x) for y in range(3) for x in range(3) if (y, x) != (1, 1)]  # from one pixel up and to the left
 STICKS_OUT = 3.0  # times the range of the pixels around it, by which a hot or dead pixel is beyond them all
+
+
+def always_hot(halves: np.ndarray) -> np.ndarray | None:
+    """(k,) places, in frames seen as one line, of pixels that are hot or dead in both mean images (2, H, W).
+
+    None: there are none. Light spreads over more than one pixel, so they show no tissue, moving or not.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):  # of frames that cannot be judged
+        first, second = (np.sign(hot_pixels(np.nan_to_num(half, nan=np.nanmean(half)))) for half in halves)
+    places = np.flatnonzero((first * second > 0) & np.isfinite(halves).all(axis=0))
+    return places if len(places) else None
+
+
+def without_hot(frames: np.ndarray, places: np.ndarray | None) -> np.ndarray:
+    """Frames (n, H, W) with the mean of the pixels around at `places` (k,), see `always_hot`."""
+    if places is None:
+        return frames
+    height, width = frames.shape[1:]
+    rows, columns = np.divmod(places, width)
+    around = [(_reflected(rows + y - 1, height), _reflected(columns + x - 1, width)) for y, x in AROUND]
+    with np.errstate(over="ignore", invalid="ignore"):  # of frames that cannot be judged
+        mean = np.mean([frames[:, y, x] for y, x in around], axis=0, dtype=np.float64)
+    frames = frames.copy()
+    frames[:, rows, columns] = mean if frames.dtype.kind == "f" else np.rint(mean)
+    return frames
+
+
+def _reflected(places: np.ndarray, size: int) -> np.ndarray:
+    """Places along an axis, those beyond its ends reflected."""
+    places = np.abs(places)
+    return np.minimum(places, 2 * (size - 1) - places)
 
 
 def without_spikes(frames: np.ndarray) -> np.ndarray:
@@ -55,7 +87,7 @@ def hot_pixels(image: np.ndarray) -> np.ndarray:
     """How far pixels of a mean image (H, W) stick out from the eight around them; zero where they do not."""
     height, width = image.shape
     padded = np.pad(image, 1, mode="reflect")
-    around = [padded[y : y + height, x : x + width] for y in range(3) for x in range(3) if (y, x) != (1, 1)]
+    around = [padded[y : y + height, x : x + width] for y, x in AROUND]
     low, high = np.min(around, axis=0), np.max(around, axis=0)
     spread, beyond = high - low, np.maximum(image - high, low - image)
     sticks_out = beyond > STICKS_OUT * np.maximum(spread, np.median(spread))
