@@ -160,6 +160,7 @@ def metadata(corrector: Corrector, plan: Plan, **more: object) -> dict:
     measured = {
         ROW_OFFSET: clearing.row_offset,
         "detector_pattern_rms": pattern,
+        "hot_pixels_left_out": 0 if clearing.hot is None else len(clearing.hot),
         "share_left_out": clearing.edges.share,
         REACH: plan.reach,
         "row_levels_left_out": clearing.usual is not None,
