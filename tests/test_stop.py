@@ -147,11 +147,10 @@ def test_a_stop_that_is_repeated_leaves_nothing(movie_file, monkeypatch):
 
     def correct(job, *arguments, **options):
         with staged(job.outputs):
-            os.kill(os.getpid(), signal.SIGTERM)
-            time.sleep(5)
+            signal.raise_signal(signal.SIGTERM)
 
     def unlink(path, missing_ok=False, remove=Path.unlink):
-        os.kill(os.getpid(), signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
         remove(path, missing_ok=missing_ok)
 
     monkeypatch.setattr("moco_dl.job.correct_file", correct)
@@ -163,10 +162,8 @@ def test_a_stop_that_is_repeated_leaves_nothing(movie_file, monkeypatch):
 def test_a_stop_that_was_dropped_can_be_repeated_later(movie_file, monkeypatch):
     def correct(*arguments, **options):
         with suppress(SystemExit):  # as a library might
-            os.kill(os.getpid(), signal.SIGTERM)
-            time.sleep(5)
-        os.kill(os.getpid(), signal.SIGINT)
-        time.sleep(5)
+            signal.raise_signal(signal.SIGTERM)
+        signal.raise_signal(signal.SIGINT)
 
     monkeypatch.setattr("moco_dl.cli.UNDER_WAY", 0.0)
     monkeypatch.setattr("moco_dl.job.correct_file", correct)
