@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from copy import copy
 from typing import TypeVar
 
 import numpy as np
@@ -83,14 +84,26 @@ class Estimator:
             list(halved(estimated, np.flatnonzero(judged), self.device))
         return Motion(rigid, flow, ~judged)
 
-    @torch.inference_mode()
     def correlation_maps(self, frames: np.ndarray) -> np.ndarray:
         """(n, 2 my + 1, 2 mx + 1) of frames (n, H, W) at all shifts, see `RigidRegistration`."""
+        return self._of_each(self.rigid.correlation_maps, frames)
 
+    def power(self, frames: np.ndarray) -> np.ndarray:
+        """(n, RINGS) of frames (n, H, W), see `RigidRegistration`."""
+        return self._of_each(self.rigid.power, frames)
+
+    @torch.inference_mode()
+    def expecting(self, power: np.ndarray) -> "Estimator":
+        """The same, whose correlation maps are of frames of a mean power (RINGS,), see `RigidRegistration`."""
+        other = copy(self)
+        other.rigid = self.rigid.expecting(power)
+        return other
+
+    @torch.inference_mode()
+    def _of_each(self, function: Callable[[Tensor], Tensor], frames: np.ndarray) -> np.ndarray:
         def found(some: np.ndarray) -> np.ndarray:
             images = sent_binned(frames[some[0] : some[-1] + 1], self.binning, self.device)
-            maps = self._in_groups(lambda size: _grouped(self.rigid.correlation_maps, size, images))
-            return maps.cpu().numpy()
+            return self._in_groups(lambda size: _grouped(function, size, images)).cpu().numpy()
 
         parts = [part for _, part in halved(found, np.arange(len(frames)), self.device)]
         return parts[0] if len(parts) == 1 else np.concatenate(parts)

@@ -1,5 +1,7 @@
 """The rigid stage: whole-frame shifts by FFT correlation with the reference, batched."""
 
+from copy import copy
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -14,6 +16,8 @@ NEAR = 1 / 3  # of the largest shift: farther away, what is bright and moves oth
 RIVAL = 0.3  # of the highest peak, from which on one near by may be that of the scene
 APART = 3  # px, by which peaks differ at least that are no slopes of one another
 NOISE = 0.35  # cycles/px from which on a frame's spectrum is taken for noise
+CLUTTER = 4.0  # times white noise, from which on more is known: what bends, and cells that flash, leave less
+RING, RINGS = 0.01, 71  # cycles/px: width and number of the rings over which power is averaged
 PART = 2**17  # pixels of frames that a CPU transforms at a time: their spectra stay in its caches
 
 
@@ -36,9 +40,9 @@ class RigidRegistration:
         radius = -2 * torch.pi**2 * square
         band = torch.exp(radius * FINE**2) - torch.exp(radius * COARSE**2)
         spectrum = self._spectrum(reference[None])[0]
-        self.matched = band * spectrum.conj()
+        self.matched, self.clutter = band * spectrum.conj(), torch.ones_like(square)
         self.template = self.matched / spectrum.abs().clamp_min(1e-6).pow(WHITEN)
-        self.noisy = square > NOISE**2
+        self.noisy, self.rings = square > NOISE**2, (square.sqrt() / RING).long()
 
     def _spectrum(self, images: Tensor) -> Tensor:
         weight, details = self.window, images * self.window
@@ -51,13 +55,38 @@ class RigidRegistration:
         limit = CLIP * details.square().mean(dim=(-2, -1), keepdim=True).sqrt()
         return torch.fft.rfft2(details.clamp_(-limit, limit))
 
+    def power(self, frames: Tensor) -> Tensor:
+        """(B, RINGS) mean power of frames (B, H, W) in rings of spatial frequencies."""
+        rings = self.rings.flatten()
+        count = torch.bincount(rings.cpu(), minlength=RINGS).to(self.window)
+        means = []
+        for part in _parts(frames):
+            shares = self._spectrum(part).abs().square().flatten(1) / count[rings]
+            means.append(shares.new_zeros(len(part), RINGS).index_add_(1, rings, shares))
+        return torch.cat(means)
+
+    def expecting(self, power: np.ndarray) -> "RigidRegistration":
+        """The same, but maps are of frames of a mean `power` (RINGS,): what the reference lacks of it is noise.
+
+        Activity that comes and goes over much of the frame tells of itself, not of where the tissue is. This is
+        the matched filter in noise that is not white (Dwork, Proc. IRE 38, 1950).
+        """
+        known = torch.from_numpy(power).to(self.window)
+        white = known[int(NOISE / RING) : int(0.5 / RING)].mean().clamp_min(1e-30)
+        times = (known - self.power(self.reference[None])[0]) / white
+        other = copy(self)
+        other.clutter = torch.where(times > CLUTTER, times, 1.0)[self.rings]
+        other.matched = self.matched / other.clutter
+        return other
+
     def correlation_maps(self, frames: Tensor) -> Tensor:
         """Of frames (B, H, W) at all shifts (B, 2 my + 1, 2 mx + 1), in standard deviations of what noise adds.
 
-        A pixel's noise is taken to be new in each. The reference's spectrum is left as it is: so most is seen
-        through noise.
+        A pixel's noise is taken to be new in each (but see `expecting`). The reference's spectrum is left as it
+        is: so most is seen through noise.
         """
-        weights = torch.fft.irfft2(self.matched, s=self.window.shape).flip(0, 1) * self.window
+        filtered = self.matched * self.clutter.sqrt()
+        weights = torch.fft.irfft2(filtered, s=self.window.shape).flip(0, 1) * self.window
         weight = weights.square().sum().sqrt()
         maps = []
         for part in _parts(frames):

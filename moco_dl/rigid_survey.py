@@ -7,7 +7,7 @@ import numpy as np
 
 from moco_dl.reference import centred, first_reference
 from moco_dl.sampled.alike import mean_agreement
-from moco_dl.sampled.sample_shifts import are_clear, lie_beyond, walk_among_others, whole_shifts
+from moco_dl.sampled.sample_shifts import are_clear, lie_beyond, lie_elsewhere, walk_among_others, whole_shifts
 from moco_dl.sampled.samples import Samples
 from moco_dl.sampled.sampling import RigidFit
 from moco_dl.sampled.walk import LOST, Walk
@@ -30,17 +30,19 @@ class RigidSurvey(View):
 
     def rigid_fit(self, samples: Samples) -> RigidFit:
         """Samples that make the reference, registered."""
-        some, walk = self.enough(samples), None
-        first = first_reference(samples.only(some))
-        if are_clear(samples.only(some), self.rigid_estimator(first), self.mapping):
-            estimates = [self._centred_shifts] * RIGID_PASSES
-        else:
-            whole, walk = walk_among_others(
-                samples, first, self.rigid_estimator, self.move, self.mapping, self.factor
-            )
-            some, estimates = np.ones(len(samples), bool), [lambda *_: whole]
-        reference, shifts, agree = self.build_reference(samples.only(some), estimates, first)
-        return RigidFit(reference, some, shifts[:, :, 0, 0], walk, agree)
+        which = self.enough(samples)
+        some = samples.only(which)
+        first = first_reference(some)
+        if are_clear(some, self.rigid_estimator(first), self.mapping):
+            reference, shifts, agree = self.build_reference(some, [self._centred_shifts] * RIGID_PASSES, first)
+            registered = replace(some, motion=shifts).only(agree)
+            if not lie_elsewhere(registered, self.rigid_estimator(reference), self.mapping):
+                return RigidFit(reference, which, shifts[:, :, 0, 0], None, agree)
+        whole, walk = walk_among_others(
+            samples, first, self.rigid_estimator, self.move, self.mapping, self.factor
+        )
+        reference, shifts, agree = self.build_reference(samples, [lambda *_: whole], first)
+        return RigidFit(reference, np.ones(len(samples), bool), shifts[:, :, 0, 0], walk, agree)
 
     def _centred_shifts(self, samples: Samples, reference: np.ndarray) -> np.ndarray:
         return centred(whole_shifts(samples, self.rigid_estimator(reference), self.mapping))

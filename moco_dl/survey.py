@@ -68,7 +68,7 @@ class Survey(RigidSurvey):
         reference, motion, walk = alignment
         estimator, image = self.estimator(reference, self.binning), reference
         if walk is not None:
-            looking = self.rigid_estimator(self.smaller(reference))
+            looking = self.rigid_estimator(self.smaller(reference)).expecting(walk.power)
             walk = replace(walk, look=lambda frames: looking.correlation_maps(binned(frames, self.factor)))
         to_given = None
         if self.network and given is not None:

@@ -3,7 +3,7 @@ import pytest
 import torch
 from scipy.ndimage import gaussian_filter
 
-from moco_dl.rigid import RigidRegistration
+from moco_dl.rigid import RING, RigidRegistration
 
 
 def scene(shape=(120, 140), seed=0):
@@ -113,3 +113,45 @@ def test_a_bright_body_that_moves_is_not_followed(axis, sign):
     np.testing.assert_allclose(found, [2, -3], atol=1)
     near = RigidRegistration(cut(image, 0, 0), 18).shifts(cut(image, *far)[None])[0]  # what moves itself is
     np.testing.assert_allclose(near, far, atol=0.3)
+
+
+def test_activity_in_wide_places_is_not_followed():
+    rng, shape = np.random.default_rng(3), (112, 128)
+
+    def drawn(*sigmas):
+        image = gaussian_filter(rng.standard_normal((40, *shape)[-len(sigmas) :]), sigmas)
+        return image / image.std()
+
+    tissue = 1 + 0.1 * drawn(1.5, 1.5) + 0.1 * drawn(10, 10)
+    light = 8 * (0.6 * tissue + 0.4 * np.exp(drawn(3, 14, 14)))
+    frames = torch.from_numpy(rng.poisson(light).astype(np.float32))
+    looking = RigidRegistration(frames.mean(dim=0), 12)
+    expecting = looking.expecting(looking.power(frames).mean(dim=0).numpy())
+
+    def off(registration):
+        highest = registration.correlation_maps(frames).flatten(1).argmax(dim=1)
+        return torch.hypot((highest // 25 - 12).float(), (highest % 25 - 12).float()).mean()
+
+    assert off(expecting) < 0.3 < 3 < off(looking)
+
+
+def test_where_there_is_nothing_but_noise_and_tissue_nothing_else_is_expected():
+    tissue, rng = cut(scene(), 0, 0), np.random.default_rng(3)
+    frames = torch.from_numpy(rng.poisson(tissue.clip(0), (30, *tissue.shape)).astype(np.float32))
+    looking = RigidRegistration(frames.mean(dim=0), 12)
+    expecting = looking.expecting(looking.power(frames).mean(dim=0).numpy())
+    torch.testing.assert_close(
+        expecting.correlation_maps(frames), looking.correlation_maps(frames), rtol=0, atol=0
+    )
+
+
+def test_power_in_rings():
+    frames = torch.from_numpy(np.random.default_rng(0).standard_normal((3, 80, 100)).astype(np.float32))
+    looking = RigidRegistration(frames[0], 12)
+    frequency = np.hypot(np.fft.fftfreq(80)[:, None], np.fft.rfftfreq(100))
+    for frame, power in zip(frames, looking.power(frames), strict=True):
+        values = looking._spectrum(frame[None])[0].abs().square().numpy()
+        for ring in (0, 5, 33, 60):
+            inside = (frequency >= ring * RING) & (frequency < (ring + 1) * RING)
+            np.testing.assert_allclose(power[ring], values[inside].mean(), rtol=0.02)
+        assert power[int(0.71 / RING) :].sum() == 0

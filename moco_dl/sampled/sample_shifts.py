@@ -1,6 +1,7 @@
 """Whole-frame shifts of samples, found while the reference is made of them."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
@@ -14,6 +15,8 @@ LOOKED_AT = 20  # samples, from which it is seen whether they do
 SURELY = 10.0  # the same, of peaks far away: noise makes up to 5
 FARTHER = 1.3  # times the highest peak nearby, too: frames that are near have none that is higher
 SOME = 0.05  # of the samples
+ELSEWHERE = 3.0  # px: more, and it is not the same peak
+WEIGHED = 40  # samples, of which the power is measured
 LEAST = 20  # samples, fewer of which do not show how far they usually move
 SETTLED = 0.5  # px, root mean square by which a second pass moves samples that the first has placed well
 PASSES = 4  # more, if they begin elsewhere, at most
@@ -48,12 +51,31 @@ def correlation_maps(samples: Samples, estimator: Estimator, mapping: Callable =
     return np.concatenate(list(mapping(estimator.correlation_maps, samples.chunks())))
 
 
+def lie_elsewhere(samples: Samples, estimator: Estimator, mapping: Callable) -> bool:
+    """Whether some are not where their motion (n, 2, 1, 1) says, once activity is taken for noise."""
+    if len(samples) < LEAST:
+        return False
+    some = samples.glanced(LOOKED_AT)
+    seen = correlation_maps(some, estimator.expecting(mean_power(samples, estimator, mapping)), mapping)
+    highest = seen.reshape(len(seen), -1).argmax(axis=1)
+    found = np.stack(np.unravel_index(highest, seen.shape[1:]), axis=1) - np.array(seen.shape[1:]) // 2
+    share = np.mean(np.abs(found - some.motion[:, :, 0, 0]).max(axis=1) > ELSEWHERE)
+    return bool(share > SOME)
+
+
 def walk_from(samples: Samples, estimator: Estimator, mapping: Callable, scale: int) -> Walk | None:
     """How samples walk about the estimator's reference, if they are dim; for `scale` see `Walk`."""
     if are_clear(samples, estimator, mapping):
         return None
-    seen = correlation_maps(samples, estimator, mapping)
-    return measure_walk(seen, samples.light(), samples.numbers, mapping, scale)
+    power = mean_power(samples, estimator, mapping)
+    seen = correlation_maps(samples, estimator.expecting(power), mapping)
+    return replace(measure_walk(seen, samples.light(), samples.numbers, mapping, scale), power=power)
+
+
+def mean_power(samples: Samples, estimator: Estimator, mapping: Callable) -> np.ndarray:
+    """(RINGS,) of some samples, see `RigidRegistration`."""
+    some = samples.glanced(WEIGHED)
+    return np.concatenate(list(mapping(estimator.power, some.chunks()))).mean(axis=0)
 
 
 def walk_among_others(
@@ -71,22 +93,25 @@ def walk_among_others(
     `register` makes of a reference (H, W) what finds whole-frame shifts; for `scale` see `Walk`.
     """
 
-    light = samples.light()
+    light, power = samples.light(), mean_power(samples, register(first), mapping)
+
+    def filtering(reference: np.ndarray) -> Estimator:
+        return register(reference).expecting(power)
 
     def followed(seen: np.ndarray) -> Walk:
-        return measure_walk(seen, light, samples.numbers, mapping, scale)
+        return replace(measure_walk(seen, light, samples.numbers, mapping, scale), power=power)
 
     def passed(before: Walk | None) -> tuple[Walk, np.ndarray, bool]:
         """Walk, correlations (n,) at its shifts, and whether it is about that of before."""
         motion = np.zeros((len(samples), 2, 1, 1), np.float32) if before is None else _middled(before)
-        seen = correlation_maps_with_others(samples, motion, register, move, mapping)
+        seen = correlation_maps_with_others(samples, motion, filtering, move, mapping)
         walk = followed(seen)
         change = np.sqrt(2 * np.square(_middled(walk) - motion).mean())
         return walk, _at(walk.found, seen), change <= SETTLED
 
     walk, usual, settled = passed(passed(None)[0])
     if not settled:
-        other, heights, settled = passed(followed(correlation_maps(samples, register(first), mapping)))
+        other, heights, settled = passed(followed(correlation_maps(samples, filtering(first), mapping)))
         gain = heights - usual
         if gain.mean() > SURE * gain.std() / np.sqrt(len(gain)):
             walk = other

@@ -32,6 +32,7 @@ class Walk:
     samples: Messages  # likelihoods of shifts (ny, nx), by number
     found: np.ndarray | None = None  # (m, 2) px, expected shifts of the samples
     unsure: float = 0.0  # px, root mean square by which these are off
+    power: np.ndarray | None = None  # (RINGS,) of frames, see `RigidRegistration`
     look: Callable[[np.ndarray], np.ndarray] | None = None  # frames (n, H, W) of the movie -> correlations
     scale: int = 1  # px of the movie
     reach = REACH  # see `Filter`
