@@ -19,9 +19,16 @@ def always_hot(halves: np.ndarray) -> np.ndarray | None:
 
     None: there are none. Light spreads over more than one pixel, so they show no tissue, moving or not.
     """
-    with np.errstate(over="ignore", invalid="ignore"):  # of frames that cannot be judged
-        first, second = (np.sign(hot_pixels(np.nan_to_num(half, nan=np.nanmean(half)))) for half in halves)
-    places = np.flatnonzero((first * second > 0) & np.isfinite(halves).all(axis=0))
+
+    def beyond(half: np.ndarray) -> np.ndarray:
+        with np.errstate(over="ignore", invalid="ignore"):  # of frames that cannot be judged
+            return np.sign(hot_pixels(np.nan_to_num(half, nan=np.nanmean(half))))
+
+    first = beyond(halves[0])
+    hot = np.isfinite(halves).all(axis=0) & (first != 0)
+    if hot.any():  # mostly none is
+        hot &= first * beyond(halves[1]) > 0
+    places = np.flatnonzero(hot)
     return places if len(places) else None
 
 
