@@ -143,14 +143,14 @@ def test_a_stop_while_an_object_is_taken_apart(movie_file, monkeypatch):
 
 
 def test_a_stop_that_is_repeated_leaves_nothing(movie_file, monkeypatch):
-    """Ctrl-C, pressed again while unfinished outputs are removed."""
+    """As Ctrl-C, pressed again while unfinished outputs are removed."""
 
     def correct(job, *arguments, **options):
         with staged(job.outputs):
             signal.raise_signal(signal.SIGTERM)
 
     def unlink(path, missing_ok=False, remove=Path.unlink):
-        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGTERM)
         remove(path, missing_ok=missing_ok)
 
     monkeypatch.setattr("moco_dl.job.correct_file", correct)
@@ -160,14 +160,18 @@ def test_a_stop_that_is_repeated_leaves_nothing(movie_file, monkeypatch):
 
 
 def test_a_stop_that_was_dropped_can_be_repeated_later(movie_file, monkeypatch):
+    went_on = []
+
     def correct(*arguments, **options):
         with suppress(SystemExit):  # as a library might
             signal.raise_signal(signal.SIGTERM)
-        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGTERM)
+        went_on.append(True)
 
     monkeypatch.setattr("moco_dl.cli.UNDER_WAY", 0.0)
     monkeypatch.setattr("moco_dl.job.correct_file", correct)
-    assert CliRunner().invoke(main, ["correct", str(movie_file)]).exit_code == 128 + signal.SIGINT
+    assert CliRunner().invoke(main, ["correct", str(movie_file)]).exit_code == 128 + signal.SIGTERM
+    assert not went_on
 
 
 @pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="no thread can be chosen")
