@@ -93,11 +93,20 @@ class Estimator:
         return self._of_each(self.rigid.power, frames)
 
     @torch.inference_mode()
-    def expecting(self, power: np.ndarray) -> "Estimator":
-        """The same, whose correlation maps are of frames of a mean power (RINGS,), see `RigidRegistration`."""
+    def clutter_of(self, power: np.ndarray) -> np.ndarray:
+        """(RINGS,) in frames of a mean power (RINGS,), see `RigidRegistration`."""
+        return self.rigid.clutter_of(power)
+
+    @torch.inference_mode()
+    def through(self, clutter: np.ndarray) -> "Estimator":
+        """The same, whose correlation maps are of frames with clutter (RINGS,), see `RigidRegistration`."""
         other = copy(self)
-        other.rigid = self.rigid.expecting(power)
+        other.rigid = self.rigid.through(clutter)
         return other
+
+    def expecting(self, power: np.ndarray) -> "Estimator":
+        """The same, whose correlation maps are of frames of a mean power (RINGS,)."""
+        return self.through(self.clutter_of(power))
 
     @torch.inference_mode()
     def _of_each(self, function: Callable[[Tensor], Tensor], frames: np.ndarray) -> np.ndarray:

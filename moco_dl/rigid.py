@@ -65,24 +65,29 @@ class RigidRegistration:
             means.append(shares.new_zeros(len(part), RINGS).index_add_(1, rings, shares))
         return torch.cat(means)
 
-    def expecting(self, power: np.ndarray) -> "RigidRegistration":
-        """The same, but maps are of frames of a mean `power` (RINGS,): what the reference lacks of it is noise.
+    def clutter_of(self, power: np.ndarray) -> np.ndarray:
+        """What frames of a mean `power` (RINGS,) hold beyond the reference, over white noise (RINGS,); 1 if little.
 
-        Activity that comes and goes over much of the frame tells of itself, not of where the tissue is. This is
-        the matched filter in noise that is not white (Dwork, Proc. IRE 38, 1950).
+        Activity that comes and goes over much of the frame tells of itself, not of where the tissue is.
         """
-        known = torch.from_numpy(power).to(self.window)
-        white = known[int(NOISE / RING) : int(0.5 / RING)].mean().clamp_min(1e-30)
-        times = (known - self.power(self.reference[None])[0]) / white
+        white = max(power[int(NOISE / RING) : int(0.5 / RING)].mean(), 1e-30)
+        times = (power - self.power(self.reference[None])[0].cpu().numpy()) / white
+        return np.where(times > CLUTTER, times, np.float32(1))
+
+    def through(self, clutter: np.ndarray) -> "RigidRegistration":
+        """The same, but maps are of frames with `clutter` (RINGS,), see there.
+
+        This is the matched filter in noise that is not white (Dwork, Proc. IRE 38, 1950).
+        """
         other = copy(self)
-        other.clutter = torch.where(times > CLUTTER, times, 1.0)[self.rings]
+        other.clutter = torch.from_numpy(clutter).to(self.window)[self.rings]
         other.matched = self.matched / other.clutter
         return other
 
     def correlation_maps(self, frames: Tensor) -> Tensor:
         """Of frames (B, H, W) at all shifts (B, 2 my + 1, 2 mx + 1), in standard deviations of what noise adds.
 
-        A pixel's noise is taken to be new in each (but see `expecting`). The reference's spectrum is left as it
+        A pixel's noise is taken to be new in each (but see `through`). The reference's spectrum is left as it
         is: so most is seen through noise.
         """
         filtered = self.matched * self.clutter.sqrt()

@@ -7,7 +7,14 @@ import numpy as np
 
 from moco_dl.reference import centred, first_reference
 from moco_dl.sampled.alike import mean_agreement
-from moco_dl.sampled.sample_shifts import are_clear, lie_beyond, lie_elsewhere, walk_among_others, whole_shifts
+from moco_dl.sampled.sample_shifts import (
+    agree_better,
+    are_clear,
+    lie_beyond,
+    lie_elsewhere,
+    walk_among_others,
+    whole_shifts,
+)
 from moco_dl.sampled.samples import Samples
 from moco_dl.sampled.sampling import RigidFit
 from moco_dl.sampled.walk import LOST, Walk
@@ -30,19 +37,33 @@ class RigidSurvey(View):
 
     def rigid_fit(self, samples: Samples) -> RigidFit:
         """Samples that make the reference, registered."""
-        which = self.enough(samples)
-        some = samples.only(which)
-        first = first_reference(some)
-        if are_clear(some, self.rigid_estimator(first), self.mapping):
-            reference, shifts, agree = self.build_reference(some, [self._centred_shifts] * RIGID_PASSES, first)
-            registered = replace(some, motion=shifts).only(agree)
-            if not lie_elsewhere(registered, self.rigid_estimator(reference), self.mapping):
-                return RigidFit(reference, which, shifts[:, :, 0, 0], None, agree)
+        some, usual = self.enough(samples), None
+        first = first_reference(samples.only(some))
+        if are_clear(samples.only(some), self.rigid_estimator(first), self.mapping):
+            usual, elsewhere = self._clear_fit(samples, some, first)
+            if not elsewhere:
+                return usual
         whole, walk = walk_among_others(
             samples, first, self.rigid_estimator, self.move, self.mapping, self.factor
         )
         reference, shifts, agree = self.build_reference(samples, [lambda *_: whole], first)
-        return RigidFit(reference, np.ones(len(samples), bool), shifts[:, :, 0, 0], walk, agree)
+        found = RigidFit(reference, np.ones(len(samples), bool), shifts[:, :, 0, 0], walk, agree)
+        return found if usual is None or self._better(samples, usual, found) else usual
+
+    def _clear_fit(self, samples: Samples, some: np.ndarray, first: np.ndarray) -> tuple[RigidFit, bool]:
+        """Of some samples, each of which shows where it is; whether activity may have told that of some."""
+        estimates = [self._centred_shifts] * RIGID_PASSES
+        reference, shifts, agree = self.build_reference(samples.only(some), estimates, first)
+        registered = replace(samples.only(some), motion=shifts).only(agree)
+        elsewhere = lie_elsewhere(registered, self.rigid_estimator(reference), self.mapping)
+        return RigidFit(reference, some, shifts[:, :, 0, 0], None, agree), elsewhere
+
+    def _better(self, samples: Samples, usual: RigidFit, other: RigidFit) -> bool:
+        """Whether samples surely lie better by the other fit, which is of all."""
+        motions = [shifts[:, :, None, None] for shifts in (usual.shifts, other.shifts[usual.some])]
+        references = (usual.reference, other.reference)
+        some = samples.only(usual.some)
+        return agree_better(some, motions, references, self.rigid_estimator, self.move, self.mapping)
 
     def _centred_shifts(self, samples: Samples, reference: np.ndarray) -> np.ndarray:
         return centred(whole_shifts(samples, self.rigid_estimator(reference), self.mapping))
@@ -64,6 +85,8 @@ class RigidSurvey(View):
         there = farther.rigid_fit(samples)
         # Something else may move there than the scene: that tells less of shifts nearby.
         found = [(near, near.rigid_fit(samples)) for near in map(self.reaching, NEARER)]
+        if rigid.walk is None:  # or samples that are out of reach there would not be clear
+            found = [each for each in found if each[1].walk is None]
         # Or some only look like a place far away: then all are found near one another, or nowhere.
         if lost or (np.ptp(there.shifts, axis=0).max() > limit and not is_lost(there.walk)):
             found.append((farther, there))

@@ -126,22 +126,22 @@ def test_activity_in_wide_places_is_not_followed():
     light = 8 * (0.6 * tissue + 0.4 * np.exp(drawn(3, 14, 14)))
     frames = torch.from_numpy(rng.poisson(light).astype(np.float32))
     looking = RigidRegistration(frames.mean(dim=0), 12)
-    expecting = looking.expecting(looking.power(frames).mean(dim=0).numpy())
+    filtering = looking.through(looking.clutter_of(looking.power(frames).mean(dim=0).numpy()))
 
     def off(registration):
         highest = registration.correlation_maps(frames).flatten(1).argmax(dim=1)
         return torch.hypot((highest // 25 - 12).float(), (highest % 25 - 12).float()).mean()
 
-    assert off(expecting) < 0.3 < 3 < off(looking)
+    assert off(filtering) < 0.3 < 3 < off(looking)
 
 
 def test_where_there_is_nothing_but_noise_and_tissue_nothing_else_is_expected():
     tissue, rng = cut(scene(), 0, 0), np.random.default_rng(3)
     frames = torch.from_numpy(rng.poisson(tissue.clip(0), (30, *tissue.shape)).astype(np.float32))
     looking = RigidRegistration(frames.mean(dim=0), 12)
-    expecting = looking.expecting(looking.power(frames).mean(dim=0).numpy())
+    filtering = looking.through(looking.clutter_of(looking.power(frames).mean(dim=0).numpy()))
     torch.testing.assert_close(
-        expecting.correlation_maps(frames), looking.correlation_maps(frames), rtol=0, atol=0
+        filtering.correlation_maps(frames), looking.correlation_maps(frames), rtol=0, atol=0
     )
 
 

@@ -1,6 +1,6 @@
 """Whole-frame shifts of samples, found while the reference is made of them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -112,14 +112,45 @@ def walk_among_others(
     walk, usual, settled = passed(passed(None)[0])
     if not settled:
         other, heights, settled = passed(followed(correlation_maps(samples, filtering(first), mapping)))
-        gain = heights - usual
-        if gain.mean() > SURE * gain.std() / np.sqrt(len(gain)):
+        if _surely(heights - usual):
             walk = other
             for _ in range(PASSES):
                 if settled:
                     break
                 walk, _, settled = passed(walk)
     return _middled(walk), walk
+
+
+def agree_better(
+    samples: Samples,
+    motions: Sequence[np.ndarray],
+    references: Sequence[np.ndarray],
+    register: Callable[[np.ndarray], Estimator],
+    move: Move,
+    mapping: Callable,
+) -> bool:
+    """Whether samples agree surely better with one another by the second of two motions (n, 2, 1, 1).
+
+    What either of the references made by them lacks is taken for activity.
+    """
+    estimators = list(map(register, references))
+    power = mean_power(samples, estimators[0], mapping)
+    clutter = np.maximum(*(estimator.clutter_of(power) for estimator in estimators))
+
+    def heights(motion: np.ndarray) -> np.ndarray:
+        seen = correlation_maps_with_others(
+            samples, motion, lambda reference: register(reference).through(clutter), move, mapping
+        )
+        limit = np.array(seen.shape[1:]) // 2
+        return _at(motion[:, :, 0, 0].clip(-limit, limit), seen)
+
+    usual, other = map(heights, motions)
+    return _surely(other - usual)
+
+
+def _surely(gain: np.ndarray) -> bool:
+    """Whether a mean gain (n,) is no chance."""
+    return bool(gain.mean() > SURE * gain.std() / np.sqrt(len(gain)))
 
 
 def _middled(walk: Walk) -> np.ndarray:
