@@ -66,7 +66,7 @@ class RigidRegistration:
         return torch.cat(means)
 
     def clutter_of(self, power: np.ndarray) -> np.ndarray:
-        """What frames of a mean `power` (RINGS,) hold beyond the reference, over white noise (RINGS,); 1 if little.
+        """(RINGS,) what frames of a mean `power` (RINGS,) hold beyond the reference, over white noise; or 1.
 
         Activity that comes and goes over much of the frame tells of itself, not of where the tissue is.
         """
