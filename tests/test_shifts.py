@@ -23,7 +23,7 @@ from moco_dl.options import CorrectOptions
 from moco_dl.reference import centred, divided, summed
 from moco_dl.rigid import RigidRegistration
 from moco_dl.sampled.expected import Expected, measure_expected
-from moco_dl.sampled.sample_shifts import correlation_maps_with_others
+from moco_dl.sampled.sample_shifts import agree_better, correlation_maps_with_others, lie_elsewhere
 from moco_dl.sampled.samples import Samples
 from moco_dl.warp import upsample
 
@@ -286,3 +286,23 @@ def test_waves_of_activity_do_not_carry_frames_away(photons):
     frames = rng.poisson(photons * (0.6 * tissue + 0.4 * waves / waves.mean()).clip(0)).astype(np.uint16)
     rigid = moco_dl.correct(frames, rigid_only=True).fields.rigid
     assert np.hypot(*(rigid - np.median(rigid, axis=0)).T).mean() < 0.6
+
+
+def test_samples_agree_better_where_they_are_and_lie_elsewhere_if_they_are_not():
+    places, each = np.random.default_rng(4).integers(-6, 7, (30, 2)), np.arange(30)
+    frames = views(places).astype(np.float32)
+    samples = Samples(frames, each, each // 3, each)
+    true = centred(-places[:, :, None, None].astype(np.float32))
+    references = [divided(*summed(samples, motion, move_known)) for motion in (0 * true, true)]
+
+    def register(reference):
+        return Estimator(reference, None, max_shift=14, device=CPU)
+
+    def better(*order):
+        motions, made = ([kinds[i] for i in order] for kinds in ((0 * true, true), references))
+        return agree_better(samples, motions, made, register, move_known, map)
+
+    assert better(0, 1) and not better(1, 0) and not better(1, 1)
+    looking = register(references[1])
+    assert not lie_elsewhere(replace(samples, motion=true), looking, map)
+    assert lie_elsewhere(replace(samples, motion=0 * true), looking, map)
