@@ -184,6 +184,7 @@ def test_a_process_that_is_forked_while_a_thread_begins_or_ends_works():
 def test_a_fork_does_not_wait_for_threads_that_may_work_on(monkeypatch):
     workers = Workers(2)
     assert list(workers.map(abs, [-1, -2])) == [1, 2]
+    _wait_for_ends()  # of other tests' threads
     monkeypatch.setattr("moco_dl.parallel.time.sleep", lambda _: pytest.fail("waits"))
     _wait_for_ends()
 
