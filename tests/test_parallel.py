@@ -6,7 +6,9 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from pathlib import Path
 from threading import get_ident
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -110,12 +112,29 @@ def test_what_is_set_for_workers_does_not_stay_after_an_interrupt(monkeypatch):
     before, number = settings(), 0
     while interrupted_at(number, work):
         number += 1
-        work()  # puts back what was left
+        monkeypatch.setattr(parallel, "_setting", parallel._Setting())  # as when a process begins
         deadline = time.monotonic() + 60
         while settings() != before and time.monotonic() < deadline:  # a thread may be about to end
             time.sleep(0.001)
         assert settings() == before, number
     assert number > 20
+
+
+def test_the_next_correction_puts_back_what_interrupts_have_left(monkeypatch):
+    """As several of them, while the first puts things back."""
+    before = torch.get_num_threads(), sys.getswitchinterval(), blas_threads()
+
+    def leave(visit):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(parallel._setting, "leave", leave)
+        with workers_first():
+            pass
+    assert sys.getswitchinterval() < before[1]
+    with workers_first():
+        pass
+    assert (torch.get_num_threads(), sys.getswitchinterval(), blas_threads()) == before
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are not forked here")
@@ -189,15 +208,70 @@ def test_a_fork_does_not_wait_for_threads_that_may_work_on(monkeypatch):
     _wait_for_ends()
 
 
-def test_a_fork_does_not_wait_for_ever(monkeypatch):
-    monkeypatch.setattr("moco_dl.parallel.PATIENCE", 0.0)
-    done = threading.Event()
-    results = Workers(1).map(lambda item: item == 0 or done.wait(), [0, 1])
-    assert next(results)
+def test_a_thread_is_there_until_the_system_has_none_of_it():
+    """What libraries keep for it they free once Python has done with it; not every system shows its threads."""
+
+    def there(alive, number):
+        return parallel._there(SimpleNamespace(is_alive=lambda: alive, native_id=number))
+
+    assert there(True, -1) and not there(False, -1)
+    if Path("/proc/self/task").exists():
+        assert there(False, threading.get_native_id())
+
+
+def test_a_fork_does_not_wait_for_ever_nor_a_thread_for_itself(monkeypatch):
+    _wait_for_ends()  # of other tests' threads
+    monkeypatch.setattr("moco_dl.parallel.time.sleep", lambda _: pytest.fail("waits"))
+    begun, done, told = threading.Event(), threading.Event(), []
+
+    def work(item):
+        if item:
+            told.append(threading.current_thread())
+            begun.set()
+            done.wait()
+            _wait_for_ends()
+            told.append("has forked")
+
+    results = Workers(1).map(work, [0, 1])
+    next(results)
+    begun.wait()
     results.close()  # while the second is waited for
     del results
+    with monkeypatch.context() as patched:
+        patched.setattr("moco_dl.parallel.PATIENCE", -1.0)
+        try:
+            _wait_for_ends()
+        finally:
+            patched.undo()
+            done.set()
+            told[0].join()
+    assert told[1:] == ["has forked"]
+
+
+def test_threads_may_begin_while_a_fork_waits(monkeypatch):
+    def there(thread):
+        parallel._started[threading.Thread()] = lambda: None
+        return False
+
+    monkeypatch.setattr(parallel, "_started", {threading.Thread(): lambda: None})
+    monkeypatch.setattr(parallel, "_there", there)
     _wait_for_ends()
-    done.set()
+
+
+def test_threads_that_have_ended_are_forgotten(monkeypatch):
+    """Else there were more with each movie that is corrected."""
+
+    def thread_of(workers):
+        return next(workers.map(lambda _: threading.current_thread(), [0]))
+
+    ended = thread_of(Workers(1))
+    _wait_for_ends()
+    with monkeypatch.context() as patched:
+        patched.setattr(parallel, "_there", lambda thread: True)  # not quite
+        kept = Workers(1)
+        assert thread_of(kept) in parallel._started and ended in parallel._started
+    more = Workers(1)
+    assert {thread_of(kept), thread_of(more)} <= parallel._started.keys() and ended not in parallel._started
 
 
 @pytest.fixture(scope="module")
@@ -271,6 +345,23 @@ def test_what_was_set_stays_until_the_outer_one_leaves():
             pass
         assert torch.get_num_threads() == 1
     assert torch.get_num_threads() == before
+
+
+def test_each_thread_gets_back_what_it_had_set():
+    threads, kept = [ThreadPoolExecutor(1) for _ in range(2)], [workers_first() for _ in range(3)]
+
+    def of_torch(place):
+        return threads[place].submit(torch.get_num_threads).result()
+
+    for place, number in ((0, 2), (1, 3)):
+        assert of_torch(place)  # or the first time, torch has what others have set
+        threads[place].submit(torch.set_num_threads, number).result()
+    for place, one in zip((0, 1, 0), kept, strict=True):  # the first enters twice
+        threads[place].submit(one.__enter__).result()
+    for place, one in zip((0, 1, 0), kept[::-1], strict=True):
+        threads[place].submit(one.__exit__, None, None, None).result()
+    assert [of_torch(place) for place in (0, 1)] == [2, 3]
+    torch.set_num_threads(torch.get_num_threads())  # for threads that are new to torch
 
 
 def test_what_the_process_had_set_comes_back():
