@@ -338,6 +338,23 @@ def test_afterwards_other_threads_may_limit_linear_algebra():
         assert set(other.submit(limited).result()) <= {1}
 
 
+def test_what_fails_to_limit_linear_algebra_is_not_waited_for(monkeypatch):
+    def limits(*_):
+        raise MemoryError
+
+    def work():
+        with workers_first():
+            worked.append(torch.get_num_threads())
+
+    worked, thread = [], threading.Thread(target=work, daemon=True)
+    monkeypatch.setattr(parallel, "threadpool_limits", limits)
+    monkeypatch.setattr(threading, "excepthook", lambda _: None)
+    monkeypatch.setattr(parallel, "PROMPTLY", 1e3)
+    thread.start()
+    thread.join(60)
+    assert not thread.is_alive() and worked == [1]
+
+
 def test_what_was_set_stays_until_the_outer_one_leaves():
     before = torch.get_num_threads()
     with workers_first():

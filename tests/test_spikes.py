@@ -109,8 +109,24 @@ def test_hot_pixels_become_as_those_around_and_nothing_else_changes(dtype):
 def test_none_is_hot_in_noise_or_beside_missing_pixels():
     halves = noise(2, 40, 48, dtype=np.float32)
     halves[:, :5] = np.nan
-    halves[:, 20, 20] = np.nan
+    halves[:, 18:23, 18:23] += 1000
+    halves[:, 20, 20] = np.nan  # others are darker there
+    halves[0, 10, 10] = 5000  # half the time
+    halves[:, 30, 30] = 5000, 0
     assert always_hot(halves) is None
+    halves[:, 5, 7], halves[:, 30, 40] = 600, -500  # beside missing ones; dead
+    np.testing.assert_array_equal(always_hot(halves), np.ravel_multi_index(([5, 30], [7, 40]), (40, 48)))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_hot_pixels_at_the_ends_of_their_range(dtype):
+    """Without a warning."""
+    frames, most = noise(3, 40, 48, dtype=dtype), np.finfo(dtype).max
+    frames[:, 20, 20:23] = most, -most, most
+    assert always_hot(frames[:2]) is None
+    frames[:, 10, 10] = most
+    cleared = without_hot(frames, np.array([10 * 48 + 10, 20 * 48 + 22, 21 * 48 + 21]))
+    assert (cleared[:, 10, 10] < 400).all()
 
 
 def test_hot_pixels_do_not_hold_small_motion():
