@@ -13,6 +13,7 @@ from scipy.ndimage import gaussian_filter, shift
 import moco_dl
 from moco_dl import evaluate
 from moco_dl.evaluation.evaluator import Evaluator
+from moco_dl.evaluation.gaps import in_lines
 from moco_dl.evaluation.summary import summary
 from moco_dl.learning.motion import MotionOptions
 from moco_dl.learning.synth import MovieOptions, SyntheticMovie
@@ -220,6 +221,14 @@ def test_pixels_that_see_no_photon_are_no_gaps():
     found = evaluate(raw, counts)
     assert (counts.max(axis=0) == 0).mean() > 0.1 and found.verdict.kind == "better"
     assert np.isnan(found.pictures.mean_after).mean() < 0.01
+
+
+def test_a_border_is_a_gap_however_thin():
+    border = np.zeros((24, 40), bool)
+    border[:, :2], border[-1] = True, True
+    chance = border.copy()
+    chance[5:14, 20:29] = True  # or what is dark, as a vessel
+    np.testing.assert_array_equal(in_lines(chance), border)
 
 
 def test_a_still_movie_stays_still_when_it_gets_a_border():
