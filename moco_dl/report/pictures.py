@@ -87,7 +87,7 @@ def preview(excerpts: Excerpts, shape: tuple[int, int]) -> Preview:
     sheets = [contact_sheet(grey(cells, limits)) for cells in pair]
     size = pair[0].shape[1:]
     # By the longer side: of a short one, what is cut off is a large part.
-    binning = max(1, round(max(shape) / max(excerpts.preview_before.shape[1:])))
+    binning = round(max(shape) / max(excerpts.preview_before.shape[1:]))
     return Preview(
         before=jpeg(sheets[0][0]),
         after=jpeg(sheets[1][0]),
