@@ -5,6 +5,7 @@ import pytest
 from scipy import ndimage
 
 import moco_dl
+from moco_dl.sampled.clearing import Clearing
 from moco_dl.sampled.spikes import always_hot, without_hot, without_spikes
 
 
@@ -106,6 +107,22 @@ def test_hot_pixels_become_as_those_around_and_nothing_else_changes(dtype):
     assert hot.reshape(8, -1)[:, places].min() == 250  # what is given stays as it is
 
 
+@pytest.mark.parametrize("dtype", [np.uint16, np.float32])
+def test_hot_pixels_become_the_mean_of_the_eight_around(dtype):
+    """Those beyond an edge are reflected."""
+    frames = noise(2, 6, 9, dtype=dtype)
+    wanted = (9 * ndimage.uniform_filter(frames.astype(float), (1, 3, 3), mode="mirror") - frames) / 8
+    found = without_hot(frames, np.arange(6 * 9))
+    np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-3 if dtype is np.float32 else 0.501)
+
+
+def test_many_hot_pixels_do_not_hide_spikes():
+    frames, places = noise(3, 40, 48), np.arange(0, 40 * 48, 61)
+    frames.reshape(3, -1)[:, places] = 60000
+    frames[1, 20, 20] = 5000
+    assert Clearing(hot=places)(frames).max() < 600
+
+
 def test_none_is_hot_in_noise_or_beside_missing_pixels():
     halves = noise(2, 40, 48, dtype=np.float32)
     halves[:, :5] = np.nan
@@ -142,3 +159,11 @@ def test_hot_pixels_do_not_hold_small_motion():
     assert fields.metadata["hot_pixels_left_out"] == 15
     error = fields.rigid[:, 1] + way
     assert np.abs(error - np.median(error)).mean() < 0.1
+
+
+def test_what_flashes_once_is_no_hot_pixel(known_movie):
+    """Too little for a spike; but the mean of few frames shows it."""
+    frames = known_movie[0][:6].astype(np.float32)
+    frames[2, 40, 50] = frames[2].mean() + 25 * frames[2].std()
+    assert without_spikes(frames) is frames
+    assert moco_dl.correct(frames, rigid_only=True).fields.metadata["hot_pixels_left_out"] == 0
