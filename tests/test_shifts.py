@@ -272,9 +272,9 @@ def test_places_that_look_alike_do_not_widen_the_search(moved, most, monkeypatch
     assert plan.estimator.correlation_maps(frames[:1]).shape == (1, 2 * most + 1, 2 * most + 1)
 
 
-@pytest.mark.parametrize("photons", [0.7, 8])
-def test_waves_of_activity_do_not_carry_frames_away(photons):
-    """In neuropil they are wide, and may outshine what tissue shows."""
+@pytest.mark.parametrize(("photons", "share"), [(0.7, 0.4), (8, 0.4), (30, 0.5)])
+def test_waves_of_activity_do_not_carry_frames_away(photons, share):
+    """In neuropil they are wide, and may outshine what tissue shows; in bright frames, each by itself."""
     rng = np.random.default_rng(3)
 
     def drawn(size, *sigmas):
@@ -283,7 +283,8 @@ def test_waves_of_activity_do_not_carry_frames_away(photons):
 
     tissue = 1 + 0.1 * drawn((112, 128), 1.5, 1.5) + 0.1 * drawn((112, 128), 10, 10)
     waves = np.exp(drawn((60, 112, 128), 3, 14, 14))
-    frames = rng.poisson(photons * (0.6 * tissue + 0.4 * waves / waves.mean()).clip(0)).astype(np.uint16)
+    light = (1 - share) * tissue + share * waves / waves.mean()
+    frames = rng.poisson(photons * light.clip(0)).astype(np.uint16)
     rigid = moco_dl.correct(frames, rigid_only=True).fields.rigid
     assert np.hypot(*(rigid - np.median(rigid, axis=0)).T).mean() < 0.6
 
