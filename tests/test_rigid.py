@@ -3,7 +3,7 @@ import pytest
 import torch
 from scipy.ndimage import gaussian_filter
 
-from moco_dl.rigid import RING, RigidRegistration
+from moco_dl.rigid import RING, RINGS, RigidRegistration
 
 
 def scene(shape=(120, 140), seed=0):
@@ -143,6 +143,18 @@ def test_where_there_is_nothing_but_noise_and_tissue_nothing_else_is_expected():
     torch.testing.assert_close(
         filtering.correlation_maps(frames), looking.correlation_maps(frames), rtol=0, atol=0
     )
+
+
+def test_what_frames_hold_beyond_the_reference_is_clutter():
+    """As far as it is known to be more than noise."""
+    reference, power, wanted = cut(scene(), 0, 0), np.ones(RINGS), np.ones(RINGS)
+    power[:10], power[10:20], power[20:30], power[50:] = 9, 3, 100, 0  # noise of 1, in corners less
+    wanted[:10], wanted[20:30] = 9, 100
+    dark, bright = (RigidRegistration(image, 12) for image in (torch.zeros_like(reference), reference))
+    np.testing.assert_allclose(dark.clutter_of(power), wanted)
+    np.testing.assert_allclose(dark.clutter_of(0 * power), 1)
+    known = bright.power(reference[None])[0].numpy()
+    np.testing.assert_allclose(bright.clutter_of(known + 1000 * known[35:50].mean() * power), wanted, rtol=0.1)
 
 
 def test_power_in_rings():

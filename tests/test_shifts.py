@@ -273,7 +273,7 @@ def test_places_that_look_alike_do_not_widen_the_search(moved, most, monkeypatch
 
 
 def with_waves(photons, share):
-    """Frames (60, 112, 128) of tissue that does not move; this share of their light is activity in wide waves."""
+    """Frames (60, 112, 128) of tissue that stays; this share of their light is activity in wide waves."""
     rng = np.random.default_rng(3)
 
     def drawn(size, *sigmas):
