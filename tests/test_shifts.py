@@ -87,6 +87,17 @@ def test_noise_rises_by_its_standard_deviation():
     assert seen.std() == pytest.approx(1, rel=0.15)
 
 
+def test_so_does_noise_with_clutter():
+    rng = np.random.default_rng(0)
+    scene = 100 + 5 * gaussian_filter(rng.standard_normal((90, 100)), 3)
+    waves = 150 * gaussian_filter(rng.standard_normal((100, 90, 100)), (0, 3, 3))
+    frames = torch.from_numpy(7 * rng.standard_normal(waves.shape) + waves).float()
+    looking = RigidRegistration(torch.from_numpy(scene).float(), 10)
+    filtering = looking.through(looking.clutter_of(looking.power(frames).mean(dim=0).numpy()))
+    assert filtering.correlation_maps(frames).std() == pytest.approx(1, rel=0.4)
+    assert looking.correlation_maps(frames).std() > 2
+
+
 def test_light_that_bleaches_makes_frames_no_less_sure():
     _, seen = drawn_correlations(1.0, (1.0, -2.0), (2.5, 1.0))
     peaks = seen - drawn_correlations(0.0, (1.0, -2.0), (2.5, 1.0))[1]
