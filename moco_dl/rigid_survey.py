@@ -47,7 +47,8 @@ class RigidSurvey(View):
             samples, first, self.rigid_estimator, self.move, self.mapping, self.factor
         )
         reference, shifts, agree = self.build_reference(samples, [lambda *_: whole], first)
-        found = RigidFit(reference, np.ones(len(samples), bool), shifts[:, :, 0, 0], walk, agree)
+        every, carried = np.ones(len(samples), bool), usual is not None
+        found = RigidFit(reference, every, shifts[:, :, 0, 0], walk, agree, carried)
         return found if usual is None or self._better(samples, usual, found) else usual
 
     def _clear_fit(self, samples: Samples, some: np.ndarray, first: np.ndarray) -> tuple[RigidFit, bool]:

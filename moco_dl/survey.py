@@ -93,9 +93,10 @@ class Survey(RigidSurvey):
         self, given: np.ndarray | None, cleared: Cleared
     ) -> tuple[GivenReference | None, Alignment]:
         """A reference (H, W) that is given, brought nearer, and samples as they lie beside it."""
-        brought = None if given is None else self._given(cleared.small, given)
+        rigid = cleared.rigid
+        brought = None if given is None else self._given(cleared.small, given, rigid.carried)
         nearer = None if brought is None else brought.nearer
-        return brought, self._aligned(cleared.samples, cleared.small, nearer, cleared.rigid)
+        return brought, self._aligned(cleared.samples, cleared.small, nearer, rigid, walking=rigid.carried)
 
     def _confirms(self, alignment: Alignment, cleared: Cleared, brought: GivenReference | None) -> bool:
         """Whether fringes that are seen by whole-frame shifts, if any, are seen by all that moves, too."""
@@ -142,7 +143,7 @@ class Survey(RigidSurvey):
             small = replace(small, pattern=self.smaller(pattern.image))
             if before is not None and not pattern.differs(before, seen):
                 break
-            alignment = self._aligned(samples, small, given)
+            alignment = self._aligned(samples, small, given, walking=alignment.walk is not None)
         return alignment, samples, small
 
     def _reach(self, samples: Samples, reference: np.ndarray, walk: Walk | None) -> int:
@@ -154,13 +155,13 @@ class Survey(RigidSurvey):
             shifts = walk.found
         return math.ceil(np.abs(shifts).max())
 
-    def _given(self, small: Samples, image: np.ndarray) -> GivenReference:
-        """What is given, brought near what samples show if it is far; see `bend_to`."""
+    def _given(self, small: Samples, image: np.ndarray, walking: bool) -> GivenReference:
+        """What is given, brought near what samples show if it is far; see `bend_to` and `_aligned`."""
         first = self.smaller(image)
         estimator, as_it_is = self.rigid_estimator(first), GivenReference(image, image)
         if self.network is None:
             return as_it_is
-        walk = walk_from(small, estimator, self.mapping, scale=self.factor)
+        walk = walk_from(small, estimator, self.mapping, scale=self.factor, anyway=walking)
         if walk is None:
             some = small.only(self.enough(small))
             shifts = whole_shifts(some, estimator, self.mapping)
@@ -174,12 +175,22 @@ class Survey(RigidSurvey):
         return GivenReference(image, self.move(image[None], bend[None])[0], bend)
 
     def _aligned(
-        self, samples: Samples, small: Samples, given: np.ndarray | None, rigid: RigidFit | None = None
+        self,
+        samples: Samples,
+        small: Samples,
+        given: np.ndarray | None,
+        rigid: RigidFit | None = None,
+        *,
+        walking: bool = False,
     ) -> Alignment:
-        """Of samples to what is given, or to what they show; a rigid fit of small ones may be known."""
+        """Of samples to what is given, or to what they show; a rigid fit of small ones may be known.
+
+        To what is given, samples may be `walking` though each shows by itself where it is.
+        """
         if given is None:
             return self._aligned_to_own(samples, small, rigid or self.rigid_fit(small))
-        walk = walk_from(small, self.rigid_estimator(self.smaller(given)), self.mapping, scale=self.factor)
+        looking = self.rigid_estimator(self.smaller(given))
+        walk = walk_from(small, looking, self.mapping, scale=self.factor, anyway=walking)
         shifts = None if walk is None else self.factor * walk.found
         if self.network is None:
             return Alignment(given, None, walk)
@@ -193,7 +204,7 @@ class Survey(RigidSurvey):
         than details.
         """
         size, factor = self.movie.shape[1:], self.factor
-        reference, some, whole, walk, _ = rigid
+        reference, some, whole, walk, *_ = rigid
         shifts = None if walk is None else whole
         if self.network is None:
             return Alignment(reference, None, walk)

@@ -63,9 +63,14 @@ def lie_elsewhere(samples: Samples, estimator: Estimator, mapping: Callable) -> 
     return bool(share > SOME)
 
 
-def walk_from(samples: Samples, estimator: Estimator, mapping: Callable, scale: int) -> Walk | None:
-    """How samples walk about the estimator's reference, if they are dim; for `scale` see `Walk`."""
-    if are_clear(samples, estimator, mapping):
+def walk_from(
+    samples: Samples, estimator: Estimator, mapping: Callable, scale: int, *, anyway: bool = False
+) -> Walk | None:
+    """How samples walk about the estimator's reference, if they are dim, or `anyway`.
+
+    For `scale` see `Walk`.
+    """
+    if not anyway and are_clear(samples, estimator, mapping):
         return None
     power = mean_power(samples, estimator, mapping)
     seen = correlation_maps(samples, estimator.expecting(power), mapping)
