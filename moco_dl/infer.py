@@ -98,6 +98,11 @@ class Estimator:
         return self.rigid.clutter_of(power)
 
     @torch.inference_mode()
+    def outshone(self, power: np.ndarray, size: float) -> bool:
+        """Whether activity outshines the reference in frames of a mean power (RINGS,)."""
+        return self.rigid.outshone(power, size)
+
+    @torch.inference_mode()
     def through(self, clutter: np.ndarray) -> "Estimator":
         """The same, whose correlation maps are of frames with clutter (RINGS,), see `RigidRegistration`."""
         other = copy(self)

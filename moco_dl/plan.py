@@ -16,6 +16,7 @@ from moco_dl.motion import Arrays, Equations, Motion, concatenate, take
 from moco_dl.refinement.bend import bent, rebased
 from moco_dl.refinement.equations import linearise
 from moco_dl.refinement.refine import Refiner
+from moco_dl.refinement.template import BACKGROUND
 from moco_dl.sampled.clearing import Clearing
 from moco_dl.sampled.usable import usable
 from moco_dl.sampled.walk import Walk
@@ -87,6 +88,7 @@ class Plan:
     width: float = 0.0  # frames, sigma of the smoothing of the network's fields in time
     known: KnownSamples = field(default_factory=KnownSamples)
     binning: int = 1  # pixels a side over which frames are averaged for the first step
+    background: float = BACKGROUND  # px, sigma of the local mean without which frames are compared
     steps: tuple[Step, ...] = ()  # none: rigid only
     finish: Finish | None = None  # None: rigid only
     bends: Bends | None = None  # None: no reference is given, or rigid only

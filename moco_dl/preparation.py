@@ -81,7 +81,7 @@ class Preparation:
         """`plan`, with what `first_steps` found, made complete."""
         rough = plan.steps[-1]
         move = partial(move_known, device=plan.computing)
-        template = self._template(samples, motion.total(), trusted, reference=plan.reference, move=move)
+        template = self._template(plan, samples, motion.total(), trusted, reference=plan.reference, move=move)
         fine, parts = Refiner(template, device=plan.computing), _parts(samples, trusted)
         constant = 0.0
         if self.given is not None:
@@ -163,7 +163,8 @@ class Preparation:
         move = partial(move_known, stride=STRIDE // binning, device=plan.computing)
         placed = motion.total() / binning
         for last in (False, True):  # again without the frames that do not fit, so that they do no harm
-            template = self._template(samples, placed, trusted, reference=small, move=move, blur=BLUR / binning)
+            options = {"reference": small, "move": move, "blur": BLUR / binning}
+            template = self._template(plan, samples, placed, trusted, **options)
             rough = Refiner(template, binning, device=plan.computing)
             equations = self._equations(rough, samples, motion, _parts(samples, trusted))
             fits = measure_usual(equations).misfit(equations) <= DOUBTFUL
@@ -173,11 +174,11 @@ class Preparation:
         return rough, equations, trusted
 
     def _template(
-        self, samples: Samples, placed: np.ndarray, trusted: np.ndarray, **options: object
+        self, plan: Plan, samples: Samples, placed: np.ndarray, trusted: np.ndarray, **options: object
     ) -> Template:
         """Template from the samples that are `trusted` (n,), moved as they are `placed` (n, 2, h, w)."""
         some = replace(samples, motion=placed).only(trusted)
-        return build_template(some, mapping=self.mapping, **options)
+        return replace(build_template(some, mapping=self.mapping, **options), background=plan.background)
 
     def _equations(self, refiner: Refiner, samples: Samples, motion: Motion, parts: np.ndarray) -> Equations:
         """Equations of samples; those in one of the template's `parts` (n,) are looked at together."""

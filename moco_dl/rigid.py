@@ -1,5 +1,6 @@
 """The rigid stage: whole-frame shifts by FFT correlation with the reference, batched."""
 
+import math
 from copy import copy
 
 import numpy as np
@@ -17,6 +18,7 @@ RIVAL = 0.3  # of the highest peak, from which on one near by may be that of the
 APART = 3  # px, by which peaks differ at least that are no slopes of one another
 NOISE = 0.35  # cycles/px from which on a frame's spectrum is taken for noise
 CLUTTER = 4.0  # times white noise, from which on more is known: what bends, and cells that flash, leave less
+OUTSHINES = 3.0  # times the reference's power: flashing cells of usual movies have less than its own
 RING, RINGS = 0.01, 71  # cycles/px: width and number of the rings over which power is averaged
 PART = 2**17  # pixels of frames that a CPU transforms at a time: their spectra stay in its caches
 
@@ -70,9 +72,23 @@ class RigidRegistration:
 
         Activity that comes and goes over much of the frame tells of itself, not of where the tissue is.
         """
-        white = max(power[int(NOISE / RING) : int(0.5 / RING)].mean(), 1e-30)
-        times = (power - self.power(self.reference[None])[0].cpu().numpy()) / white
+        times = self._beyond(power)[0]
         return np.where(times > CLUTTER, times, np.float32(1))
+
+    def outshone(self, power: np.ndarray, size: float) -> bool:
+        """Whether activity as wide as Gaussians of a sigma of `size` px, or wider, outshines the reference.
+
+        Of frames of a mean `power` (RINGS,).
+        """
+        times, own = self._beyond(power)
+        wide = slice(1, math.ceil(1 / (2 * math.pi * size * RING)))  # but not the mean of frames
+        return bool(((times > CLUTTER) & (times > OUTSHINES * own))[wide].any())
+
+    def _beyond(self, power: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(RINGS,) what frames of a mean `power` hold beyond the reference, and this, over white noise."""
+        white = max(power[int(NOISE / RING) : int(0.5 / RING)].mean(), 1e-30)
+        own = self.power(self.reference[None])[0].cpu().numpy()
+        return (power - own) / white, own / white
 
     def through(self, clutter: np.ndarray) -> "RigidRegistration":
         """The same, but maps are of frames with `clutter` (RINGS,), see there.

@@ -6,12 +6,14 @@ from typing import TypeVar
 import numpy as np
 
 from moco_dl.reference import centred, first_reference
+from moco_dl.refinement.template import BACKGROUND
 from moco_dl.sampled.alike import mean_agreement
 from moco_dl.sampled.sample_shifts import (
     agree_better,
     are_clear,
     lie_beyond,
     lie_elsewhere,
+    mean_power,
     walk_among_others,
     whole_shifts,
 )
@@ -21,6 +23,7 @@ from moco_dl.sampled.walk import LOST, Walk
 from moco_dl.view import View
 
 FARTHER, NEARER = 3.0, (1 / 2, 1 / 3)  # times the usual limit of shifts, if frames lie beyond that
+NARROWER = 7.0  # px, sigma of the local mean that is removed from frames whose activity outshines the tissue
 RIGID_PASSES = 2  # the reference is estimated this often from rigidly registered samples
 
 Look = TypeVar("Look", bound="RigidSurvey")
@@ -48,7 +51,7 @@ class RigidSurvey(View):
         )
         reference, shifts, agree = self.build_reference(samples, [lambda *_: whole], first)
         every, carried = np.ones(len(samples), bool), usual is not None
-        found = RigidFit(reference, every, shifts[:, :, 0, 0], walk, agree, carried)
+        found = RigidFit(reference, every, shifts[:, :, 0, 0], walk, agree, walk.power, carried)
         return found if usual is None or self._better(samples, usual, found) else usual
 
     def _clear_fit(self, samples: Samples, some: np.ndarray, first: np.ndarray) -> tuple[RigidFit, bool]:
@@ -56,8 +59,15 @@ class RigidSurvey(View):
         estimates = [self._centred_shifts] * RIGID_PASSES
         reference, shifts, agree = self.build_reference(samples.only(some), estimates, first)
         registered = replace(samples.only(some), motion=shifts).only(agree)
-        elsewhere = lie_elsewhere(registered, self.rigid_estimator(reference), self.mapping)
-        return RigidFit(reference, some, shifts[:, :, 0, 0], None, agree), elsewhere
+        looking = self.rigid_estimator(reference)
+        power = mean_power(registered, looking, self.mapping)
+        elsewhere = lie_elsewhere(registered, looking.expecting(power), self.mapping)
+        return RigidFit(reference, some, shifts[:, :, 0, 0], None, agree, power), elsewhere
+
+    def background(self, rigid: RigidFit) -> float:
+        """px, sigma of the local mean without which frames are compared."""
+        looking = self.rigid_estimator(rigid.reference)
+        return NARROWER if looking.outshone(rigid.power, NARROWER / self.factor) else BACKGROUND
 
     def _better(self, samples: Samples, usual: RigidFit, other: RigidFit) -> bool:
         """Whether samples surely lie better by the other fit, which is of all."""

@@ -83,6 +83,7 @@ class Survey(RigidSurvey):
             walk=walk,
             apart=1 if self.options.quality == "best" else APART,
             binning=self.factor,
+            background=self.background(rigid),
             bends=None if to_given is None else Bends(to_given),
             kinds=taking_turns(small),
             reach_of_shifts=0 if self.network else self._reach(small, reference, walk),

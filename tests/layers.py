@@ -65,6 +65,7 @@ CORE = {
     "rigid": {"agreement"},
     "rigid_survey": {
         "reference",
+        "refinement.template",
         "sampled.alike",
         "sampled.sample_shifts",
         "sampled.samples",

@@ -23,7 +23,7 @@ from moco_dl.options import CorrectOptions
 from moco_dl.reference import centred, divided, summed
 from moco_dl.rigid import RigidRegistration
 from moco_dl.sampled.expected import Expected, measure_expected
-from moco_dl.sampled.sample_shifts import agree_better, correlation_maps_with_others, lie_elsewhere
+from moco_dl.sampled.sample_shifts import agree_better, correlation_maps_with_others, lie_elsewhere, mean_power
 from moco_dl.sampled.samples import Samples
 from moco_dl.warp import upsample
 
@@ -309,6 +309,7 @@ def test_frames_with_waves_of_activity_do_not_seem_to_lie_elsewhere():
     frames, each = with_waves(30, 0.5).astype(np.float32), np.arange(60)
     samples = Samples(frames, each, each // 3, each, motion=np.zeros((60, 2, 1, 1), np.float32))
     looking = Estimator(frames.mean(axis=0), None, max_shift=14, device=CPU)
+    looking = looking.expecting(mean_power(samples, looking, map))
     assert not lie_elsewhere(samples, looking, map)
     assert lie_elsewhere(replace(samples, motion=samples.motion + 5), looking, map)
     assert not lie_elsewhere(
@@ -332,5 +333,6 @@ def test_samples_agree_better_where_they_are_and_lie_elsewhere_if_they_are_not()
 
     assert better(0, 1) and not better(1, 0) and not better(1, 1)
     looking = register(references[1])
+    looking = looking.expecting(mean_power(samples, looking, map))
     assert not lie_elsewhere(replace(samples, motion=true), looking, map)
     assert lie_elsewhere(replace(samples, motion=0 * true), looking, map)

@@ -16,6 +16,7 @@ from moco_dl.masks import distance
 from moco_dl.movie import ArrayMovie
 from moco_dl.options import CorrectOptions
 from moco_dl.reference import mean_of
+from moco_dl.rigid import RINGS
 from moco_dl.sampled.samples import draw_samples
 from moco_dl.sampled.sampling import RigidFit, Sampling
 from moco_dl.sampled.surround import dark_surround
@@ -213,7 +214,8 @@ def test_in_frames_as_recorded_it_is_where_their_rows_are(tissue):
         frames[:, 1::2] = np.roll(frames[:, 1::2], offset, axis=2)
         sampling = Sampling(ArrayMovie(frames), CorrectOptions(row_offset=offset), 1, map)
         every = np.ones(len(frames), bool)
-        drawn = sampling.draw(lambda _: RigidFit(light(), every, tissue[1], None, every))  # noqa: B023 (used at once)
+        fit = RigidFit(light(), every, tissue[1], None, every, np.ones(RINGS))
+        drawn = sampling.draw(lambda _: fit)  # noqa: B023 (used at once)
         hidden.append(drawn.clearing.edges.hidden)
     assert (hidden[1][::2] != hidden[0][::2]).mean() < 0.01
     assert (hidden[1][1::2, 6:] != hidden[0][1::2, :-6]).mean() < 0.01

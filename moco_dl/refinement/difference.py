@@ -23,7 +23,6 @@ FLASH = 4.0  # standard deviations at which such a change counts half: activity 
 PATTERN = 4.0  # px, sigma of the Gaussian within which activity has one brightness
 UNLIKE = 2.0  # of activity's variance: what differs from its pattern, counted as noise
 READY = 3  # parts of the template, with which their frames can be compared at once
-BACKGROUND = 14.0  # px, sigma of the local mean that is removed: neuropil and bleaching are not motion
 GAIN_PRIOR = 0.5  # expected departure of a frame's brightness from the reference's
 UNEVEN = 0.05  # difference of brightness that edges of much detail are looked at without
 RIMMED = 1.3  # times as much detail as elsewhere, squared: a lens lights them less
@@ -60,7 +59,7 @@ class Difference:
         self.grid = tuple(-(-n // self.side) for n in self.size)
         self.background, self.around, self.near = (
             [torch.from_numpy(_window(n, length / STRIDE)).float() for n in self.grid]
-            for length in (BACKGROUND, CELL, PATTERN)
+            for length in (template.background, CELL, PATTERN)
         )
         self.active = bool(activity.any())
         self.activity = self.cut(torch.from_numpy(activity))

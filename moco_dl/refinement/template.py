@@ -19,6 +19,7 @@ AROUND = 2.5  # times as wide a Gaussian, within which gradients are signal or n
 UNSEEN = 0.03  # of their squares, least share that is taken to be signal
 SURE = 5.0  # standard errors by which a variance must exceed that of what is new in each frame: activity
 NO_PART = -1  # of a frame that is in none
+BACKGROUND = 14.0  # px, sigma of the local mean that is removed: neuropil and bleaching are not motion
 PAIRED = 0.25  # least share of the samples that another follows, for the two to be told apart
 
 
@@ -36,6 +37,7 @@ class Template:
     # Share of the image's squared gradients, around each pixel, that is signal and not noise; None: all. Where
     # nothing is to be seen, noise in them would make believe that frames tell of no motion there.
     signal: np.ndarray | None = None
+    background: float = BACKGROUND  # px of the movie, sigma of the local mean that is removed from all
 
 
 @dataclass(frozen=True)

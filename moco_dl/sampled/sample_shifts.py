@@ -52,11 +52,11 @@ def correlation_maps(samples: Samples, estimator: Estimator, mapping: Callable =
 
 
 def lie_elsewhere(samples: Samples, estimator: Estimator, mapping: Callable) -> bool:
-    """Whether some are not where their motion (n, 2, 1, 1) says, once activity is taken for noise."""
+    """Whether some are not where their motion (n, 2, 1, 1) says; the estimator takes activity for noise."""
     if len(samples) < LEAST:
         return False
     some = samples.glanced(LOOKED_AT)
-    seen = correlation_maps(some, estimator.expecting(mean_power(samples, estimator, mapping)), mapping)
+    seen = correlation_maps(some, estimator, mapping)
     highest = seen.reshape(len(seen), -1).argmax(axis=1)
     found = np.stack(np.unravel_index(highest, seen.shape[1:]), axis=1) - np.array(seen.shape[1:]) // 2
     share = np.mean(np.abs(found - some.motion[:, :, 0, 0]).max(axis=1) > ELSEWHERE)

@@ -37,6 +37,7 @@ class RigidFit(NamedTuple):
     shifts: np.ndarray  # (k, 2) px, of these
     walk: Walk | None  # how they walk, if they are dim
     agree: np.ndarray  # (k,) bool: which of these agree with the reference
+    power: np.ndarray  # (RINGS,) mean of some, see `RigidRegistration`
     carried: bool = False  # waves of activity carry some away, although each shows by itself where it is
 
     def agreeing(self, samples: Samples) -> tuple[Samples, np.ndarray]:
