@@ -283,40 +283,6 @@ def test_places_that_look_alike_do_not_widen_the_search(moved, most, monkeypatch
     assert plan.estimator.correlation_maps(frames[:1]).shape == (1, 2 * most + 1, 2 * most + 1)
 
 
-def with_waves(photons, share):
-    """Frames (60, 112, 128) of tissue that stays; this share of their light is activity in wide waves."""
-    rng = np.random.default_rng(3)
-
-    def drawn(size, *sigmas):
-        image = gaussian_filter(rng.standard_normal(size), sigmas)
-        return image / image.std()
-
-    tissue = 1 + 0.1 * drawn((112, 128), 1.5, 1.5) + 0.1 * drawn((112, 128), 10, 10)
-    waves = np.exp(drawn((60, 112, 128), 3, 14, 14))
-    light = (1 - share) * tissue + share * waves / waves.mean()
-    return rng.poisson(photons * light.clip(0)).astype(np.uint16)
-
-
-@pytest.mark.parametrize(("photons", "share", "enough"), [(0.7, 0.4, 60), (8, 0.4, 60), (30, 0.5, 30)])
-def test_waves_of_activity_do_not_carry_frames_away(photons, share, enough, monkeypatch):
-    """In neuropil they are wide, and may outshine what tissue shows; in bright frames, each by itself."""
-    monkeypatch.setattr("moco_dl.view.frames_with", lambda *_: enough)  # frames, of 60, for a reference
-    rigid = moco_dl.correct(with_waves(photons, share), rigid_only=True).fields.rigid
-    assert np.hypot(*(rigid - np.median(rigid, axis=0)).T).mean() < 0.6
-
-
-def test_frames_with_waves_of_activity_do_not_seem_to_lie_elsewhere():
-    frames, each = with_waves(30, 0.5).astype(np.float32), np.arange(60)
-    samples = Samples(frames, each, each // 3, each, motion=np.zeros((60, 2, 1, 1), np.float32))
-    looking = Estimator(frames.mean(axis=0), None, max_shift=14, device=CPU)
-    looking = looking.expecting(mean_power(samples, looking, map))
-    assert not lie_elsewhere(samples, looking, map)
-    assert lie_elsewhere(replace(samples, motion=samples.motion + 5), looking, map)
-    assert not lie_elsewhere(
-        replace(samples, motion=samples.motion + 5).only(each < 19), looking, map
-    )  # too few
-
-
 def test_samples_agree_better_where_they_are_and_lie_elsewhere_if_they_are_not():
     places, each = np.random.default_rng(4).integers(-6, 7, (30, 2)), np.arange(30)
     frames = views(places).astype(np.float32)

@@ -1,0 +1,73 @@
+"""Activity in neuropil: waves that are wider than anything the tissue shows, and may outshine it."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy.ndimage import gaussian_filter
+
+import moco_dl
+from moco_dl.device import CPU
+from moco_dl.infer import Estimator
+from moco_dl.sampled.sample_shifts import lie_elsewhere, mean_power
+from moco_dl.sampled.samples import Samples
+
+
+def with_waves(photons, share):
+    """Frames (60, 112, 128) of tissue that stays; this share of their light is activity in wide waves."""
+    rng = np.random.default_rng(3)
+
+    def drawn(size, *sigmas):
+        image = gaussian_filter(rng.standard_normal(size), sigmas)
+        return image / image.std()
+
+    tissue = 1 + 0.1 * drawn((112, 128), 1.5, 1.5) + 0.1 * drawn((112, 128), 10, 10)
+    waves = np.exp(drawn((60, 112, 128), 3, 14, 14))
+    light = (1 - share) * tissue + share * waves / waves.mean()
+    return rng.poisson(photons * light.clip(0)).astype(np.uint16)
+
+
+def off(fields):
+    """px, mean, by which whole frames that stay are moved beside one another."""
+    return np.hypot(*(fields.rigid - np.median(fields.rigid, axis=0)).T).mean()
+
+
+@pytest.mark.parametrize(("photons", "share", "enough"), [(0.7, 0.4, 60), (8, 0.4, 60), (30, 0.5, 30)])
+def test_waves_of_activity_do_not_carry_frames_away(photons, share, enough, monkeypatch):
+    """In neuropil they are wide, and may outshine what tissue shows; in bright frames, each by itself."""
+    monkeypatch.setattr("moco_dl.view.frames_with", lambda *_: enough)  # frames, of 60, for a reference
+    assert off(moco_dl.correct(with_waves(photons, share), rigid_only=True).fields) < 0.6
+
+
+def test_frames_with_waves_of_activity_do_not_seem_to_lie_elsewhere():
+    frames, each = with_waves(30, 0.5).astype(np.float32), np.arange(60)
+    samples = Samples(frames, each, each // 3, each, motion=np.zeros((60, 2, 1, 1), np.float32))
+    looking = Estimator(frames.mean(axis=0), None, max_shift=14, device=CPU)
+    looking = looking.expecting(mean_power(samples, looking, map))
+    assert not lie_elsewhere(samples, looking, map)
+    assert lie_elsewhere(replace(samples, motion=samples.motion + 5), looking, map)
+    few = replace(samples, motion=samples.motion + 5).only(each < 19)
+    assert not lie_elsewhere(few, looking, map)
+
+
+@pytest.mark.parametrize("given", ["what it shows", "its mean"])
+def test_nor_beside_a_reference_that_is_given(given):
+    frames = with_waves(20, 0.5)
+    own = moco_dl.correct(frames, rigid_only=True).reference
+    reference = own if given == "what it shows" else frames.mean(axis=0)
+    assert off(moco_dl.correct(frames, reference, rigid_only=True).fields) < 0.1
+
+
+def test_activity_that_outshines_tissue_is_no_motion():
+    """It is with the local mean that is removed of other movies: 0.08 px."""
+    field = moco_dl.correct(with_waves(8, 0.5)).fields[:]
+    assert np.hypot(*field.swapaxes(0, 1)).mean() < 0.04
+
+
+@pytest.mark.parametrize(("share", "outshone"), [(0.0, False), (0.1, False), (0.4, True), (0.8, True)])
+@pytest.mark.parametrize("photons", [2, 20])
+def test_whether_activity_outshines_tissue(photons, share, outshone):
+    frames = with_waves(photons, share).astype(np.float32)
+    looking = Estimator(frames.mean(axis=0), None, max_shift=14, device=CPU)
+    power = looking.power(frames).mean(axis=0)
+    assert looking.outshone(power, 7.0) == outshone
