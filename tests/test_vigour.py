@@ -12,7 +12,16 @@ from moco_dl.movie import ArrayMovie
 from moco_dl.tracking.prior import Prior, measure_prior
 from moco_dl.tracking.timefilter import TimeFilter
 from moco_dl.tracking.track import Tracker
-from moco_dl.tracking.vigour import BESIDE, CHANGES, LEVELS, REACH, Vigour, _posterior, measure_vigour
+from moco_dl.tracking.vigour import (
+    BESIDE,
+    CHANGES,
+    LEVELS,
+    REACH,
+    Vigour,
+    by_degrees,
+    measure_vigour,
+    posterior,
+)
 
 FRAMES = 200
 BOUT = np.isin(np.arange(FRAMES) // 20, (3, 7))  # two, of 20 frames each
@@ -126,7 +135,8 @@ def test_frames_on_both_sides_tell_of_a_vigour():
     follows = (1 - CHANGES) * degrees + CHANGES * shares
     start = shares @ np.linalg.matrix_power(follows, REACH - 1)
     wanted = np.einsum("a,a,ab,b,bc,c->b", start, first, follows, middle, follows, last)
-    np.testing.assert_allclose(_posterior(likelihood, shares)[0], wanted / wanted.sum(), rtol=1e-9)
+    found = posterior(np.log(likelihood), np.ones(len(likelihood), bool), shares, by_degrees(levels))[0]
+    np.testing.assert_allclose(found, wanted / wanted.sum(), rtol=1e-9)
 
 
 def test_calm_frames_gain_and_no_others_lose(refiner):
@@ -207,4 +217,4 @@ def test_movies_show_which_they_are(calm, light, bouts, uneven):
     movie, rng = SyntheticMovie(0, options), np.random.default_rng(0)
     frames = [movie.recorded((light if t % 2 else 1) * movie.moved(t)[0], rng) for t in range(120)]
     tracker = Corrector().prepare(ArrayMovie(np.stack(frames))).steps[-1].tracker
-    assert ((tracker.in_time.vigour is not None), tracker.uneven) == (bouts, uneven)
+    assert (isinstance(tracker.in_time.vigour, Vigour), tracker.uneven) == (bouts, uneven)

@@ -44,8 +44,9 @@ class Vigour:
         `told` (n + 2 REACH, modes) with noise of variance `visible` (modes,), `clear` (n + 2 REACH,) times what
         they tell, see `Tracker`; those that are not `there` tell nothing.
         """
-        likelihood = np.where(there[:, None], _relative(_log_likelihood(told, visible, clear)), 1.0)
-        return np.sqrt((_posterior(likelihood, self.shares) * np.square(LEVELS)).sum(axis=1))
+        likely = _log_likelihood(told, visible, clear)
+        found = posterior(likely, there, self.shares, by_degrees(len(LEVELS)))
+        return np.sqrt((found * np.square(LEVELS)).sum(axis=1))
 
 
 def measure_vigour(told: np.ndarray, visible: np.ndarray, clear: np.ndarray) -> Vigour | None:
@@ -82,23 +83,29 @@ def _relative(log_likelihood: np.ndarray) -> np.ndarray:
     return np.exp(log_likelihood - log_likelihood.max(axis=1, keepdims=True))
 
 
-def _posterior(likelihood: np.ndarray, shares: np.ndarray) -> np.ndarray:
-    """(n, k) probabilities from likelihoods (n + 2 REACH, k), of each frame from those around it alone."""
+def by_degrees(count: int) -> np.ndarray:
+    """(count, count) probabilities of what follows each level: one up, one down, or the same."""
+    beside = BESIDE * (np.eye(count, k=1) + np.eye(count, k=-1))
+    return beside + np.diag(1 - beside.sum(axis=1))
+
+
+def posterior(
+    log_likelihood: np.ndarray, there: np.ndarray, shares: np.ndarray, degrees: np.ndarray
+) -> np.ndarray:
+    """(n, k) probabilities from log-likelihoods (n + 2 REACH, k), of each frame from those around it alone.
+
+    Those that are not `there` (n + 2 REACH,) tell nothing. Levels are drawn anew by their `shares` (k,); else
+    `degrees` (k, k) are the probabilities of what follows each.
+    """
+    likelihood = np.where(there[:, None], _relative(log_likelihood), 1.0)
     near = np.moveaxis(sliding_window_view(likelihood, 2 * REACH + 1, axis=0), 2, 0)  # (frames around, n, k)
+    follow = (1 - CHANGES) * degrees + CHANGES * shares
     before, after = np.broadcast_to(shares, near.shape[1:]), np.ones(near.shape[1:])
     for now in near[:REACH]:
-        before = before * now
+        before = times_each(before * now, follow)
         before /= before.sum(axis=1, keepdims=True)
-        before = (1 - CHANGES) * _by_degrees(before) + CHANGES * shares
     for now in near[:REACH:-1]:
-        after = after * now
+        after = times_each(after * now, follow.T)
         after /= after.sum(axis=1, keepdims=True)
-        after = (1 - CHANGES) * _by_degrees(after) + CHANGES * (after * shares).sum(axis=1, keepdims=True)
     found = before * after * near[REACH]
     return found / found.sum(axis=1, keepdims=True)
-
-
-def _by_degrees(values: np.ndarray) -> np.ndarray:
-    """Values (n, k) of the levels after a frame in which some went up or down by one."""
-    near = np.pad(values, ((0, 0), (1, 1)), mode="edge")
-    return values + BESIDE * (near[:, :-2] - 2 * values + near[:, 2:])
