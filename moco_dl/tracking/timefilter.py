@@ -6,6 +6,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from moco_dl.cached import cached
 from moco_dl.stream import frames_alike
 from moco_dl.tracking.breaks import Breaks
+from moco_dl.tracking.outburst import Outbursts
 from moco_dl.tracking.prior import Prior
 from moco_dl.tracking.risk import exceeding
 from moco_dl.tracking.vigour import REACH, Vigour
@@ -17,7 +18,9 @@ ENOUGH = 1.01  # a reach suffices when the expected squared error is at most thi
 class TimeFilter:
     """Wiener filters of one movie, one for each mode: in time, all are alike but for their noise."""
 
-    def __init__(self, prior: Prior, visible: np.ndarray, sizes: np.ndarray, vigour: Vigour | None = None):
+    def __init__(
+        self, prior: Prior, visible: np.ndarray, sizes: np.ndarray, vigour: Vigour | Outbursts | None = None
+    ):
         """`visible` (modes,) is the variance of what a frame tells of a mode, over that of its noise.
 
         `sizes` (modes,) is what a mode of unit variance adds to squares of the unknowns.
@@ -59,7 +62,7 @@ class TimeFilter:
         if self.vigour:
             sizes = self.vigour.of_frames(told, there, self._visible, clear)
             told, there, clear = (of_frames[REACH:-REACH] for of_frames in (told, there, clear))
-            sizes = sizes * clear
+            sizes = None if (clear == 1).all() and (sizes == 1).all() else sizes * clear
         parts, beyond = self._breaks.parts(told, there, sizes), slice(Breaks.reach, -Breaks.reach)
         told, there, clear = told[beyond], there[beyond], clear[beyond]
         sizes = None if sizes is None else sizes[beyond]
@@ -68,11 +71,14 @@ class TimeFilter:
         for lags, alike in frames_alike(there & (parts == parts[:, reach, None])):
             around = alike[:, None] + np.array(lags) + reach  # (frames alike, lags)
             noise = self._prior.noise_between(np.abs(lags))
-            if sizes is None:
+            usual = np.full(len(alike), sizes is None)
+            if sizes is not None:
+                usual = (sizes[around] == 1).all(axis=1) & (clear[alike + reach] == 1)
+            if usual.any():
                 weights = self._usual_weights(lags)
-                modes[alike], own[alike] = (weights * told[around]).sum(axis=1), noise @ weights
-                continue
-            for i, near in zip(alike, around, strict=True):
+                modes[alike[usual]] = (weights * told[around[usual]]).sum(axis=1)
+                own[alike[usual]] = noise @ weights
+            for i, near in zip(alike[~usual], around[~usual], strict=True):
                 size = sizes[i + reach] / clear[i + reach]
                 weights = size * self._weights(lags, sizes[near])
                 modes[i], own[i] = (weights * told[near]).sum(axis=0), noise @ weights

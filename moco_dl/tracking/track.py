@@ -18,6 +18,8 @@ from moco_dl.refinement.basis import eigen, matrix_of_combinations, root, times_
 from moco_dl.refinement.misfit import Usual
 from moco_dl.refinement.refine import Refiner
 from moco_dl.stream import Batch, Messages, surroundings
+from moco_dl.tracking.durations import SURE, SURE_ACTIVE
+from moco_dl.tracking.outburst import Outbursts
 from moco_dl.tracking.prior import Prior, Reduced
 from moco_dl.tracking.risk import Errors, measure_excess
 from moco_dl.tracking.timefilter import TimeFilter
@@ -43,10 +45,10 @@ class Tracker:
         self._turn = Lock()
         self.follow(None)
 
-    def follow(self, vigour: Vigour | None) -> None:
-        """Expect the tissue to move as strongly at a time as this says; None: alike at any time."""
+    def follow(self, vigour: Vigour | None, outbursts: Outbursts | None = None) -> None:
+        """Expect the tissue to move as strongly at a time as this says; None: alike, but for outbursts."""
         self.vigour, sizes = vigour, np.square(self.modes).sum(axis=0)
-        self.in_time = TimeFilter(self.prior, self.visible, sizes, vigour)
+        self.in_time = TimeFilter(self.prior, self.visible, sizes, vigour or outbursts)
 
     def follow_samples(self, equations: np.ndarray, clear: np.ndarray) -> None:
         """The same, as equations (n, 2 m) of samples show, whose noise is 1 / `clear` (n,) times the usual one.
@@ -58,6 +60,9 @@ class Tracker:
             self.vigour = vigour
         elif vigour is not None:
             self.follow(vigour)
+        else:  # a frame in so many may move otherwise, if it is as sure to do so as motion has to be
+            unlikely = np.exp(-SURE - SURE_ACTIVE * self.prior.activity.sum())
+            self.follow(None, Outbursts(unlikely / (len(clear) + 2)))
 
     @cached_property
     def _inverse(self) -> np.ndarray:
