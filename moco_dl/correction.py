@@ -1,7 +1,7 @@
 """Movies corrected: samples are looked at, then all frames go through in batches."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -62,6 +62,11 @@ class Corrector:
         """Look at samples of `movie`: build the reference (H, W) unless given, and what else is needed."""
         survey = Survey(movie, self.options, self.network, self.device, self.workers.map)
         given = None if reference is None else checked_reference(reference, movie)
+        plan = self._prepared(survey, given)
+        return replace(plan, reference=plan.clearing.as_recorded(plan.reference))
+
+    def _prepared(self, survey: Survey, given: np.ndarray | None) -> Plan:
+        """Its reference is one of frames as they are looked at."""
         plan, samples, small, nearer = survey.first_look(given)
         if self.network is None:
             return plan
@@ -165,6 +170,7 @@ def metadata(corrector: Corrector, plan: Plan, **more: object) -> dict:
         REACH: plan.reach,
         "row_levels_left_out": clearing.usual is not None,
         "waves_left_out": 0 if clearing.waves is None else len(clearing.waves.frequencies),
+        "haze_left_out_px": None if clearing.haze is None else clearing.haze.width,
     }
     if plan.likeness is not None:
         measured["given_reference_correlation"] = plan.likeness

@@ -54,6 +54,7 @@ class Survey(RigidSurvey):
             return other.first_look(given)
         if given is not None and surrounded:
             given = sampling.without_surround(given)
+        clearing, given = clearing.of_given(given)
         cleared = Cleared(None, samples, small, rigid)
         if self.network and not is_lost(rigid.walk):
             cleared = without_fringes(self, self.rigid_fit, cleared)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from moco_dl.sampled.edges import NONE, Edges, floats
+from moco_dl.sampled.haze import Haze
 from moco_dl.sampled.levels import levelled
 from moco_dl.sampled.samples import less_pattern
 from moco_dl.sampled.scan import straightened
@@ -22,6 +23,7 @@ class Clearing:
     waves: Waves | None = None  # of interference
     row_offset: int = 0  # px by which every other row lies to the right, see `scan.py`
     pattern: np.ndarray | None = None  # (H, W) float32 that adds to all frames, see `pattern.py`
+    haze: Haze | None = None  # that stays in place
 
     def __call__(self, frames: np.ndarray) -> np.ndarray:
         """Frames (n, H, W) as recorded -> as they are looked at: NaN where nothing is known, see `floats`."""
@@ -32,7 +34,10 @@ class Clearing:
             frames = levelled(frames, self.usual)
         if self.waves is not None:
             frames = self.waves(frames)
-        return less_pattern(straightened(frames, self.row_offset), self.pattern)
+        frames = straightened(frames, self.row_offset)
+        if self.haze is not None:
+            frames = self.haze(frames)
+        return less_pattern(frames, self.pattern)
 
     @property
     def disturbed(self) -> bool:
@@ -42,7 +47,18 @@ class Clearing:
     @property
     def floats(self) -> bool:
         """Whether frames become floats."""
-        return self.disturbed or bool(self.edges) or self.pattern is not None
+        return self.disturbed or bool(self.edges) or self.pattern is not None or self.haze is not None
+
+    def as_recorded(self, reference: np.ndarray) -> np.ndarray:
+        """A reference (H, W), of frames as they are looked at, as it is of frames as recorded."""
+        return reference if self.haze is None else reference + self.haze.light
+
+    def of_given(self, reference: np.ndarray | None) -> tuple["Clearing", np.ndarray | None]:
+        """The same for a reference (H, W) that is given, if any; and this, as frames are looked at."""
+        if self.haze is None or reference is None:
+            return self, reference
+        haze = self.haze.of(reference)
+        return replace(self, haze=haze), reference - haze.light
 
     def hiding(self, more: np.ndarray) -> "Clearing":
         """The same without `more` (H, W) bool, of frames as they are looked at."""

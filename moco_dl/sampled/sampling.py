@@ -14,6 +14,7 @@ from moco_dl.options import CorrectOptions
 from moco_dl.reference import mean_of
 from moco_dl.sampled.clearing import Clearing
 from moco_dl.sampled.edges import measure_edges
+from moco_dl.sampled.haze import Haze, Registered, haze_width, local_means
 from moco_dl.sampled.levels import levels_follow, levels_wander, usual_levels
 from moco_dl.sampled.samples import Samples, draw_samples, sample_runs, without_infinite
 from moco_dl.sampled.scan import checked_offset, measure_row_offset
@@ -97,6 +98,10 @@ class Sampling:
             clearing = without
             samples, small = self._cleared(clearing)
             rigid = fit(small)
+        if (haze := self._haze(samples, small, rigid, fit)) is not None:
+            clearing = replace(clearing, haze=haze)
+            samples, small = self._cleared(clearing)
+            rigid = fit(small)
         return SampledMovie(samples, small, rigid, clearing, surround is not None)
 
     def _halves(self, samples: Samples) -> np.ndarray:
@@ -121,6 +126,18 @@ class Sampling:
             clearing = replace(clearing, waves=waves)
             samples, small = self._cleared(clearing)
         return clearing, samples, small
+
+    def _haze(
+        self, samples: Samples, small: Samples, rigid: RigidFit, fit: Callable[[Samples], RigidFit]
+    ) -> Haze | None:
+        """What is coarse in samples, if some of it stays in place."""
+
+        def register(some: Samples) -> Registered | None:
+            found = fit(some)
+            return found.agreeing(some) if found.walk is None else None
+
+        width = haze_width(*rigid.agreeing(small), self.factor, register)
+        return None if width is None else Haze(width, local_means(mean_of(samples, GLANCED)[None], width)[0])
 
     def without_surround(self, image: np.ndarray) -> np.ndarray:
         """Image (H, W) with NaN for its dark surround."""
