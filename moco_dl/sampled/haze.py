@@ -13,7 +13,7 @@ import numpy as np
 from moco_dl.sampled.inplace import MOVES, Changes
 from moco_dl.sampled.samples import Samples
 
-GLANCED = 32  # samples
+GLANCED = 24  # samples or more, up to twice as many: of fewer than 20, it is not told whether they are clear
 WIDTHS = 16.0, 8.0, 4.0  # px, sigmas of the Gaussians within which light is coarse
 AS_TISSUE = 1.0  # times as far as tissue: what moves as far need not be looked at more closely
 LEAST = 0.5  # px root mean square along an axis: smaller shifts may be by chance, and nothing shares that
