@@ -40,11 +40,12 @@ class RigidSurvey(View):
 
     def rigid_fit(self, samples: Samples) -> RigidFit:
         """Samples that make the reference, registered."""
-        some, usual = self.enough(samples), None
+        some, usual, surely = self.enough(samples), None, False
         first = first_reference(samples.only(some))
         if are_clear(samples.only(some), self.rigid_estimator(first), self.mapping):
             usual, elsewhere = self._clear_fit(samples, some, first)
-            if not elsewhere:
+            surely = self._outshone(usual)
+            if not (elsewhere or surely):
                 return usual
         whole, walk = walk_among_others(
             samples, first, self.rigid_estimator, self.move, self.mapping, self.factor
@@ -52,7 +53,7 @@ class RigidSurvey(View):
         reference, shifts, agree = self.build_reference(samples, [lambda *_: whole], first)
         every, carried = np.ones(len(samples), bool), usual is not None
         found = RigidFit(reference, every, shifts[:, :, 0, 0], walk, agree, walk.power, carried)
-        return found if usual is None or self._better(samples, usual, found) else usual
+        return found if usual is None or surely or self._better(samples, usual, found) else usual
 
     def _clear_fit(self, samples: Samples, some: np.ndarray, first: np.ndarray) -> tuple[RigidFit, bool]:
         """Of some samples, each of which shows where it is; whether activity may have told that of some."""
@@ -66,8 +67,11 @@ class RigidSurvey(View):
 
     def background(self, rigid: RigidFit) -> float:
         """px, sigma of the local mean without which frames are compared."""
-        looking = self.rigid_estimator(rigid.reference)
-        return NARROWER if looking.outshone(rigid.power, NARROWER / self.factor) else BACKGROUND
+        return NARROWER if self._outshone(rigid) else BACKGROUND
+
+    def _outshone(self, rigid: RigidFit) -> bool:
+        """Whether wide activity surely outshines the tissue."""
+        return self.rigid_estimator(rigid.reference).outshone(rigid.power, NARROWER / self.factor)
 
     def _better(self, samples: Samples, usual: RigidFit, other: RigidFit) -> bool:
         """Whether samples surely lie better by the other fit, which is of all."""
