@@ -17,7 +17,7 @@ from moco_dl.refinement.bend import inverse
 from moco_dl.refinement.equations import linearise, share_told
 from moco_dl.refinement.misfit import LEAST, measure_usual
 from moco_dl.refinement.nearer import GivenReference
-from moco_dl.refinement.refine import Refiner
+from moco_dl.refinement.refine import Refiner, refiner_of
 from moco_dl.refinement.template import BLUR, NO_PART, Template, build_template
 from moco_dl.sampled.samples import Samples, chunks, mean_length, share_beyond
 from moco_dl.stream import Batch, filter_batches
@@ -81,8 +81,8 @@ class Preparation:
         """`plan`, with what `first_steps` found, made complete."""
         rough = plan.steps[-1]
         move = partial(move_known, device=plan.computing)
-        template = self._template(plan, samples, motion.total(), trusted, reference=plan.reference, move=move)
-        fine, parts = Refiner(template, device=plan.computing), _parts(samples, trusted)
+        template = self._template(samples, motion.total(), trusted, reference=plan.reference, move=move)
+        fine, parts = refiner_of(template, plan.background, 1, plan.computing), _parts(samples, trusted)
         constant = 0.0
         if self.given is not None:
             shown = np.where(np.isfinite(template.noise), template.image, np.nan)
@@ -164,8 +164,8 @@ class Preparation:
         placed = motion.total() / binning
         for last in (False, True):  # again without the frames that do not fit, so that they do no harm
             options = {"reference": small, "move": move, "blur": BLUR / binning}
-            template = self._template(plan, samples, placed, trusted, **options)
-            rough = Refiner(template, binning, device=plan.computing)
+            template = self._template(samples, placed, trusted, **options)
+            rough = refiner_of(template, plan.background, binning, plan.computing)
             equations = self._equations(rough, samples, motion, _parts(samples, trusted))
             fits = measure_usual(equations).misfit(equations) <= DOUBTFUL
             if last or (fits == trusted).all():
@@ -174,11 +174,11 @@ class Preparation:
         return rough, equations, trusted
 
     def _template(
-        self, plan: Plan, samples: Samples, placed: np.ndarray, trusted: np.ndarray, **options: object
+        self, samples: Samples, placed: np.ndarray, trusted: np.ndarray, **options: object
     ) -> Template:
         """Template from the samples that are `trusted` (n,), moved as they are `placed` (n, 2, h, w)."""
         some = replace(samples, motion=placed).only(trusted)
-        return replace(build_template(some, mapping=self.mapping, **options), background=plan.background)
+        return build_template(some, mapping=self.mapping, **options)
 
     def _equations(self, refiner: Refiner, samples: Samples, motion: Motion, parts: np.ndarray) -> Equations:
         """Equations of samples; those in one of the template's `parts` (n,) are looked at together."""

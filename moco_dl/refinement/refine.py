@@ -7,6 +7,7 @@ these is in `prior`, the solution in `track`.
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -16,6 +17,8 @@ from moco_dl.device import CPU, frames_at_once
 from moco_dl.refinement.basis import Basis, sandwich
 from moco_dl.refinement.difference import FLASH, Difference
 from moco_dl.refinement.template import Template
+
+MOST = 0.5  # of what a frame tells of its shift
 
 
 class Refiner:
@@ -35,6 +38,7 @@ class Refiner:
         self.basis, self.device = Basis(self.grid), device
         information = self.difference.information()
         self.matrix = self._normal_matrix(information)
+        self.shown = float(information[[0, 2]].sum())
         self.information = information.float().to(device)  # only now: not every accelerator has float64
         self.difference.to(device)
         self.at_once = frames_at_once(device, template.image.size)
@@ -60,3 +64,15 @@ class Refiner:
         """Right-hand sides (..., 2 m) that stand for displacements (..., 2, h, w) px on the coarse grid."""
         (yy, yx, xx), (dy, dx) = self.information, field.unbind(-3)
         return self.unknowns(torch.stack((yy * dy + yx * dx, yx * dy + xx * dx), dim=-3))
+
+
+def refiner_of(template: Template, background: float, binning: int, device: torch.device) -> Refiner:
+    """A refiner that removes a local mean of a sigma of `background` px, not the template's.
+
+    But only if that leaves most of what tissue shows.
+    """
+    usual = Refiner(template, binning, device=device)
+    if background == template.background:
+        return usual
+    other = Refiner(replace(template, background=background), binning, device=device)
+    return other if other.shown > MOST * usual.shown else usual
