@@ -9,6 +9,8 @@ from scipy.ndimage import gaussian_filter
 import moco_dl
 from moco_dl.device import CPU
 from moco_dl.infer import Estimator
+from moco_dl.refinement.refine import Refiner, refiner_of
+from moco_dl.refinement.template import Template
 from moco_dl.sampled.sample_shifts import lie_elsewhere, mean_power
 from moco_dl.sampled.samples import Samples
 
@@ -32,7 +34,9 @@ def off(fields):
     return np.hypot(*(fields.rigid - np.median(fields.rigid, axis=0)).T).mean()
 
 
-@pytest.mark.parametrize(("photons", "share", "enough"), [(0.7, 0.4, 60), (8, 0.4, 60), (30, 0.5, 30)])
+@pytest.mark.parametrize(
+    ("photons", "share", "enough"), [(0.7, 0.4, 60), (8, 0.4, 60), (8, 0.4, 40), (30, 0.4, 60), (30, 0.5, 30)]
+)
 def test_waves_of_activity_do_not_carry_frames_away(photons, share, enough, monkeypatch):
     """In neuropil they are wide, and may outshine what tissue shows; in bright frames, each by itself."""
     monkeypatch.setattr("moco_dl.view.frames_with", lambda *_: enough)  # frames, of 60, for a reference
@@ -71,3 +75,12 @@ def test_whether_activity_outshines_tissue(photons, share, outshone):
     looking = Estimator(frames.mean(axis=0), None, max_shift=14, device=CPU)
     power = looking.power(frames).mean(axis=0)
     assert looking.outshone(power, 7.0) == outshone
+
+
+@pytest.mark.parametrize(("detail", "left"), [(1.5, 7.0), (10.0, 14.0)])
+def test_a_narrower_mean_is_removed_only_if_it_leaves_what_tissue_shows(detail, left):
+    scene = gaussian_filter(np.random.default_rng(5).standard_normal((112, 128)), detail)
+    template = Template((100 + scene / scene.std()).astype(np.float32), np.ones((112, 128), np.float32))
+    chosen = refiner_of(template, 7.0, 1, CPU)
+    found = [Refiner(replace(template, background=width)).shown for width in (7.0, 14.0)]
+    assert found[0] != found[1] and chosen.shown == found[(7.0, 14.0).index(left)]
