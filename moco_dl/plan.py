@@ -88,7 +88,7 @@ class Plan:
     width: float = 0.0  # frames, sigma of the smoothing of the network's fields in time
     known: KnownSamples = field(default_factory=KnownSamples)
     binning: int = 1  # pixels a side over which frames are averaged for the first step
-    background: float = BACKGROUND  # px, sigma of the local mean without which frames are compared
+    background: float = BACKGROUND  # px, see `refiner_of`
     steps: tuple[Step, ...] = ()  # none: rigid only
     finish: Finish | None = None  # None: rigid only
     bends: Bends | None = None  # None: no reference is given, or rigid only

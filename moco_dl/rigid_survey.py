@@ -9,6 +9,7 @@ from moco_dl.reference import centred, first_reference
 from moco_dl.refinement.template import BACKGROUND
 from moco_dl.sampled.alike import mean_agreement
 from moco_dl.sampled.sample_shifts import (
+    LEAST,
     agree_better,
     are_clear,
     lie_beyond,
@@ -44,7 +45,7 @@ class RigidSurvey(View):
         first = first_reference(samples.only(some))
         if are_clear(samples.only(some), self.rigid_estimator(first), self.mapping):
             usual, elsewhere = self._clear_fit(samples, some, first)
-            surely = self._outshone(usual)
+            surely = usual.agree.sum() >= LEAST and self._outshone(usual)
             if not (elsewhere or surely):
                 return usual
         whole, walk = walk_among_others(

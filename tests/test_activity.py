@@ -7,8 +7,11 @@ import pytest
 from scipy.ndimage import gaussian_filter
 
 import moco_dl
+from moco_dl.correction import Corrector
 from moco_dl.device import CPU
 from moco_dl.infer import Estimator
+from moco_dl.movie import ArrayMovie
+from moco_dl.options import CorrectOptions
 from moco_dl.refinement.refine import Refiner, refiner_of
 from moco_dl.refinement.template import Template
 from moco_dl.sampled.sample_shifts import lie_elsewhere, mean_power
@@ -84,3 +87,9 @@ def test_a_narrower_mean_is_removed_only_if_it_leaves_what_tissue_shows(detail, 
     chosen = refiner_of(template, 7.0, 1, CPU)
     found = [Refiner(replace(template, background=width)).shown for width in (7.0, 14.0)]
     assert found[0] != found[1] and chosen.shown == found[(7.0, 14.0).index(left)]
+
+
+@pytest.mark.parametrize(("count", "walk"), [(60, True), (12, False)])
+def test_few_frames_do_not_tell_how_far_all_go(count, walk):
+    corrector = Corrector(CorrectOptions(rigid_only=True, device="cpu"))
+    assert (corrector.prepare(ArrayMovie(with_waves(20, 0.5)[:count])).walk is not None) == walk
