@@ -12,7 +12,7 @@ between the `fibres` of a bundle.
 Rows have light that comes and goes: stripes wander, or some rows of every fourth frame are saturated (`lit`).
 Or `waves` of interference go through the frames, obliquely. Or a scale bar is burnt into all of them (`bar`),
 or every third stretch of ten frames has more light all over, of a stimulus (`flash --behind PHOTONS`), or a
-bright `body` crosses the view.
+bright `body` crosses the view. Or uneven light from behind stays in place (`haze --behind PHOTONS`).
 """
 
 import argparse
@@ -24,7 +24,7 @@ from pathlib import Path
 import numpy as np
 import tifffile
 from compare_tools import TRUTHS, truth_of
-from scipy.ndimage import gaussian_filter1d
+from scipy.ndimage import gaussian_filter, gaussian_filter1d
 
 HOT = 12  # pixels
 SPECKS = 8
@@ -34,6 +34,7 @@ WAVE = 12, 0.13  # rows, and periods by which stripes wander from frame to frame
 EVERY, LIT = 4, (8, 50)  # frames, of which one has so many saturated rows
 FLASH = 10, 3  # frames in a row, and stretches of so many, of one of which the frames are lit
 BODY = 20  # px, radius
+HAZE = 20  # px, sigma of the Gaussian within which it is alike
 BAR = 5, 48, 12  # px, height and width of a scale bar, and how far it is from the corner
 FIBRES = 4.0, 1.3, 0.5, 0.3  # px apart, sigma, by which they are out of place, and log of their transmission
 VIEW = 0.47  # of the shorter side, radius of a round view
@@ -97,6 +98,14 @@ def flashed(frames: np.ndarray, options: argparse.Namespace) -> np.ndarray:
     rng, added = np.random.default_rng(options.seed), frames.astype(np.float32)
     added[lit] += options.counts * rng.poisson(options.behind, added[lit].shape)
     return added
+
+
+def hazed(frames: np.ndarray, options: argparse.Namespace) -> np.ndarray:
+    """Frames (T, H, W) with coarsely uneven light from behind, of more photons."""
+    rng = np.random.default_rng(options.seed)
+    uneven = gaussian_filter(rng.standard_normal(frames.shape[1:]), HAZE)
+    photons = options.behind * (1 + options.strength * uneven / uneven.std())
+    return frames + options.counts * rng.poisson(photons.clip(0), frames.shape)
 
 
 def crossed(frames: np.ndarray, options: argparse.Namespace) -> np.ndarray:
@@ -171,6 +180,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "flash",
         "fibres",
         "body",
+        "haze",
     )
     parser.add_argument("--kind", choices=kinds, default="pixels")
     parser.add_argument(
@@ -185,7 +195,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--behind",
         type=float,
         default=0.0,
-        help="more photons a pixel: of dusty or round views, of fibres, of flashes [0]",
+        help="more photons a pixel: of dusty or round views, of fibres, flashes, haze [0]",
     )
     parser.add_argument("--seed", type=int, default=3)
     options = parser.parse_args(arguments)
@@ -196,6 +206,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "bar": lambda: with_bar(frames),
         "flash": lambda: flashed(frames, options),
         "body": lambda: crossed(frames, options),
+        "haze": lambda: hazed(frames, options),
     }
     if options.kind in whole:
         added = whole[options.kind]()
