@@ -7,7 +7,7 @@ import pytest
 from drawn import AS_EXPECTED, RUN, draw, equations_of, gaussian, root, textured_refiner
 
 from moco_dl.tracking.durations import measure_durations, pieces
-from moco_dl.tracking.prior import STILL, measure_prior
+from moco_dl.tracking.prior import measure_prior
 from moco_dl.tracking.track import Tracker
 
 
@@ -25,11 +25,6 @@ def measured(refiner, frames, **drawn):
 def prior_of(refiner, seen, runs, trusted=None):
     trusted = np.ones(len(seen), bool) if trusted is None else trusted
     return measure_prior(refiner, equations_of(seen), runs, trusted)
-
-
-def rests(size):
-    """Whether a size is next to none: tissue that is not seen to move is allowed some."""
-    return size == pytest.approx(STILL, rel=1e-3)
 
 
 def total(prior, refiner):
@@ -119,7 +114,7 @@ def test_no_path_is_expected_where_there_is_none(refiner, drawn):
 
 def test_where_there_is_only_noise_no_motion_is_expected(refiner):
     prior = measured(refiner, 200, noise=1.5)
-    assert rests(total(prior, refiner))
+    assert total(prior, refiner) == 0
     assert max(sizes_of(prior, refiner, "rows_y", "rows_x")) < 0.001
     assert prior.noise == pytest.approx(1.5, rel=0.2)
 
@@ -128,10 +123,10 @@ def test_motion_that_cannot_be_told_from_noise_is_not_ruled_out(refiner):
     """It is looked for the less, the less it explains of what is seen, but errors are expected of the rest."""
     priors = [measured(refiner, 200, tissue=0.03, noise=noise) for noise in (24.0, 30.0, 36.0, 100.0)]
     taken = [total(prior, refiner) for prior in priors]
-    assert 0.035 > taken[0] > taken[1] > STILL and all(map(rests, taken[2:]))
+    assert 0.03 > taken[0] > taken[1] > 0.005 and taken[2:] == [0, 0]
     expected = [total(replace(prior, tissue=prior.tissue + prior.unsure), refiner) for prior in priors]
     assert 0.04 > expected[0] > expected[1] > expected[2] > 0.015
-    assert rests(expected[3])
+    assert expected[3] < 0.001
     for prior in priors[1:3]:
         ruled_out = Tracker(refiner, replace(prior, unsure=None), AS_EXPECTED).errors(refiner).length().mean()
         assert Tracker(refiner, prior, AS_EXPECTED).errors(refiner).length().mean() > 1.02 * ruled_out
@@ -146,7 +141,7 @@ def test_motion_that_cannot_be_told_from_noise_is_not_ruled_out(refiner):
 def test_what_is_active_hides_motion_that_is_as_weak(refiner):
     """Activity is not alike in all modes: where much of the noise lasts, motion must explain far more."""
     quiet, active = (measured(refiner, 200, tissue=0.03, noise=8.0, activity=share) for share in (0.0, 0.5))
-    assert total(quiet, refiner) > 0.02 and rests(total(active, refiner))
+    assert total(quiet, refiner) > 0.02 and total(active, refiner) == 0
 
 
 def test_motion_farther_than_tissue_goes_is_none(refiner):
@@ -157,7 +152,7 @@ def test_motion_farther_than_tissue_goes_is_none(refiner):
 
 def test_rows_may_move_though_tissue_does_not(refiner):
     prior = measured(refiner, 200, rows=0.2)
-    assert rests(total(prior, refiner))
+    assert total(prior, refiner) == 0
     assert sizes_of(prior, refiner, "rows_x") == pytest.approx([0.2], rel=0.2)
 
 

@@ -26,7 +26,6 @@ PATHS = tuple(f"{degree}_{component}" for degree in PATH for component in "yx") 
 # Of the shorter side, root mean square of unknowns (displacements are about twice as large): if tissue seems to
 # move so far beside whole frames, these are not alike.
 BEYOND = 0.1
-STILL = 0.01  # px, size that the motion of tissue is allowed that samples do not show to move: next to nothing
 PHOTONS = 0.3  # least share of the noise that is new in each frame
 
 
@@ -107,20 +106,7 @@ def measure_prior(
     elif sure < 1 and not jerky:
         sizes |= dict.fromkeys(ROWS, LEAST)
     prior = Prior(mean, noise, _of_others(kinds, sizes), tissue, lasts.times, motion, lasts.activity, paths)
-    return prior if taken == 1 else _looked_for(prior, sure, taken, smooth)
-
-
-def _looked_for(prior: Prior, sure: float, taken: float, smooth: np.ndarray) -> Prior:
-    """The prior of the share of motion that is `taken`; there may be as much as is `sure`.
-
-    Of tissue that seems to rest, next to none is, of the covariance `smooth`; how long it lasts is not known.
-    """
-    tissue, unsure = taken * prior.tissue, (sure - taken) * prior.tissue
-    if sure == 1:  # frames do not match the reference
-        return replace(prior, tissue=tissue, unsure=unsure)
-    if taken == 0:
-        prior = replace(prior, motion=np.full(len(prior.lasting), 1 / len(prior.lasting)))
-    return replace(prior, tissue=tissue + STILL**2 * smooth, unsure=unsure)
+    return prior if taken == 1 else replace(prior, tissue=taken * tissue, unsure=(sure - taken) * tissue)
 
 
 def _of_others(kinds: dict[str, np.ndarray], sizes: dict[str, float]) -> np.ndarray:
