@@ -58,7 +58,7 @@ def test_frames_with_waves_of_activity_do_not_seem_to_lie_elsewhere():
 
 
 @pytest.mark.parametrize("given", ["what it shows", "its mean"])
-def test_nor_beside_a_reference_that_is_given(given):
+def test_nor_do_waves_carry_them_away_beside_a_reference_that_is_given(given):
     frames = with_waves(20, 0.5)
     own = moco_dl.correct(frames, rigid_only=True).reference
     reference = own if given == "what it shows" else frames.mean(axis=0)
