@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from moco_dl.gaussian import gaussian_window
 from moco_dl.network import STRIDE
 from moco_dl.refinement.basis import (
     LARGE,
@@ -13,7 +14,6 @@ from moco_dl.refinement.basis import (
     TISSUE,
     Basis,
     eigen,
-    gaussian_window,
     root,
     sandwich,
     smooth_functions,

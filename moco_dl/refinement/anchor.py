@@ -7,11 +7,12 @@ import numpy as np
 
 from moco_dl.blocks import binned
 from moco_dl.device import sent
+from moco_dl.gaussian import means_around
 from moco_dl.infer import Estimator
 from moco_dl.motion import Motion
 from moco_dl.moving import move_known
 from moco_dl.network import STRIDE
-from moco_dl.refinement.basis import eigen, gaussian_window
+from moco_dl.refinement.basis import eigen
 from moco_dl.refinement.bend import composed, inverse
 from moco_dl.refinement.equations import linearise
 from moco_dl.refinement.nearer import GivenReference, continued
@@ -45,9 +46,8 @@ def likeness(one: np.ndarray, other: np.ndarray) -> float:
     known = np.isfinite(cells).all(axis=0)
     if not known.any():
         return 0.0
-    near_y, near_x = (gaussian_window(size, AROUND / STRIDE) for size in known.shape)
     left = np.where(known, cells, 0)
-    left -= near_y @ left @ near_x / np.maximum(near_y @ known @ near_x, 1e-12)
+    left -= means_around(left, known, (AROUND / STRIDE,) * 2)
     first, second = left[:, known] - left[:, known].mean(axis=1, keepdims=True)
     size = np.linalg.norm(first) * np.linalg.norm(second)
     return float(first @ second / size) if size > 0 else 0.0

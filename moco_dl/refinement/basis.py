@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from moco_dl.device import CPU
+from moco_dl.gaussian import gaussian_window
 from moco_dl.network import STRIDE
 
 TISSUE = 30.0  # px, shortest length over which the tissue's displacement is correlated
@@ -140,12 +141,6 @@ class Basis:
 def _squares(functions: np.ndarray) -> np.ndarray:
     """Products of functions (n, k) with one another: (n, k k)."""
     return (functions[:, :, None] * functions[:, None]).reshape(len(functions), -1)
-
-
-def gaussian_window(size: int, length: float) -> np.ndarray:
-    """(size, size) Gaussian window around each point."""
-    position = np.arange(size)
-    return np.exp(-0.5 * ((position[:, None] - position) / length) ** 2)
 
 
 def factors_of(functions: Tensor, length: float) -> np.ndarray:

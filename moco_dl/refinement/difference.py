@@ -13,8 +13,9 @@ from torch import Tensor
 
 from moco_dl.cached import cached
 from moco_dl.device import CPU, settle
+from moco_dl.gaussian import cut_window
 from moco_dl.network import STRIDE
-from moco_dl.refinement.basis import gaussian_window, sandwich
+from moco_dl.refinement.basis import sandwich
 from moco_dl.refinement.template import NO_PART, Template
 from moco_dl.warp import between, nth_between
 
@@ -30,7 +31,6 @@ DARK = 0.1  # of the reference's brightness: a frame that has less may show noth
 SHOWN = 0.01  # variance of its detail over that of noise, from which on it shows the scene: chance makes 0.008
 FAINT = 0.02  # least brightness, of the reference's, that a frame is taken to have
 CHANCE = 0.1  # of the photon noise that a frame of so little light has; if less of it is seen, that is chance
-NEGLIGIBLE = 1e-7  # of a window's height
 DETAIL, ACTIVE = 3, 4  # places among a view's factors, after the weight and both gradients
 
 
@@ -58,7 +58,7 @@ class Difference:
         self.size, self.striped, self.forgotten = template.image.shape, template.striped, False
         self.grid = tuple(-(-n // self.side) for n in self.size)
         self.background, self.around, self.near = (
-            [torch.from_numpy(_window(n, length / STRIDE)).float() for n in self.grid]
+            [torch.from_numpy(cut_window(n, length / STRIDE)).float() for n in self.grid]
             for length in (template.background, CELL, PATTERN)
         )
         self.active = bool(activity.any())
@@ -223,11 +223,6 @@ class Difference:
         """
         trust = 1 / (1 + (_blurred(change, self.around) / self.allowed).square())
         return trust / trust.mean((-2, -1), keepdim=True)  # noise takes a little from all of them
-
-
-def _window(size: int, length: float) -> np.ndarray:
-    """(size, size) Gaussian window around each point, zero where it is next to nothing: that would be slow."""
-    return np.where((window := gaussian_window(size, length)) < NEGLIGIBLE, 0.0, window)
 
 
 def _blurred(values: Tensor, tables: tuple[Tensor, Tensor]) -> Tensor:

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from moco_dl.blocks import binned
+from moco_dl.gaussian import means_around
 from moco_dl.infer import Estimator
 from moco_dl.moving import move_known
 from moco_dl.network import STRIDE
-from moco_dl.refinement.basis import gaussian_window
 from moco_dl.refinement.bend import composed, inverse
 
 FAR = 4.0  # px of an image that the network is shown: displaced by less, it is seen well at once
@@ -60,8 +60,7 @@ def continued(bend: np.ndarray, *images: np.ndarray) -> np.ndarray:
     seen = np.isfinite(binned(np.stack(images), STRIDE)).all(axis=0)
     if seen.all() or not seen.any():
         return bend
-    near_y, near_x = (gaussian_window(size, REACH * size) for size in seen.shape)
-    around = near_y @ (bend * seen) @ near_x / (near_y @ seen @ near_x)
+    around = means_around(bend * seen, seen, tuple(REACH * size for size in seen.shape))
     return np.where(seen, bend, around).astype(np.float32)
 
 

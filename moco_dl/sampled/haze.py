@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from moco_dl.gaussian import NEGLIGIBLE, cut_window
 from moco_dl.sampled.inplace import MOVES, Changes
 from moco_dl.sampled.samples import Samples
 
@@ -17,7 +18,6 @@ GLANCED = 24  # samples or more, up to twice as many: of fewer than 20, it is no
 WIDTHS = 16.0, 8.0, 4.0  # px, sigmas of the Gaussians within which light is coarse
 AS_TISSUE = 1.0  # times as far as tissue: what moves as far need not be looked at more closely
 LEAST = 0.5  # px root mean square along an axis: smaller shifts may be by chance, and nothing shares that
-NEGLIGIBLE = 1e-7  # share of a Gaussian's height
 
 Registered = tuple[Samples, np.ndarray]  # samples and their shifts (n, 2) px
 
@@ -39,7 +39,7 @@ class Haze(NamedTuple):
 
 def local_means(frames: np.ndarray, width: float) -> np.ndarray:
     """(n, H, W) float32 means of frames (n, H, W) within a Gaussian, sigma `width` px, of what is not NaN."""
-    down, along = (_window(size, width) for size in frames.shape[1:])
+    down, along = (cut_window(size, width).astype(np.float32) for size in frames.shape[1:])
     means = np.empty(frames.shape, np.float32)
     for mean, frame in zip(means, frames, strict=True):
         known = np.isfinite(frame)
@@ -104,9 +104,3 @@ def _numbered(frames: np.ndarray) -> Samples:
     """Frames (n, H, W) as samples of a movie."""
     numbers = np.arange(len(frames))
     return Samples(frames, numbers, numbers, numbers)
-
-
-def _window(size: int, width: float) -> np.ndarray:
-    """(size, size) float32 Gaussian window around each point, zero where it is next to nothing."""
-    window = np.exp(-0.5 * np.square(np.subtract.outer(np.arange(size), np.arange(size)) / width))
-    return np.where(window < NEGLIGIBLE, 0, window).astype(np.float32)
