@@ -10,6 +10,11 @@ def frequency(size: tuple[int, int]) -> np.ndarray:
     return np.hypot(np.fft.fftfreq(size[0])[:, None], np.fft.rfftfreq(size[1]))
 
 
+def shared_power(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Power that two spectra (h, w) share, and what either has in the mean."""
+    return (first * second.conj()).real, (np.abs(first) ** 2 + np.abs(second) ** 2) / 2
+
+
 def padded(size: tuple[int, int]) -> tuple[int, int]:
     """That of `mirrored` images of a size (H, W)."""
     return size[0] + 2 * MARGIN, size[1] + 2 * MARGIN

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from moco_dl.sampled.samples import Move, Samples, pixel_chunks
-from moco_dl.spectrum import MARGIN, filtered, frequency, mirrored, padded
+from moco_dl.spectrum import MARGIN, filtered, frequency, mirrored, padded, shared_power
 
 LEAST = 1e-2  # of the image's variance: that of noise is not less
 ANYWAY = 0.1  # is let through of what one image alone does not show to be signal: it may be fine detail
@@ -210,10 +210,7 @@ def shared_signal(first: np.ndarray, second: np.ndarray) -> Share:
     a, b = (np.fft.rfft2(mirrored(image)) for image in (first, second))
     density = min(size) / 2
     ring = np.minimum((frequency(size) * density).astype(int), min(size) // 4)
-    both, power = (
-        np.bincount(ring.ravel(), values.ravel())
-        for values in ((a * b.conj()).real, (np.abs(a) ** 2 + np.abs(b) ** 2) / 2)
-    )
+    both, power = (np.bincount(ring.ravel(), values.ravel()) for values in shared_power(a, b))
     correlation = np.minimum.accumulate((both / np.maximum(power, 1e-30)).clip(0, 1))
     return Share(2 * correlation / (1 + correlation), density)
 

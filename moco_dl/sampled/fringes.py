@@ -9,7 +9,7 @@ import numpy as np
 from moco_dl.reference import mean_of
 from moco_dl.sampled.inplace import blur
 from moco_dl.sampled.samples import Samples
-from moco_dl.spectrum import frequency
+from moco_dl.spectrum import frequency, shared_power
 
 BLURRED = 0.9  # of a frequency's power: where motion leaves more, what stays is not told from the scene
 RING = 1 / 64  # cycles/px, within which scene and noise are about as strong in most directions
@@ -31,7 +31,7 @@ def share_of_fringes(halves: np.ndarray, left: np.ndarray, reference: np.ndarray
     """
     known = left < BLURRED
     known[0] = known[:, 0] = False  # the view's edges show there
-    shared, power = (halves[0] * halves[1].conj()).real, (np.abs(halves) ** 2).mean(axis=0)
+    shared, power = shared_power(*halves)
     taken = np.abs(np.fft.rfft2(_filled(reference)) * (1 - left)) ** 2
     around, count = _usual(power, known, reference.shape), np.maximum(_beside(known.astype(float)), 1)
     stays, seen, shown = (_beside(known * values) / count for values in (shared, power, taken))

@@ -16,7 +16,7 @@ from moco_dl.sampled.fringes import BLURRED, share_of_fringes
 from moco_dl.sampled.inplace import blur
 from moco_dl.sampled.samples import Samples, chunks, pixel_chunks
 from moco_dl.sampled.spikes import hot_pixels
-from moco_dl.spectrum import frequency
+from moco_dl.spectrum import frequency, shared_power
 from moco_dl.warp import blank_outside, invert, places_coarse, sample
 
 GLANCED = 32  # samples
@@ -156,14 +156,13 @@ def _share_of_grain(halves: np.ndarray, left: np.ndarray, reference: np.ndarray)
     waves, taken = frequency(reference.shape), left < TAKEN
     taken[0] = taken[:, 0] = False  # rows and columns
     ring, fine = (waves / GRAIN).astype(int), taken & (waves >= FINE)
-    shared, power = _powers(halves)
-    scene = np.fft.rfft2(np.where(np.isfinite(reference), reference, np.nanmean(reference)))
+    shared, power = shared_power(*halves)
 
     def mean(values: np.ndarray, which: np.ndarray | bool = True) -> np.ndarray:
         count = np.bincount(ring.ravel(), np.broadcast_to(which, ring.shape).ravel())
         return np.bincount(ring.ravel(), (values * which).ravel()) / np.maximum(count, 1)
 
-    stays, seen, shown = (mean(values, taken) for values in (shared, power, np.square(np.abs(scene))))
+    stays, seen, shown = (mean(values, taken) for values in (shared, power, _of_the_scene(reference)))
     alike = np.clip(stays / np.maximum(seen, 1e-30), 0, ALIKE)
     clear = np.arctanh(alike) * np.sqrt(np.bincount(ring.ravel(), taken.ravel())) > SURE
     coarser = stays > LARGEST * max(shared[fine].mean(), 0)
@@ -189,7 +188,7 @@ def _alike(samples: Samples, grain: np.ndarray, most: float = UNLIKE) -> bool:
 
 def _gain(halves: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Share of each frequency that is pattern in the mean of two spectra (2, H, W // 2 + 1), `size` (H, W)."""
-    waves, (shared, power) = frequency(size), _powers(halves)
+    waves, (shared, power) = frequency(size), shared_power(*halves)
     mean, gain = np.abs(halves.mean(axis=0)) ** 2, np.zeros(waves.shape)
     for which in (np.s_[:1, 1:], np.s_[1:, :1], np.s_[1:, 1:]):  # columns, rows, pixels
         fine = waves[which] >= FINE
@@ -208,8 +207,8 @@ def _stripes(halves: np.ndarray, left: np.ndarray, reference: np.ndarray) -> np.
     They are in both `halves` (2, H, W // 2 + 1), far stronger than all that is there in other directions.
     """
     band, known = (frequency(reference.shape) / BAND).astype(int), left < BLURRED
-    scene = np.fft.rfft2(np.where(np.isfinite(reference), reference, np.nanmean(reference)))
-    (shared, power), gain = _powers(halves), np.zeros(known.shape)
+    (shared, power), scene = shared_power(*halves), _of_the_scene(reference)
+    gain = np.zeros(known.shape)
 
     def mean(values: np.ndarray, which: np.ndarray) -> np.ndarray:
         count, total = (np.bincount(band[which], of, band.max() + 1) for of in (None, values[which]))
@@ -222,7 +221,7 @@ def _stripes(halves: np.ndarray, left: np.ndarray, reference: np.ndarray) -> np.
         along = np.zeros(known.shape, bool)
         along[line] = True
         which = along & known
-        stays, seen, shown = (mean(values, which) for values in (shared, power, np.square(np.abs(scene))))
+        stays, seen, shown = (mean(values, which) for values in (shared, power, scene))
         clear = (stays > STRIPES * around) & (stays > SHARED * seen) & (stays > LEFT * shown)
         clear &= mean(known, along) >= ALONG
         share = np.where(clear, (stays - around / 2) / np.maximum(seen, 1e-30), 0)
@@ -235,9 +234,10 @@ def _found(halves: np.ndarray, left: np.ndarray) -> np.ndarray:
     return halves.mean(axis=0) / np.maximum(1 - left, 1 - BLURRED)
 
 
-def _powers(halves: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Power that two spectra (2, h, w) share, and what they have."""
-    return (halves[0] * halves[1].conj()).real, (np.abs(halves) ** 2).mean(axis=0)
+def _of_the_scene(reference: np.ndarray) -> np.ndarray:
+    """Power of the frequencies (H, W // 2 + 1) of a reference (H, W), its mean where there is none."""
+    scene = np.fft.rfft2(np.where(np.isfinite(reference), reference, np.nanmean(reference)))
+    return np.square(np.abs(scene))
 
 
 def _is_most(part: np.ndarray, whole: np.ndarray) -> bool:
