@@ -47,6 +47,11 @@ def binned(frames: np.ndarray, factor: int) -> np.ndarray:
     return small
 
 
+def repeated(image: np.ndarray, factor: int, size: tuple[int, int]) -> np.ndarray:
+    """Image (h, w) of what was `binned` -> (H, W), that of the frames, of this size."""
+    return image.repeat(factor, 0).repeat(factor, 1)[: size[0], : size[1]]
+
+
 def thumbnails(frames: np.ndarray) -> np.ndarray:
     """Frames averaged down to about 64 pixels a side, float32; what has no data is as bright as what has."""
     block = tuple(max(1, size // THUMBNAIL) for size in frames.shape[1:])

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from moco_dl.blocks import repeated
 from moco_dl.network import STRIDE
 from moco_dl.reference import centred
 from moco_dl.sampled.fringes import are_in_place, evened, halved, may_hold
@@ -90,7 +91,7 @@ def _found(view: View, cleared: Cleared, shifts: np.ndarray, reference: np.ndarr
     """Pattern of samples that move by `shifts` (n, 2) of small ones, if motion is another without it."""
     height, width = view.movie.shape[1:]
     some, motion = cleared.samples.only(cleared.rigid.some), view.factor * shifts[:, :, None, None]
-    first = reference.repeat(view.factor, 0).repeat(view.factor, 1)[:height, :width]
+    first = repeated(reference, view.factor, (height, width))
     seen = view.build_reference_at(some, motion, first)[0]
     motion = np.tile(motion.astype(np.float32), (1, 1, -(-height // STRIDE), -(-width // STRIDE)))
     pattern = fixed_pattern(replace(some, motion=motion), seen, view.mapping, cleared.pattern, fringed=True)

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from moco_dl.blocks import binned
+from moco_dl.blocks import binned, repeated
 from moco_dl.fringed import Cleared, without_fringes
 from moco_dl.plan import APART, Bends, Plan
 from moco_dl.reference import centred
@@ -205,14 +205,14 @@ class Survey(RigidSurvey):
         Motion is found on `small` ones first. Not only because it is faster: in dim movies, averages show more
         than details.
         """
-        size, factor = self.movie.shape[1:], self.factor
+        factor = self.factor
         reference, some, whole, walk, *_ = rigid
         shifts = None if walk is None else whole
         if self.network is None:
             return Alignment(reference, None, walk)
         few = samples.only(some)
         motion = self.enlarged(self.motion(small, self.estimator(reference), shifts))
-        reference = reference.repeat(factor, 0).repeat(factor, 1)[: size[0], : size[1]]
+        reference = repeated(reference, factor, self.movie.shape[1:])
         reference, used, _ = self.build_reference_at(few, centred(motion[some]), reference)
         if factor > 1 and self.options.quality == "best":
             motion = self.motion(

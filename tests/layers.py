@@ -54,6 +54,7 @@ CORE = {
     "options": {"errors", "formats.checks"},
     "agreement": set(),
     "fringed": {
+        "blocks",
         "network",
         "reference",
         "sampled.fringes",

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from moco_dl.blocks import binned
+from moco_dl.blocks import binned, repeated
 from moco_dl.memory import frames_in, frames_sampled
 from moco_dl.movie import Movie
 from moco_dl.options import CorrectOptions
@@ -146,8 +146,7 @@ class Sampling:
 
     def _enlarged(self, these: np.ndarray) -> np.ndarray:
         """Pixels (h, w) of smaller samples -> those of the movie (H, W)."""
-        height, width = self.movie.shape[1:]
-        return these.repeat(self.factor, 0).repeat(self.factor, 1)[:height, :width]
+        return repeated(these, self.factor, self.movie.shape[1:])
 
     def _cleared(self, clearing: Clearing) -> tuple[Samples, Samples]:
         """Samples, and smaller ones, as they are looked at with this clearing."""
