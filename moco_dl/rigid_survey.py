@@ -51,7 +51,7 @@ class RigidSurvey(View):
         whole, walk = walk_among_others(
             samples, first, self.rigid_estimator, self.move, self.mapping, self.factor
         )
-        reference, shifts, agree = self.build_reference(samples, [lambda *_: whole], first)
+        reference, shifts, agree = self.build_reference_at(samples, whole, first)
         every, carried = np.ones(len(samples), bool), usual is not None
         found = RigidFit(reference, every, shifts[:, :, 0, 0], walk, agree, walk.power, carried)
         return found if usual is None or surely or self._better(samples, usual, found) else usual

@@ -8,6 +8,7 @@ import numpy as np
 
 from moco_dl.blocks import binned, repeated
 from moco_dl.fringed import Cleared, without_fringes
+from moco_dl.infer import Estimator
 from moco_dl.plan import APART, Bends, Plan
 from moco_dl.reference import centred
 from moco_dl.refinement.bend import composed, inverse
@@ -150,12 +151,14 @@ class Survey(RigidSurvey):
 
     def _reach(self, samples: Samples, reference: np.ndarray, walk: Walk | None) -> int:
         """px by which samples are shifted at most."""
-        if walk is None:
-            some = samples.only(self.enough(samples))
-            shifts = whole_shifts(some, self.rigid_estimator(reference), self.mapping)
-        else:
-            shifts = walk.found
-        return math.ceil(np.abs(shifts).max())
+        return math.ceil(np.abs(self._placed(samples, self.rigid_estimator(reference), walk)[1]).max())
+
+    def _placed(self, samples: Samples, estimator: Estimator, walk: Walk | None) -> tuple[Samples, np.ndarray]:
+        """Those of which a reference is made, all if they walk; and their shifts (n, 2, 1, 1)."""
+        if walk is not None:
+            return samples, walk.found[:, :, None, None]
+        some = samples.only(self.enough(samples))
+        return some, whole_shifts(some, estimator, self.mapping)
 
     def _given(self, small: Samples, image: np.ndarray, walking: bool) -> GivenReference:
         """What is given, brought near what samples show if it is far; see `bend_to` and `_aligned`."""
@@ -164,12 +167,7 @@ class Survey(RigidSurvey):
         if self.network is None:
             return as_it_is
         walk = walk_from(small, estimator, self.mapping, scale=self.factor, anyway=walking)
-        if walk is None:
-            some = small.only(self.enough(small))
-            shifts = whole_shifts(some, estimator, self.mapping)
-        else:
-            some, shifts = small, walk.found[:, :, None, None]
-        shown, *_ = self.build_reference_at(some, shifts, first)
+        shown, *_ = self.build_reference_at(*self._placed(small, estimator, walk), first)
         bend = bend_to(first, shown, [self.estimator(first, size) for size in sizes(first.shape)])
         if bend is None:
             return as_it_is
