@@ -49,7 +49,7 @@ class Survey(RigidSurvey):
     def first_look(self, given: np.ndarray | None = None) -> FirstLook:
         """What the samples show; if a reference (H, W) is `given`, of their motion from that."""
         sampling = Sampling(self.movie, self.options, self.factor, self.mapping)
-        samples, small, rigid, clearing, surrounded = sampling.draw(self.rigid_fit)
+        (clearing, samples, small), rigid, surrounded = sampling.draw(self.rigid_fit)
         other = self.reaching_better(small, rigid)
         if other is not None:
             return other.first_look(given)

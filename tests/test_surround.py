@@ -215,7 +215,7 @@ def test_in_frames_as_recorded_it_is_where_their_rows_are(tissue):
         sampling = Sampling(ArrayMovie(frames), CorrectOptions(row_offset=offset), 1, map)
         every = np.ones(len(frames), bool)
         fit = RigidFit(light(), every, tissue[1], None, every, np.ones(RINGS))
-        drawn = sampling.draw(lambda _: fit)  # noqa: B023 (used at once)
+        drawn, *_ = sampling.draw(lambda _: fit)  # noqa: B023 (used at once)
         hidden.append(drawn.clearing.edges.hidden)
     assert (hidden[1][::2] != hidden[0][::2]).mean() < 0.01
     assert (hidden[1][1::2, 6:] != hidden[0][1::2, :-6]).mean() < 0.01

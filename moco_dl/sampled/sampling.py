@@ -46,14 +46,15 @@ class RigidFit(NamedTuple):
         return samples.only(self.some).only(self.agree), self.shifts[self.agree]
 
 
-class SampledMovie(NamedTuple):
-    """Samples of a movie, and what is known of its frames."""
+Fit = Callable[[Samples], RigidFit]
 
+
+class Drawn(NamedTuple):
+    """Samples of a movie, as they are looked at."""
+
+    clearing: Clearing  # of frames
     samples: Samples
     small: Samples  # averaged over `Sampling.factor` pixels a side
-    rigid: RigidFit  # these, registered
-    clearing: Clearing  # of frames
-    surrounded: bool  # what is hidden is dark, and stays in place
 
 
 @dataclass(frozen=True)
@@ -65,44 +66,28 @@ class Sampling:
     factor: int  # pixels a side over which the smaller ones are averaged
     mapping: Callable  # `map`, or what does the same with several threads
 
-    def draw(self, fit: Callable[[Samples], RigidFit]) -> SampledMovie:
-        """Draw samples of what shows something, their rows below one another; `fit` registers smaller ones."""
-        given, clearing = self.options.row_offset, Clearing()
+    def draw(self, fit: Fit) -> tuple[Drawn, RigidFit, bool]:
+        """Samples of what shows something, their rows below one another; smaller ones, registered by `fit`.
+
+        And whether what is hidden is dark, and stays in place.
+        """
+        given = self.options.row_offset
         offset = None if given is None else checked_offset(given, self.movie.shape)
-        samples, small = self._cleared(clearing)
-        if (hot := always_hot(self._halves(samples))) is not None:
-            clearing = replace(clearing, hot=hot)
-            samples, small = self._cleared(clearing)
-        if edges := measure_edges(samples):
-            clearing = replace(clearing, edges=edges)
-            samples, small = self._cleared(clearing)
+        drawn = self._cleared(Clearing())
+        if (hot := always_hot(self._halves(drawn.samples))) is not None:
+            drawn = self._cleared(replace(drawn.clearing, hot=hot))
+        if edges := measure_edges(drawn.samples):
+            drawn = self._cleared(replace(drawn.clearing, edges=edges))
         if offset is None:
-            offset = measure_row_offset(samples, self.mapping)
+            offset = measure_row_offset(drawn.samples, self.mapping)
         if offset:
-            clearing = replace(clearing, row_offset=offset)
-            samples, small = self._cleared(clearing)
-        clearing, samples, small = self._undisturbed(clearing, samples, small, fit)
-        surround = dark_surround(mean_of(small, GLANCED), self.factor)
-        if surround is not None:
-            rigid = fit(self._cleared(clearing.hiding(self._enlarged(surround.generous.hidden)))[1])
-            surround = surround.staying(*rigid.agreeing(small))
-        if surround is not None:
-            clearing = clearing.hiding(self._enlarged(surround.hidden))
-            samples, small = self._cleared(clearing)
-        rigid = fit(small)
-        for _ in range(PASSES):
-            specks = fixed_specks(*rigid.agreeing(small), rigid.reference, self.factor)
-            without = clearing if specks is None else clearing.hiding(self._enlarged(specks))
-            if without is clearing or 1 - without.edges.share < LEFT * (1 - clearing.edges.share):
-                break
-            clearing = without
-            samples, small = self._cleared(clearing)
-            rigid = fit(small)
-        if (haze := self._haze(samples, small, rigid, fit)) is not None:
-            clearing = replace(clearing, haze=haze)
-            samples, small = self._cleared(clearing)
-            rigid = fit(small)
-        return SampledMovie(samples, small, rigid, clearing, surround is not None)
+            drawn = self._cleared(replace(drawn.clearing, row_offset=offset))
+        drawn, surrounded = self._unsurrounded(self._undisturbed(drawn, fit), fit)
+        drawn, rigid = self._unspecked(drawn, fit)
+        if (haze := self._haze(drawn, rigid, fit)) is not None:
+            drawn = self._cleared(replace(drawn.clearing, haze=haze))
+            rigid = fit(drawn.small)
+        return drawn, rigid, surrounded
 
     def _halves(self, samples: Samples) -> np.ndarray:
         """(2, H, W): means of half of some samples, and of the other half."""
@@ -110,34 +95,52 @@ class Sampling:
         halves = (some.only(np.arange(half % len(some), len(some), 2)) for half in (0, 1))
         return np.stack([mean_of(half, GLANCED) for half in halves])
 
-    def _undisturbed(
-        self, clearing: Clearing, samples: Samples, small: Samples, fit: Callable[[Samples], RigidFit]
-    ) -> tuple[Clearing, Samples, Samples]:
+    def _undisturbed(self, drawn: Drawn, fit: Fit) -> Drawn:
         """The same without light on rows that comes and goes, and without waves."""
-        if levels_wander(small):
-            rigid = fit(small)
-            if not levels_follow(small.only(rigid.some), rigid.shifts):
-                clearing = replace(clearing, usual=usual_levels(samples))
-                samples, small = self._cleared(clearing)
-        if (waves := measure_waves(samples)) is not None:
-            rigid = fit(self._cleared(replace(clearing, waves=waves))[1])
-            waves = waves.wandering(samples.only(rigid.some), self.factor * rigid.shifts)
-        if waves is not None:
-            clearing = replace(clearing, waves=waves)
-            samples, small = self._cleared(clearing)
-        return clearing, samples, small
+        if levels_wander(drawn.small):
+            rigid = fit(drawn.small)
+            if not levels_follow(drawn.small.only(rigid.some), rigid.shifts):
+                drawn = self._cleared(replace(drawn.clearing, usual=usual_levels(drawn.samples)))
+        if (waves := measure_waves(drawn.samples)) is not None:
+            rigid = fit(self._cleared(replace(drawn.clearing, waves=waves)).small)
+            waves = waves.wandering(drawn.samples.only(rigid.some), self.factor * rigid.shifts)
+        return drawn if waves is None else self._cleared(replace(drawn.clearing, waves=waves))
 
-    def _haze(
-        self, samples: Samples, small: Samples, rigid: RigidFit, fit: Callable[[Samples], RigidFit]
-    ) -> Haze | None:
+    def _unsurrounded(self, drawn: Drawn, fit: Fit) -> tuple[Drawn, bool]:
+        """The same without a dark surround, and whether there is one."""
+        surround = dark_surround(mean_of(drawn.small, GLANCED), self.factor)
+        if surround is not None:
+            rigid = fit(self._cleared(drawn.clearing.hiding(self._enlarged(surround.generous.hidden))).small)
+            surround = surround.staying(*rigid.agreeing(drawn.small))
+        if surround is None:
+            return drawn, False
+        return self._cleared(drawn.clearing.hiding(self._enlarged(surround.hidden))), True
+
+    def _unspecked(self, drawn: Drawn, fit: Fit) -> tuple[Drawn, RigidFit]:
+        """The same without specks, and registered."""
+        rigid = fit(drawn.small)
+        for _ in range(PASSES):
+            specks = fixed_specks(*rigid.agreeing(drawn.small), rigid.reference, self.factor)
+            if specks is None:
+                break
+            without = drawn.clearing.hiding(self._enlarged(specks))
+            if 1 - without.edges.share < LEFT * (1 - drawn.clearing.edges.share):
+                break
+            drawn = self._cleared(without)
+            rigid = fit(drawn.small)
+        return drawn, rigid
+
+    def _haze(self, drawn: Drawn, rigid: RigidFit, fit: Fit) -> Haze | None:
         """What is coarse in samples, if some of it stays in place."""
 
         def register(some: Samples) -> Registered | None:
             found = fit(some)
             return found.agreeing(some) if found.walk is None else None
 
-        width = haze_width(*rigid.agreeing(small), self.factor, register)
-        return None if width is None else Haze(width, local_means(mean_of(samples, GLANCED)[None], width)[0])
+        width = haze_width(*rigid.agreeing(drawn.small), self.factor, register)
+        if width is None:
+            return None
+        return Haze(width, local_means(mean_of(drawn.samples, GLANCED)[None], width)[0])
 
     def without_surround(self, image: np.ndarray) -> np.ndarray:
         """Image (H, W) with NaN for its dark surround."""
@@ -148,12 +151,12 @@ class Sampling:
         """Pixels (h, w) of smaller samples -> those of the movie (H, W)."""
         return repeated(these, self.factor, self.movie.shape[1:])
 
-    def _cleared(self, clearing: Clearing) -> tuple[Samples, Samples]:
-        """Samples, and smaller ones, as they are looked at with this clearing."""
+    def _cleared(self, clearing: Clearing) -> Drawn:
+        """Samples as they are looked at with this clearing."""
         count, size = self.movie.shape[0], KEPT
         if clearing.floats:
             size = size * self.movie.dtype.itemsize // max(self.movie.dtype.itemsize, 4)
-        return draw_samples(
+        samples, small = draw_samples(
             self.movie.read,
             sample_runs(count, self.options.ref_frames or frames_sampled(self.movie)),
             kept=frames_in(size, self.movie, 1, count) if self.movie.frames_apart else count,
@@ -161,3 +164,4 @@ class Sampling:
             mapping=self.mapping,
             cleared=lambda frames: clearing(without_infinite(frames)),
         )
+        return Drawn(clearing, samples, small)
