@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
 INSTALL = "pip install opencv-python-headless"
 
-
 HIGH, LOW = "higher", "lower"
 CORRELATION = Row(
     "correlation",

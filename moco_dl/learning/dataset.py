@@ -186,7 +186,7 @@ class Batches(Dataset):
 class StoredBatches(Dataset):
     """Batches from a file that `nrcorrect synth` wrote, in an order drawn from the seed."""
 
-    def __init__(self, pairs: "PairFile", options: "TrainOptions"):
+    def __init__(self, pairs: PairFile, options: "TrainOptions"):
         self.options, self.pairs = options, pairs
 
     def __len__(self) -> int:

@@ -17,7 +17,7 @@ FEW = 0.1  # of these: frames of dark scenes may have lines of one value by chan
 SIDE = 5  # px, of squares that have one value in what is filled, and in nothing else
 MOST = 1 / 3  # of a frame: with more, it is left as it is
 BURNT = 0.1  # the same for what is burnt in
-LEAST = 9  # pixels of that which are as bright as anything: fewer are hot ones, see `pattern.py`
+LEAST = 9  # pixels of that which are as bright as anything: fewer are hot ones, see `spikes.py`
 SURE = 16  # samples, in fewer of which the brightest pixel may be the same by chance
 HIDDEN = 0.7  # of a frame, less of which may be hidden in all: a small round view is mostly surround
 
