@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from drawn_samples import still
 from scipy.ndimage import gaussian_filter
 
 import moco_dl
@@ -15,7 +16,6 @@ from moco_dl.options import CorrectOptions
 from moco_dl.refinement.refine import Refiner, refiner_of
 from moco_dl.refinement.template import Template
 from moco_dl.sampled.sample_shifts import lie_elsewhere, mean_power
-from moco_dl.sampled.samples import Samples
 
 
 def with_waves(photons, share):
@@ -48,7 +48,7 @@ def test_waves_of_activity_do_not_carry_frames_away(photons, share, enough, monk
 
 def test_frames_with_waves_of_activity_do_not_seem_to_lie_elsewhere():
     frames, each = with_waves(30, 0.5).astype(np.float32), np.arange(60)
-    samples = Samples(frames, each, each // 3, each, motion=np.zeros((60, 2, 1, 1), np.float32))
+    samples = still(frames, 3)
     looking = Estimator(frames.mean(axis=0), None, max_shift=14, device=CPU)
     looking = looking.expecting(mean_power(samples, looking, map))
     assert not lie_elsewhere(samples, looking, map)

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from drawn_samples import samples_of
 from truth import end_point_error
 
 import moco_dl
@@ -12,7 +13,6 @@ from moco_dl.moving import move_known
 from moco_dl.sampled import pattern
 from moco_dl.sampled.fringes import are_in_place, evened, halved, may_hold, share_of_fringes
 from moco_dl.sampled.pattern import LASTS, Pattern
-from moco_dl.sampled.samples import Samples
 from moco_dl.spectrum import filtered, frequency, padded
 
 
@@ -90,13 +90,13 @@ def test_what_holds_shifts_counts_less(kind):
 
 def test_a_glance_shows_them(known_movie):
     frames, fields = known_movie
-    numbers, shifts = np.arange(len(frames)), fields.mean(axis=(2, 3))
+    shifts = fields.mean(axis=(2, 3))
     for kind in (None, "stripes", "grid"):
         recorded = (frames if kind is None else frames * light(kind, frames.shape[1:])).astype(np.float32)
-        samples = Samples(recorded, numbers, numbers, numbers)
+        samples = samples_of(recorded, 1)
         reference = np.nanmean(move_known(recorded, shifts[:, :, None, None]), axis=0)
         assert are_in_place(samples, shifts, reference) == (kind is not None)
-        assert not are_in_place(samples.only(numbers < 1), shifts[:1], reference)
+        assert not are_in_place(samples.only(np.arange(len(frames)) < 1), shifts[:1], reference)
 
 
 @pytest.mark.parametrize("kind", ["stripes", "grid", "fringes"])

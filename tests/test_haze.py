@@ -2,13 +2,13 @@
 
 import numpy as np
 import pytest
+from drawn_samples import samples_of
 from scipy.ndimage import gaussian_filter
 from truth import end_point_error
 
 import moco_dl
 from moco_dl.sampled.clearing import Clearing
 from moco_dl.sampled.haze import Haze, haze_width, local_means
-from moco_dl.sampled.samples import Samples
 
 
 @pytest.fixture(scope="module")
@@ -20,11 +20,6 @@ def hazy(known_movie):
     y, x = np.mgrid[-1:1:96j, -1:1:112j]
     light = 8 * frames.mean() * np.exp(0.5 * coarse / coarse.std() - y**2 - x**2)
     return (frames + light).astype(np.uint16)
-
-
-def samples_of(frames):
-    numbers = np.arange(len(frames))
-    return Samples(frames, numbers, numbers // 10, numbers)
 
 
 def test_means_are_of_what_is_known():

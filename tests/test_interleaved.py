@@ -4,14 +4,9 @@ import numpy as np
 import pytest
 import tifffile
 from commands import run
+from drawn_samples import samples_of
 
 from moco_dl.sampled.interleaved import taking_turns
-from moco_dl.sampled.samples import Samples
-
-
-def samples_of(frames, run=10):
-    numbers = np.arange(len(frames))
-    return Samples(frames, numbers, numbers // run, numbers)
 
 
 def mixed(frames, kinds):

@@ -4,19 +4,14 @@ import numpy as np
 import pytest
 import tifffile
 from commands import run
+from drawn_samples import samples_of
 from truth import end_point_error
 
 import moco_dl
 from moco_dl.learning.scenes import draw_scene
 from moco_dl.sampled.levels import levelled, levels_follow, levels_wander, usual_levels
-from moco_dl.sampled.samples import Samples
 
 FULL = 65535
-
-
-def samples_of(frames):
-    numbers = np.arange(len(frames))
-    return Samples(frames, numbers, numbers // 10, numbers)
 
 
 def stimulated(frames):

@@ -1,9 +1,8 @@
 """A detector's own pattern, added to frames whose motion is known."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
+from drawn_samples import samples_of
 from scipy.ndimage import gaussian_filter1d
 from truth import end_point_error
 
@@ -11,7 +10,6 @@ import moco_dl
 from moco_dl.moving import move_known
 from moco_dl.network import STRIDE
 from moco_dl.sampled.pattern import _stripes, fixed_pattern
-from moco_dl.sampled.samples import Samples
 
 
 def coarse(fields):
@@ -22,9 +20,8 @@ def coarse(fields):
 
 def looked_at(frames, motion, known=None):
     """Samples and a reference made of them."""
-    numbers = np.arange(len(frames))
-    samples = Samples(frames, numbers, numbers // 10, numbers, motion, known)
-    return samples, np.nanmean(move_known(samples[numbers], motion), axis=0)
+    samples = samples_of(frames, motion=motion, pattern=known)
+    return samples, np.nanmean(move_known(samples[:], motion), axis=0)
 
 
 @pytest.fixture
@@ -169,7 +166,5 @@ def test_samples_are_less_their_pattern_but_what_is_written_is_not(scene, known_
     clean, result = moco_dl.correct(frames), moco_dl.correct(recorded)
     assert end_point_error(result.fields[:], fields) < 1.05 * end_point_error(clean.fields[:], fields)
     np.testing.assert_array_equal(moco_dl.apply(recorded, result.fields), result.corrected)
-    numbers = np.arange(len(frames))
-    samples = Samples(frames, numbers, numbers, numbers)
     pattern = np.full(frames.shape[1:], 7, np.float32)
-    np.testing.assert_array_equal(replace(samples, pattern=pattern)[:3], frames[:3] - pattern)
+    np.testing.assert_array_equal(samples_of(frames, pattern=pattern)[:3], frames[:3] - pattern)

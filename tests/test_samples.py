@@ -2,11 +2,12 @@
 
 import numpy as np
 import pytest
+from drawn_samples import samples_of
 from scipy.ndimage import gaussian_filter
 
 from moco_dl.errors import NrcorrectError
 from moco_dl.motion import Motion
-from moco_dl.sampled.samples import Samples, draw_samples, mean_length, sample_runs, share_beyond
+from moco_dl.sampled.samples import draw_samples, mean_length, sample_runs, share_beyond
 from moco_dl.sampled.usable import usable
 
 
@@ -95,9 +96,7 @@ def test_values_that_cannot_be_computed_with(size):
 
 @pytest.mark.parametrize("frames", [200, 57, 7, 1])
 def test_parts_hold_every_sample_once(frames):
-    parts = Samples(
-        np.zeros((frames, 1, 1)), np.arange(frames), np.arange(frames) // 5, np.arange(frames)
-    ).parts()
+    parts = samples_of(np.zeros((frames, 1, 1)), 5).parts()
     assert len(parts) == min(10, frames)
     np.testing.assert_array_equal(np.concatenate(parts), np.arange(frames))
     assert np.ptp([len(part) for part in parts]) <= 1
@@ -105,7 +104,7 @@ def test_parts_hold_every_sample_once(frames):
 
 @pytest.mark.parametrize(("count", "runs"), [(100, 20), (1000, 40), (1, 1), (52, 10)])
 def test_some_samples_come_from_all_over_the_movie(count, runs):
-    samples = Samples(np.zeros((200, 1, 1)), np.arange(200), np.arange(200) // 5, np.arange(200))
+    samples = samples_of(np.zeros((200, 1, 1)), 5)
     some = samples.some(count)
     taken = np.unique(samples.runs[some])
     assert len(taken) == runs and some.sum() == 5 * runs

@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 from commands import run
+from drawn_samples import samples_of
 from truth import end_point_error
 
 import moco_dl
 from moco_dl.errors import NrcorrectError
 from moco_dl.learning.synth import SyntheticMovie, movie_options
-from moco_dl.sampled.samples import Samples
 from moco_dl.sampled.scan import measure_row_offset, straightened
 
 OFFSETS = (-3, -1, 1, 2)
@@ -22,8 +22,7 @@ def recorded(frames, offset):
 
 
 def measured(frames):
-    numbers = np.arange(len(frames))
-    return measure_row_offset(Samples(frames, numbers, numbers // 10, numbers))
+    return measure_row_offset(samples_of(frames))
 
 
 @pytest.mark.parametrize("height", [16, 17])

@@ -7,6 +7,7 @@ import pytest
 import tifffile
 import torch
 from commands import run
+from drawn_samples import samples_of
 from scipy.ndimage import gaussian_filter, shift
 from truth import end_point_error
 
@@ -24,7 +25,6 @@ from moco_dl.reference import centred, divided, summed
 from moco_dl.rigid import RigidRegistration
 from moco_dl.sampled.expected import Expected, measure_expected
 from moco_dl.sampled.sample_shifts import agree_better, correlation_maps_with_others, lie_elsewhere, mean_power
-from moco_dl.sampled.samples import Samples
 from moco_dl.warp import upsample
 
 LIMIT = (9, 12)
@@ -143,7 +143,7 @@ def test_tissue_that_drifts_far_is_followed_though_the_mean_of_all_frames_is_blu
 def test_a_frames_own_noise_does_not_hold_it():
     """In an image of all frames, noise alone would keep each wherever it was put."""
     frames, each = np.random.default_rng(0).poisson(4.0, (24, 160, 160)).astype(np.float32), np.arange(24)
-    samples = Samples(frames, each, each // 4, each)
+    samples = samples_of(frames, 4)
 
     def register(reference):
         return Estimator(reference, None, max_shift=8, device=CPU)
@@ -284,9 +284,9 @@ def test_places_that_look_alike_do_not_widen_the_search(moved, most, monkeypatch
 
 
 def test_samples_agree_better_where_they_are_and_lie_elsewhere_if_they_are_not():
-    places, each = np.random.default_rng(4).integers(-6, 7, (30, 2)), np.arange(30)
+    places = np.random.default_rng(4).integers(-6, 7, (30, 2))
     frames = views(places).astype(np.float32)
-    samples = Samples(frames, each, each // 3, each)
+    samples = samples_of(frames, 3)
     true = centred(-places[:, :, None, None].astype(np.float32))
     references = [divided(*summed(samples, motion, move_known)) for motion in (0 * true, true)]
 

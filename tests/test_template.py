@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from drawn_samples import still
 from scipy.ndimage import gaussian_filter
 
 from moco_dl.learning.scenes import draw_scene
@@ -7,7 +8,6 @@ from moco_dl.motion import Motion
 from moco_dl.refinement.equations import response
 from moco_dl.refinement.refine import Refiner
 from moco_dl.refinement.template import NO_PART, Template, _blurred, _signal, build_template, shared_signal
-from moco_dl.sampled.samples import Samples
 from moco_dl.spectrum import filtered
 
 
@@ -28,7 +28,7 @@ def flashing(every, last):
 
 def test_noise_holds_activity_if_no_sample_follows_another():
     scene, frames = flashing(3, 1)
-    samples = Samples(frames, np.arange(50), np.arange(50), np.arange(50), np.zeros((50, 2, 1, 1), np.float32))
+    samples = still(frames)
     template = build_template(samples, 0.01 * scene - 7, stay)
     assert np.abs(np.diff(template.image - frames.mean(axis=0))).mean() < 5
     assert np.median(template.noise) == pytest.approx(25, rel=0.2)
@@ -38,9 +38,7 @@ def test_noise_holds_activity_if_no_sample_follows_another():
 
 def test_activity_is_what_lasts():
     scene, frames = flashing(25, 12)
-    samples = Samples(
-        frames, np.arange(50), np.arange(50) // 10, np.arange(50), np.zeros((50, 2, 1, 1), np.float32)
-    )
+    samples = still(frames, 10)
     template = build_template(samples, 0.01 * scene - 7, stay)
     lit = template.activity[13:17, 13:17]
     assert 22 < lit.min() and lit.max() < 31  # half of 60, less what the blur takes away
@@ -54,7 +52,7 @@ def test_activity_is_what_lasts():
 def test_one_sample_alone_shows_its_noise_and_what_is_free_of_it():
     scene = gaussian_filter(draw_scene((97, 80), np.random.default_rng(0))[0], 1.5).astype(np.float32)
     frame = 100 * scene / scene.std() + np.random.default_rng(1).normal(0, 40, scene.shape).astype(np.float32)
-    samples = Samples(frame[None], *np.zeros((3, 1), int), np.zeros((1, 2, 1, 1), np.float32))
+    samples = still(frame[None])
     template = build_template(samples, frame, stay)
     assert template.noise.shape == frame.shape and template.others is None
     assert np.median(template.noise) == pytest.approx(40**2, rel=0.2)
@@ -68,7 +66,7 @@ def test_variance_where_nothing_was_seen_is_the_mean():
         return moved
 
     frames = np.random.default_rng(0).normal(0, 3, (30, 40, 40)).astype(np.float32)
-    samples = Samples(frames, np.arange(30), np.arange(30), np.arange(30), np.zeros((30, 2, 1, 1), np.float32))
+    samples = still(frames)
     noise = build_template(samples, frames.mean(axis=0), hide).noise
     assert np.isfinite(noise).all() and noise[:4] == pytest.approx(9, rel=0.2)
 
@@ -112,7 +110,7 @@ def test_own_template_is_the_mean_of_the_samples_freed_of_noise():
     rng = np.random.default_rng(0)
     scene = 100 * draw_scene((64, 80), np.random.default_rng(4))[0]
     frames = rng.poisson(scene / 20, (40, 64, 80)).astype(np.uint16)
-    samples = Samples(frames, np.arange(40), np.arange(40), np.arange(40), np.zeros((40, 2, 1, 1), np.float32))
+    samples = still(frames)
     mean = frames.mean(axis=0).astype(np.float32)
     template = build_template(samples, mean, stay)
     assert slope_error(template.image, scene / 20) < 0.7 * slope_error(mean, scene / 20)
@@ -123,9 +121,7 @@ def test_frames_are_taken_out_of_the_template():
     rng = np.random.default_rng(0)
     scene = 100 * draw_scene((64, 80), np.random.default_rng(4))[0]
     frames = rng.poisson(scene / 5, (12, 64, 80)).astype(np.float32)
-    samples = Samples(
-        frames, np.arange(12), np.arange(12) // 6, np.arange(12), np.zeros((12, 2, 1, 1), np.float32)
-    )
+    samples = still(frames, 6)
     members = samples.parts()[1]
     assert members.tolist() == [2, 3]
     template = build_template(samples, frames.mean(axis=0), stay)
@@ -139,10 +135,7 @@ def test_frames_are_taken_out_of_the_template():
 
 
 def template_of(frames, reference):
-    count = len(frames)
-    runs = np.zeros(count, int)
-    samples = Samples(frames, np.arange(count), runs, np.arange(count), np.zeros((count, 2, 1, 1), np.float32))
-    return build_template(samples, reference, stay)
+    return build_template(still(frames, len(frames)), reference, stay)
 
 
 def lines(size, rng, count=3):
@@ -160,9 +153,7 @@ def test_where_nothing_is_to_be_seen_gradients_are_noise():
     rng = np.random.default_rng(0)
     scene = 20 * lines((80, 96), rng) + 0.1
     frames = rng.poisson(scene, (60, *scene.shape)).astype(np.float32)
-    samples = Samples(
-        frames, np.arange(60), np.arange(60) // 10, np.arange(60), np.zeros((60, 2, 1, 1), np.float32)
-    )
+    samples = still(frames, 10)
     signal = build_template(samples, frames.mean(axis=0), stay).signal
     assert signal[scene > 2].mean() > 0.9
     assert np.median(signal[gaussian_filter(scene, 8) < 0.3]) < 0.3
@@ -175,9 +166,7 @@ def test_halves_have_some_of_frames_that_take_turns(kinds, shown):
     rng = np.random.default_rng(0)
     scene = 100 * gaussian_filter(rng.standard_normal((80, 96)), 2)
     frames = (np.arange(60) % kinds < shown)[:, None, None] * scene + rng.normal(0, 5, (60, *scene.shape))
-    samples = Samples(
-        frames.astype(np.float32), np.arange(60), np.zeros(60, int), np.arange(60), np.zeros((60, 2, 1, 1))
-    )
+    samples = still(frames.astype(np.float32), 60)
     template = build_template(samples, frames.mean(axis=0).astype(np.float32), stay)
     assert template.signal.mean() > 0.8
     assert np.abs(template.image - frames.mean(axis=0)).std() < 5 / np.sqrt(60)  # the mean's noise

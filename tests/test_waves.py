@@ -2,19 +2,14 @@
 
 import numpy as np
 import pytest
+from drawn_samples import samples_of
 from truth import end_point_error
 
 import moco_dl
-from moco_dl.sampled.samples import Samples
 from moco_dl.sampled.waves import Waves, measure_waves
 
 # cycles per pixel along y and x: oblique, across columns, along rows, close to one another, fine
 KINDS = [(0.083, 0.025), (0.0, 0.0813), (-0.11, 0.06), (0.31, 0.402)]
-
-
-def samples_of(frames):
-    numbers = np.arange(len(frames))
-    return Samples(frames, numbers, numbers // 10, numbers)
 
 
 def waves(size, frequency, phases):
