@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import tifffile
 import torch
+from drawn import textured_refiner
 from evaluations import evaluation_of
 
 import moco_dl
@@ -12,11 +13,10 @@ from moco_dl.evaluation import Evaluation
 from moco_dl.fields import Fields
 from moco_dl.learning.motion import MotionOptions
 from moco_dl.learning.synth import MovieOptions, SyntheticMovie
+from moco_dl.refinement.refine import Refiner
 from moco_dl.warp import warp
 
 REAL = Path(__file__).resolve().parents[2] / "shared" / "data"
-
-
 HAS_GPU, VISIBLE = torch.cuda.is_available(), os.environ.get("CUDA_VISIBLE_DEVICES")
 
 
@@ -97,6 +97,12 @@ def _fields(truth):
     return Fields(
         np.zeros((len(truth), 2), np.float32), truth, empty > 0, empty, blank, 1, blank, blank > 0, about
     )
+
+
+@pytest.fixture(scope="session")
+def refiner() -> Refiner:
+    """What compares frames with a textured scene."""
+    return textured_refiner()
 
 
 @pytest.fixture

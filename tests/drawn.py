@@ -4,8 +4,10 @@ from itertools import starmap
 
 import numpy as np
 
+from moco_dl.gaussian import gaussian_window
 from moco_dl.learning.scenes import draw_scene
 from moco_dl.motion import Equations, Motion
+from moco_dl.refinement.basis import root
 from moco_dl.refinement.misfit import BANDS, Usual
 from moco_dl.refinement.refine import Refiner
 from moco_dl.refinement.template import Template
@@ -22,27 +24,17 @@ def textured_refiner():
     return Refiner(Template(100 * scene, np.full(SIZE, 40.0, np.float32)))
 
 
-def gaussian(frames, lasting):
-    lags = np.subtract.outer(np.arange(frames), np.arange(frames))
-    return np.exp(-0.5 * (lags / lasting) ** 2)
-
-
 def sum_of(displacement):
     """(..., 2, h, w) of shift, rows and tissue."""
     shift, rows, tissue = displacement
     return shift[..., None, None] + rows[..., None] + tissue
 
 
-def root(covariance):
-    values, vectors = np.linalg.eigh(covariance)
-    return vectors * np.sqrt(values.clip(0))
-
-
 def draw(refiner, frames, *, tissue=0.0, lasting=4.0, rows=0.0, slope=0.0, noise=1.0, activity=0.0, seed=0):
     """Unknowns and right-hand sides (frames, 2 m): sizes in px, `activity` a share of the noise."""
     rng, steep = np.random.default_rng(seed), np.random.default_rng([seed, 1])
     kinds, matrix = refiner.basis.kinds(), refiner.matrix.numpy()
-    slow = root(gaussian(frames, lasting))
+    slow = root(gaussian_window(frames, lasting))
     unknowns = tissue * kinds["tissue"] * (slow @ rng.standard_normal((frames, len(matrix))))
     unknowns += rows * kinds["rows_x"] * rng.standard_normal((frames, len(matrix)))
     unknowns += slope * kinds["slope_x"] * steep.standard_normal((frames, 1))

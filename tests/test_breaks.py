@@ -1,9 +1,9 @@
 """Tissue that jumps to another place, on what frames tell drawn from the model itself."""
 
 import numpy as np
-from drawn import gaussian
 from scipy.stats import multivariate_normal
 
+from moco_dl.gaussian import gaussian_window
 from moco_dl.tracking.breaks import SIDE, SURE, Breaks
 from moco_dl.tracking.prior import Prior
 from moco_dl.tracking.timefilter import TimeFilter
@@ -15,7 +15,7 @@ PRIOR = Prior(np.zeros(2), 1.0, np.ones(1), np.eye(1), (LASTING,), np.ones(1), n
 
 def told(rng, breaks=(), sizes=1.0):
     """Modes of frames (FRAMES, MODES), new from each of the `breaks` on, and what frames tell of them."""
-    root = np.linalg.cholesky(gaussian(FRAMES, LASTING) + 1e-9 * np.eye(FRAMES))
+    root = np.linalg.cholesky(gaussian_window(FRAMES, LASTING) + 1e-9 * np.eye(FRAMES))
     modes, noise = root @ rng.standard_normal((FRAMES, MODES)), root @ rng.standard_normal((FRAMES, MODES))
     for start in breaks:
         modes[start:] = (root @ rng.standard_normal((FRAMES, MODES)))[start:]
@@ -58,7 +58,8 @@ def test_a_break_is_as_sure_as_the_likelihoods_say():
     """Against scipy's of what eight frames tell of each mode."""
     _, some = told(np.random.default_rng(1), (60,))
     near = some[60 - SIDE : 60 + SIDE]
-    motion, noise = gaussian(2 * SIDE, LASTING), 0.9 * np.eye(2 * SIDE) + 0.1 * gaussian(2 * SIDE, LASTING)
+    motion = gaussian_window(2 * SIDE, LASTING)
+    noise = 0.9 * np.eye(2 * SIDE) + 0.1 * motion
     new = np.arange(2 * SIDE) >= SIDE
     gain = 0.0
     for strength, seen in zip(VISIBLE, near.T, strict=True):

@@ -4,8 +4,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from drawn import AS_EXPECTED, draw, equations_of, gaussian, motions, root, sum_of, textured_refiner
+from drawn import AS_EXPECTED, draw, equations_of, motions, sum_of
 
+from moco_dl.gaussian import gaussian_window
+from moco_dl.refinement.basis import root
 from moco_dl.tracking.covariance import REST, SIZES, _combinations, _Samples, learn_covariance
 from moco_dl.tracking.prior import measure_prior
 from moco_dl.tracking.track import Tracker
@@ -16,11 +18,6 @@ LASTING = 3.0  # frames
 NOISE = 25.0
 
 
-@pytest.fixture(scope="module")
-def refiner():
-    return textured_refiner()
-
-
 def in_ways(refiner, ways, size, seed=0):
     """Unknowns (FRAMES, 2 m) of a tissue that moves in so many ways, and its equations without noise."""
     rng = np.random.default_rng(seed)
@@ -28,7 +25,7 @@ def in_ways(refiner, ways, size, seed=0):
     k = tissue.sum() // 2
     maps = rng.standard_normal((ways, k)) / np.sqrt(ways)
     unknowns = np.zeros((FRAMES, len(tissue)))
-    slow = np.kron(np.eye(3), root(gaussian(FRAMES // 3, LASTING)))
+    slow = np.kron(np.eye(3), root(gaussian_window(FRAMES // 3, LASTING)))
     unknowns[:, tissue] = size * np.hstack(
         [slow @ rng.standard_normal((FRAMES, ways)) @ maps for _ in range(2)]
     )

@@ -1,8 +1,6 @@
 """A single bout of motion that no sample shows, on equations drawn from the model itself."""
 
 import numpy as np
-import pytest
-from drawn import textured_refiner
 from test_vigour import FRAMES, around, moved, tracker_of
 
 from moco_dl.tracking.outburst import Outbursts
@@ -10,11 +8,6 @@ from moco_dl.tracking.vigour import REACH
 
 BOUT = np.isin(np.arange(FRAMES), np.arange(90, 110))
 RARE = Outbursts(1 / FRAMES)
-
-
-@pytest.fixture(scope="module")
-def refiner():
-    return textured_refiner()
 
 
 def strengths(tracker, equations):

@@ -4,16 +4,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from drawn import AS_EXPECTED, RUN, draw, equations_of, gaussian, root, textured_refiner
+from drawn import AS_EXPECTED, RUN, draw, equations_of
 
+from moco_dl.gaussian import gaussian_window
+from moco_dl.refinement.basis import root
 from moco_dl.tracking.durations import measure_durations, pieces
 from moco_dl.tracking.prior import measure_prior
 from moco_dl.tracking.track import Tracker
-
-
-@pytest.fixture(scope="module")
-def refiner():
-    return textured_refiner()
 
 
 def measured(refiner, frames, **drawn):
@@ -44,7 +41,7 @@ def test_the_prior_is_what_was_put_in(refiner, tissue, lasting, rows):
     whole = total(replace(prior, tissue=tissue**2 * np.eye(len(prior.tissue))), refiner)
     assert total(prior, refiner) == pytest.approx(whole, rel=0.2)
     lags = np.array([1, 4])
-    np.testing.assert_allclose(prior.motion_between(lags), gaussian(5, lasting)[0, lags], atol=0.15)
+    np.testing.assert_allclose(prior.motion_between(lags), gaussian_window(5, lasting)[0, lags], atol=0.15)
     assert prior.activity.sum() < 0.3
     assert np.sqrt(prior.other.max(initial=0, where=prior.other < 0.0899)) == pytest.approx(rows, abs=0.1)
 
@@ -77,7 +74,7 @@ def test_a_path_of_its_own_in_each_frame_is_not_tissue_that_moves_fast(refiner):
     assert slope == pytest.approx(0.3, rel=0.2)
     assert other_way < 0.1 and bend < 0.1
     lags = np.array([1, 4])
-    np.testing.assert_allclose(prior.motion_between(lags), gaussian(5, 6.0)[0, lags], atol=0.15)
+    np.testing.assert_allclose(prior.motion_between(lags), gaussian_window(5, 6.0)[0, lags], atol=0.15)
 
 
 def test_rows_are_expected_to_move_though_shifts_have_been_taken_out(refiner):
@@ -171,7 +168,7 @@ def test_what_lasts_but_looks_like_noise_is_activity(refiner):
 
 def lasting(rng, frames):
     """(20, RUN, 40): pieces of 40 modes of unit variance that last for so many frames."""
-    return root(gaussian(RUN, frames)) @ rng.standard_normal((20, RUN, 40))
+    return root(gaussian_window(RUN, frames)) @ rng.standard_normal((20, RUN, 40))
 
 
 def test_activity_that_is_strong_in_a_few_modes_is_not_motion():

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from drawn import AS_EXPECTED, draw, equations_of, textured_refiner
+from drawn import AS_EXPECTED, draw, equations_of
 
 import moco_dl
 from moco_dl.learning.synth import SyntheticMovie, movie_options
@@ -19,11 +19,6 @@ from moco_dl.tracking.vigour import REACH, measure_vigour
 
 FRAMES = 120
 BOUT = np.isin(np.arange(FRAMES) // 20, (1, 4))
-
-
-@pytest.fixture(scope="module")
-def refiner():
-    return textured_refiner()
 
 
 def tracked(refiner, sizes, *, noise=4.0):

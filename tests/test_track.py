@@ -6,16 +6,13 @@ from itertools import starmap
 import numpy as np
 import pytest
 import torch
-from drawn import AS_EXPECTED, batches, draw, equations_of, gaussian, motions, root, sum_of, textured_refiner
+from drawn import AS_EXPECTED, batches, draw, equations_of, motions, sum_of
 
+from moco_dl.gaussian import gaussian_window
 from moco_dl.motion import Motion
+from moco_dl.refinement.basis import root
 from moco_dl.tracking.prior import Prior
 from moco_dl.tracking.track import DESCENTS, Tracker, Tracking
-
-
-@pytest.fixture(scope="module")
-def refiner():
-    return textured_refiner()
 
 
 @pytest.fixture(scope="module")
@@ -177,9 +174,8 @@ def test_the_stated_error_is_the_true_one(refiner, prior, noise):
     kinds, matrix = refiner.basis.kinds(), refiner.matrix.numpy()
     frames = 300
     quiet = replace(prior, noise=noise, activity=np.zeros(1))
-    unknowns = (
-        0.2 * kinds["tissue"] * (root(gaussian(frames, 1.5)) @ rng.standard_normal((frames, len(matrix))))
-    )
+    slow = root(gaussian_window(frames, 1.5))
+    unknowns = 0.2 * kinds["tissue"] * (slow @ rng.standard_normal((frames, len(matrix))))
     unknowns[:, ~kinds["tissue"]] = np.sqrt(prior.other) * rng.standard_normal((frames, len(prior.other)))
     errors = rng.standard_normal((frames, len(matrix))) @ root(matrix).T
     tracker = Tracker(refiner, quiet, AS_EXPECTED)

@@ -4,9 +4,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from drawn import AS_EXPECTED, draw, equations_of, gaussian, motions, textured_refiner
+from drawn import AS_EXPECTED, draw, equations_of, motions
 
 from moco_dl.correction import Corrector
+from moco_dl.gaussian import gaussian_window
 from moco_dl.learning.synth import SyntheticMovie, movie_options
 from moco_dl.movie import ArrayMovie
 from moco_dl.tracking.prior import Prior, measure_prior
@@ -27,11 +28,6 @@ FRAMES = 200
 BOUT = np.isin(np.arange(FRAMES) // 20, (3, 7))  # two, of 20 frames each
 LASTING = 2.0  # frames
 ALIKE = np.ones(FRAMES)  # in noise
-
-
-@pytest.fixture(scope="module")
-def refiner():
-    return textured_refiner()
 
 
 def moved(refiner, sizes, seed=0):
@@ -184,8 +180,8 @@ def test_a_mode_is_the_most_probable_one():
     clear = np.pad(1 / loud, ahead, constant_values=1.0)
     given = clear[:, None] * np.pad(told, ((ahead, ahead), (0, 0)))
     found, own = in_time(given, np.pad(np.ones(count, bool), ahead), clear)
-    motion = gaussian(count, 1.5) * np.outer(sizes, sizes)
-    noise = (0.8 * np.eye(count) + 0.2 * gaussian(count, 1.5)) * np.outer(loud, loud)
+    motion = gaussian_window(count, 1.5) * np.outer(sizes, sizes)
+    noise = (0.8 * np.eye(count) + 0.2 * gaussian_window(count, 1.5)) * np.outer(loud, loud)
     for mode, strength in enumerate(visible):
         weights = motion @ np.linalg.inv(strength * motion + noise)
         np.testing.assert_allclose(found[:, mode], weights @ told[:, mode], rtol=1e-6)
