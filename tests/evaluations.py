@@ -99,6 +99,11 @@ def evaluation_of(raw: np.ndarray, corrected: np.ndarray, fields: np.ndarray | N
     )
 
 
+def values(evaluation: Evaluation) -> dict[str, tuple[float | None, float | None]]:
+    """Of its table, before and after."""
+    return {row.key: (row.before, row.after) for row in evaluation.table}
+
+
 def without_fields(evaluation: Evaluation) -> Evaluation:
     """The same where no fields and no correlation images are known."""
     traces = replace(evaluation.traces, rigid=None, nonrigid_mean=None, nonrigid_max=None)

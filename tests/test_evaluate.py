@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from evaluations import values
 from scipy.ndimage import gaussian_filter, shift
 
 import moco_dl
@@ -27,14 +28,6 @@ def in_batches(raw, corrected, fields, batch):
         motion = Motion(fields.rigid[part], fields.flow[part], fields.flagged[part], misfit=fields.misfit[part])
         evaluator.add(evaluator.look(start, raw[part], corrected[part], motion))
     return evaluator.finish({})
-
-
-def turned(fields):
-    return replace(fields, rigid=-fields.rigid, flow=-fields.flow)
-
-
-def values(evaluation):
-    return {row.key: (row.before, row.after) for row in evaluation.table}
 
 
 def test_numerical_threads_are_as_before(movie):

@@ -5,7 +5,9 @@ from functools import cache
 
 import numpy as np
 import pytest
+from evaluations import values
 from scipy.ndimage import gaussian_filter, shift, uniform_filter1d
+from truth import turned
 
 import moco_dl
 from moco_dl import evaluate
@@ -24,14 +26,6 @@ def synthetic(seed, **options):
 def corrected_movie(photons):
     raw = synthetic(4, frames=40, size=96, photons=photons)
     return raw, moco_dl.correct(raw)
-
-
-def values(evaluation):
-    return {row.key: (row.before, row.after) for row in evaluation.table}
-
-
-def turned(fields):
-    return replace(fields, rigid=-fields.rigid, flow=-fields.flow)
 
 
 @pytest.mark.parametrize("how", ["turned", "of another movie", "random", "smoothed"])

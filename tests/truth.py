@@ -1,5 +1,7 @@
 """Fields beside the true ones."""
 
+from dataclasses import replace
+
 import numpy as np
 
 INTERIOR = (..., slice(12, -12), slice(12, -12))
@@ -10,3 +12,8 @@ def end_point_error(estimate, truth):
     difference = (estimate - truth)[INTERIOR]
     difference = difference - np.median(difference, axis=(0, 2, 3), keepdims=True)
     return np.hypot(difference[:, 0], difference[:, 1]).mean()
+
+
+def turned(fields):
+    """The same with all signs wrong."""
+    return replace(fields, rigid=-fields.rigid, flow=-fields.flow)
