@@ -167,3 +167,22 @@ def test_power_in_rings():
             inside = (frequency >= ring * RING) & (frequency < (ring + 1) * RING)
             np.testing.assert_allclose(power[ring], values[inside].mean(), rtol=0.02)
         assert power[int(0.71 / RING) :].sum() == 0
+
+
+def test_noise_rises_by_its_standard_deviation():
+    rng = np.random.default_rng(0)
+    scene = 100 + 5 * gaussian_filter(rng.standard_normal((90, 100)), 3)
+    noise = torch.from_numpy(7 * rng.standard_normal((40, 90, 100))).float()
+    seen = RigidRegistration(torch.from_numpy(scene).float(), 10).correlation_maps(noise)
+    assert seen.std() == pytest.approx(1, rel=0.15)
+
+
+def test_so_does_noise_with_clutter():
+    rng = np.random.default_rng(0)
+    scene = 100 + 5 * gaussian_filter(rng.standard_normal((90, 100)), 3)
+    waves = 150 * gaussian_filter(rng.standard_normal((100, 90, 100)), (0, 3, 3))
+    frames = torch.from_numpy(7 * rng.standard_normal(waves.shape) + waves).float()
+    looking = RigidRegistration(torch.from_numpy(scene).float(), 10)
+    filtering = looking.through(looking.clutter_of(looking.power(frames).mean(dim=0).numpy()))
+    assert filtering.correlation_maps(frames).std() == pytest.approx(1, rel=0.4)
+    assert looking.correlation_maps(frames).std() > 2

@@ -4,7 +4,7 @@ from itertools import pairwise, product
 
 import numpy as np
 import pytest
-from test_shifts import drawn_correlations
+from test_expected import drawn_correlations
 
 from moco_dl.sampled.expected import Expected
 from moco_dl.sampled.walk import JUMPS, REACH, Walk, measure_walk
