@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from moco_dl.blocks import thumbnails
 from moco_dl.errors import NrcorrectError
 from moco_dl.sampled.samples import TOGETHER, Move, Samples, chunks
 
@@ -83,8 +82,8 @@ def first_reference(samples: Samples) -> np.ndarray:
 
     NaN where none of these has data.
     """
-    small = np.concatenate([thumbnails(frames) for frames in samples.chunks()]).reshape(len(samples), -1)
-    small = small - small.mean(axis=1, keepdims=True)
+    small = samples.thumbnails()
+    small -= small.mean(axis=1, keepdims=True)
     small /= np.maximum(np.linalg.norm(small, axis=1, keepdims=True), 1e-6)
     likeness = small @ small.T  # (n, n)
     order = np.sort(likeness, axis=1)[:, ::-1]

@@ -22,7 +22,7 @@ CORE = {
         "stream",
     },
     "memory": {"movie"},
-    "reference": {"blocks", "errors", "sampled.samples"},
+    "reference": {"errors", "sampled.samples"},
     "image": {"errors", "fields"},
     "fields": {"errors", "formats.checks", "formats.hdf5_file", "output", "stored"},
     "stored": {"errors", "formats.hdf5_file"},

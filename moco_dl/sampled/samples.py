@@ -86,9 +86,13 @@ class Samples:
         """All frames (n, H, W), a few at a time."""
         return (self[some] for some in chunks(np.arange(len(self))))
 
+    def thumbnails(self) -> np.ndarray:
+        """(n, pixels) of each, averaged down; see `blocks.py`."""
+        return np.concatenate([thumbnails(frames) for frames in self.chunks()]).reshape(len(self), -1)
+
     def light(self) -> np.ndarray:
         """(n,) brightness of each: the mean of its middle half, which a bright body is not in."""
-        small = np.concatenate([thumbnails(frames) for frames in self.chunks()]).reshape(len(self), -1)
+        small = self.thumbnails()
         quarter = small.shape[1] // 4
         return np.sort(small, axis=1)[:, quarter : small.shape[1] - quarter].mean(axis=1, dtype=np.float64)
 
