@@ -15,6 +15,8 @@ FORMAT = "nrcorrect-weights-1"
 ARCHITECTURE = "PyramidFlowNet-1"
 DEFAULT_NAME = "pyramid.pt"
 WAY_OUT = "name a file that nrcorrect train wrote"
+# What values raise that are not as they were written.
+DAMAGED = (KeyError, TypeError, ValueError, AttributeError, IndexError, RuntimeError)
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,7 @@ def load(path: Path) -> Checkpoint:
         provenance = dict(content["provenance"])
         if not all(bool(torch.isfinite(values).all()) for values in network.state_dict().values()):
             raise ValueError("not all are numbers")
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError, RuntimeError) as error:
+    except DAMAGED as error:
         raise NrcorrectError(f"{path}: damaged weights; {WAY_OUT}") from error
     digest = hashlib.sha256(data).hexdigest()
     return Checkpoint(network.eval(), provenance, digest, content.get("training"))

@@ -102,7 +102,7 @@ class Trainer:
             raise NrcorrectError("no training state in it; wanted the last.pt of a run")
         try:
             self._go_on(saved)
-        except (KeyError, TypeError, ValueError, AttributeError, IndexError, RuntimeError) as error:
+        except checkpoint.DAMAGED as error:
             if gpu_is_full(error):
                 raise
             raise NrcorrectError("the training state is damaged; begin another run with --init") from error
