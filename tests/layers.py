@@ -200,7 +200,8 @@ ROOMS = {  # every module of a room stands here
     "refinement": {
         "__init__": set(),
         "misfit": {"motion"},
-        "template": {"sampled.samples", "spectrum"},
+        "shared": {"spectrum"},
+        "template": {".shared", "sampled.samples", "spectrum"},
         "nearer": {".bend", "blocks", "gaussian", "infer", "moving", "network"},
         "anchor": {
             ".basis",

@@ -7,7 +7,8 @@ from moco_dl.learning.scenes import draw_scene
 from moco_dl.motion import Motion
 from moco_dl.refinement.equations import response
 from moco_dl.refinement.refine import Refiner
-from moco_dl.refinement.template import NO_PART, Template, _blurred, _signal, build_template, shared_signal
+from moco_dl.refinement.shared import blurred, shared_signal, signal_share
+from moco_dl.refinement.template import NO_PART, Template, build_template
 from moco_dl.spectrum import filtered
 
 
@@ -76,11 +77,9 @@ def test_variances_are_averaged_over_a_gaussian(sigma):
     """One hot pixel takes nothing from others: their weight would explode."""
     image = np.ones((40, 51))
     image[11, 3] = 1e9
-    blurred = _blurred(image, sigma)
-    np.testing.assert_allclose(
-        blurred, gaussian_filter(image, sigma, truncate=16 / sigma), rtol=1e-6, atol=1e-5
-    )
-    assert blurred.min() > 0.999
+    means = blurred(image, sigma)
+    np.testing.assert_allclose(means, gaussian_filter(image, sigma, truncate=16 / sigma), rtol=1e-6, atol=1e-5)
+    assert means.min() > 0.999
 
 
 def slope_error(image, truth):
@@ -179,7 +178,7 @@ def test_noise_around_a_few_bright_lines_does_not_count_as_gradients():
     halves = [image + rng.normal(0, 4, image.shape) for _ in range(2)]
     frames = (image + rng.normal(0, 2, (4, *image.shape))).astype(np.float32)
     mean, noise, share = np.mean(halves, axis=0).astype(np.float32), np.full(image.shape, 4, np.float32), []
-    for signal in (None, _signal(*halves, 5.0)):
+    for signal in (None, signal_share(*halves, 5.0)):
         refiner = Refiner(Template(mean, noise, signal=signal))
         flow = np.zeros((4, 2, *refiner.grid), np.float32)
         still = Motion(np.zeros((4, 2), np.float32), flow, np.zeros(4, bool))

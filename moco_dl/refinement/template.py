@@ -9,14 +9,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
+from moco_dl.refinement.shared import Share, blurred, shared_signal, signal_share
 from moco_dl.sampled.samples import Move, Samples, pixel_chunks
-from moco_dl.spectrum import MARGIN, filtered, frequency, mirrored, padded, shared_power
+from moco_dl.spectrum import filtered
 
 LEAST = 1e-2  # of the image's variance: that of noise is not less
 ANYWAY = 0.1  # is let through of what one image alone does not show to be signal: it may be fine detail
 BLUR = 2.0  # px, sigma of the Gaussian that variances are averaged with
 AROUND = 2.5  # times as wide a Gaussian, within which gradients are signal or noise
-UNSEEN = 0.03  # of their squares, least share that is taken to be signal
 SURE = 5.0  # standard errors by which a variance must exceed that of what is new in each frame: activity
 NO_PART = -1  # of a frame that is in none
 BACKGROUND = 14.0  # px, sigma of the local mean that is removed: neuropil and bleaching are not motion
@@ -38,19 +38,6 @@ class Template:
     # nothing is to be seen, noise in them would make believe that frames tell of no motion there.
     signal: np.ndarray | None = None
     background: float = BACKGROUND  # px of the movie, sigma of the local mean that is removed from all
-
-
-@dataclass(frozen=True)
-class Share:
-    """What is let through of each spatial frequency."""
-
-    values: np.ndarray  # (k,), from low frequencies to high
-    density: float  # values per cycle/px
-
-    def gain(self, size: tuple[int, int]) -> np.ndarray:
-        """(h, w // 2 + 1) float32, for `filtered` of images of `size` (H, W); mirrored, they are (h, w)."""
-        places = np.arange(len(self.values)) + 0.5
-        return np.interp(frequency(padded(size)) * self.density, places, self.values).astype(np.float32)
 
 
 def build_template(
@@ -85,7 +72,7 @@ def build_template(
         halves = np.where(count > 0, _divided(total, count), mean)
         halves = [(reference + half).astype(np.float32) for half in halves]
         gain = shared_signal(*halves).gain(reference.shape)
-        signal = _signal(*mapping(lambda half: filtered(half, gain), halves), AROUND * blur)
+        signal = signal_share(*mapping(lambda half: filtered(half, gain), halves), AROUND * blur)
         total, count = total.sum(axis=0), count.sum(axis=0)
         left_out = [(0, 0), *parts]  # without any part, without each; one by one, to save memory
         means = (reference + _divided(total - part, count - some) for part, some in left_out)
@@ -108,7 +95,7 @@ def _of_one(image: np.ndarray, least: np.ndarray, blur: float, striped: bool) ->
     diagonals = (a + d) / 2, (b + c) / 2
     share = shared_signal(*diagonals)
     gain = Share(share.values, 2 * share.density).gain(image.shape)
-    noise = _blurred(np.square(np.subtract(*diagonals)), blur).repeat(2, axis=0).repeat(2, axis=1)
+    noise = blurred(np.square(np.subtract(*diagonals)), blur).repeat(2, axis=0).repeat(2, axis=1)
     noise = np.pad(noise, [(0, n % 2) for n in image.shape], mode="edge").astype(np.float32)
     return Template(filtered(image, gain.clip(ANYWAY)), np.maximum(noise, least), striped=striped)
 
@@ -187,50 +174,14 @@ def _variances(
     variance = (second - np.square(first)).clip(0)
     variance[count == 0] = variance[count > 0].mean()
     least += 1e-3 * variance.mean()
-    smooth = _blurred(variance, blur).clip(least)
+    smooth = blurred(variance, blur).clip(least)
     if sums["pairs"].mean() < PAIRED * frames:
         return smooth.astype(np.float32), None
     noise = np.where(sums["pairs"] > 0, _divided(sums["anew"], 2 * sums["pairs"]), variance)
-    noise = np.minimum(_blurred(noise, blur).clip(least), smooth)
+    noise = np.minimum(blurred(noise, blur).clip(least), smooth)
     chance = noise * np.sqrt(2 / (frames * 4 * np.pi * blur**2))  # standard error of an average so wide
     # What is clear counts almost in full (non-negative garrote; Breiman, Technometrics 37, 1995).
     surely = SURE * chance
     more = np.maximum(smooth - noise, surely)
     activity = np.sqrt((more - np.square(surely) / more).clip(0))
     return noise.astype(np.float32), activity.astype(np.float32)
-
-
-def shared_signal(first: np.ndarray, second: np.ndarray) -> Share:
-    """What is signal in the mean of two images (H, W) of one scene: not the noise in which they differ.
-
-    A Wiener filter: at each spatial frequency the share of the mean that is signal follows from the correlation
-    of the two images there (Fourier ring correlation; Saxton and Baumeister, J. Microscopy 127, 1982).
-    """
-    size = padded(first.shape)
-    a, b = (np.fft.rfft2(mirrored(image)) for image in (first, second))
-    density = min(size) / 2
-    ring = np.minimum((frequency(size) * density).astype(int), min(size) // 4)
-    both, power = (np.bincount(ring.ravel(), values.ravel()) for values in shared_power(a, b))
-    correlation = np.minimum.accumulate((both / np.maximum(power, 1e-30)).clip(0, 1))
-    return Share(2 * correlation / (1 + correlation), density)
-
-
-def _signal(first: np.ndarray, second: np.ndarray, sigma: float) -> np.ndarray:
-    """(H, W) share of the squared gradients of the mean of two images (H, W) of one scene that both have, over
-    a Gaussian of `sigma` px."""
-    along = [np.stack(np.gradient(image)) for image in (first, second)]
-    both = _blurred((along[0] * along[1]).sum(axis=0), sigma)
-    whole = _blurred(np.square((along[0] + along[1]) / 2).sum(axis=0), sigma)
-    return (both / np.maximum(whole, 1e-30)).clip(UNSEEN, 1).astype(np.float32)
-
-
-def _blurred(image: np.ndarray, sigma: float) -> np.ndarray:
-    """Image (H, W) averaged over a Gaussian of `sigma` px: over pixels, as a spectrum cut off would ring."""
-    height, width = padded(image.shape)
-    pixels = np.arange(-MARGIN, MARGIN + 1)
-    window = np.exp(-0.5 * np.square(pixels / sigma))
-    rows, columns = (
-        np.cos(2 * np.pi * np.outer(along, pixels)) @ window / window.sum()
-        for along in (np.fft.fftfreq(height), np.fft.rfftfreq(width))
-    )
-    return filtered(image, np.outer(rows, columns))
