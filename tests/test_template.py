@@ -7,9 +7,9 @@ from moco_dl.learning.scenes import draw_scene
 from moco_dl.motion import Motion
 from moco_dl.refinement.equations import response
 from moco_dl.refinement.refine import Refiner
-from moco_dl.refinement.shared import blurred, shared_signal, signal_share
+from moco_dl.refinement.shared import blurred, falling_correlation, shared_signal, signal_share
 from moco_dl.refinement.template import NO_PART, Template, build_template
-from moco_dl.spectrum import filtered
+from moco_dl.spectrum import filtered, frequency, padded
 
 
 def stay(frames, motion):
@@ -103,6 +103,25 @@ def test_equal_images_are_returned():
     scene = draw_scene((64, 70), np.random.default_rng(1))[0].astype(float)
     gain = shared_signal(scene, scene).gain(scene.shape)
     np.testing.assert_allclose(filtered(scene, gain), scene, atol=1e-6)
+
+
+@pytest.mark.parametrize("amount", [0.0, 1.0, 3.0])
+def test_fine_detail_is_let_through_though_coarse_activity_hides_the_scene(amount):
+    """Coarse activity differs in both halves of the samples; what is finer is not taken for noise as well."""
+    rng = np.random.default_rng(0)
+    scene, *waves = (
+        gaussian_filter(rng.standard_normal((128, 150)), sigma) * sigma for sigma in (1.5, 8.0, 8.0)
+    )
+    halves = scene + amount * np.stack(waves) + 0.1 * rng.standard_normal((2, *scene.shape))
+    fine = np.abs(frequency(padded(scene.shape)) - 0.1) < 0.02
+    assert shared_signal(*halves).gain(scene.shape)[fine].min() > 0.8
+
+
+def test_correlation_falls_from_low_frequencies_to_high_whatever_chance_makes_of_it():
+    rng = np.random.default_rng(0)
+    true, count = np.linspace(1, 0, 60), 6.0 * np.arange(1, 61)
+    seen = true + (1 - true**2) * rng.standard_normal(60) / np.sqrt(count)
+    assert (np.diff(falling_correlation(seen * count, count, count)) <= 0).all()
 
 
 def test_own_template_is_the_mean_of_the_samples_freed_of_noise():

@@ -6,7 +6,10 @@ import numpy as np
 
 from moco_dl.spectrum import MARGIN, filtered, frequency, mirrored, padded, shared_power
 
-UNSEEN = 0.03  # of their squares, least share that is taken to be signal
+RINGS = 5  # of frequencies, whose correlation together tells whether a scene is clearer there than below
+MORE = 3.0  # times as high it must be
+SURE = 5.0  # standard errors by which it must be
+UNSEEN = 0.03  # least share of the squares of gradients that is taken to be signal
 
 
 @dataclass(frozen=True)
@@ -32,9 +35,32 @@ def shared_signal(first: np.ndarray, second: np.ndarray) -> Share:
     a, b = (np.fft.rfft2(mirrored(image)) for image in (first, second))
     density = min(size) / 2
     ring = np.minimum((frequency(size) * density).astype(int), min(size) // 4)
-    both, power = (np.bincount(ring.ravel(), values.ravel()) for values in shared_power(a, b))
-    correlation = np.minimum.accumulate((both / np.maximum(power, 1e-30)).clip(0, 1))
+    sums = (np.bincount(ring.ravel(), values.ravel()) for values in shared_power(a, b))
+    correlation = falling_correlation(*sums, np.bincount(ring.ravel()))
     return Share(2 * correlation / (1 + correlation), density)
+
+
+def falling_correlation(both: np.ndarray, power: np.ndarray, count: np.ndarray) -> np.ndarray:
+    """(k,) correlation of two images, from the power that they share, and have, at `count` (k,) frequencies.
+
+    It falls from low frequencies to high. Where coarse activity hides the scene in its mean, correlation is
+    surely higher at some than at lower ones; it falls from these on.
+    """
+    each, wide = (
+        (some / np.maximum(whole, 1e-30)).clip(0, 1)
+        for some, whole in ((both, power), (_sums_around(both), _sums_around(power)))
+    )
+    falling = np.minimum.accumulate(each)
+    surely = wide - SURE * (1 - wide**2) / np.sqrt(_sums_around(count)) - np.minimum.accumulate(wide)
+    first = int(surely.argmax())
+    if surely[first] <= 0 or wide[first] < MORE * falling[first]:
+        return falling
+    return np.maximum(falling, np.append(each[:first], np.minimum.accumulate(wide[first:])))
+
+
+def _sums_around(values: np.ndarray) -> np.ndarray:
+    """(k,) of RINGS of them."""
+    return np.convolve(values, np.ones(RINGS), "same")
 
 
 def signal_share(first: np.ndarray, second: np.ndarray, sigma: float) -> np.ndarray:
