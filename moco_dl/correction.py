@@ -72,6 +72,9 @@ class Corrector:
             return plan
         preparation = Preparation(self.options.smooth, nearer, self.workers.map)
         plan, motion, trusted = preparation.first_steps(plan, small)
+        if plan.blind:
+            del samples, small, motion
+            return replace(replace(survey, network=None).first_look(given).plan, hidden=True)
         del small  # the last step takes most memory
         return preparation.last_step(plan, samples, motion, trusted)
 
@@ -170,6 +173,7 @@ def metadata(corrector: Corrector, plan: Plan, **more: object) -> dict:
         REACH: plan.reach,
         "row_levels_left_out": clearing.usual is not None,
         "waves_left_out": 0 if clearing.waves is None else len(clearing.waves.frequencies),
+        "hidden_by_activity": plan.hidden,
         "haze_left_out_px": None if clearing.haze is None else clearing.haze.width,
     }
     if plan.likeness is not None:

@@ -27,6 +27,7 @@ from moco_dl.stream import Batch
 
 LEVELS = "light on whole rows comes and goes (stimulation, stripes): no motion was read from it"
 WAVES = "waves of interference go through the frames: no motion was read from them"
+HIDDEN = "activity outshines the tissue by far: only shifts of whole frames were found"
 UNJUDGED = "could not be judged"  # flag of frames where no more is known
 CLIPPED = 0.01  # of all pixels: less, as by what interpolation adds to bright ones, is not told
 
@@ -73,8 +74,8 @@ def correct_file(
             if watch is not None:
                 verdict, flags = _conclude(job, staged_at, watch, about)
     clearing = plan.clearing
-    disturbed = {LEVELS: clearing.usual, WAVES: clearing.waves}
-    told = [what for what, measured in disturbed.items() if measured is not None]
+    seen = {LEVELS: clearing.usual is not None, WAVES: clearing.waves is not None, HIDDEN: plan.hidden}
+    told = [what for what, is_so in seen.items() if is_so]
     notes = *movie.notes, *told, *_clipping(clipped, movie, dtype)
     return Outcome(
         rigid,

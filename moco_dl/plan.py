@@ -13,7 +13,7 @@ from moco_dl.device import full_device
 from moco_dl.finish import Finish
 from moco_dl.infer import Estimator
 from moco_dl.motion import Arrays, Equations, Motion, concatenate, take
-from moco_dl.refinement.bend import bent, rebased
+from moco_dl.refinement.bend import Bends, bent, rebased
 from moco_dl.refinement.equations import linearise
 from moco_dl.refinement.refine import Refiner
 from moco_dl.refinement.template import BACKGROUND
@@ -26,6 +26,8 @@ from moco_dl.tracking.smooth import Smoothing
 from moco_dl.tracking.track import Linearised, Tracker, Tracking
 
 APART = 2  # frames, of which the network sees one where motion lasts: the steps find what it does not see
+NEVER = 0  # it sees none
+BLIND = 1.0  # px, by which shifts of whole frames are off if steps tell hardly anything of them
 NEAR = 3  # frames: so close to samples, it sees none
 
 
@@ -43,6 +45,11 @@ class Step:
     def tracking(self) -> Tracking:
         """The filter that finds motion."""
         return Tracking(self.refiner, self.tracker)
+
+    @property
+    def unsure(self) -> float:
+        """px by which whole frames' shifts are off by what each frame tells, root mean square along an axis."""
+        return math.sqrt(2 * self.tracker.prior.noise / max(self.refiner.shown, 1e-30))
 
     def linearised(self, frames: np.ndarray, motion: Motion) -> Equations:
         """What frames (n, H, W), which are no samples, tell at their motion so far."""
@@ -67,16 +74,6 @@ class KnownSamples:
 
 
 @dataclass(frozen=True)
-class Bends:
-    """Between the movie's own reference, onto which frames are brought first, and one that is given."""
-
-    to_given: np.ndarray  # (2, h, w) px from the movie's own, as the network sees it
-    from_given: np.ndarray | None = None  # (2, h, w) px, back; None: not known yet
-    error: np.ndarray | float = 0.0  # (h, w) px, that is expected of this, constant in time
-    likeness: float | None = None  # correlation of the given reference with what the movie shows
-
-
-@dataclass(frozen=True)
 class Plan:
     """The reference, and how frames are brought onto it."""
 
@@ -93,6 +90,7 @@ class Plan:
     finish: Finish | None = None  # None: rigid only
     bends: Bends | None = None  # None: no reference is given, or rigid only
     reach_of_shifts: int = 0  # px by which samples are shifted at most, if that is all that is known of them
+    hidden: bool = False  # by activity: only the motion of whole frames is seen
     kinds: int = 1  # of frames that take turns, which are no movie; see `interleaved.py`
 
     @property
@@ -109,6 +107,16 @@ class Plan:
         back = None if self.bends is None else self.bends.from_given
         parts = [motion.rigid, motion.flow, motion.rows, back]
         return math.ceil(sum(max(part.max(), -part.min()) for part in parts if part is not None))
+
+    @property
+    def outshone(self) -> bool:
+        """Whether activity outshines the tissue."""
+        return self.background < BACKGROUND
+
+    @property
+    def blind(self) -> bool:
+        """Whether activity outshines the tissue so far that the steps tell less of shifts than is known."""
+        return self.outshone and bool(self.steps) and self.steps[0].unsure > BLIND
 
     @property
     def left_out(self) -> np.ndarray:
@@ -218,8 +226,8 @@ class Plan:
 
     def _looked_at(self, numbers: np.ndarray) -> np.ndarray:
         """(n,) bool: which of these frames the network sees."""
-        if self.apart == 1:
-            return np.ones(len(numbers), bool)
+        if self.apart in (NEVER, 1):
+            return np.full(len(numbers), self.apart == 1)
         far = np.abs(numbers[:, None] - list(self.known.places)).min(axis=1, initial=NEAR + 1) > NEAR
         return far & (numbers % self.apart == 0)
 

@@ -11,9 +11,9 @@ from moco_dl.finish import Finish
 from moco_dl.motion import DOUBTFUL, Equations, Motion, concatenate, take
 from moco_dl.moving import displaced, move_known
 from moco_dl.network import STRIDE
-from moco_dl.plan import Bends, KnownSamples, Plan, Step
+from moco_dl.plan import NEVER, KnownSamples, Plan, Step
 from moco_dl.refinement.anchor import anchored, likeness
-from moco_dl.refinement.bend import inverse
+from moco_dl.refinement.bend import Bends, inverse
 from moco_dl.refinement.equations import linearise, share_told
 from moco_dl.refinement.misfit import LEAST, measure_usual
 from moco_dl.refinement.nearer import GivenReference
@@ -23,7 +23,7 @@ from moco_dl.sampled.samples import Samples, chunks, mean_length, share_beyond
 from moco_dl.stream import Batch, filter_batches
 from moco_dl.tracking.covariance import learn_covariance
 from moco_dl.tracking.prior import measure_prior
-from moco_dl.tracking.rest import rest_weights
+from moco_dl.tracking.rest import middle_shift, rest_weights
 from moco_dl.tracking.smooth import WIDTHS, Smoothing, choose_width
 from moco_dl.tracking.steady import measure_steadiness
 from moco_dl.tracking.strays import measure_strays
@@ -34,9 +34,9 @@ FAR = 0.7  # px, mean length of a first step that is taken again from where it l
 STEPS = 5  # on binned frames, at most
 BEYOND, MANY = 1.0, 0.05  # px, farther than which gradients do not tell; share of places for which steps go on
 FASTEST = 0.9  # quantile of the samples, by the motion of their rows, that is looked at
+FALSE = 1 / 16  # share of the motion that the network sees, squared: if less is seen without it, it is false
 SHEARED = 0.5  # px root mean square there: more, and the first step is taken again, and the network sees all
 LASTS = 2.0  # frames over which the network's fields are smoothed, from which on it need not see all
-NEARBY = 1.0  # px from the reference, where tissue may lie most of the time that is to stay as recorded
 UNEVEN = 0.3  # standard deviation of the logarithm of misfits, from which on frames are not alike in noise
 
 
@@ -55,9 +55,15 @@ class Preparation:
         much memory to keep.
         """
         seen, motion, width = self._smoothed(samples)
-        rough, equations, trusted = self._roughly(plan, samples, motion)
-        steps = [self._step(rough, samples, motion, equations, trusted)]
-        after = self._moved(steps[0], samples)
+        trusted, step = self._begun(plan, samples, motion)
+        if plan.outshone and plan.walk is not None:
+            whole = {"rigid": plan.walk.scale * plan.walk.found, "flow": np.zeros_like(motion.flow)}
+            fewer, other = self._begun(plan, samples, replace(motion, **whole))
+            if other.tracker.prior.tissue.diagonal().mean() < FALSE * np.square(seen.flow).mean():
+                plan, trusted, step = replace(plan, apart=NEVER), fewer, other
+                seen, motion = replace(seen, **whole), other.motion
+        steps, rough = [step], step.refiner
+        after = self._moved(step, samples)
         rows = np.sqrt(np.square(after.rows).sum(axis=1).mean(axis=1))
         sheared = np.quantile(rows, FASTEST) > SHEARED
         again = sheared or mean_length(after, motion) > FAR
@@ -72,7 +78,7 @@ class Preparation:
             plan,
             steps=tuple(steps),
             known=KnownSamples({number: place for place, number in enumerate(samples.numbers.tolist())}, seen),
-            apart=plan.apart if width >= LASTS and not sheared else 1,
+            apart=plan.apart if plan.apart == NEVER or (width >= LASTS and not sheared) else 1,
             width=width,
         )
         return plan, after, trusted
@@ -128,7 +134,7 @@ class Preparation:
         errors = last.tracker.errors(last.refiner, last.tracking.excess(told))
         middle, rest = means.astype(np.float32)
         if self.given is None:
-            rest += _middle(np.concatenate([batch.motion.rigid for batch in found]))[:, None, None]
+            rest += middle_shift(np.concatenate([batch.motion.rigid for batch in found]))[:, None, None]
             there = (middle - plan.known.motion.flow.mean(axis=0)) - rest  # since the reference was made
             plan = replace(plan, reference=displaced(plan.reference, there, plan.computing))
         constant = constant + rest
@@ -155,6 +161,11 @@ class Preparation:
         batches = (batch for _, batch in _stretches(samples, motion))
         smooth = filter_batches(batches, Smoothing(width), self.mapping)
         return motion, concatenate(batch.motion for batch in smooth), width
+
+    def _begun(self, plan: Plan, samples: Samples, motion: Motion) -> tuple[np.ndarray, Step]:
+        """Which samples (n,) are trusted, and the first step, on binned frames that are moved so far."""
+        rough, equations, trusted = self._roughly(plan, samples, motion)
+        return trusted, self._step(rough, samples, motion, equations, trusted)
 
     def _roughly(self, plan: Plan, samples: Samples, motion: Motion) -> tuple[Refiner, Equations, np.ndarray]:
         """Refiner for binned frames, the samples' equations, and which samples (n,) are trusted."""
@@ -220,12 +231,6 @@ class Preparation:
         """Motion of samples after a step."""
         told = self._told(step, samples)
         return concatenate(batch.motion for batch in filter_batches(told, step.tracking, self.mapping))
-
-
-def _middle(shifts: np.ndarray) -> np.ndarray:
-    """(2,) px median of whole frames' shifts (n, 2); zero if it is far: then they rest at several places."""
-    middle = np.median(shifts, axis=0)
-    return np.where(np.abs(middle).max() < NEARBY, middle, 0).astype(np.float32)
 
 
 def _stretches(samples: Samples, motion: Motion) -> Iterator[tuple[slice, Batch]]:

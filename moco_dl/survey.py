@@ -9,9 +9,9 @@ import numpy as np
 from moco_dl.blocks import binned, repeated
 from moco_dl.fringed import Cleared, without_fringes
 from moco_dl.infer import Estimator
-from moco_dl.plan import APART, Bends, Plan
+from moco_dl.plan import APART, Plan
 from moco_dl.reference import centred
-from moco_dl.refinement.bend import composed, inverse
+from moco_dl.refinement.bend import Bends, composed, inverse
 from moco_dl.refinement.nearer import GivenReference, bend_to, sizes
 from moco_dl.rigid_survey import RigidSurvey, is_lost
 from moco_dl.sampled.interleaved import taking_turns

@@ -4,6 +4,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import tifffile
+from commands import run
 from drawn_samples import still
 from scipy.ndimage import gaussian_filter
 
@@ -18,7 +20,7 @@ from moco_dl.refinement.template import Template
 from moco_dl.sampled.sample_shifts import lie_elsewhere, mean_power
 
 
-def with_waves(photons, share):
+def with_waves(photons, share, detail=0.1):
     """Frames (60, 112, 128) of tissue that stays; this share of their light is activity in wide waves."""
     rng = np.random.default_rng(3)
 
@@ -26,7 +28,7 @@ def with_waves(photons, share):
         image = gaussian_filter(rng.standard_normal(size), sigmas)
         return image / image.std()
 
-    tissue = 1 + 0.1 * drawn((112, 128), 1.5, 1.5) + 0.1 * drawn((112, 128), 10, 10)
+    tissue = 1 + detail * drawn((112, 128), 1.5, 1.5) + 0.1 * drawn((112, 128), 10, 10)
     waves = np.exp(drawn((60, 112, 128), 3, 14, 14))
     light = (1 - share) * tissue + share * waves / waves.mean()
     return rng.poisson(photons * light.clip(0)).astype(np.uint16)
@@ -65,10 +67,23 @@ def test_nor_do_waves_carry_them_away_beside_a_reference_that_is_given(given):
     assert off(moco_dl.correct(frames, reference, rigid_only=True).fields) < 0.1
 
 
-def test_activity_that_outshines_tissue_is_no_motion():
-    """It is with the local mean that is removed of other movies: 0.08 px."""
-    field = moco_dl.correct(with_waves(8, 0.5)).fields[:]
+@pytest.mark.parametrize("photons", [8, 20, 30])
+def test_activity_that_outshines_tissue_is_no_motion(photons):
+    """It is with the local mean that is removed of other movies (0.08 px), or for the network (4 to 6 px)."""
+    field = moco_dl.correct(with_waves(photons, 0.5)).fields[:]
     assert np.hypot(*field.swapaxes(0, 1)).mean() < 0.04
+
+
+@pytest.mark.parametrize(("photons", "detail", "hidden"), [(2, 0.03, True), (8, 0.1, False), (200, 0.1, False)])
+def test_only_whole_frames_are_moved_where_activity_hides_all_else(tmp_path, photons, detail, hidden):
+    save = tmp_path / "movie.tif"
+    tifffile.imwrite(save, with_waves(photons, 0.5, detail))
+    told = run("correct", save)
+    fields = moco_dl.load_fields(tmp_path / "movie_fields.h5")
+    assert ("only shifts of whole frames" in told.stderr) == fields.metadata["hidden_by_activity"] == hidden
+    assert np.isnan(fields.expected_error).all() == hidden
+    if hidden:
+        assert not fields.flow[:].any()
 
 
 @pytest.mark.parametrize(("share", "outshone"), [(0.0, False), (0.1, False), (0.4, True), (0.8, True)])

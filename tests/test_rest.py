@@ -9,11 +9,10 @@ from moco_dl.learning.synth import SyntheticMovie, movie_options
 from moco_dl.motion import Motion
 from moco_dl.moving import move_known
 from moco_dl.network import STRIDE
-from moco_dl.preparation import _middle
 from moco_dl.sampled.samples import Samples
 from moco_dl.stream import Batch
 from moco_dl.tracking.prior import measure_prior
-from moco_dl.tracking.rest import rest_weights
+from moco_dl.tracking.rest import middle_shift, rest_weights
 from moco_dl.tracking.track import Tracker
 from moco_dl.tracking.vigour import REACH, measure_vigour
 
@@ -109,7 +108,7 @@ def test_a_constant_is_taken_off_the_motion_of_frames_that_are_judged():
 
 
 def test_the_reference_is_moved_as_frames_are(known_movie, monkeypatch):
-    monkeypatch.setattr("moco_dl.preparation._middle", lambda shifts: np.array([0.8, -0.6], np.float32))
+    monkeypatch.setattr("moco_dl.preparation.middle_shift", lambda shifts: np.array([0.8, -0.6], np.float32))
     found, inner = moco_dl.correct(known_movie[0]), np.s_[16:-16, 16:-16]
     mean, reference = found.corrected.mean(axis=0)[inner], found.reference[inner]
     seen = np.stack([*np.gradient(reference), np.ones_like(reference)]).reshape(3, -1)
@@ -119,8 +118,8 @@ def test_the_reference_is_moved_as_frames_are(known_movie, monkeypatch):
 
 def test_the_reference_stays_where_frames_lie_most_of_the_time():
     near = np.array([(0.1, -0.3), (0.2, 0.0), (0.3, 8.0)], np.float32)
-    np.testing.assert_allclose(_middle(near), [0.2, 0.0])
-    assert not _middle(np.array([(0.1, 3.0), (0.2, 3.0)], np.float32)).any()  # between two places, or lost
+    np.testing.assert_allclose(middle_shift(near), [0.2, 0.0])
+    assert not middle_shift(np.array([(0.1, 3.0), (0.2, 3.0)], np.float32)).any()  # between two places, or lost
 
 
 def test_the_reference_lies_where_frames_are_brought(restless):

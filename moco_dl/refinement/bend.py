@@ -3,7 +3,7 @@
 A bend (2, h, w), px on the coarse grid, leads from an image to another: `image[y] = other[y + bend(y)]`.
 """
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -11,6 +11,16 @@ import torch
 from moco_dl.motion import Motion
 from moco_dl.network import STRIDE
 from moco_dl.warp import invert, warp
+
+
+@dataclass(frozen=True)
+class Bends:
+    """Between the movie's own reference, onto which frames are brought first, and one that is given."""
+
+    to_given: np.ndarray  # (2, h, w) px from the movie's own, as the network sees it
+    from_given: np.ndarray | None = None  # (2, h, w) px, back; None: not known yet
+    error: np.ndarray | float = 0.0  # (h, w) px, that is expected of this, constant in time
+    likeness: float | None = None  # correlation of the given reference with what the movie shows
 
 
 def inverse(bend: np.ndarray) -> np.ndarray:

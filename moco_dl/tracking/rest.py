@@ -7,6 +7,8 @@ from moco_dl.sampled.samples import Samples
 from moco_dl.tracking.track import Tracker
 from moco_dl.tracking.vigour import REACH
 
+NEARBY = 1.0  # px from the reference, where tissue may lie most of the time that is to stay as recorded
+
 
 def rest_weights(tracker: Tracker, equations: Equations, samples: Samples, trusted: np.ndarray) -> np.ndarray:
     """Weights (n,) of samples in the mean that is taken for the tissue's rest; ones if it is not in bouts.
@@ -25,3 +27,9 @@ def rest_weights(tracker: Tracker, equations: Equations, samples: Samples, trust
     told[known] = clear[known, None] * tracker.in_modes(equations.whole[trusted])
     strength = vigour.of_frames(told, there, tracker.visible, clear)[places - REACH]
     return trusted / (np.square(strength) + tracker.in_time.lost)
+
+
+def middle_shift(shifts: np.ndarray) -> np.ndarray:
+    """(2,) px median of whole frames' shifts (n, 2); zero if it is far: then they rest at several places."""
+    middle = np.median(shifts, axis=0)
+    return np.where(np.abs(middle).max() < NEARBY, middle, 0).astype(np.float32)
