@@ -164,7 +164,7 @@ def metadata(corrector: Corrector, plan: Plan, **more: object) -> dict:
     options = {n: str(v) if isinstance(v, Path) else v for n, v in vars(corrector.options).items()}
     about = {"version": __version__, "options": options, "weights_sha256": corrector.weights_sha256}
     clearing = plan.clearing
-    pattern = 0.0 if clearing.pattern is None else float(clearing.pattern.std())
+    pattern = 0.0 if clearing.added is None else float(clearing.added.std())
     measured = {
         ROW_OFFSET: clearing.row_offset,
         "detector_pattern_rms": pattern,

@@ -19,6 +19,7 @@ class Clearing:
 
     hot: np.ndarray | None = None  # (k,) pixels that are hot or dead; see `spikes.py`
     edges: Edges = NONE  # that show nothing
+    lines: np.ndarray | None = None  # (H, W) float32 that columns and rows add to all frames; see `lines.py`
     usual: np.ndarray | None = None  # (H,) levels of rows, if these come and go; see `levels.py`
     waves: Waves | None = None  # of interference
     row_offset: int = 0  # px by which every other row lies to the right, see `scan.py`
@@ -27,7 +28,7 @@ class Clearing:
 
     def __call__(self, frames: np.ndarray) -> np.ndarray:
         """Frames (n, H, W) as recorded -> as they are looked at: NaN where nothing is known, see `floats`."""
-        frames = self.edges(without_spikes(without_hot(frames, self.hot)))
+        frames = less_pattern(self.edges(without_spikes(without_hot(frames, self.hot))), self.lines)
         if self.disturbed:
             frames = floats(frames)
         if self.usual is not None:
@@ -47,7 +48,13 @@ class Clearing:
     @property
     def floats(self) -> bool:
         """Whether frames become floats."""
-        return self.disturbed or bool(self.edges) or self.pattern is not None or self.haze is not None
+        return self.disturbed or bool(self.edges) or self.added is not None or self.haze is not None
+
+    @property
+    def added(self) -> np.ndarray | None:
+        """(H, W) that a detector adds to all frames."""
+        parts = [part for part in (self.lines, self.pattern) if part is not None]
+        return sum(parts) if parts else None
 
     def as_recorded(self, reference: np.ndarray) -> np.ndarray:
         """A reference (H, W), of frames as they are looked at, as it is of frames as recorded."""

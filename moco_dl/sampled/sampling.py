@@ -16,6 +16,7 @@ from moco_dl.sampled.clearing import Clearing
 from moco_dl.sampled.edges import measure_edges
 from moco_dl.sampled.haze import Haze, Registered, haze_width, local_means
 from moco_dl.sampled.levels import levels_follow, levels_wander, usual_levels
+from moco_dl.sampled.lines import standing_lines
 from moco_dl.sampled.samples import Samples, draw_samples, sample_runs, without_infinite
 from moco_dl.sampled.scan import checked_offset, measure_row_offset
 from moco_dl.sampled.specks import fixed_specks
@@ -78,6 +79,8 @@ class Sampling:
             drawn = self._cleared(replace(drawn.clearing, hot=hot))
         if edges := measure_edges(drawn.samples):
             drawn = self._cleared(replace(drawn.clearing, edges=edges))
+        if (lines := standing_lines(drawn.samples)) is not None:
+            drawn = self._cleared(replace(drawn.clearing, lines=lines))
         if offset is None:
             offset = measure_row_offset(drawn.samples, self.mapping)
         if offset:

@@ -1,0 +1,93 @@
+"""Columns and rows of a detector that are brighter or darker than those beside them, in all frames.
+
+Each is alike from one end to the other, and has nothing to do with the next. Tissue is neither alike all along
+a line, nor are its details as narrow as that. So lines are told even where hardly anything moves.
+"""
+
+import numpy as np
+from scipy.fft import dct, idct
+
+from moco_dl.gaussian import cut_window
+from moco_dl.sampled.samples import Samples
+
+GLANCED = 64  # samples, that show whether there are any
+BANDS = 4  # across lines
+WIDTH = 8.0  # px, sigma of the Gaussian about whose means lines differ
+COARSE, FINE, FINEST = 0.1, 0.3, 0.4  # cycles/px across lines, between which their power is compared
+ALIKE = 0.5  # of the power of bands at fine frequencies, in all of them: tissue makes up to 0.25
+FLAT = 0.4  # times as strong as at coarse ones: straight edges and fibres along all of the view make up to 0.3
+SURE = 5.0  # standard errors by which bands must be alike
+COARSEST = 1 / 64  # cycles/px, below which, and in each octave above, power is taken to be alike
+BY_CHANCE = 3.0  # times as strong as at fine ones: lines are not stronger anywhere
+UNLIKE = 0.4  # of its mean: the strength of lines in frames differs by less
+
+
+def standing_lines(samples: Samples) -> np.ndarray | None:
+    """(H, W) float32 that columns and rows of a detector add to all frames; None: nothing is seen of them."""
+    return None if _lines(samples.glanced(GLANCED)) is None else _lines(samples)
+
+
+def _lines(samples: Samples) -> np.ndarray | None:
+    """The same from all of them."""
+    mean, found = _mean(samples), []
+    for axis, image in enumerate((mean, mean.T)):
+        levels = _levels(image)
+        if levels is not None:
+            lines = np.broadcast_to(np.expand_dims(levels, axis), mean.shape).astype(np.float32)
+            if _stay(samples.glanced(GLANCED), lines):
+                found.append(lines)
+    return sum(found) if found else None
+
+
+def _mean(samples: Samples) -> np.ndarray:
+    """(H, W) of all samples; NaN where nothing is known."""
+    total = count = 0.0
+    for frames in samples.chunks():
+        known = np.isfinite(frames)
+        total = total + np.where(known, frames, 0).sum(axis=0, dtype=np.float64)
+        count = count + known.sum(axis=0)
+    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
+
+
+def _levels(image: np.ndarray) -> np.ndarray | None:
+    """(W,) by which columns of an image (H, W) are brighter than those around; None: that is not sure.
+
+    Of each frequency is kept what bands of rows have in common (Wiener). Where columns have nothing to do with
+    one another, levels are as strong at all frequencies as at fine ones, which show hardly anything of tissue:
+    what is far stronger is tissue. What is bright in a few rows only does not change medians.
+    """
+    known, near = np.isfinite(image), cut_window(image.shape[1], WIDTH)
+    details = image - np.where(known, image, 0) @ near / np.maximum(known @ near, 1e-30)
+    waves = dct([_middle(band) for band in np.array_split(details, BANDS)], axis=1, norm="ortho")
+    whole, power = waves.mean(axis=0), np.square(waves).mean(axis=0)
+    shared = (BANDS * np.square(whole) - power) / (BANDS - 1)
+    frequency = np.arange(len(whole)) / (2 * len(whole))
+    coarse, fine, finest = ((frequency >= least).nonzero()[0] for least in (COARSE, FINE, FINEST))
+    strength = shared[fine].mean()
+    sure = np.tanh(SURE / np.sqrt(len(fine) * BANDS * (BANDS - 1) / 2))  # Fisher: of a correlation
+    for which in (fine, finest, fine[: -len(finest)]):
+        if not shared[which].mean() > max(ALIKE, sure) * power[which].mean():
+            return None
+    if strength < FLAT * shared[coarse[: -len(fine)]].mean():
+        return None
+    band = np.log2(np.maximum(frequency / COARSEST, 1)).astype(int)
+    total, common = (np.bincount(band, each) / np.bincount(band) for each in (np.square(whole), shared))
+    common = np.where(total > BY_CHANCE * strength, np.minimum(common, strength), common)
+    return idct((common.clip(0) / np.maximum(total, 1e-30))[band] * whole, norm="ortho")
+
+
+def _middle(rows: np.ndarray) -> np.ndarray:
+    """(W,) medians of rows (n, W), of what is known; 0 where nothing is."""
+    some = np.isfinite(rows).any(axis=0)
+    return np.nanmedian(np.where(some, rows, 0), axis=0)
+
+
+def _stay(samples: Samples, lines: np.ndarray) -> bool:
+    """Whether about as much of these lines (H, W) is in all samples: what moves or flickers does not stay."""
+    strength = []
+    for frames in samples.chunks():
+        details = frames.astype(np.float32)
+        details -= np.nanmean(details, axis=(1, 2), keepdims=True)
+        strength.append(np.tensordot(np.nan_to_num(details), lines, 2))
+    strength = np.concatenate(strength)
+    return bool(strength.std() < UNLIKE * strength.mean())
