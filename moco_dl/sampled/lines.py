@@ -16,7 +16,6 @@ WIDTH = 8.0  # px, sigma of the Gaussian about whose means lines differ
 COARSE, FINE, FINEST = 0.1, 0.3, 0.4  # cycles/px across lines, between which their power is compared
 ALIKE = 0.5  # of the power of bands at fine frequencies, in all of them: tissue makes up to 0.25
 FLAT = 0.4  # times as strong as at coarse ones: straight edges and fibres along all of the view make up to 0.3
-SURE = 5.0  # standard errors by which bands must be alike
 COARSEST = 1 / 64  # cycles/px, below which, and in each octave above, power is taken to be alike
 BY_CHANCE = 3.0  # times as strong as at fine ones: lines are not stronger anywhere
 UNLIKE = 0.4  # of its mean: the strength of lines in frames differs by less
@@ -34,7 +33,7 @@ def _lines(samples: Samples) -> np.ndarray | None:
         levels = _levels(image)
         if levels is not None:
             lines = np.broadcast_to(np.expand_dims(levels, axis), mean.shape).astype(np.float32)
-            if _stay(samples.glanced(GLANCED), lines):
+            if _stay(samples, lines):
                 found.append(lines)
     return sum(found) if found else None
 
@@ -64,9 +63,8 @@ def _levels(image: np.ndarray) -> np.ndarray | None:
     frequency = np.arange(len(whole)) / (2 * len(whole))
     coarse, fine, finest = ((frequency >= least).nonzero()[0] for least in (COARSE, FINE, FINEST))
     strength = shared[fine].mean()
-    sure = np.tanh(SURE / np.sqrt(len(fine) * BANDS * (BANDS - 1) / 2))  # Fisher: of a correlation
     for which in (fine, finest, fine[: -len(finest)]):
-        if not shared[which].mean() > max(ALIKE, sure) * power[which].mean():
+        if not shared[which].mean() > ALIKE * power[which].mean():
             return None
     if strength < FLAT * shared[coarse[: -len(fine)]].mean():
         return None
