@@ -42,13 +42,18 @@ class Changes:
         return float(moves + SURE * error)
 
 
-def blur(shifts: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+def blur(shifts: np.ndarray, size: tuple[int, int], weights: np.ndarray | None = None) -> np.ndarray:
     """(H, W // 2 + 1) complex: what the spectrum of an image (H, W) is multiplied with, to become the mean of
-    the image moved as the tissue by each of the shifts (n, 2) px."""
+    the image moved as the tissue by each of the shifts (n, 2) px.
+
+    They may have `weights` (n,), one on average.
+    """
     along_y, along_x = (
         np.exp(-2j * np.pi * np.outer(frequency, shift))
         for frequency, shift in zip((np.fft.fftfreq(size[0]), np.fft.rfftfreq(size[1])), shifts.T, strict=True)
     )
+    if weights is not None:
+        along_y = along_y * weights
     return along_y @ along_x.T / len(shifts)
 
 

@@ -41,6 +41,8 @@ UNLIKE_STRIPES = 0.4  # the same of stripes: the scene that moves beside them is
 SETTLED = 0.05  # of the reference's contrast: a pattern that changes by less changes motion by next to nothing
 MOST = 0.5  # of a pattern's power
 LASTS = 0.8  # of a pattern: less is left of what was the scene, which motion explains
+NEAR = 1.0  # px between places of the tissue that show fine details alike
+RESTS = 0.75  # of what motion leaves: if less is left where all places count alike, tissue mostly rests at one
 BACK = 3  # iterations to invert a field
 
 
@@ -92,10 +94,19 @@ def _pattern(
     samples: Samples, reference: np.ndarray, mapping: Callable, before: Pattern | None, fringed: bool
 ) -> Pattern | None:
     """The same from all of them."""
-    left = np.abs(blur(samples.motion.mean(axis=(2, 3)), reference.shape)) ** 2  # of each frequency's power
+    shifts = samples.motion.mean(axis=(2, 3))
+    there, rested = blur(shifts, reference.shape), False
+    left, weights = np.abs(there) ** 2, np.ones(len(samples))  # of each frequency's power
+    if np.median(left) > MOVING and (before is None or not before.grain):  # or tissue mostly rests
+        weights = _evened(shifts)
+        moved = np.abs(blur(shifts, reference.shape, weights) * there)
+        rested = bool(np.median(moved) <= min(TAKEN, RESTS * np.median(left)))
+        left, weights = (moved, weights) if rested else (left, np.ones(len(samples)))
     if np.median(left) > TAKEN:
         return None
-    found = mapping(lambda some: _unexplained(samples, some, reference), chunks(np.arange(len(samples))))
+    found = mapping(
+        lambda some: _unexplained(samples, some, reference, weights), chunks(np.arange(len(samples)))
+    )
     sums, counts = (sum(parts) for parts in zip(*found, strict=True))
     means = np.where(counts > SEEN / 2 * len(samples), sums / np.maximum(counts, 1), 0.0)
     spikes = hot_pixels(means.mean(axis=0))
@@ -103,7 +114,7 @@ def _pattern(
     known = 0 if before is None else np.fft.rfft2(before.image - spikes)
     halves = np.where(left < BLURRED, np.fft.rfft2(means - spikes) - left * known, 0)
     fringes = share_of_fringes(halves, left, reference) if fringed else np.zeros(left.shape)
-    if before is None or before.grain:
+    if (before is None or before.grain) and not rested:
         share = _share_of_grain(halves, left, reference)
         if share is not None:
             told = np.square(1 - left) / (np.square(1 - left) + TOLD)
@@ -114,7 +125,7 @@ def _pattern(
                 return Pattern(image.astype(np.float32), True, _is_most(fringes * _found(halves, left), grain))
         if before is not None:
             return None
-    if np.median(left) > MOVING:
+    if np.median(left) > MOVING and not rested:
         return None
     halves /= np.maximum(1 - left, 1 - BLURRED)
     gain, stripes = _gain(halves, reference.shape), np.maximum(fringes, _stripes(halves, left, reference))
@@ -122,14 +133,28 @@ def _pattern(
         gain = np.maximum(gain, stripes)
     image = spikes + np.fft.irfft2(gain * halves.mean(axis=0), s=reference.shape)
     fringed = _is_most(np.minimum(fringes, gain) * halves.mean(axis=0), gain * halves.mean(axis=0))
+    if rested and image.any() and not _alike(samples, np.fft.rfft2(image - spikes), UNLIKE_STRIPES):
+        return None
     return Pattern(image.astype(np.float32), False, fringed) if image.any() else None
 
 
+def _evened(shifts: np.ndarray) -> np.ndarray:
+    """Weights (n,), one on average: places that samples move to by their `shifts` (n, 2) px count alike.
+
+    Where tissue mostly rests, the mean of samples shows the scene as sharp as a pattern.
+    """
+    apart = np.square(shifts[:, None] - shifts).sum(axis=2)
+    weights = 1 / np.exp(-0.5 * apart / NEAR**2).sum(axis=1)
+    return weights / weights.mean()
+
+
 @torch.inference_mode()
-def _unexplained(samples: Samples, some: np.ndarray, reference: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _unexplained(
+    samples: Samples, some: np.ndarray, reference: np.ndarray, weights: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Sums over even and odd samples, as recorded, of what the reference does not explain; and how many.
 
-    Both (2, H, W), of some samples.
+    Both (2, H, W), of some samples, each of which counts by its weight, of `weights` (n,).
     """
     sums, image = np.zeros((2, 2, *reference.shape)), torch.from_numpy(reference)
     for places in pixel_chunks(some, reference.size):
@@ -140,9 +165,10 @@ def _unexplained(samples: Samples, some: np.ndarray, reference: np.ndarray) -> t
         blank_outside(rest, where, int(back.abs().max().ceil()), torch.nan)
         rest -= rest.nanmean((1, 2), keepdim=True)
         for half in (0, 1):
-            part = rest[places % 2 == half]
-            sums[0, half] += part.nansum(0).numpy()
-            sums[1, half] += part.isfinite().sum(0).numpy()
+            of_half = places % 2 == half
+            part, weight = rest[of_half], torch.from_numpy(weights[places[of_half]])[:, None, None]
+            sums[0, half] += (weight * part).nansum(0).numpy()
+            sums[1, half] += (weight * part.isfinite()).sum(0).numpy()
     return tuple(sums)
 
 
