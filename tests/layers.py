@@ -176,7 +176,8 @@ ROOMS = {  # every module of a room stands here
         "walk": {".expected", ".samples", "motion", "stream"},
         "alike": {".samples", "agreement", "reference"},
         "fringes": {".inplace", ".samples", "reference", "spectrum"},
-        "pattern": {".fringes", ".inplace", ".samples", ".spikes", "network", "spectrum", "warp"},
+        "pattern": {".fringes", ".inplace", ".samples", ".spikes", ".unexplained", "spectrum"},
+        "unexplained": {".samples", "network", "warp"},
         "sample_shifts": {".samples", ".walk", "infer", "reference"},
         "clearing": {".edges", ".haze", ".levels", ".samples", ".scan", ".spikes", ".waves"},
         "sampling": {

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from drawn_samples import samples_of
-from scipy.ndimage import gaussian_filter1d
+from scipy.ndimage import gaussian_filter, gaussian_filter1d
 from truth import end_point_error
 
 import moco_dl
@@ -147,6 +147,24 @@ def test_only_grain_is_estimated_more_than_twice(known_movie, monkeypatch, kind)
     moco_dl.correct(recorded.astype(np.float32))
     assert all(pattern.grain == (kind == "fibres") for pattern in found)
     assert len(found) > 2 if kind == "fibres" else len(found) == 2
+
+
+@pytest.mark.parametrize("strength", [0, 0.5])
+def test_a_pattern_is_found_where_tissue_mostly_rests(strength):
+    """And none where there is none: whole-pixel shifts in one frame of five."""
+    rng, size = np.random.default_rng(3), 96
+    shifts = rng.integers(-4, 5, (60, 2)) * (np.arange(60) % 5 == 2)[:, None]
+    scene = gaussian_filter(rng.standard_normal((size + 8,) * 2), 1.2)
+    scene /= scene.std()
+    frames = np.stack([scene[4 - dy : 4 - dy + size, 4 - dx : 4 - dx + size] for dy, dx in shifts])
+    pattern = strength * drawn("pixels", (size, size))
+    frames = (frames + pattern + 0.3 * rng.standard_normal(frames.shape)).astype(np.float32)
+    motion = np.broadcast_to(shifts[:, :, None, None], (60, 2, size // STRIDE, size // STRIDE))
+    found = fixed_pattern(*looked_at(frames, motion.astype(np.float32)))
+    if not strength:
+        assert found is None
+    else:
+        assert (found.image - pattern)[8:-8, 8:-8].std() < 0.6 * pattern.std()
 
 
 def test_none_is_found_where_there_is_none(scene):

@@ -9,15 +9,13 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-import torch
 
-from moco_dl.network import STRIDE
 from moco_dl.sampled.fringes import BLURRED, share_of_fringes
 from moco_dl.sampled.inplace import blur
-from moco_dl.sampled.samples import Samples, chunks, pixel_chunks
+from moco_dl.sampled.samples import Samples, chunks
 from moco_dl.sampled.spikes import hot_pixels
+from moco_dl.sampled.unexplained import evened, unexplained
 from moco_dl.spectrum import frequency, shared_power
-from moco_dl.warp import blank_outside, invert, places_coarse, sample
 
 GLANCED = 32  # samples
 MOVING = 0.1  # of the power of most spatial frequencies: if motion leaves more, the scene looks like a pattern
@@ -33,7 +31,6 @@ TOLD = 0.05  # of a frequency's power: if motion takes less, hardly anything is 
 MORE = 4.0  # times as strong as at the first frequencies that show it: grain that is coarser, at most
 SHARED = 0.5  # of what is not explained there: less is in both halves of the samples if there is no pattern
 UNLIKE = 0.1  # of its mean: the strength of fibres' grain in frames differs by less
-SEEN = 0.5  # of the samples, in which the reference covers a pixel at least
 STRIPES = 4.0  # times as strong as all else that is not explained at such frequencies, noise among it
 ALONG = 0.5  # of frequencies along rows or columns: if motion tells of fewer, the scene may look like stripes
 OTHERS = 12  # frequencies, of fewer of which chance may make what seems little beside a few of stripes
@@ -41,9 +38,7 @@ UNLIKE_STRIPES = 0.4  # the same of stripes: the scene that moves beside them is
 SETTLED = 0.05  # of the reference's contrast: a pattern that changes by less changes motion by next to nothing
 MOST = 0.5  # of a pattern's power
 LASTS = 0.8  # of a pattern: less is left of what was the scene, which motion explains
-NEAR = 1.0  # px between places of the tissue that show fine details alike
 RESTS = 0.75  # of what motion leaves: if less is left where all places count alike, tissue mostly rests at one
-BACK = 3  # iterations to invert a field
 
 
 class Pattern(NamedTuple):
@@ -97,18 +92,14 @@ def _pattern(
     shifts = samples.motion.mean(axis=(2, 3))
     there, rested = blur(shifts, reference.shape), False
     left, weights = np.abs(there) ** 2, np.ones(len(samples))  # of each frequency's power
-    if np.median(left) > MOVING and (before is None or not before.grain):  # or tissue mostly rests
-        weights = _evened(shifts)
-        moved = np.abs(blur(shifts, reference.shape, weights) * there)
-        rested = bool(np.median(moved) <= min(TAKEN, RESTS * np.median(left)))
-        left, weights = (moved, weights) if rested else (left, np.ones(len(samples)))
+    if np.median(left) > MOVING and (before is None or not before.grain):
+        even = evened(shifts)
+        less = np.abs(blur(shifts, reference.shape, even) * there)
+        rested = bool(np.median(less) <= min(TAKEN, RESTS * np.median(left)))
+        left, weights = (less, even) if rested else (left, weights)
     if np.median(left) > TAKEN:
         return None
-    found = mapping(
-        lambda some: _unexplained(samples, some, reference, weights), chunks(np.arange(len(samples)))
-    )
-    sums, counts = (sum(parts) for parts in zip(*found, strict=True))
-    means = np.where(counts > SEEN / 2 * len(samples), sums / np.maximum(counts, 1), 0.0)
+    means = unexplained(samples, reference, weights, mapping)
     spikes = hot_pixels(means.mean(axis=0))
     # The reference no longer has in it what is taken to be the pattern so far; nor have these their spikes.
     known = 0 if before is None else np.fft.rfft2(before.image - spikes)
@@ -136,40 +127,6 @@ def _pattern(
     if rested and image.any() and not _alike(samples, np.fft.rfft2(image - spikes), UNLIKE_STRIPES):
         return None
     return Pattern(image.astype(np.float32), False, fringed) if image.any() else None
-
-
-def _evened(shifts: np.ndarray) -> np.ndarray:
-    """Weights (n,), one on average: places that samples move to by their `shifts` (n, 2) px count alike.
-
-    Where tissue mostly rests, the mean of samples shows the scene as sharp as a pattern.
-    """
-    apart = np.square(shifts[:, None] - shifts).sum(axis=2)
-    weights = 1 / np.exp(-0.5 * apart / NEAR**2).sum(axis=1)
-    return weights / weights.mean()
-
-
-@torch.inference_mode()
-def _unexplained(
-    samples: Samples, some: np.ndarray, reference: np.ndarray, weights: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Sums over even and odd samples, as recorded, of what the reference does not explain; and how many.
-
-    Both (2, H, W), of some samples, each of which counts by its weight, of `weights` (n,).
-    """
-    sums, image = np.zeros((2, 2, *reference.shape)), torch.from_numpy(reference)
-    for places in pixel_chunks(some, reference.size):
-        frames = torch.from_numpy(samples.frames[samples.places[places]].astype(np.float32))
-        back = STRIDE * invert(torch.from_numpy(samples.motion[places]) / STRIDE, iterations=BACK)
-        where = places_coarse(back, STRIDE, reference.shape)
-        rest = frames - sample(image.expand(len(places), 1, -1, -1), where)[:, 0]
-        blank_outside(rest, where, int(back.abs().max().ceil()), torch.nan)
-        rest -= rest.nanmean((1, 2), keepdim=True)
-        for half in (0, 1):
-            of_half = places % 2 == half
-            part, weight = rest[of_half], torch.from_numpy(weights[places[of_half]])[:, None, None]
-            sums[0, half] += (weight * part).nansum(0).numpy()
-            sums[1, half] += (weight * part.isfinite()).sum(0).numpy()
-    return tuple(sums)
 
 
 def _share_of_grain(halves: np.ndarray, left: np.ndarray, reference: np.ndarray) -> np.ndarray | None:
