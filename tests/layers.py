@@ -357,6 +357,7 @@ KNOW_TORCH = {
     "rigid",
     "learning.run",
     "sampled.pattern",
+    "sampled.unexplained",
     "learning.synth",
     "tracking.covariance",
     "tracking.prior",
