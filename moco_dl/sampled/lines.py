@@ -33,7 +33,7 @@ def _lines(samples: Samples) -> np.ndarray | None:
         levels = _levels(image)
         if levels is not None:
             lines = np.broadcast_to(np.expand_dims(levels, axis), mean.shape).astype(np.float32)
-            if _stay(samples, lines):
+            if _stay(samples, lines) and _alike(samples, lines, axis):
                 found.append(lines)
     return sum(found) if found else None
 
@@ -89,3 +89,34 @@ def _stay(samples: Samples, lines: np.ndarray) -> bool:
         strength.append(np.tensordot(np.nan_to_num(details), lines, 2))
     strength = np.concatenate(strength)
     return bool(strength.std() < UNLIKE * strength.mean())
+
+
+def _alike(samples: Samples, lines: np.ndarray, axis: int) -> bool:
+    """Whether samples differ by less than UNLIKE of these lines (H, W), columns (axis 0) or rows (1).
+
+    Told at fine frequencies, from what two halves of each sample's rows (or columns) share: noise is in one only.
+    """
+    if len(samples) < 2:
+        return True
+    turned = (frames if axis == 0 else frames.swapaxes(1, 2) for frames in samples.chunks())
+    profiles = np.concatenate([_profiles(frames) for frames in turned])
+    known = np.isfinite(profiles)
+    mean = np.where(known, profiles, 0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
+    first, second = np.moveaxis(_fine(np.where(known, profiles - mean, 0)), 1, 0)
+    changing = (first * second).sum() / (len(profiles) - 1)
+    return bool(changing < UNLIKE**2 * np.square(_fine(lines.take(0, axis))).sum())
+
+
+def _fine(levels: np.ndarray) -> np.ndarray:
+    """Waves (..., k) of levels (..., W) at fine frequencies."""
+    waves = dct(levels, axis=-1, norm="ortho")
+    return waves[..., np.arange(waves.shape[-1]) >= 2 * FINE * waves.shape[-1]]
+
+
+def _profiles(frames: np.ndarray) -> np.ndarray:
+    """(n, 2, W) means of columns of frames (n, H, W), over two of four bands of rows each; NaN: not known."""
+    known, half = np.isfinite(frames), np.arange(frames.shape[1]) * BANDS // frames.shape[1] % 2
+    halves = np.stack([half == 0, half == 1]).astype(np.float64)
+    total = np.einsum("kh,nhw->nkw", halves, np.where(known, frames, 0), optimize=True)
+    count = np.einsum("kh,nhw->nkw", halves, known.astype(np.float32), optimize=True)
+    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
