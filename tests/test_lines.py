@@ -80,6 +80,16 @@ def test_what_comes_and_goes_is_no_line(resting):
     assert standing_lines(samples_of(frames + lit * uneven(frames.shape[1:], 0, contrast))) is None
 
 
+@pytest.mark.parametrize("turning", [True, False])
+def test_lines_that_become_others_are_left_alone(resting, turning):
+    """Frames have as much of their mean at any time; all of it would be less than what they have."""
+    frames, contrast = resting
+    angles = np.linspace(0, np.pi / 2, len(frames)) if turning else np.pi / 4 * np.ones(len(frames))
+    some, other = (uneven((96, 112), 1, 0.3 * contrast)[:, way] for way in (slice(None), slice(None, None, -1)))
+    added = np.cos(angles)[:, None, None] * some + np.sin(angles)[:, None, None] * other
+    assert (standing_lines(samples_of((frames + added).astype(np.float32))) is None) == turning
+
+
 @pytest.mark.parametrize("sharp", [False, True])
 def test_stripes_of_tissue_are_no_lines(sharp):
     """Of striped muscle, say, exactly along columns, even where they stay in place."""

@@ -5,7 +5,6 @@ a line, nor are its details as narrow as that. So lines are told even where hard
 """
 
 import numpy as np
-from scipy.fft import dct, idct
 
 from moco_dl.gaussian import cut_window
 from moco_dl.sampled.samples import Samples
@@ -57,7 +56,8 @@ def _levels(image: np.ndarray) -> np.ndarray | None:
     """
     known, near = np.isfinite(image), cut_window(image.shape[1], WIDTH)
     details = image - np.where(known, image, 0) @ near / np.maximum(known @ near, 1e-30)
-    waves = dct([_middle(band) for band in np.array_split(details, BANDS)], axis=1, norm="ortho")
+    cosines = _cosines(len(near))
+    waves = np.stack([_middle(band) for band in np.array_split(details, BANDS)]) @ cosines.T
     whole, power = waves.mean(axis=0), np.square(waves).mean(axis=0)
     shared = (BANDS * np.square(whole) - power) / (BANDS - 1)
     frequency = np.arange(len(whole)) / (2 * len(whole))
@@ -71,7 +71,13 @@ def _levels(image: np.ndarray) -> np.ndarray | None:
     band = np.log2(np.maximum(frequency / COARSEST, 1)).astype(int)
     total, common = (np.bincount(band, each) / np.bincount(band) for each in (np.square(whole), shared))
     common = np.where(total > BY_CHANCE * strength, np.minimum(common, strength), common)
-    return idct((common.clip(0) / np.maximum(total, 1e-30))[band] * whole, norm="ortho")
+    return ((common.clip(0) / np.maximum(total, 1e-30))[band] * whole) @ cosines
+
+
+def _cosines(size: int) -> np.ndarray:
+    """(size, size) orthonormal waves of a discrete cosine transform, from low frequencies to high."""
+    places, number = np.arange(size) + 0.5, np.arange(size)[:, None]
+    return np.cos(np.pi / size * number * places) * np.sqrt(np.where(number == 0, 1, 2) / size)
 
 
 def _middle(rows: np.ndarray) -> np.ndarray:
@@ -94,7 +100,7 @@ def _stay(samples: Samples, lines: np.ndarray) -> bool:
 def _alike(samples: Samples, lines: np.ndarray, axis: int) -> bool:
     """Whether samples differ by less than UNLIKE of these lines (H, W), columns (axis 0) or rows (1).
 
-    Told at fine frequencies, from what two halves of each sample's rows (or columns) share: noise is in one only.
+    Told at fine frequencies, from what two halves of each sample share: noise is in one only.
     """
     if len(samples) < 2:
         return True
@@ -109,8 +115,8 @@ def _alike(samples: Samples, lines: np.ndarray, axis: int) -> bool:
 
 def _fine(levels: np.ndarray) -> np.ndarray:
     """Waves (..., k) of levels (..., W) at fine frequencies."""
-    waves = dct(levels, axis=-1, norm="ortho")
-    return waves[..., np.arange(waves.shape[-1]) >= 2 * FINE * waves.shape[-1]]
+    size = levels.shape[-1]
+    return levels @ _cosines(size)[np.arange(size) >= 2 * FINE * size].T
 
 
 def _profiles(frames: np.ndarray) -> np.ndarray:
