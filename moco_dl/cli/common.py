@@ -28,7 +28,7 @@ MALLOC = {
     -3: 4 * 2**20,  # bytes, from which a block is one of the system's own and leaves no hole
     -1: 64 * 2**20,  # free bytes that are kept
 }
-TIDIED = 2.0  # s, after which free memory between used blocks is given back
+TIDIED = 0.5  # s, after which free memory between used blocks is given back
 
 
 class FileName(click.Path):
