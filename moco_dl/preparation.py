@@ -34,7 +34,7 @@ FAR = 0.7  # px, mean length of a first step that is taken again from where it l
 STEPS = 5  # on binned frames, at most
 BEYOND, MANY = 1.0, 0.05  # px, farther than which gradients do not tell; share of places for which steps go on
 FASTEST = 0.9  # quantile of the samples, by the motion of their rows, that is looked at
-FALSE = 1 / 16  # share of the motion that the network sees, squared: if less is seen without it, it is false
+FALSE = 1 / 16  # of the variance of tissue's motion: if less is left without the network, what it sees is false
 SHEARED = 0.5  # px root mean square there: more, and the first step is taken again, and the network sees all
 LASTS = 2.0  # frames over which the network's fields are smoothed, from which on it need not see all
 UNEVEN = 0.3  # standard deviation of the logarithm of misfits, from which on frames are not alike in noise
@@ -59,7 +59,8 @@ class Preparation:
         if plan.outshone and plan.walk is not None:
             whole = {"rigid": plan.walk.scale * plan.walk.found, "flow": np.zeros_like(motion.flow)}
             fewer, other = self._begun(plan, samples, replace(motion, **whole))
-            if other.tracker.prior.tissue.diagonal().mean() < FALSE * np.square(seen.flow).mean():
+            moves = [each.tracker.prior.tissue.diagonal().mean() for each in (step, other)]
+            if moves[1] < FALSE * moves[0]:
                 plan, trusted, step = replace(plan, apart=NEVER), fewer, other
                 seen, motion = replace(seen, **whole), other.motion
         steps, rough = [step], step.refiner

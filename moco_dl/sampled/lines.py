@@ -18,6 +18,7 @@ FLAT = 0.4  # times as strong as at coarse ones: straight edges and fibres along
 COARSEST = 1 / 64  # cycles/px, below which, and in each octave above, power is taken to be alike
 BY_CHANCE = 3.0  # times as strong as at fine ones: lines are not stronger anywhere
 UNLIKE = 0.4  # of its mean: the strength of lines in frames differs by less
+SURE = 2.0  # standard errors by which frames must differ by more
 
 
 def standing_lines(samples: Samples) -> np.ndarray | None:
@@ -109,8 +110,11 @@ def _alike(samples: Samples, lines: np.ndarray, axis: int) -> bool:
     known = np.isfinite(profiles)
     mean = np.where(known, profiles, 0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
     first, second = np.moveaxis(_fine(np.where(known, profiles - mean, 0)), 1, 0)
-    changing = (first * second).sum() / (len(profiles) - 1)
-    return bool(changing < UNLIKE**2 * np.square(_fine(lines.take(0, axis))).sum())
+    changing = (first * second).sum(axis=1)
+    surely = changing.mean() - SURE * changing.std() / np.sqrt(
+        len(changing)
+    )  # moving tissue is alike by chance
+    return bool(surely < UNLIKE**2 * np.square(_fine(lines.take(0, axis))).sum())
 
 
 def _fine(levels: np.ndarray) -> np.ndarray:
