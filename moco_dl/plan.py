@@ -26,7 +26,7 @@ from moco_dl.tracking.smooth import Smoothing
 from moco_dl.tracking.track import Linearised, Tracker, Tracking
 
 APART = 2  # frames, of which the network sees one where motion lasts: the steps find what it does not see
-NEVER = 0  # it sees none
+NEVER = 0  # of them, it sees none
 BLIND = 1.0  # px, by which shifts of whole frames are off if steps tell hardly anything of them
 NEAR = 3  # frames: so close to samples, it sees none
 
@@ -182,6 +182,11 @@ class Plan:
         batches = self.finish.filtered(batches, mapping)
         yield from batches if self.bends is None else mapping(self._onto_given, batches)
 
+    def walking(self, motion: Motion) -> Motion:
+        """Motion of samples if it is but their walk."""
+        shifts = self.walk.alone(motion)
+        return shifts if self.bends is None else replace(rebased(shifts, self.bends.to_given), rows=shifts.rows)
+
     def _located(self, batch: Batch) -> tuple[Batch, Messages]:
         """`batch`, and what its frames show of where they are; samples have shown that before."""
         numbers, known = np.array(batch.numbers), self.walk.samples
@@ -199,7 +204,7 @@ class Plan:
         seen, begun = self._looked_at(np.array(batch.numbers)[new]), take(batch.motion, new)
         shifts = None if self.walk is None else begun.rigid
         motion = self.estimator(self.clearing(batch.frames[new]), ~begun.flagged, seen, shifts)
-        motion = replace(motion, unseen=~seen)
+        motion = replace(motion, unseen=~seen & (self.apart != NEVER))  # then, but whole frames move
         if self.bends is not None:
             motion = rebased(motion, self.bends.to_given)
         if self.known.motion is not None:

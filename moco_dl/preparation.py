@@ -57,12 +57,11 @@ class Preparation:
         seen, motion, width = self._smoothed(samples)
         trusted, step = self._begun(plan, samples, motion)
         if plan.outshone and plan.walk is not None:
-            whole = {"rigid": plan.walk.scale * plan.walk.found, "flow": np.zeros_like(motion.flow)}
-            fewer, other = self._begun(plan, samples, replace(motion, **whole))
+            fewer, other = self._begun(plan, samples, plan.walking(motion))
             moves = [each.tracker.prior.tissue.diagonal().mean() for each in (step, other)]
             if moves[1] < FALSE * moves[0]:
-                plan, trusted, step = replace(plan, apart=NEVER), fewer, other
-                seen, motion = replace(seen, **whole), other.motion
+                plan, seen = replace(plan, apart=NEVER), plan.walking(seen)
+                trusted, step, motion = fewer, other, other.motion
         steps, rough = [step], step.refiner
         after = self._moved(step, samples)
         rows = np.sqrt(np.square(after.rows).sum(axis=1).mean(axis=1))

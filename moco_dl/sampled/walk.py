@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from moco_dl.motion import run_slices
+from moco_dl.motion import Motion, run_slices
 from moco_dl.sampled.expected import Expected, likelihoods, measure_expected, moments
 from moco_dl.sampled.samples import chunks
 from moco_dl.stream import Batch, Messages, surroundings
@@ -41,6 +41,11 @@ class Walk:
     def off(self) -> float:
         """px of the movie by which fields may be off, as frames do not show where they are."""
         return math.sqrt(max((self.scale * self.unsure) ** 2 - FOUND**2, 0))
+
+    def alone(self, motion: Motion) -> Motion:
+        """The `motion` of samples, if it is but this."""
+        rows = None if motion.rows is None else np.zeros_like(motion.rows)
+        return replace(motion, rigid=self.scale * self.found, flow=np.zeros_like(motion.flow), rows=rows)
 
     def announce(self, item: tuple[Batch, Messages]) -> tuple[Batch, Messages]:
         """See `Filter`; an item is a batch, and what its frames show."""
