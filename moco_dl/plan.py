@@ -116,7 +116,7 @@ class Plan:
     @property
     def blind(self) -> bool:
         """Whether activity outshines the tissue so far that the steps tell less of shifts than is known."""
-        return self.outshone and bool(self.steps) and self.steps[0].unsure > BLIND
+        return self.outshone and self.steps[0].unsure > BLIND
 
     @property
     def left_out(self) -> np.ndarray:

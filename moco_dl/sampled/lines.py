@@ -7,6 +7,7 @@ a line, nor are its details as narrow as that. So lines are told even where hard
 import numpy as np
 
 from moco_dl.gaussian import cut_window
+from moco_dl.reference import mean_of
 from moco_dl.sampled.samples import Samples
 
 GLANCED = 64  # samples, that show whether there are any
@@ -28,7 +29,7 @@ def standing_lines(samples: Samples) -> np.ndarray | None:
 
 def _lines(samples: Samples) -> np.ndarray | None:
     """The same from all of them."""
-    mean, found = _mean(samples), []
+    mean, found = mean_of(samples, len(samples)), []
     for axis, image in enumerate((mean, mean.T)):
         levels = _levels(image)
         if levels is not None:
@@ -36,16 +37,6 @@ def _lines(samples: Samples) -> np.ndarray | None:
             if _stay(samples, lines) and _alike(samples, lines, axis):
                 found.append(lines)
     return sum(found) if found else None
-
-
-def _mean(samples: Samples) -> np.ndarray:
-    """(H, W) of all samples; NaN where nothing is known."""
-    total = count = 0.0
-    for frames in samples.chunks():
-        known = np.isfinite(frames)
-        total = total + np.where(known, frames, 0).sum(axis=0, dtype=np.float64)
-        count = count + known.sum(axis=0)
-    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
 
 
 def _levels(image: np.ndarray) -> np.ndarray | None:
