@@ -3,74 +3,30 @@
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from functools import cached_property, partial
+from functools import partial
 
 import numpy as np
 import torch
 
-from moco_dl.blocks import binned
 from moco_dl.device import full_device
 from moco_dl.finish import Finish
 from moco_dl.infer import Estimator
-from moco_dl.motion import Arrays, Equations, Motion, concatenate, take
+from moco_dl.motion import Motion, take
 from moco_dl.refinement.bend import Bends, bent, rebased
-from moco_dl.refinement.equations import linearise
-from moco_dl.refinement.refine import Refiner
 from moco_dl.refinement.template import BACKGROUND
 from moco_dl.sampled.clearing import Clearing
 from moco_dl.sampled.usable import usable
 from moco_dl.sampled.walk import Walk
+from moco_dl.step import KnownSamples, Step, completed
 from moco_dl.stream import Batch, Filter, Messages, with_messages
 from moco_dl.tracking.prior import SHIFT
 from moco_dl.tracking.smooth import Smoothing
-from moco_dl.tracking.track import Linearised, Tracker, Tracking
+from moco_dl.tracking.track import Linearised
 
 APART = 2  # frames, of which the network sees one where motion lasts: the steps find what it does not see
 NEVER = 0  # of them, it sees none
 BLIND = 1.0  # px, by which shifts of whole frames are off if steps tell hardly anything of them
 NEAR = 3  # frames: so close to samples, it sees none
-
-
-@dataclass(frozen=True)
-class Step:
-    """A Gauss-Newton step."""
-
-    refiner: Refiner
-    tracker: Tracker
-    motion: Motion  # of the samples before it
-    equations: Equations  # of the samples, at that motion
-    last: bool = False  # what frames have no data for is filled then: see `Tracker.filled`
-
-    @cached_property
-    def tracking(self) -> Tracking:
-        """The filter that finds motion."""
-        return Tracking(self.refiner, self.tracker)
-
-    @property
-    def unsure(self) -> float:
-        """px by which whole frames' shifts are off by what each frame tells, root mean square along an axis."""
-        return math.sqrt(2 * self.tracker.prior.noise / max(self.refiner.shown, 1e-30))
-
-    def linearised(self, frames: np.ndarray, motion: Motion) -> Equations:
-        """What frames (n, H, W), which are no samples, tell at their motion so far."""
-        if (binning := self.refiner.binning) > 1:
-            frames = binned(frames, binning)
-        equations = linearise(frames, motion, self.refiner)
-        if self.last:
-            return self.tracker.filled(equations, motion, self.refiner)
-        return replace(equations, missing=None)
-
-
-@dataclass(frozen=True)
-class KnownSamples:
-    """What the network has seen of the samples, so that it need not look at them again."""
-
-    places: dict[int, int] = field(default_factory=dict)  # of frames among the samples, by number
-    motion: Motion | None = None  # of the samples, as the network sees it
-
-    def places_of(self, numbers: range) -> np.ndarray:
-        """(n,) of frames among the samples; -1 if they are none."""
-        return np.array([self.places.get(number, -1) for number in numbers])
 
 
 @dataclass(frozen=True)
@@ -208,7 +164,7 @@ class Plan:
         if self.bends is not None:
             motion = rebased(motion, self.bends.to_given)
         if self.known.motion is not None:
-            motion = _completed(motion, self.known.motion, places)
+            motion = completed(motion, self.known.motion, places)
         return replace(batch, motion=motion)
 
     def _linearised(self, step: Step, filtering: Filter, item: tuple[object, Messages]) -> Linearised:
@@ -218,8 +174,8 @@ class Plan:
         new = places < 0
         motion = take(batch.motion, new)
         equations = step.linearised(self.clearing(batch.frames[new]), motion)
-        motion = _completed(motion, step.motion, places)
-        equations = _completed(equations, step.equations, places)
+        motion = completed(motion, step.motion, places)
+        equations = completed(equations, step.equations, places)
         return step.tracking.told(replace(batch, motion=motion), equations)
 
     def _onto_given(self, batch: Batch) -> Batch:
@@ -241,10 +197,3 @@ def _begun(start: int, frames: np.ndarray) -> Batch:
     """Frames of whose motion nothing is known yet, but which cannot be judged."""
     nowhere = np.zeros((len(frames), 2), np.float32)
     return Batch(start, frames, Motion(nowhere, nowhere[:, :, None, None], flagged=~usable(frames)))
-
-
-def _completed(new: Arrays, known: Arrays, places: np.ndarray) -> Arrays:
-    """Motion or equations of frames (n,), those at `places` of `known`, the others `new` ones."""
-    order = np.argsort(places >= 0, kind="stable")  # new ones first
-    both = concatenate((new, take(known, places[places >= 0])))
-    return take(both, np.argsort(order))

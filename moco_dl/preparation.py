@@ -11,7 +11,7 @@ from moco_dl.finish import Finish
 from moco_dl.motion import DOUBTFUL, Equations, Motion, concatenate, take
 from moco_dl.moving import displaced, move_known
 from moco_dl.network import STRIDE
-from moco_dl.plan import NEVER, KnownSamples, Plan, Step
+from moco_dl.plan import NEVER, Plan
 from moco_dl.refinement.anchor import anchored, likeness
 from moco_dl.refinement.bend import Bends, inverse
 from moco_dl.refinement.equations import linearise, share_told
@@ -20,6 +20,7 @@ from moco_dl.refinement.nearer import GivenReference
 from moco_dl.refinement.refine import Refiner, refiner_of
 from moco_dl.refinement.template import BLUR, NO_PART, Template, build_template
 from moco_dl.sampled.samples import Samples, chunks, mean_length, share_beyond
+from moco_dl.step import KnownSamples, Step
 from moco_dl.stream import Batch, filter_batches
 from moco_dl.tracking.covariance import learn_covariance
 from moco_dl.tracking.prior import measure_prior

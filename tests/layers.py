@@ -94,6 +94,7 @@ LEAD = {
     "job",
     "plan",
     "preparation",
+    "step",
     "survey",
 }  # modules of the core that bring the others together
 ROOMS = {  # every module of a room stands here

@@ -89,7 +89,7 @@ def test_samples_are_looked_at_once(known_movie, monkeypatch, samples):
         looked.append(len(frames))
         return linearise(frames, *others, **more)
 
-    monkeypatch.setattr("moco_dl.plan.linearise", noted)
+    monkeypatch.setattr("moco_dl.step.linearise", noted)
     found, anew = (
         np.concatenate([b.motion.merged(np.float32).total() for b in corrector.batches(ArrayMovie(frames), p)])
         for p in (plan, replace(plan, known=replace(plan.known, places={})))
