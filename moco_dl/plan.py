@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from moco_dl.device import full_device
+from moco_dl.fields import FLOW_DTYPE
 from moco_dl.finish import Finish
 from moco_dl.infer import Estimator
 from moco_dl.motion import Motion, take
@@ -138,6 +139,11 @@ class Plan:
         batches = self.finish.filtered(batches, mapping)
         yield from batches if self.bends is None else mapping(self._onto_given, batches)
 
+    def packed(self) -> "Plan":
+        """The same, with half the memory for the flows of samples: in the number type that field files have."""
+        steps = tuple(replace(step, motion=_packed(step.motion)) for step in self.steps)
+        return replace(self, steps=steps, known=replace(self.known, motion=_packed(self.known.motion)))
+
     def walking(self, motion: Motion) -> Motion:
         """Motion of samples if it is but their walk."""
         shifts = self.walk.alone(motion)
@@ -197,3 +203,7 @@ def _begun(start: int, frames: np.ndarray) -> Batch:
     """Frames of whose motion nothing is known yet, but which cannot be judged."""
     nowhere = np.zeros((len(frames), 2), np.float32)
     return Batch(start, frames, Motion(nowhere, nowhere[:, :, None, None], flagged=~usable(frames)))
+
+
+def _packed(motion: Motion) -> Motion:
+    return replace(motion, flow=motion.flow.astype(FLOW_DTYPE))

@@ -111,7 +111,8 @@ class Preparation:
             chunks(np.arange(len(samples))),
         )
         last = replace(last, equations=concatenate(filled), last=True)
-        return self._finished(replace(plan, steps=(*plan.steps, last)), samples, trusted, constant, share)
+        plan = replace(plan, steps=(*plan.steps, last))
+        return self._finished(plan, samples, trusted, constant, share).packed()
 
     def _finished(
         self, plan: Plan, samples: Samples, trusted: np.ndarray, constant: np.ndarray | float, share: float

@@ -99,6 +99,19 @@ def test_samples_are_looked_at_once(known_movie, monkeypatch, samples):
     assert np.abs(found - anew).mean() < 0.02
 
 
+def test_what_is_known_of_samples_takes_half_the_memory_and_serves_as_well(known_movie, monkeypatch):
+    movie, corrector = ArrayMovie(known_movie[0]), Corrector(CorrectOptions(device="cpu"))
+    plan = corrector.prepare(movie)
+    monkeypatch.setattr("moco_dl.plan.Plan.packed", lambda plan: plan)
+    found, exact = (
+        np.concatenate([b.motion.total() for b in corrector.batches(movie, p)])
+        for p in (plan, corrector.prepare(movie))
+    )
+    flows = [plan.known.motion.flow, *(step.motion.flow for step in plan.steps)]
+    assert {flow.dtype.itemsize for flow in flows} == {2}
+    np.testing.assert_allclose(found, exact, atol=1e-4)
+
+
 def test_new_frames_are_looked_at_as_samples_are():
     """Also where the first step averages pixels, which leaves less noise."""
     frames = np.stack([f for f, _ in SyntheticMovie(3, movie_options(frames=12, size=240, photons=5.0))])
