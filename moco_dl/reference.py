@@ -6,6 +6,7 @@ Built from frames sampled evenly over the movie: seeded by the frames that agree
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 
@@ -105,11 +106,10 @@ def summed(samples: Samples, motion: np.ndarray, move: Move) -> tuple[np.ndarray
     return total, count
 
 
-def mean_of(samples: Samples, number: int) -> np.ndarray:
-    """Mean (h, w) of about so many samples, evenly spread, where they were recorded; NaN if none has data."""
+def mean_of(samples: Samples) -> np.ndarray:
+    """Mean (h, w) of samples where they were recorded; NaN if none has data."""
     total = count = 0
-    for place in range(0, len(samples), max(len(samples) // number, 1)):
-        (frame,) = samples[place : place + 1]
+    for frame in chain.from_iterable(samples.chunks()):
         known = np.isfinite(frame)
         total, count = total + np.where(known, frame, 0).astype(np.float32), count + known
     return divided(total, count)

@@ -47,7 +47,7 @@ def samples_of(photons):
 def test_what_stays_in_place_is_found_with_its_rim(tissue):
     photons, shifts = tissue
     samples = samples_of(photons * light())
-    surround = dark_surround(mean_of(samples, 32)).staying(samples, shifts)
+    surround = dark_surround(mean_of(samples)).staying(samples, shifts)
     hidden = surround.hidden
     assert hidden[light() < 0.7].all()
     assert hidden[light(radius=56) == 1].mean() < 0.05
@@ -58,7 +58,7 @@ def test_light_behind_the_scene_makes_the_rim_stronger(tissue):
     hidden = []
     for behind in (0, 400):
         samples = samples_of((photons + behind) * light(rim=24.0))
-        hidden.append(dark_surround(mean_of(samples, 32)).staying(samples, shifts).hidden.mean())
+        hidden.append(dark_surround(mean_of(samples)).staying(samples, shifts).hidden.mean())
     assert hidden[1] > 1.05 * hidden[0]
 
 
@@ -67,13 +67,13 @@ def test_a_ring_that_shines_beside_the_rim_is_a_part_of_it(tissue):
     y, x = np.mgrid[:SIZE, :SIZE] + 0.5 - SIZE / 2
     ring = np.exp(-0.5 * np.square((np.hypot(y, x) - 54) / 3))
     samples = samples_of(photons * light() + 150 * ring)
-    surround = dark_surround(mean_of(samples, 32))
+    surround = dark_surround(mean_of(samples))
     assert not surround.hidden[ring > 0.9].all()
     assert surround.staying(samples, shifts).hidden[ring > 0.5].all()
 
 
 def test_what_lies_beside_the_rim_is_done_without_at_first(tissue):
-    surround = dark_surround(mean_of(samples_of(tissue[0] * light()), 32))
+    surround = dark_surround(mean_of(samples_of(tissue[0] * light())))
     assert replace(surround, factor=4).generous.ends == surround.ends + 5
     assert surround.generous is surround  # too little would be left
 
@@ -82,13 +82,13 @@ def test_what_moves_with_the_tissue_stays_in(tissue):
     photons, shifts = tissue
     moving = np.stack([light(shift) for shift in shifts])
     samples = samples_of(photons * moving)
-    assert dark_surround(mean_of(samples, 32)).staying(samples, shifts) is None
+    assert dark_surround(mean_of(samples)).staying(samples, shifts) is None
 
 
 def test_of_what_is_still_nothing_is_said(tissue):
     photons, _ = tissue
     samples = samples_of(np.repeat(photons[:1], FRAMES, axis=0) * light())
-    assert dark_surround(mean_of(samples, 32)).staying(samples, np.zeros((FRAMES, 2), np.float32)) is None
+    assert dark_surround(mean_of(samples)).staying(samples, np.zeros((FRAMES, 2), np.float32)) is None
 
 
 def test_shifts_that_are_not_the_tissues_tell_nothing(tissue):
@@ -96,13 +96,13 @@ def test_shifts_that_are_not_the_tissues_tell_nothing(tissue):
     photons, shifts = tissue
     moving = np.stack([light(shift) for shift in shifts])
     samples, wrong = samples_of(photons * moving), np.random.default_rng(4).permutation(shifts)
-    assert dark_surround(mean_of(samples, 32)).staying(samples, wrong) is None
+    assert dark_surround(mean_of(samples)).staying(samples, wrong) is None
 
 
 def test_other_movies_have_none(tissue):
     photons, _ = tissue
     for shade in (1.0, light(radius=75, rim=140.0), 1 - light(radius=20), light(radius=30)):
-        assert dark_surround(mean_of(samples_of(photons * shade), 32)) is None
+        assert dark_surround(mean_of(samples_of(photons * shade))) is None
     nothing = np.full((SIZE, SIZE), np.nan, np.float32)
     nothing[:40] = photons[0, :40]
     for image in (nothing, np.ones((16, 16), np.float32)):

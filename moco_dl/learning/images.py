@@ -37,7 +37,7 @@ def read_scene_image(path: Path, selection: Selection = WHOLE) -> np.ndarray:
     try:
         with named(path), closing(open_movie(path, selection)) as movie:
             samples, _ = draw_samples(movie.read, sample_runs(movie.shape[0], SAMPLED), kept=1)
-            image = mean_of(samples, len(samples))
+            image = mean_of(samples)
     except NrcorrectError as not_a_movie:
         if path.suffix.lower() in HDF5:
             raise

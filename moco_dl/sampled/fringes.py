@@ -55,7 +55,7 @@ def are_in_place(samples: Samples, shifts: np.ndarray, reference: np.ndarray) ->
     for half in (0, 1):
         places = np.arange(len(samples)) % 2 == half
         explained = np.fft.irfft2(scene * blur(shifts[places], size), s=size)
-        rest = _filled(mean_of(samples.only(places), len(samples))) - explained
+        rest = _filled(mean_of(samples.only(places))) - explained
         halves.append(np.fft.rfft2(window * rest))
     left, shown = np.abs(blur(shifts, size)) ** 2, window * _filled(reference)
     fringes = share_of_fringes(np.stack(halves), left, shown) * np.mean(halves, axis=0)

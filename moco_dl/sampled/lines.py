@@ -29,7 +29,7 @@ def standing_lines(samples: Samples) -> np.ndarray | None:
 
 def _lines(samples: Samples) -> np.ndarray | None:
     """The same from all of them."""
-    mean, found = mean_of(samples, len(samples)), []
+    mean, found = mean_of(samples), []
     for axis, image in enumerate((mean, mean.T)):
         levels = _levels(image)
         if levels is not None:

@@ -96,7 +96,7 @@ class Sampling:
         """(2, H, W): means of half of some samples, and of the other half."""
         some = samples.glanced(GLANCED)
         halves = (some.only(np.arange(half % len(some), len(some), 2)) for half in (0, 1))
-        return np.stack([mean_of(half, GLANCED) for half in halves])
+        return np.stack([mean_of(half) for half in halves])
 
     def _undisturbed(self, drawn: Drawn, fit: Fit) -> Drawn:
         """The same without light on rows that comes and goes, and without waves."""
@@ -111,7 +111,7 @@ class Sampling:
 
     def _unsurrounded(self, drawn: Drawn, fit: Fit) -> tuple[Drawn, bool]:
         """The same without a dark surround, and whether there is one."""
-        surround = dark_surround(mean_of(drawn.small, GLANCED), self.factor)
+        surround = dark_surround(mean_of(drawn.small.glanced(GLANCED)), self.factor)
         if surround is not None:
             rigid = fit(self._cleared(drawn.clearing.hiding(self._enlarged(surround.generous.hidden))).small)
             surround = surround.staying(*rigid.agreeing(drawn.small))
@@ -143,7 +143,7 @@ class Sampling:
         width = haze_width(*rigid.agreeing(drawn.small), self.factor, register)
         if width is None:
             return None
-        return Haze(width, local_means(mean_of(drawn.samples, GLANCED)[None], width)[0])
+        return Haze(width, local_means(mean_of(drawn.samples.glanced(GLANCED))[None], width)[0])
 
     def without_surround(self, image: np.ndarray) -> np.ndarray:
         """Image (H, W) with NaN for its dark surround."""

@@ -31,7 +31,7 @@ def fixed_specks(
     `reference` (h, w) is made of the samples, frames averaged over `factor` x `factor` pixels. Moved to where
     each has seen it, it is their mean, but for what stays in place: that is sharp in one, blurred in the other.
     """
-    mean = mean_of(samples, len(samples))
+    mean = mean_of(samples)
     known = np.isfinite(mean) & np.isfinite(reference)
     scene = np.where(known, reference, reference[known].mean())
     expected = filtered(scene, blur(shifts, padded(scene.shape)))  # the mean of it, moved as each sample
