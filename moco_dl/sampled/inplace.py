@@ -42,6 +42,20 @@ class Changes:
         return float(moves + SURE * error)
 
 
+def in_all(samples: Samples, image: np.ndarray, most: float) -> bool:
+    """Whether about as much of an image (H, W) is in all samples as recorded; not of what moves or flickers.
+
+    How strong it is in these differs by less than the share `most` of the mean.
+    """
+    strength = []
+    for places in chunks(samples.places):
+        frames = samples.frames[places].astype(np.float32)
+        frames -= np.nanmean(frames, axis=(1, 2), keepdims=True)
+        strength.append(np.tensordot(np.nan_to_num(frames), image, 2))
+    strength = np.concatenate(strength)
+    return bool(strength.std() < most * strength.mean())
+
+
 def blur(shifts: np.ndarray, size: tuple[int, int], weights: np.ndarray | None = None) -> np.ndarray:
     """(H, W // 2 + 1) complex: what the spectrum of an image (H, W) is multiplied with, to become the mean of
     the image moved as the tissue by each of the shifts (n, 2) px.

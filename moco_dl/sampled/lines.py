@@ -8,6 +8,7 @@ import numpy as np
 
 from moco_dl.gaussian import cut_window
 from moco_dl.reference import mean_of
+from moco_dl.sampled.inplace import in_all
 from moco_dl.sampled.samples import Samples
 
 GLANCED = 64  # samples, that show whether there are any
@@ -34,7 +35,7 @@ def _lines(samples: Samples) -> np.ndarray | None:
         levels = _levels(image)
         if levels is not None:
             lines = np.broadcast_to(np.expand_dims(levels, axis), mean.shape).astype(np.float32)
-            if _stay(samples, lines) and _alike(samples, lines, axis):
+            if in_all(samples, lines, UNLIKE) and _alike(samples, lines, axis):
                 found.append(lines)
     return sum(found) if found else None
 
@@ -76,17 +77,6 @@ def _middle(rows: np.ndarray) -> np.ndarray:
     """(W,) medians of rows (n, W), of what is known; 0 where nothing is."""
     some = np.isfinite(rows).any(axis=0)
     return np.nanmedian(np.where(some, rows, 0), axis=0)
-
-
-def _stay(samples: Samples, lines: np.ndarray) -> bool:
-    """Whether about as much of these lines (H, W) is in all samples: what moves or flickers does not stay."""
-    strength = []
-    for frames in samples.chunks():
-        details = frames.astype(np.float32)
-        details -= np.nanmean(details, axis=(1, 2), keepdims=True)
-        strength.append(np.tensordot(np.nan_to_num(details), lines, 2))
-    strength = np.concatenate(strength)
-    return bool(strength.std() < UNLIKE * strength.mean())
 
 
 def _alike(samples: Samples, lines: np.ndarray, axis: int) -> bool:

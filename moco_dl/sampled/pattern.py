@@ -11,8 +11,8 @@ from typing import NamedTuple
 import numpy as np
 
 from moco_dl.sampled.fringes import BLURRED, share_of_fringes
-from moco_dl.sampled.inplace import blur
-from moco_dl.sampled.samples import Samples, chunks
+from moco_dl.sampled.inplace import blur, in_all
+from moco_dl.sampled.samples import Samples
 from moco_dl.sampled.spikes import hot_pixels
 from moco_dl.sampled.unexplained import evened, unexplained
 from moco_dl.spectrum import frequency, shared_power
@@ -89,7 +89,7 @@ def _pattern(
     samples: Samples, reference: np.ndarray, mapping: Callable, before: Pattern | None, fringed: bool
 ) -> Pattern | None:
     """The same from all of them."""
-    shifts = samples.motion.mean(axis=(2, 3))
+    shifts, some = samples.motion.mean(axis=(2, 3)), samples.glanced(GLANCED)
     there, rested = blur(shifts, reference.shape), False
     left, weights = np.abs(there) ** 2, np.ones(len(samples))  # of each frequency's power
     if np.median(left) > MOVING and (before is None or not before.grain):
@@ -111,7 +111,8 @@ def _pattern(
             told = np.square(1 - left) / (np.square(1 - left) + TOLD)
             share = np.maximum(share, fringes)
             grain = known + told * (share * _found(halves, left) - known)
-            if _alike(samples, np.where(left < TAKEN, grain, 0)):
+            surely = np.fft.irfft2(np.where(left < TAKEN, grain, 0), s=reference.shape)
+            if in_all(some, surely, UNLIKE):
                 image = spikes + np.fft.irfft2(grain, s=reference.shape)
                 return Pattern(image.astype(np.float32), True, _is_most(fringes * _found(halves, left), grain))
         if before is not None:
@@ -120,11 +121,12 @@ def _pattern(
         return None
     halves /= np.maximum(1 - left, 1 - BLURRED)
     gain, stripes = _gain(halves, reference.shape), np.maximum(fringes, _stripes(halves, left, reference))
-    if stripes.any() and _alike(samples, stripes * halves.mean(axis=0), UNLIKE_STRIPES):
+    striped = np.fft.irfft2(stripes * halves.mean(axis=0), s=reference.shape)
+    if stripes.any() and in_all(some, striped, UNLIKE_STRIPES):
         gain = np.maximum(gain, stripes)
     image = spikes + np.fft.irfft2(gain * halves.mean(axis=0), s=reference.shape)
     fringed = _is_most(np.minimum(fringes, gain) * halves.mean(axis=0), gain * halves.mean(axis=0))
-    if rested and image.any() and not _alike(samples, np.fft.rfft2(image - spikes), UNLIKE_STRIPES):
+    if rested and image.any() and not in_all(some, image - spikes, UNLIKE_STRIPES):
         return None
     return Pattern(image.astype(np.float32), False, fringed) if image.any() else None
 
@@ -156,17 +158,6 @@ def _share_of_grain(halves: np.ndarray, left: np.ndarray, reference: np.ndarray)
     whole = mean(np.square(np.abs(_found(halves, left))))
     share[: found[0]] = np.minimum(MORE * stays[found[0]] / np.maximum(whole, 1e-30), 1)[: found[0]]
     return share[ring]
-
-
-def _alike(samples: Samples, grain: np.ndarray, most: float = UNLIKE) -> bool:
-    """Whether about as much of a `grain`, given by its spectrum (H, W // 2 + 1), is in all samples."""
-    some, strength = samples.glanced(GLANCED), []
-    for places in chunks(some.places):
-        frames = some.frames[places].astype(np.float32)
-        frames = np.nan_to_num(frames - np.nanmean(frames, axis=(1, 2), keepdims=True))
-        strength.append(np.tensordot(frames, np.fft.irfft2(grain, s=frames.shape[1:]), 2))
-    strength = np.concatenate(strength)
-    return bool(strength.std() < most * strength.mean())
 
 
 def _gain(halves: np.ndarray, size: tuple[int, int]) -> np.ndarray:
