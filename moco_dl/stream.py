@@ -42,9 +42,9 @@ class Batch:
 Messages = dict[int, np.ndarray]  # what frames tell those around them, by their own number
 
 
-def shifts_of(batch: Batch, which: np.ndarray) -> Messages:
-    """Whole-frame shifts (2,) px of the frames that are said (n,) to tell of others, by number."""
-    return {batch.start + int(i): batch.motion.rigid[i] for i in np.flatnonzero(which)}
+def messages_of(batch: Batch, which: np.ndarray, told: np.ndarray) -> Messages:
+    """What some of its frames tell, `which` (n,) bool, of what is `told` (n, ...)."""
+    return {batch.start + int(i): told[i] for i in np.flatnonzero(which)}
 
 
 class Filter(Protocol[Item]):

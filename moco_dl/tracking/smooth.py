@@ -11,7 +11,7 @@ from math import ceil
 import numpy as np
 
 from moco_dl.motion import run_slices
-from moco_dl.stream import Batch, Messages, surroundings
+from moco_dl.stream import Batch, Messages, messages_of, surroundings
 
 WIDTHS = (0.35, 0.5, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0, 5.6, 8.0, 11.0)  # frames, sigmas to choose from
 REACH = 3.0  # sigmas at which the window ends
@@ -74,7 +74,7 @@ class Smoothing:
 
     def announce(self, batch: Batch) -> tuple[Batch, Messages]:
         """See `Filter`."""
-        return batch, {batch.start + int(i): batch.motion.flow[i] for i in np.flatnonzero(_known(batch))}
+        return batch, messages_of(batch, _known(batch), batch.motion.flow)
 
     def __call__(self, batch: Batch, flows: Messages) -> Batch:
         """`batch` with smoothed flow."""

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from moco_dl.motion import Motion, closed_up
-from moco_dl.stream import Batch, Messages, shifts_of, surroundings
+from moco_dl.stream import Batch, Messages, messages_of, surroundings
 
 REACHES = (1, 2, 4, 8, 16)  # frames on either side, to choose from
 SIZES = 2.0 ** np.arange(24)  # variances of the mixture's parts, over that of noise
@@ -68,7 +68,7 @@ class Steadiness:
 
     def announce(self, batch: Batch) -> tuple[Batch, Messages]:
         """See `Filter`."""
-        return batch, shifts_of(batch, batch.motion.trusted)
+        return batch, messages_of(batch, batch.motion.trusted, batch.motion.rigid)
 
     def __call__(self, batch: Batch, shifts: Messages) -> Batch:
         """`batch` with steady shifts."""

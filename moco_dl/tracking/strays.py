@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from moco_dl.motion import Motion
-from moco_dl.stream import Batch, Messages, shifts_of, surroundings
+from moco_dl.stream import Batch, Messages, messages_of, surroundings
 
 REACH = 16  # frames on either side that are looked at
 UNLIKE = 0.25  # of the reference's brightness: frames that have less, and do not fit, may show another scene
@@ -29,7 +29,7 @@ class Strays:
 
     def announce(self, batch: Batch) -> tuple[Batch, Messages]:
         """See `Filter`."""
-        return batch, shifts_of(batch, _telling(batch.motion))
+        return batch, messages_of(batch, _telling(batch.motion), batch.motion.rigid)
 
     def __call__(self, batch: Batch, shifts: Messages) -> Batch:
         """`batch` with strays put where they are expected."""

@@ -14,7 +14,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from moco_dl.cached import cached
 from moco_dl.motion import Motion
-from moco_dl.stream import Batch, Messages, frames_alike, surroundings
+from moco_dl.stream import Batch, Messages, frames_alike, messages_of, surroundings
 
 REACHES = (4, 3, 2, 1)  # frames on either side that tell of a frame's path: the most that samples tell of
 ENOUGH = 20  # times as many samples as are looked at together, from fewer of which nothing is concluded
@@ -66,9 +66,7 @@ class PathFilter:
 
     def announce(self, batch: Batch) -> tuple[Batch, Messages]:
         """See `Filter`."""
-        some = np.flatnonzero(batch.motion.trusted)
-        seen = self._seen(self._path.found_in(batch.motion)[some])
-        return batch, dict(zip((batch.start + some).tolist(), seen, strict=True))
+        return batch, messages_of(batch, batch.motion.trusted, self._seen(self._path.found_in(batch.motion)))
 
     def __call__(self, batch: Batch, messages: Messages) -> Batch:
         """The batch with the most probable paths."""
