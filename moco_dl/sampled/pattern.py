@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from moco_dl.sampled.fringes import BLURRED, share_of_fringes
-from moco_dl.sampled.inplace import blur, in_all
+from moco_dl.sampled.inplace import WHOLE, blur, in_all
 from moco_dl.sampled.samples import Samples
 from moco_dl.sampled.spikes import hot_pixels
 from moco_dl.sampled.unexplained import evened, unexplained
@@ -142,20 +142,15 @@ def _share_of_grain(halves: np.ndarray, left: np.ndarray, reference: np.ndarray)
     taken[0] = taken[:, 0] = False  # rows and columns
     ring, fine = (waves / GRAIN).astype(int), taken & (waves >= FINE)
     shared, power = shared_power(*halves)
-
-    def mean(values: np.ndarray, which: np.ndarray | bool = True) -> np.ndarray:
-        count = np.bincount(ring.ravel(), np.broadcast_to(which, ring.shape).ravel())
-        return np.bincount(ring.ravel(), (values * which).ravel()) / np.maximum(count, 1)
-
-    stays, seen, shown = (mean(values, taken) for values in (shared, power, _of_the_scene(reference)))
+    stays, seen, shown = (_means(values, ring, taken) for values in (shared, power, _of_the_scene(reference)))
     alike = np.clip(stays / np.maximum(seen, 1e-30), 0, ALIKE)
     clear = np.arctanh(alike) * np.sqrt(np.bincount(ring.ravel(), taken.ravel())) > SURE
     coarser = stays > LARGEST * max(shared[fine].mean(), 0)
     found = np.flatnonzero(clear & coarser & (alike > SHARED) & (stays > LEFT * shown))
     if not len(found):
         return None
-    share = np.clip(mean(shared) / np.maximum(mean(power), 1e-30), 0, 1)
-    whole = mean(np.square(np.abs(_found(halves, left))))
+    share = np.clip(_means(shared, ring) / np.maximum(_means(power, ring), 1e-30), 0, 1)
+    whole = _means(np.square(np.abs(_found(halves, left))), ring)
     share[: found[0]] = np.minimum(MORE * stays[found[0]] / np.maximum(whole, 1e-30), 1)[: found[0]]
     return share[ring]
 
@@ -170,8 +165,7 @@ def _gain(halves: np.ndarray, size: tuple[int, int]) -> np.ndarray:
         alike = np.clip(strength / max(power[which][fine].mean(), 1e-30), -ALIKE, ALIKE)
         if np.arctanh(alike) * np.sqrt(fine.sum()) > SURE:  # Fisher: standard errors of a correlation
             band = (waves[which] / BAND).astype(int)
-            total = np.bincount(band.ravel(), mean[which].ravel()) / np.maximum(np.bincount(band.ravel()), 1)
-            gain[which] = (strength / np.maximum(total, strength))[band]
+            gain[which] = (strength / np.maximum(_means(mean[which], band), strength))[band]
     return gain
 
 
@@ -183,24 +177,27 @@ def _stripes(halves: np.ndarray, left: np.ndarray, reference: np.ndarray) -> np.
     band, known = (frequency(reference.shape) / BAND).astype(int), left < BLURRED
     (shared, power), scene = shared_power(*halves), _of_the_scene(reference)
     gain = np.zeros(known.shape)
-
-    def mean(values: np.ndarray, which: np.ndarray) -> np.ndarray:
-        count, total = (np.bincount(band[which], of, band.max() + 1) for of in (None, values[which]))
-        return total / np.maximum(count, 1)
-
     others = known.copy()
     others[0] = others[:, 0] = False
-    around = np.where(np.bincount(band[others], minlength=band.max() + 1) < OTHERS, np.inf, mean(power, others))
+    few = np.bincount(band[others], minlength=band.max() + 1) < OTHERS
+    around = np.where(few, np.inf, _means(power, band, others))
     for line in (np.s_[:1, 1:], np.s_[1:, :1]):  # columns, rows
         along = np.zeros(known.shape, bool)
         along[line] = True
         which = along & known
-        stays, seen, shown = (mean(values, which) for values in (shared, power, scene))
+        stays, seen, shown = (_means(values, band, which) for values in (shared, power, scene))
         clear = (stays > STRIPES * around) & (stays > SHARED * seen) & (stays > LEFT * shown)
-        clear &= mean(known, along) >= ALONG
+        clear &= _means(known, band, along) >= ALONG
         share = np.where(clear, (stays - around / 2) / np.maximum(seen, 1e-30), 0)
         gain[which] = share[band[which]]
     return gain
+
+
+def _means(values: np.ndarray, band: np.ndarray, which: np.ndarray | tuple[slice, slice] = WHOLE) -> np.ndarray:
+    """(k,) means of values (h, w) over each `band`, (h, w) of their numbers from 0; of some, `which` (h, w)."""
+    bands, size = band[which].ravel(), band.max() + 1
+    count, total = np.bincount(bands, None, size), np.bincount(bands, values[which].ravel(), size)
+    return total / np.maximum(count, 1)
 
 
 def _found(halves: np.ndarray, left: np.ndarray) -> np.ndarray:
