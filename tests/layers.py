@@ -163,7 +163,7 @@ ROOMS = {  # every module of a room stands here
         "unlit": set(),
         "samples": {".unlit", ".usable", "blocks", "motion"},
         "levels": {".samples"},
-        "lines": {".inplace", ".samples", "gaussian", "reference"},
+        "lines": {".inplace", ".levels", ".samples", "gaussian", "reference"},
         "waves": {".samples"},
         "edges": {".samples", "masks"},
         "inplace": {".samples"},

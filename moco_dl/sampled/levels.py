@@ -54,13 +54,13 @@ def levels_follow(samples: Samples, shifts: np.ndarray) -> bool:
 def usual_levels(samples: Samples) -> np.ndarray:
     """(H,) float32: how much brighter each row is than most are, as a rule."""
     levels = _levels_of(samples)
-    return np.nan_to_num(_median(levels - _median(levels, 1), 0)[0]).astype(np.float32)
+    return np.nan_to_num(known_median(levels - known_median(levels, 1), 0)[0]).astype(np.float32)
 
 
 def levelled(frames: np.ndarray, usual: np.ndarray) -> np.ndarray:
     """Frames (n, H, W) with rows as bright as is `usual` (H,), over the brightness of each; floats."""
     found = _levels(frames) - usual
-    found = np.nan_to_num(found - _median(found, 1)).astype(np.float32)
+    found = np.nan_to_num(found - known_median(found, 1)).astype(np.float32)
     return frames - found[..., None]
 
 
@@ -81,14 +81,14 @@ def _levels(frames: np.ndarray) -> np.ndarray:
     return found
 
 
-def _median(levels: np.ndarray, axis: int) -> np.ndarray:
-    """Of what is known; 0 where nothing is."""
-    some = np.isfinite(levels).any(axis=axis, keepdims=True)
-    return np.nanmedian(np.where(some, levels, 0), axis=axis, keepdims=True)
+def known_median(values: np.ndarray, axis: int) -> np.ndarray:
+    """Median along an axis, which is kept, of what is known; 0 where nothing is."""
+    some = np.isfinite(values).any(axis=axis, keepdims=True)
+    return np.nanmedian(np.where(some, values, 0), axis=axis, keepdims=True)
 
 
 def _steps(levels: np.ndarray) -> float:
     """Half the mean square by which levels (n, H) of neighbours differ otherwise than they usually do."""
-    squares = np.square(np.diff(levels - _median(levels, 0), axis=1))
+    squares = np.square(np.diff(levels - known_median(levels, 0), axis=1))
     known = np.isfinite(squares)
     return float(squares[known].mean()) / 2 if known.any() else 0.0

@@ -9,6 +9,7 @@ import numpy as np
 from moco_dl.gaussian import cut_window
 from moco_dl.reference import mean_of
 from moco_dl.sampled.inplace import in_all
+from moco_dl.sampled.levels import known_median
 from moco_dl.sampled.samples import Samples
 
 GLANCED = 64  # samples, that show whether there are any
@@ -50,7 +51,7 @@ def _levels(image: np.ndarray) -> np.ndarray | None:
     known, near = np.isfinite(image), cut_window(image.shape[1], WIDTH)
     details = image - np.where(known, image, 0) @ near / np.maximum(known @ near, 1e-30)
     cosines = _cosines(len(near))
-    waves = np.stack([_middle(band) for band in np.array_split(details, BANDS)]) @ cosines.T
+    waves = np.concatenate([known_median(band, 0) for band in np.array_split(details, BANDS)]) @ cosines.T
     whole, power = waves.mean(axis=0), np.square(waves).mean(axis=0)
     shared = (BANDS * np.square(whole) - power) / (BANDS - 1)
     frequency = np.arange(len(whole)) / (2 * len(whole))
@@ -73,12 +74,6 @@ def _cosines(size: int) -> np.ndarray:
     return np.cos(np.pi / size * number * places) * np.sqrt(np.where(number == 0, 1, 2) / size)
 
 
-def _middle(rows: np.ndarray) -> np.ndarray:
-    """(W,) medians of rows (n, W), of what is known; 0 where nothing is."""
-    some = np.isfinite(rows).any(axis=0)
-    return np.nanmedian(np.where(some, rows, 0), axis=0)
-
-
 def _alike(samples: Samples, lines: np.ndarray, axis: int) -> bool:
     """Whether samples differ by less than UNLIKE of these lines (H, W), columns (axis 0) or rows (1).
 
@@ -92,9 +87,8 @@ def _alike(samples: Samples, lines: np.ndarray, axis: int) -> bool:
     mean = np.where(known, profiles, 0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
     first, second = np.moveaxis(_fine(np.where(known, profiles - mean, 0)), 1, 0)
     changing = (first * second).sum(axis=1)
-    surely = changing.mean() - SURE * changing.std() / np.sqrt(
-        len(changing)
-    )  # moving tissue is alike by chance
+    error = changing.std() / np.sqrt(len(changing))
+    surely = changing.mean() - SURE * error  # moving tissue is alike by chance
     return bool(surely < UNLIKE**2 * np.square(_fine(lines.take(0, axis))).sum())
 
 
