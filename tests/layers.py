@@ -266,7 +266,7 @@ ROOMS = {  # every module of a room stands here
         "flags": set(),
         "limits": set(),
         "gaps": {".moments"},
-        "rows": set(),
+        "rows": {"sampled.scan"},
         "origin": {".metrics", ".residual", ".verdict"},
         "residual": {".metrics", "rigid"},
         "tally": {".gaps", ".limits", ".metrics", ".moments"},

@@ -8,12 +8,13 @@ is compared with the raw one it was made of, with which it shares its noise as w
 
 import numpy as np
 
+from moco_dl.sampled.scan import weights
+
 LARGEST = 512  # px a side, about the middle, that are looked at
 BLOCK = 128  # px of a row that are compared at a time: tissue moves otherwise elsewhere
 STRIP = 16  # pairs of rows, for the same reason
 REACH = 3  # px, up and down, that tissue may lie from where the whole frame does
 STEP = 0.05  # px
-COHERENT = 0.99  # coherence that is not told from 1
 SURE = 0.3  # share of the alike that must lie at one offset; 0.8 to 1 do, 0.2 and less if rows are not alike
 
 
@@ -93,12 +94,10 @@ def _both(back: np.ndarray, forth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def _alike(shared: np.ndarray, power: np.ndarray, lags: np.ndarray, width: int) -> np.ndarray:
     """How alike rows are at lags (n,), px, at most 1, weighed as `scan.py` does: (n,), or NaN."""
-    length = np.abs(shared)
-    coherence = np.minimum(length / np.maximum(power.real, 1e-30), COHERENT)
-    coherence[0] = 0.0  # means of rows
-    weight = coherence**2 / (1 - coherence**2) / np.maximum(length, 1e-30)
+    weight = weights(shared, power.real)
+    weight[0] = 0.0  # means of rows
     turned = np.exp(2j * np.pi * np.outer(lags, np.arange(len(weight))) / width)
-    total = (weight * length).sum()
+    total = (weight * np.abs(shared)).sum()
     return (turned @ (weight * shared)).real / total if total > 0 else np.full(len(lags), np.nan)
 
 

@@ -59,24 +59,32 @@ def measure_row_offset(samples: Samples, mapping: Callable = map) -> int:
 def _offset(samples: Samples, mapping: Callable) -> tuple[float, float]:
     """The most probable offset, px, and its standard error; infinite, if it may lie farther than is looked.
 
-    Rows are compared with the mean of those above and below by the maximum-likelihood correlation of Knapp and
-    Carter (1976): frequencies count by how alike these are. How sure that is, parts of the frames tell.
+    Rows are compared with the mean of those above and below by the maximum-likelihood correlation, see
+    `weights`. How sure that is, parts of the frames tell.
     """
     (first,) = samples.frames[samples.places[:1]]
     width = first.shape[1]
     places = pixel_chunks(np.arange(len(samples)), first.size)
     found = list(mapping(lambda some: _spectra(samples[some]), places))
     shared, back, forth = (sum(parts) for parts in zip(*found, strict=True))
-    length = np.maximum(np.abs(shared.sum(axis=0)), 1e-30)
-    coherence = np.minimum(length / np.maximum(np.sqrt(back * forth), 1e-30), COHERENT)
-    weight = coherence**2 / (1 - coherence**2) / length
     most = min(MOST, width // 8 - 1)
     lags = np.linspace(-most, most, round(2 * most / STEP) + 1)
-    turned = np.exp(2j * np.pi * np.outer(np.arange(len(weight)), lags) / width)
-    alike = ((weight * shared) @ turned).real
+    turned = np.exp(2j * np.pi * np.outer(np.arange(len(back)), lags) / width)
+    alike = ((weights(shared.sum(axis=0), np.sqrt(back * forth)) * shared) @ turned).real
     offset, parts = lags[alike.sum(axis=0).argmax()], lags[alike.argmax(axis=1)]
     error = np.sqrt(((parts - offset) ** 2).sum() / (len(parts) * (len(parts) - 1)))
     return float(offset), float(error) if abs(offset) < most else np.inf
+
+
+def weights(shared: np.ndarray, power: np.ndarray) -> np.ndarray:
+    """(F,) factors of cross spectra (F,), `power` of which they would have if all were alike.
+
+    Those of the maximum-likelihood correlation of Knapp and Carter (IEEE TASSP 24, 1976): frequencies count by
+    how alike they are.
+    """
+    length = np.abs(shared)
+    coherence = np.minimum(length / np.maximum(power, 1e-30), COHERENT)
+    return coherence**2 / (1 - coherence**2) / np.maximum(length, 1e-30)
 
 
 def _spectra(frames: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
