@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-import torch
 from drawn_samples import samples_of
 
 import moco_dl
@@ -10,10 +9,6 @@ from moco_dl.agreement import PARTS
 from moco_dl.learning.scenes import draw_scene
 from moco_dl.moving import move_known
 from moco_dl.sampled.alike import mean_agreement
-
-
-def move(frames, motion):
-    return move_known(frames, motion, device=torch.device("cpu"))
 
 
 def test_parts_are_compared_with_the_mean_of_all_other_samples():
@@ -26,7 +21,7 @@ def test_parts_are_compared_with_the_mean_of_all_other_samples():
             for x in np.split(np.arange(48), PARTS):
                 part = np.ix_(y, x)
                 expected.append(np.corrcoef(frame[part].ravel(), others[part].ravel())[0, 1])
-    found = mean_agreement(samples_of(frames, 1), np.zeros((5, 2), np.float32), move)
+    found = mean_agreement(samples_of(frames, 1), np.zeros((5, 2), np.float32), move_known)
     assert found == pytest.approx(np.mean(expected), abs=1e-4)
 
 
@@ -36,11 +31,11 @@ def test_shifts_of_the_scene_agree_better_than_those_of_a_bright_body():
     frames = np.stack([scene[:, place : place + 64] for place in places]) / scene.mean()
     frames[:, 20:40, 20:40] += 10  # stays where it is while the scene moves
     shifts = np.stack((np.zeros(20), -places), axis=1).astype(np.float32)
-    moved, still = (mean_agreement(samples_of(frames, 1), each, move) for each in (shifts, 0 * shifts))
+    moved, still = (mean_agreement(samples_of(frames, 1), each, move_known) for each in (shifts, 0 * shifts))
     assert moved > 1.2 * still
     frames[:, 3:5, 3:5] = np.nan  # of what has no data, or no contrast, nothing is told
     frames[:, 60:] = 7
-    assert np.isfinite(mean_agreement(samples_of(frames, 1), shifts, move))
+    assert np.isfinite(mean_agreement(samples_of(frames, 1), shifts, move_known))
 
 
 @pytest.mark.parametrize("bright", [4, 6])

@@ -3,6 +3,7 @@
 import numpy as np
 import torch
 
+from moco_dl.evaluation.metrics import inner, lengths
 from moco_dl.rigid import RigidRegistration
 
 COMPONENTS = 10  # principal components that are looked at
@@ -64,8 +65,6 @@ def residual_flow(frame: np.ndarray, reference: np.ndarray) -> float:
     `report`).
     """
     import cv2
-
-    from moco_dl.evaluation.metrics import inner, lengths
 
     pair = (_grey(reference), _grey(frame))
     flow = cv2.calcOpticalFlowFarneback(*pair, None, pyr_scale=0.5, **FARNEBACK)  # (H, W, 2), (dx, dy)
