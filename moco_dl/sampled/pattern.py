@@ -14,7 +14,7 @@ from moco_dl.sampled.fringes import BLURRED, share_of_fringes
 from moco_dl.sampled.inplace import WHOLE, blur, in_all
 from moco_dl.sampled.samples import Samples
 from moco_dl.sampled.spikes import hot_pixels
-from moco_dl.sampled.unexplained import evened, unexplained
+from moco_dl.sampled.unexplained import inverse_density, unexplained
 from moco_dl.spectrum import frequency, shared_power
 
 GLANCED = 32  # samples
@@ -93,7 +93,7 @@ def _pattern(
     there, rested = blur(shifts, reference.shape), False
     left, weights = np.abs(there) ** 2, np.ones(len(samples))  # of each frequency's power
     if np.median(left) > MOVING and (before is None or not before.grain):
-        even = evened(shifts)
+        even = inverse_density(shifts)
         less = np.abs(blur(shifts, reference.shape, even) * there)
         rested = bool(np.median(less) <= min(TAKEN, RESTS * np.median(left)))
         left, weights = (less, even) if rested else (left, weights)

@@ -14,10 +14,11 @@ SEEN = 0.5  # of the samples, in which the reference covers a pixel at least
 BACK = 3  # iterations to invert a field
 
 
-def evened(shifts: np.ndarray) -> np.ndarray:
+def inverse_density(shifts: np.ndarray) -> np.ndarray:
     """Weights (n,), one on average, with which all places that tissue moves to by its `shifts` count alike.
 
-    These are (n, 2) px. Where tissue mostly rests, the mean of samples shows the scene as sharp as a pattern.
+    These are (n, 2) px; how many there are around each is seen through a Gaussian. Where tissue mostly rests,
+    the mean of samples shows the scene as sharp as a pattern.
     """
     apart = np.square(shifts[:, None] - shifts).sum(axis=2)
     weights = 1 / np.exp(-0.5 * apart / NEAR**2).sum(axis=1)
