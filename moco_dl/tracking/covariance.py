@@ -16,7 +16,7 @@ import torch
 from moco_dl.motion import Equations, run_slices
 from moco_dl.refinement.basis import eigen, matrix_of_combinations, root, times_both
 from moco_dl.refinement.refine import Refiner
-from moco_dl.tracking.prior import Prior, Reduced
+from moco_dl.tracking.prior import Prior
 
 SHOWN = 0.02  # variance of what a frame tells of a function, over that of its noise: less is not learned
 MOST = 80  # functions, those shown best: more would be learned from too few samples
@@ -42,7 +42,7 @@ def learn_covariance(
     """
     if prior.active:
         return prior
-    alone = Reduced(refiner.matrix.numpy(), refiner.basis.kinds()["tissue"], prior.noise / prior.other)
+    alone = prior.tissue_alone(refiner)
     functions = _shown(root(prior.tissue, refiner.device), alone.matrix / prior.noise, refiner.device)
     if not functions.size:
         return prior

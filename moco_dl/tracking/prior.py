@@ -57,6 +57,10 @@ class Prior:
         """Whether so much of the noise lasts that it may be taken for other motion than is expected."""
         return bool(self.activity.sum() > ACTIVE)
 
+    def tissue_alone(self, refiner: Refiner) -> "Reduced":
+        """Equations of frames for the tissue's unknowns alone."""
+        return Reduced(refiner.matrix.numpy(), refiner.basis.kinds()["tissue"], self.noise / self.other)
+
     def with_motion_lasting(self, frames: float) -> "Prior":
         """The same, but motion is correlated over so many frames, and noise is new in each."""
         return replace(self, lasting=(max(frames, ANEW),), motion=np.ones(1), activity=np.zeros(1))

@@ -20,7 +20,7 @@ from moco_dl.refinement.refine import Refiner
 from moco_dl.stream import Batch, Messages, surroundings
 from moco_dl.tracking.durations import SURE, SURE_ACTIVE
 from moco_dl.tracking.outburst import Outbursts
-from moco_dl.tracking.prior import Prior, Reduced
+from moco_dl.tracking.prior import Prior
 from moco_dl.tracking.risk import Errors, measure_excess
 from moco_dl.tracking.timefilter import TimeFilter
 from moco_dl.tracking.trajectory import FramePath
@@ -38,7 +38,7 @@ class Tracker:
     def __init__(self, refiner: Refiner, prior: Prior, usual: Usual, *, uneven: bool = False):
         """`usual` is the misfit that frames usually have; `uneven`: they are as noisy as they misfit."""
         self.prior, self.usual, self.uneven = prior, usual, uneven
-        self.alone = Reduced(refiner.matrix.numpy(), refiner.basis.kinds()["tissue"], prior.noise / prior.other)
+        self.alone = prior.tissue_alone(refiner)
         factor = root(prior.tissue, refiner.device)
         visible, axes = eigen(matrix_of_combinations(factor, self.alone.matrix) / prior.noise, refiner.device)
         self.visible, self.modes = visible.clip(0), times_both(factor, axes)
