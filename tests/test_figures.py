@@ -2,15 +2,10 @@ import sys
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
+from commands import run
 
 from moco_dl import figures
-from moco_dl.cli import main
 from moco_dl.report import report_picture
-
-
-def run(*arguments):
-    return CliRunner().invoke(main, [str(a) for a in arguments], catch_exceptions=False)
 
 
 def pixels(path):
@@ -59,14 +54,13 @@ def test_a_picture_does_not_depend_on_what_a_user_has_set(tmp_path, set_by_user,
 
 
 def test_preview_of_a_dataset(tmp_path):
-    result = run("synth", tmp_path / "pairs.h5", "--pairs", 3, "--size", 48, "--preview", tmp_path / "p.png")
-    assert result.exit_code == 0, result.output
+    arguments = "synth", tmp_path / "pairs.h5", "--pairs", 3, "--size", 48, "--preview", tmp_path / "p.png"
+    result = run(*arguments)
     assert result.stdout.split() == [str(tmp_path / "pairs.h5"), str(tmp_path / "p.png")]
     assert pixels(tmp_path / "p.png").std() > 0.1
     assert sorted(p.name for p in tmp_path.iterdir()) == ["p.png", "pairs.h5"]
-    again = ("synth", tmp_path / "pairs.h5", "--pairs", 3, "--size", 48, "--preview", tmp_path / "p.png")
-    assert "exists; choose another output" in run(*again).stderr
-    assert run(*again, "--overwrite").exit_code == 0
+    assert "exists; choose another output" in run(*arguments, code=1).stderr
+    run(*arguments, "--overwrite")
 
 
 @pytest.mark.parametrize(
@@ -75,14 +69,14 @@ def test_preview_of_a_dataset(tmp_path):
 )
 def test_bad_preview_is_told_before_the_work(tmp_path, name, message, code):
     (tmp_path / "taken.png").write_bytes(b"precious")
-    result = run("synth", tmp_path / "pairs.h5", "--pairs", 3, "--preview", tmp_path / name)
-    assert result.exit_code == code and message in result.stderr
+    result = run("synth", tmp_path / "pairs.h5", "--pairs", 3, "--preview", tmp_path / name, code=code)
+    assert message in result.stderr
     assert [p.name for p in tmp_path.iterdir()] == ["taken.png"]
     assert (tmp_path / "taken.png").read_bytes() == b"precious"
 
 
 def test_without_matplotlib(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    result = run("synth", tmp_path / "pairs.h5", "--pairs", 3, "--preview", tmp_path / "p.png")
-    assert result.exit_code == 1 and "pip install matplotlib" in result.stderr
+    result = run("synth", tmp_path / "pairs.h5", "--pairs", 3, "--preview", tmp_path / "p.png", code=1)
+    assert "pip install matplotlib" in result.stderr
     assert not list(tmp_path.iterdir())

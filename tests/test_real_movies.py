@@ -3,10 +3,9 @@
 import numpy as np
 import pytest
 import tifffile
-from click.testing import CliRunner
+from commands import run
 
 import moco_dl
-from moco_dl.cli import main
 
 MOVIES = [
     "mouse_ca1_20f",
@@ -21,16 +20,13 @@ INNER = (..., slice(8, -8), slice(8, -8))
 
 @pytest.fixture
 def correct(real_data, tmp_path):
-    def run(name):
+    def corrected(name):
         source = real_data / f"{name}.tif"
-        result = CliRunner().invoke(
-            main, ["correct", str(source), "--outdir", str(tmp_path)], catch_exceptions=False
-        )
-        assert result.exit_code == 0, result.output
+        run("correct", source, "--outdir", tmp_path)
         fields = moco_dl.load_fields(tmp_path / f"{name}_fields.h5")
         return tifffile.imread(source), tifffile.imread(tmp_path / f"{name}_corrected.tif"), fields
 
-    return run
+    return corrected
 
 
 def correlation(frames, image):

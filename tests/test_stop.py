@@ -12,10 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
-from click.testing import CliRunner
-from commands import WITHOUT_VALIDATION, command
+from commands import WITHOUT_VALIDATION, command, run
 
-from moco_dl.cli import main
 from moco_dl.errors import NrcorrectError
 from moco_dl.staging import staged
 
@@ -117,7 +115,7 @@ def test_a_stop_that_a_library_turned_into_an_error(movie_file, monkeypatch):
             raise RuntimeError("wrapped by a library") from None
 
     monkeypatch.setattr("moco_dl.job.correct_file", swallow)
-    assert CliRunner().invoke(main, ["correct", str(movie_file)]).exit_code == 128 + signal.SIGTERM
+    run("correct", movie_file, code=128 + signal.SIGTERM)
 
 
 class StopsAsItGoes:
@@ -138,7 +136,7 @@ def test_a_stop_while_an_object_is_taken_apart(movie_file, monkeypatch):
         went_on.append(True)
 
     monkeypatch.setattr("moco_dl.job.correct_file", correct)
-    assert CliRunner().invoke(main, ["correct", str(movie_file)]).exit_code == 128 + signal.SIGTERM
+    run("correct", movie_file, code=128 + signal.SIGTERM)
     assert not went_on
 
 
@@ -155,7 +153,7 @@ def test_a_stop_that_is_repeated_leaves_nothing(movie_file, monkeypatch):
 
     monkeypatch.setattr("moco_dl.job.correct_file", correct)
     monkeypatch.setattr(Path, "unlink", unlink)
-    assert CliRunner().invoke(main, ["correct", str(movie_file)]).exit_code == 128 + signal.SIGTERM
+    run("correct", movie_file, code=128 + signal.SIGTERM)
     assert list(movie_file.parent.iterdir()) == [movie_file]
 
 
@@ -170,7 +168,7 @@ def test_a_stop_that_was_dropped_can_be_repeated_later(movie_file, monkeypatch):
 
     monkeypatch.setattr("moco_dl.cli.UNDER_WAY", 0.0)
     monkeypatch.setattr("moco_dl.job.correct_file", correct)
-    assert CliRunner().invoke(main, ["correct", str(movie_file)]).exit_code == 128 + signal.SIGTERM
+    run("correct", movie_file, code=128 + signal.SIGTERM)
     assert not went_on
 
 
@@ -189,7 +187,7 @@ def test_a_stop_that_is_tried_again_wakes_the_main_thread(movie_file, monkeypatc
 
     monkeypatch.setattr("moco_dl.job.correct_file", correct)
     monkeypatch.setattr(signal, "pthread_kill", kill)
-    assert CliRunner().invoke(main, ["correct", str(movie_file)]).exit_code == 128 + signal.SIGTERM
+    run("correct", movie_file, code=128 + signal.SIGTERM)
     assert sent == [(threading.main_thread().ident, signal.SIGTERM)]
 
 
@@ -205,7 +203,7 @@ def test_what_is_to_be_ignored_does_not_stop_a_run(movie_file, monkeypatch):
     monkeypatch.setattr("moco_dl.job.correct_file", correct)
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
-        assert CliRunner().invoke(main, ["correct", str(movie_file)]).exit_code == 1
+        run("correct", movie_file, code=1)
     finally:
         signal.signal(signal.SIGHUP, before)
     assert went_on
