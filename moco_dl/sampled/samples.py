@@ -125,6 +125,14 @@ class Samples:
         return np.array_split(np.arange(len(self)), min(PARTS, len(self)))
 
 
+def about_mean(frames: np.ndarray, axes: int | tuple[int, int]) -> np.ndarray:
+    """Frames (n, H, W) less their means along some axes, float32; where they have no data, zero."""
+    known = np.isfinite(frames)
+    values = np.where(known, frames, 0).astype(np.float32)
+    values -= values.sum(axis=axes, keepdims=True) / np.maximum(known.sum(axis=axes, keepdims=True), 1)
+    return np.where(known, values, 0)
+
+
 def less_pattern(frames: np.ndarray, pattern: np.ndarray | None) -> np.ndarray:
     """Frames (n, H, W) less a pattern (H, W) that adds to all of them, None: as they are."""
     return frames if pattern is None else frames - pattern

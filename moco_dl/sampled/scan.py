@@ -9,7 +9,7 @@ from collections.abc import Callable
 import numpy as np
 
 from moco_dl.errors import NrcorrectError
-from moco_dl.sampled.samples import Samples, pixel_chunks
+from moco_dl.sampled.samples import Samples, about_mean, pixel_chunks
 
 MOST = 10  # px, as far as an offset is looked for; less than an eighth of a row
 GLANCED = 32  # samples
@@ -89,10 +89,7 @@ def weights(shared: np.ndarray, power: np.ndarray) -> np.ndarray:
 
 def _spectra(frames: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Cross spectra (parts, F) of every other row with those beside it, and spectra (F,) of both; sums."""
-    known = np.isfinite(frames)
-    rows = np.where(known, frames, 0).astype(np.float32)
-    rows -= rows.sum(axis=2, keepdims=True) / np.maximum(known.sum(axis=2, keepdims=True), 1)
-    rows = np.where(known, rows, 0) * np.hanning(rows.shape[2]).astype(np.float32)
+    rows = about_mean(frames, 2) * np.hanning(frames.shape[2]).astype(np.float32)
     rows /= np.maximum(rows.std(axis=(1, 2), keepdims=True), 1e-30)
     forth = (rows[:, :-2:2] + rows[:, 2::2]) / 2
     back, forth = np.fft.rfft(rows[:, 1 : 2 * forth.shape[1] : 2]), np.fft.rfft(forth)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from moco_dl.sampled.samples import Samples
+from moco_dl.sampled.samples import Samples, about_mean
 
 GLANCED = 16  # samples, and pixels along a side of their middle: enough to see whether there are any
 MIDDLE = 256
@@ -91,11 +91,7 @@ def _power(frames: np.ndarray) -> np.ndarray:
     """(H, W // 2 + 1) mean power of frames (n, H, W), faded out towards their edges."""
     height, width = frames.shape[1:]
     window = (np.hanning(height)[:, None] * np.hanning(width)).astype(np.float32)
-    frames = frames.astype(np.float32)
-    known = np.isfinite(frames)
-    frames = np.where(known, frames, 0)
-    frames -= frames.sum(axis=(1, 2), keepdims=True) / np.maximum(known.sum(axis=(1, 2), keepdims=True), 1)
-    return np.square(np.abs(np.fft.rfft2(frames * known * window))).mean(axis=0)
+    return np.square(np.abs(np.fft.rfft2(about_mean(frames, (1, 2)) * window))).mean(axis=0)
 
 
 def _clearest(frames: np.ndarray) -> tuple[float, float] | None:
