@@ -8,7 +8,7 @@ import numpy as np
 from moco_dl.evaluation import Evaluation, Excerpts
 from moco_dl.report.chart import BinnedTrace, bin_starts, bin_trace
 from moco_dl.report.raster import common_limits, grey, shrunk
-from moco_dl.report.timeline import CHARTS, LABELS, curves_of, flags_by_bin
+from moco_dl.report.timeline import LABELS, flags_by_bin, known_subjects
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -30,8 +30,7 @@ def poster(evaluation: Evaluation, title: str) -> "Figure":
     """Verdict, mean images, overlay, traces and kymographs of `evaluation` on one figure, `title` above."""
     from matplotlib.figure import Figure
 
-    known = curves_of(evaluation.traces)
-    shown = [chart for chart in CHARTS if any(key in known for key in chart[-1])]
+    shown = known_subjects(evaluation.traces)
     _, height, width = evaluation.shape
     above, beneath = 0.3 + min(6.0, 3 * height / width), 1.15 * (len(shown) + 2)  # inches
     head = _head(evaluation, title)
@@ -42,11 +41,11 @@ def poster(evaluation: Evaluation, title: str) -> "Figure":
     _draw_images(top.subplots(1, 3), evaluation)
     axes = below.subplots(len(shown) + 2, 1, sharex=True, squeeze=False)[:, 0]
     starts = bin_starts(evaluation.shape[0])
-    for place, (name, unit, _, _, keys) in zip(axes, shown, strict=False):
-        for key in keys:
-            if key in known:
-                _draw_curve(place, starts, bin_trace(known[key]), key)
-        place.set_title(f"{name}, {unit}" if unit else name, loc="left", fontsize=9)
+    for place, (subject, traces) in zip(axes, shown, strict=False):
+        for key, values in traces.items():
+            _draw_curve(place, starts, bin_trace(values), key)
+        name = f"{subject.title}, {subject.unit}" if subject.unit else subject.title
+        place.set_title(name, loc="left", fontsize=9)
         place.legend(frameon=False, fontsize=8, ncols=2, loc="lower right", bbox_to_anchor=(1, 0.93))
         place.spines[["top", "right"]].set_visible(False)
     _draw_kymographs(axes[-2:], evaluation.excerpts, evaluation.shape[0])

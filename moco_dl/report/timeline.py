@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from typing import NamedTuple
 
 import numpy as np
 
@@ -42,10 +43,20 @@ class FlagRun:
     words: str
 
 
-CHARTS = (  # title, unit, note, least height in that unit, curves
-    ("Whole-frame shift", "px", "", 1.0, ("dy", "dx")),
-    ("Non-rigid motion", "px", "beyond the whole-frame shift", 1.0, ("largest", "mean")),
-    ("Correlation with the reference", "", "", 0.1, ("before", "after")),
+class Subject(NamedTuple):
+    """What a chart is of."""
+
+    title: str
+    unit: str
+    note: str
+    least: float  # height in that unit, at least
+    keys: tuple[str, ...]  # of its curves
+
+
+SUBJECTS = (
+    Subject("Whole-frame shift", "px", "", 1.0, ("dy", "dx")),
+    Subject("Non-rigid motion", "px", "beyond the whole-frame shift", 1.0, ("largest", "mean")),
+    Subject("Correlation with the reference", "", "", 0.1, ("before", "after")),
 )
 LABELS = {"dy": "dy, down", "dx": "dx, right"}
 
@@ -64,16 +75,20 @@ def curves_of(traces: Traces) -> dict[str, np.ndarray]:
     return {key: values for key, values in known.items() if values is not None}
 
 
+def known_subjects(traces: Traces) -> list[tuple[Subject, dict[str, np.ndarray]]]:
+    """Subjects of which at least one curve is known, and the traces (T,) of such by key."""
+    known = curves_of(traces)
+    pairs = [(subject, {key: known[key] for key in subject.keys if key in known}) for subject in SUBJECTS]
+    return [(subject, values) for subject, values in pairs if values]
+
+
 def charts(traces: Traces) -> tuple[Chart, ...]:
     """The charts of which at least one curve is known."""
-    known = curves_of(traces)
     made = []
-    for title, unit, note, least, keys in CHARTS:
-        values = {key: known[key] for key in keys if key in known}
-        if values:
-            low, high = limits(list(values.values()), least)
-            curves = tuple(_curve(key, bin_trace(v), low, high) for key, v in values.items())
-            made.append(Chart(title, unit, note, value_ticks(low, high), curves))
+    for subject, values in known_subjects(traces):
+        low, high = limits(list(values.values()), subject.least)
+        curves = tuple(_curve(key, bin_trace(v), low, high) for key, v in values.items())
+        made.append(Chart(subject.title, subject.unit, subject.note, value_ticks(low, high), curves))
     return tuple(made)
 
 
