@@ -24,12 +24,6 @@ def textured_refiner():
     return Refiner(Template(100 * scene, np.full(SIZE, 40.0, np.float32)))
 
 
-def sum_of(displacement):
-    """(..., 2, h, w) of shift, rows and tissue."""
-    shift, rows, tissue = displacement
-    return shift[..., None, None] + rows[..., None] + tissue
-
-
 def draw(refiner, frames, *, tissue=0.0, lasting=4.0, rows=0.0, slope=0.0, noise=1.0, activity=0.0, seed=0):
     """Unknowns and right-hand sides (frames, 2 m): sizes in px, `activity` a share of the noise."""
     rng, steep = np.random.default_rng(seed), np.random.default_rng([seed, 1])

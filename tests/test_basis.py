@@ -36,8 +36,8 @@ def test_variance_of_a_displacement_from_the_covariance_of_its_unknowns(grid):
     basis, rng = Basis(grid), np.random.default_rng(0)
     functions, factors = basis.path()
     roots = rng.normal(size=(3, factors.shape[1]))  # each a way in which unknowns vary
-    shift, rows, tissue = basis.displacement(np.concatenate((roots, np.zeros_like(roots)), axis=1))
-    along_y, along_x = np.moveaxis(shift[..., None, None] + rows[..., None] + tissue, 1, 0)
+    total = basis.total(np.concatenate((roots, np.zeros_like(roots)), axis=1))
+    along_y, along_x = np.moveaxis(total, 1, 0)
     assert not along_x.any()
     np.testing.assert_allclose(basis.variance(roots.T @ roots), np.square(along_y).sum(axis=0), rtol=1e-3)
     path, *_ = np.linalg.lstsq(functions, along_y.mean(axis=2).T)

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from drawn import AS_EXPECTED, draw, equations_of, motions, sum_of
+from drawn import AS_EXPECTED, draw, equations_of, motions
 
 from moco_dl.gaussian import gaussian_window
 from moco_dl.refinement.basis import root
@@ -46,7 +46,7 @@ def noise(refiner, seed=1, **drawn):
 
 def error(refiner, prior, unknowns, seen):
     found = motions(seen, 30, refiner, Tracker(refiner, prior, AS_EXPECTED))
-    return np.abs(found - sum_of(refiner.basis.displacement(unknowns))).mean()
+    return np.abs(found - refiner.basis.total(unknowns)).mean()
 
 
 def distance(refiner, prior, unknowns):

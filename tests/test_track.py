@@ -6,7 +6,7 @@ from itertools import starmap
 import numpy as np
 import pytest
 import torch
-from drawn import AS_EXPECTED, batches, draw, equations_of, motions, sum_of
+from drawn import AS_EXPECTED, batches, draw, equations_of, motions
 
 from moco_dl.gaussian import gaussian_window
 from moco_dl.motion import Motion
@@ -43,8 +43,7 @@ def test_the_motion_is_the_most_probable_one(refiner, prior):
     unknowns = (
         motion @ everywhere @ np.linalg.solve(everywhere @ motion @ everywhere + noise, equations.ravel())
     )
-    expected = [refiner.basis.displacement(row) for row in unknowns.reshape(12, -1)]
-    expected = np.stack([s[:, None, None] + r[..., None] + t for s, r, t in expected])
+    expected = refiner.basis.total(unknowns.reshape(12, -1))
     tracker = Tracker(refiner, quiet, AS_EXPECTED)
     tracker.in_time.reach = 12
     np.testing.assert_allclose(motions(equations, 5, refiner, tracker), expected, atol=2e-3)
@@ -75,12 +74,12 @@ def test_where_frames_have_no_data_they_tell_of_what_is_most_probable(
         values[:, tissue] = rng.standard_normal((4, tissue.sum())) @ np.kron(np.eye(2), root(prior.tissue)).T
     missing = np.zeros((4, 16, 18), np.float32)
     missing[:3, 13:], missing[:3, :, :2] = 1.0, 0.5
-    each = sum_of(refiner.basis.displacement(np.eye(len(tissue))))
+    each = refiner.basis.total(np.eye(len(tissue)))
     lacking = refiner.effect(torch.from_numpy(missing[0] * each)).numpy()
     matrix = refiner.matrix.numpy()
     seen = unknowns @ matrix + draw(refiner, 4, noise=1.3)[1]
     seen[:3] -= unknowns[:3] @ lacking
-    flow = sum_of(refiner.basis.displacement(so_far))
+    flow = refiner.basis.total(so_far)
     motion = Motion(np.zeros((4, 2), np.float32), flow, np.zeros(4, bool))
     given = seen + refiner.effect(torch.from_numpy(missing[:, None] * flow)).numpy()
     so_far = replace(equations_of(seen), whole=given, missing=missing)
@@ -91,7 +90,7 @@ def test_where_frames_have_no_data_they_tell_of_what_is_most_probable(
     covariance[np.ix_(tissue, tissue)] = np.kron(np.eye(2), prior.tissue)
     shown = matrix - lacking
     expected = covariance @ np.linalg.solve(shown @ covariance + 1.3 * np.eye(len(shown)), seen[:3].T)
-    wanted = sum_of(refiner.basis.displacement(expected.T))
+    wanted = refiner.basis.total(expected.T)
     before, after = (
         np.abs(motions(told.whole, 1, refiner, alone)[:3] - wanted).mean() for told in (so_far, filled)
     )
@@ -111,7 +110,7 @@ def test_noisy_frames_count_less_where_noise_is_uneven(refiner, prior):
     unknowns, clean = draw(refiner, 120, tissue=0.2, lasting=3.0, noise=0.0)
     noise, misfit = draw(refiner, 120, noise=1.3)[1], np.tile([0.3, 2.4, 1.0], 40)
     equations = clean + np.sqrt(misfit)[:, None] * noise
-    truth, errors = sum_of(refiner.basis.displacement(unknowns)), []
+    truth, errors = refiner.basis.total(unknowns), []
     for uneven in (False, True):
         quiet = replace(prior, lasting=(3.0,), activity=np.zeros(1))
         tracker = Tracker(refiner, quiet, AS_EXPECTED, uneven=uneven)
@@ -180,8 +179,7 @@ def test_the_stated_error_is_the_true_one(refiner, prior, noise):
     errors = rng.standard_normal((frames, len(matrix))) @ root(matrix).T
     tracker = Tracker(refiner, quiet, AS_EXPECTED)
     found = motions(unknowns @ matrix + noise**0.5 * errors, 50, refiner, tracker)
-    parts = [refiner.basis.displacement(row) for row in unknowns]
-    truth = np.stack([s[:, None, None] + r[..., None] + t for s, r, t in parts])
+    truth = refiner.basis.total(unknowns)
     error = np.linalg.norm(found - truth, axis=1).mean(axis=0)
     stated = tracker.errors(refiner).length()
     assert stated.mean() == pytest.approx(error.mean(), rel=0.05)
@@ -202,7 +200,7 @@ def test_the_stated_error_is_the_true_one_though_tissue_moves_otherwise(refiner,
     tracker, frames = Tracker(refiner, quiet, AS_EXPECTED), 200
     unknowns, equations = draw(refiner, frames, tissue=tissue, lasting=lasting, noise=1.3)
     found = motions(equations, 50, refiner, tracker)
-    truth = sum_of(refiner.basis.displacement(unknowns))
+    truth = refiner.basis.total(unknowns)
     error = np.linalg.norm(found - truth, axis=1).mean()
     tracking = Tracking(refiner, tracker)
     excess = tracking.excess(list(starmap(tracking.told, batches(equations, 50))))

@@ -132,6 +132,11 @@ class Basis:
         tissue = y[:, first:] @ sizes @ x[:, 1:].T
         return values[..., 0], values[..., self.rows] @ y[:, self.rows].T, tissue
 
+    def total(self, values: np.ndarray) -> np.ndarray:
+        """The same, all of it added: (..., 2, h, w)."""
+        shift, rows, tissue = self.displacement(values)
+        return shift[..., None, None] + rows[..., None] + tissue
+
     def smoothed(self, displacement: np.ndarray) -> np.ndarray:
         """What a tissue's displacement can be of one (..., h, w): least squares."""
         _, y, x = self._parts()

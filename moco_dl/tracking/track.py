@@ -96,8 +96,7 @@ class Tracker:
 
         def solution(told: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
             unknowns = times_each(told.astype(np.float32), inverse)
-            shift, rows, tissue = refiner.basis.displacement(unknowns)
-            return unknowns, shift[..., None, None] + rows[..., None] + tissue
+            return unknowns, refiner.basis.total(unknowns)
 
         so_far = motion.flow[some] if motion.rows is None else motion.flow[some] + motion.rows[some, ..., None]
         _, probable = solution(filled[some] - self.prior.common)
@@ -120,8 +119,7 @@ class Tracker:
         basis, covariances = refiner.basis, self._covariances(excess)
         functions, factors = basis.path()
         place = np.stack([basis.variance(covariance) for covariance in covariances])
-        shift, rows, tissue = basis.displacement((covariances @ factors[0]).ravel())
-        with_mean = shift[:, None, None] + rows[..., None] + tissue
+        with_mean = basis.total((covariances @ factors[0]).ravel())
         first, other = basis.rows.stop, self.prior.other.reshape(2, -1)
         sizes = other @ np.square(factors[:, :first]).T
         sizes += ((factors[:, first:] @ self.prior.tissue) * factors[:, first:]).sum(axis=1)
