@@ -9,6 +9,7 @@ from drawn import textured_refiner
 from evaluations import evaluation_of
 
 import moco_dl
+from moco_dl.correction import Correction
 from moco_dl.evaluation import Evaluation
 from moco_dl.fields import Fields
 from moco_dl.learning.motion import MotionOptions
@@ -55,6 +56,12 @@ def evaluation(known_movie: tuple[np.ndarray, np.ndarray]) -> Evaluation:
     moving = torch.from_numpy(frames.astype(np.float32))[:, None]
     corrected = warp(moving, torch.from_numpy(fields))[:, 0].numpy()
     return evaluation_of(frames, corrected, fields)
+
+
+@pytest.fixture(scope="session")
+def result(known_movie: tuple[np.ndarray, np.ndarray]) -> Correction:
+    """Of `known_movie`, corrected."""
+    return moco_dl.correct(known_movie[0], device="cpu")
 
 
 @pytest.fixture

@@ -17,11 +17,6 @@ from moco_dl.options import CorrectOptions
 from moco_dl.stream import gathered
 
 
-@pytest.fixture(scope="module")
-def result(known_movie):
-    return moco_dl.correct(known_movie[0], device="cpu")
-
-
 def test_known_motion_is_found(result, known_movie):
     frames, truth = known_movie
     nothing = end_point_error(np.zeros_like(truth), truth)

@@ -11,11 +11,6 @@ from moco_dl.errors import NrcorrectError, is_about
 from moco_dl.movie import ArrayMovie
 
 
-@pytest.fixture(scope="module")
-def result(known_movie):
-    return moco_dl.correct(known_movie[0])
-
-
 def test_masked_arrays_are_refused(known_movie):
     masked = np.ma.masked_less(known_movie[0], 500)
     with pytest.raises(NrcorrectError, match=r'masked; fill what is missing: \.astype\("float32"\)\.filled'):
