@@ -50,7 +50,7 @@ def save(path: Path, network: PyramidFlowNet, provenance: dict, training: dict |
     packed = io.BytesIO()  # given a path, its name would be written into the file
     torch.save(content, packed)
     with staged([path], overwrite=True) as parts:
-        parts[0].write_bytes(packed.getbuffer())
+        parts[0].write_bytes(packed.getvalue())
 
 
 def load(path: Path) -> Checkpoint:

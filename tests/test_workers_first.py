@@ -64,7 +64,7 @@ def test_what_is_set_for_workers_does_not_stay_after_an_interrupt(monkeypatch):
         while settings() != before and time.monotonic() < deadline:  # a thread may be about to end
             time.sleep(0.001)
         assert settings() == before, number
-    assert number > 20
+    assert number >= 20  # as many as there are in Python 3.13; other versions have more
 
 
 def test_the_next_correction_puts_back_what_interrupts_have_left(monkeypatch):
