@@ -76,7 +76,7 @@ class Corrector:
             del samples, small, motion
             return replace(replace(survey, network=None).first_look(given).plan, hidden=True)
         del small  # the last step takes most memory
-        return preparation.last_step(plan, samples, motion, trusted)
+        return preparation.last_step(plan, samples, motion, trusted).packed()
 
     def batches(self, movie: Movie, plan: Plan, look: Callable[..., object] | None = None) -> Iterator[Batch]:
         """Correct `movie` batch by batch, in order: corrected frames and what was applied to them.

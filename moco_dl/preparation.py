@@ -8,7 +8,7 @@ import numpy as np
 
 from moco_dl.blocks import binned
 from moco_dl.finish import Finish
-from moco_dl.motion import DOUBTFUL, Equations, Motion, concatenate, take
+from moco_dl.motion import Equations, Motion, concatenate, take
 from moco_dl.moving import displaced, move_known
 from moco_dl.network import STRIDE
 from moco_dl.plan import NEVER, Plan
@@ -111,8 +111,7 @@ class Preparation:
             chunks(np.arange(len(samples))),
         )
         last = replace(last, equations=concatenate(filled), last=True)
-        plan = replace(plan, steps=(*plan.steps, last))
-        return self._finished(plan, samples, trusted, constant, share).packed()
+        return self._finished(replace(plan, steps=(*plan.steps, last)), samples, trusted, constant, share)
 
     def _finished(
         self, plan: Plan, samples: Samples, trusted: np.ndarray, constant: np.ndarray | float, share: float
@@ -180,7 +179,8 @@ class Preparation:
             template = self._template(samples, placed, trusted, **options)
             rough = refiner_of(template, plan.background, binning, plan.computing)
             equations = self._equations(rough, samples, motion, _parts(samples, trusted))
-            fits = measure_usual(equations).misfit(equations) <= DOUBTFUL
+            usual = measure_usual(equations)
+            fits = usual.trusts(equations, usual.misfit(equations))
             if last or (fits == trusted).all():
                 break
             trusted = fits

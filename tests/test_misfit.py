@@ -11,6 +11,7 @@ from truth import end_point_error
 
 import moco_dl
 from moco_dl.learning.scenes import draw_scene
+from moco_dl.learning.synth import SyntheticMovie, movie_options
 from moco_dl.motion import DOUBTFUL, Motion
 from moco_dl.moving import move_known
 from moco_dl.refinement.misfit import LEAST, graininess, measure_usual, softness
@@ -160,3 +161,20 @@ def test_light_that_is_added_to_frames_spoils_them_little(known_movie):
     errors = [end_point_error(fields[:][some], truth[some]) for some in (lit, ~lit)]
     assert (fields.misfit < 1.5).all()
     assert errors[0] < 1.5 * errors[1]
+
+
+def test_frames_that_show_the_scene_beyond_doubt_are_trusted_however_little_their_noise():
+    usual = measure_usual(frames_of(np.ones(9)))
+    some = frames_of(np.array([1.0, 5.0, 5.0, 30.0]), shown=np.array([0.0, 10.0, 30.0, 100.0]))
+    np.testing.assert_array_equal(usual.trusts(some, usual.misfit(some)), [True, False, True, False])
+
+
+@pytest.mark.parametrize("seed", [0, 2])
+def test_bouts_of_bright_movies_are_followed(seed):
+    """A fraction of a pixel makes frames more unlike the reference than their noise does."""
+    options = movie_options(frames=120, size=96, photons=500.0, amplitude=5.0, rigid=4.0, calm=0.03)
+    frames, truth = (np.stack(x) for x in zip(*SyntheticMovie(seed, options), strict=True))
+    fields = moco_dl.correct(frames).fields
+    found = fields[:]
+    assert end_point_error(found - np.median(found - truth, axis=0), truth) < 0.05
+    assert (fields.misfit <= DOUBTFUL).all()

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from moco_dl.motion import Equations, Motion
+from moco_dl.motion import DOUBTFUL, Equations, Motion
 
+ALIKE = 0.25  # of the reference's detail in a frame: one that differs by less shows the scene beyond doubt
 LEAST = 0.01  # of the expected variance; frames that are all alike leave next to nothing
 CAREFUL = 4.0  # a power whose standard error is one shrinks to a fifth
 BANDS = 4  # of rows of a frame, all of which must be noisier
@@ -33,6 +34,13 @@ class Usual:
     def misfit(self, equations: Equations) -> np.ndarray:
         """(n,) of frames, over that."""
         return equations.misfit / (self.level * equations.soft**self.power)
+
+    def trusts(self, equations: Equations, misfit: np.ndarray) -> np.ndarray:
+        """(n,) bool: frames that fit, with a `misfit` (n,) over the usual, or show the scene beyond doubt.
+
+        In a bright movie, fractions of a pixel make far more unlike than noise does.
+        """
+        return (misfit <= DOUBTFUL) | (equations.misfit <= ALIKE * equations.shown)
 
     def doubt(self, equations: Equations) -> np.ndarray:
         """The same, of frames so bright and noisy, as photon noise grows when little light is made up for."""
