@@ -128,6 +128,7 @@ def test_very_short_movies(movie, frames):
     raw[0, 40:50] = np.nan
     found = evaluate(raw, moco_dl.apply(raw, part), part)
     assert len(found.traces.flags) == frames and found.excerpts.preview_before.shape[0] == frames
+    assert found.excerpts.preview_before.dtype == found.excerpts.preview_after.dtype == np.float32
     if frames == 1:  # it is brought onto the reference of the whole movie
         assert found.verdict.sentence == "The image fits the reference better than before."
     json.dumps(summary(found), allow_nan=False)

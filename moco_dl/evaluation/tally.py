@@ -80,7 +80,9 @@ class Tally:
     @property
     def preview_means(self) -> np.ndarray:
         """(k, h, w) float32."""
-        return np.stack([_divide(*pair) for pair in zip(self.preview, self.preview_counts, strict=True)])
+        return np.stack(
+            [_divide(*pair) for pair in zip(self.preview, self.preview_counts.tolist(), strict=True)]
+        )
 
     @property
     def flow_means(self) -> list[np.ndarray]:
