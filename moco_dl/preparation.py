@@ -8,14 +8,14 @@ import numpy as np
 
 from moco_dl.blocks import binned
 from moco_dl.finish import Finish
-from moco_dl.motion import Equations, Motion, concatenate, take
+from moco_dl.motion import DOUBTFUL, Equations, Motion, concatenate, take
 from moco_dl.moving import displaced, move_known
 from moco_dl.network import STRIDE
 from moco_dl.plan import NEVER, Plan
 from moco_dl.refinement.anchor import anchored, likeness
 from moco_dl.refinement.bend import Bends, inverse
 from moco_dl.refinement.equations import linearise, share_told
-from moco_dl.refinement.misfit import LEAST, measure_usual
+from moco_dl.refinement.misfit import LEAST, beyond_doubt, measure_usual
 from moco_dl.refinement.nearer import GivenReference
 from moco_dl.refinement.refine import Refiner, refiner_of
 from moco_dl.refinement.template import BLUR, NO_PART, Template, build_template
@@ -179,8 +179,7 @@ class Preparation:
             template = self._template(samples, placed, trusted, **options)
             rough = refiner_of(template, plan.background, binning, plan.computing)
             equations = self._equations(rough, samples, motion, _parts(samples, trusted))
-            usual = measure_usual(equations)
-            fits = usual.trusts(equations, usual.misfit(equations))
+            fits = beyond_doubt(measure_usual(equations).misfit(equations), equations) <= DOUBTFUL
             if last or (fits == trusted).all():
                 break
             trusted = fits

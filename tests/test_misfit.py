@@ -163,10 +163,10 @@ def test_light_that_is_added_to_frames_spoils_them_little(known_movie):
     assert errors[0] < 1.5 * errors[1]
 
 
-def test_frames_that_show_the_scene_beyond_doubt_are_trusted_however_little_their_noise():
+def test_frames_that_show_the_scene_beyond_doubt_are_not_doubtful_however_little_their_noise():
     usual = measure_usual(frames_of(np.ones(9)))
-    some = frames_of(np.array([1.0, 5.0, 5.0, 30.0]), shown=np.array([0.0, 10.0, 30.0, 100.0]))
-    np.testing.assert_array_equal(usual.trusts(some, usual.misfit(some)), [True, False, True, False])
+    some = frames_of(np.array([1.0, 5.0, 5.0, 5.0, 30.0]), shown=np.array([0.0, 0.0, 10.0, 30.0, 100.0]))
+    np.testing.assert_allclose(usual.doubt(some), [1, 5, 2 * DOUBTFUL, DOUBTFUL, 1.2 * DOUBTFUL])
 
 
 @pytest.mark.parametrize("seed", [0, 2])

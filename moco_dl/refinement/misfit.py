@@ -35,23 +35,25 @@ class Usual:
         """(n,) of frames, over that."""
         return equations.misfit / (self.level * equations.soft**self.power)
 
-    def trusts(self, equations: Equations, misfit: np.ndarray) -> np.ndarray:
-        """(n,) bool: frames that fit, with a `misfit` (n,) over the usual, or show the scene beyond doubt.
-
-        In a bright movie, fractions of a pixel make far more unlike than noise does.
-        """
-        return (misfit <= DOUBTFUL) | (equations.misfit <= ALIKE * equations.shown)
-
     def doubt(self, equations: Equations) -> np.ndarray:
         """The same, of frames so bright and noisy, as photon noise grows when little light is made up for."""
         bright = equations.brightness
         darker = np.where(bright == 0, 1.0, np.minimum(bright, 1.0))
-        return darker * self.misfit(equations) / self._noisier(equations)
+        return beyond_doubt(darker * self.misfit(equations) / self._noisier(equations), equations)
 
     def _noisier(self, equations: Equations) -> np.ndarray:
         """(n,) times as much white noise as usual, at least once, all over frames that show the scene."""
         times = (equations.grain / np.maximum(self.grain, 1e-30)).min(axis=1).clip(1)
         return np.where(equations.brightness > SHOWN, times, 1.0)
+
+
+def beyond_doubt(misfit: np.ndarray, equations: Equations) -> np.ndarray:
+    """A `misfit` (n,) over the usual, but no more than DOUBTFUL of frames that show the scene beyond doubt.
+
+    In a bright movie, fractions of a pixel make frames far more unlike the reference than noise does.
+    """
+    differs = equations.misfit / np.maximum(ALIKE * equations.shown, 1e-30)
+    return np.minimum(misfit, DOUBTFUL * np.maximum(differs, 1))
 
 
 def measure_usual(equations: Equations) -> Usual:

@@ -142,7 +142,7 @@ class Tracker:
 
     def trusts(self, equations: Equations) -> np.ndarray:
         """(n,) bool: frames that fit as they should, for as bright as they are."""
-        return self.usual.trusts(equations, self.usual.doubt(equations))
+        return self.usual.doubt(equations) <= DOUBTFUL
 
     def clarity(self, equations: Equations) -> np.ndarray:
         """(n,) usual standard deviation of the noise, over that in frames."""
