@@ -71,7 +71,7 @@ class Difference:
         self.allowed = limit * variance.clamp_min(1e-30).sqrt()
         self.view = self._view(torch.from_numpy(template.image))
         squares = self.view.detail[DETAIL]
-        self.strength = float(squares.sum() / (self.counted * self.pixels.sum()))  # of a pixel's detail
+        self.strength = float(squares.sum() / (self.counted * self.pixels.sum()))  # mean square over variance
         inner = squares[1:-1, 1:-1]
         outer = (squares.sum() - inner.sum()) / (squares.numel() - inner.numel())
         self.rimmed = bool(outer > RIMMED * squares.mean())
