@@ -69,6 +69,7 @@ CORE = {
         "reference",
         "refinement.template",
         "sampled.alike",
+        "sampled.neighbours",
         "sampled.sample_shifts",
         "sampled.samples",
         "sampled.sampling",
@@ -179,6 +180,7 @@ ROOMS = {  # every module of a room stands here
         "fringes": {".inplace", ".samples", "reference", "spectrum"},
         "pattern": {".fringes", ".inplace", ".samples", ".spikes", ".unexplained", "spectrum"},
         "unexplained": {".samples", "network", "warp"},
+        "neighbours": {".samples", "infer", "reference"},
         "sample_shifts": {".samples", ".walk", "infer", "reference"},
         "clearing": {".edges", ".haze", ".levels", ".samples", ".scan", ".spikes", ".waves"},
         "sampling": {
@@ -378,6 +380,7 @@ LOAD_TORCH = {
     "refinement.nearer",
     "rigid_survey",
     "tracking.rest",
+    "sampled.neighbours",
     "sampled.sample_shifts",
     "tracking.breaks",
     "tracking.outburst",

@@ -15,7 +15,7 @@ from moco_dl.movie import ArrayMovie
 from moco_dl.moving import move_known
 from moco_dl.options import CorrectOptions
 from moco_dl.reference import centred, divided, summed
-from moco_dl.sampled.sample_shifts import agree_better, lie_elsewhere, mean_power
+from moco_dl.sampled.sample_shifts import SURE, gain_in_agreement, lie_elsewhere, mean_power
 
 
 def views(places, size=96, photons=5.0):
@@ -77,11 +77,11 @@ def test_samples_agree_better_where_they_are_and_lie_elsewhere_if_they_are_not()
     def register(reference):
         return Estimator(reference, None, max_shift=14, device=CPU)
 
-    def better(*order):
+    def gain(*order):
         motions, made = ([kinds[i] for i in order] for kinds in ((0 * true, true), references))
-        return agree_better(samples, motions, made, register, move_known, map)
+        return gain_in_agreement(samples, motions, made, register, move_known, map)
 
-    assert better(0, 1) and not better(1, 0) and not better(1, 1)
+    assert gain(0, 1) > SURE and gain(1, 0) < -SURE and gain(1, 1) == 0
     looking = register(references[1])
     looking = looking.expecting(mean_power(samples, looking, map))
     assert not lie_elsewhere(replace(samples, motion=true), looking, map)

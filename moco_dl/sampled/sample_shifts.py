@@ -1,7 +1,7 @@
 """Whole-frame shifts of samples, found while the reference is made of them."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -59,8 +59,12 @@ def lie_elsewhere(samples: Samples, estimator: Estimator, mapping: Callable) -> 
     seen = correlation_maps(some, estimator, mapping)
     highest = seen.reshape(len(seen), -1).argmax(axis=1)
     found = np.stack(np.unravel_index(highest, seen.shape[1:]), axis=1) - np.array(seen.shape[1:]) // 2
-    share = np.mean(np.abs(found - some.motion[:, :, 0, 0]).max(axis=1) > ELSEWHERE)
-    return bool(share > SOME)
+    return are_apart(found, some.motion[:, :, 0, 0])
+
+
+def are_apart(shifts: np.ndarray, others: np.ndarray) -> bool:
+    """Whether two kinds of shifts (n, 2) px put some samples at different places."""
+    return bool(np.mean(np.abs(shifts - others).max(axis=1) > ELSEWHERE) > SOME)
 
 
 def walk_from(
@@ -83,60 +87,70 @@ def mean_power(samples: Samples, estimator: Estimator, mapping: Callable) -> np.
     return np.concatenate(list(mapping(estimator.power, some.chunks()))).mean(axis=0)
 
 
-def walk_among_others(
-    samples: Samples,
-    first: np.ndarray,
-    register: Callable[[np.ndarray], Estimator],
-    move: Move,
-    mapping: Callable,
-    scale: int,
-) -> tuple[np.ndarray, Walk]:
-    """Shifts (n, 2, 1, 1) of dim samples about their middle, each part of them registered to all others.
+@dataclass(frozen=True)
+class AmongOthers:
+    """Dim samples that are found in the light of one another, each part of them registered to all others.
 
-    A frame's own noise is in the mean of all, and would hold it where it was put. If the mean of all as they
-    are is too blurred to begin with, they are registered to `first` (H, W), which few frames tell of.
-    `register` makes of a reference (H, W) what finds whole-frame shifts; for `scale` see `Walk`.
+    A frame's own noise is in the mean of all, and would hold it where it was put.
     """
 
-    light, power = samples.light(), mean_power(samples, register(first), mapping)
+    samples: Samples
+    register: Callable[[np.ndarray], Estimator]  # makes of a reference (H, W) what finds whole-frame shifts
+    move: Move
+    mapping: Callable
+    scale: int  # see `Walk`
 
-    def filtering(reference: np.ndarray) -> Estimator:
-        return register(reference).expecting(power)
+    def walk(self, first: np.ndarray) -> Walk:
+        """How they walk. If the mean of all as they are is too blurred to begin with, they are registered to a
+        `first` reference (H, W), which few frames tell of."""
+        power = mean_power(self.samples, self.register(first), self.mapping)
+        walk, _, _ = self._passed(np.zeros((len(self.samples), 2, 1, 1), np.float32), power)
+        walk, usual, settled = self._passed(middled(walk), power)
+        if not settled:
+            looking = self.register(first).expecting(power)
+            begun = self._followed(correlation_maps(self.samples, looking, self.mapping), power)
+            other, heights, settled = self._passed(middled(begun), power)
+            if _in_errors(heights - usual) > SURE:
+                walk = other
+                for _ in range(PASSES):
+                    if settled:
+                        break
+                    walk, _, settled = self._passed(middled(walk), power)
+        return walk
 
-    def followed(seen: np.ndarray) -> Walk:
-        return replace(measure_walk(seen, light, samples.numbers, mapping, scale), power=power)
+    def walk_from(self, shifts: np.ndarray, reference: np.ndarray) -> Walk:
+        """The same, if they begin at shifts (n, 2, 1, 1). What a reference (H, W) lacks is activity."""
+        power = mean_power(self.samples, self.register(reference), self.mapping)
+        walk, _, settled = self._passed(shifts, power)
+        return walk if settled else self._passed(middled(walk), power)[0]
 
-    def passed(before: Walk | None) -> tuple[Walk, np.ndarray, bool]:
-        """Walk, correlations (n,) at its shifts, and whether it is about that of before."""
-        motion = np.zeros((len(samples), 2, 1, 1), np.float32) if before is None else _middled(before)
-        seen = correlation_maps_with_others(samples, motion, filtering, move, mapping)
-        walk = followed(seen)
-        change = np.sqrt(2 * np.square(_middled(walk) - motion).mean())
+    def _passed(self, motion: np.ndarray, power: np.ndarray) -> tuple[Walk, np.ndarray, bool]:
+        """Walk, correlations (n,) at its shifts, and whether it is about the motion (n, 2, 1, 1) before."""
+
+        def looking(reference: np.ndarray) -> Estimator:
+            return self.register(reference).expecting(power)
+
+        seen = correlation_maps_with_others(self.samples, motion, looking, self.move, self.mapping)
+        walk = self._followed(seen, power)
+        change = np.sqrt(2 * np.square(middled(walk) - motion).mean())
         return walk, _at(walk.found, seen), change <= SETTLED
 
-    walk, usual, settled = passed(passed(None)[0])
-    if not settled:
-        other, heights, settled = passed(followed(correlation_maps(samples, filtering(first), mapping)))
-        if _surely(heights - usual):
-            walk = other
-            for _ in range(PASSES):
-                if settled:
-                    break
-                walk, _, settled = passed(walk)
-    return _middled(walk), walk
+    def _followed(self, seen: np.ndarray, power: np.ndarray) -> Walk:
+        walk = measure_walk(seen, self.samples.light(), self.samples.numbers, self.mapping, self.scale)
+        return replace(walk, power=power)
 
 
-def agree_better(
+def gain_in_agreement(
     samples: Samples,
     motions: Sequence[np.ndarray],
     references: Sequence[np.ndarray],
     register: Callable[[np.ndarray], Estimator],
     move: Move,
     mapping: Callable,
-) -> bool:
-    """Whether samples agree surely better with one another by the second of two motions (n, 2, 1, 1).
+) -> float:
+    """How much better samples agree with one another by the second of two motions (n, 2, 1, 1).
 
-    What either of the references made by them lacks is taken for activity.
+    In standard errors. What either of the references made by them lacks is taken for activity.
     """
     estimators = list(map(register, references))
     power = mean_power(samples, estimators[0], mapping)
@@ -150,15 +164,16 @@ def agree_better(
         return _at(motion[:, :, 0, 0].clip(-limit, limit), seen)
 
     usual, other = map(heights, motions)
-    return _surely(other - usual)
+    return _in_errors(other - usual)
 
 
-def _surely(gain: np.ndarray) -> bool:
-    """Whether a mean gain (n,) is no chance."""
-    return bool(gain.mean() > SURE * gain.std() / np.sqrt(len(gain)))
+def _in_errors(gain: np.ndarray) -> float:
+    """A mean gain (n,), in standard errors."""
+    return float(gain.mean() / max(gain.std() / np.sqrt(len(gain)), 1e-12))
 
 
-def _middled(walk: Walk) -> np.ndarray:
+def middled(walk: Walk) -> np.ndarray:
+    """Its shifts (n, 2, 1, 1) about their middle."""
     return centred(walk.found[:, :, None, None])
 
 
