@@ -99,7 +99,7 @@ class RigidSurvey(View):
     def _doubtful(self, walking: RigidFit) -> bool:
         """Whether dim samples are lost, or what lasts in them may tell more than the tissue."""
         looking = self.rigid_estimator(walking.reference)
-        return is_lost(walking.walk) or (looking.clutter_of(walking.power) > 1).any()
+        return is_lost(walking.walk) or bool((looking.clutter_of(walking.power) > 1).any())
 
     def _outshone(self, rigid: RigidFit) -> bool:
         """Whether wide activity surely outshines the tissue."""
