@@ -49,6 +49,6 @@ def test_cells_that_are_still_lit_tell_where_the_next_frames_are(ground):
 
 @pytest.mark.parametrize(("seed", "lasts"), [(0, 10), (3, 7)])
 def test_movies_of_cells_that_are_dark_at_rest_are_found_in_the_light_of_neighbours(seed, lasts):
-    """Where frames are compared with the mean of all only, 3.5 and 4.2 px are left."""
+    """Where frames are compared with the mean of all only, 3.7 and 4.4 px are left."""
     frames, places = flashing(seed, lasts)
     assert off(moco_dl.correct(frames, rigid_only=True, device="cpu").fields.rigid, places) < 0.6
