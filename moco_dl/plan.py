@@ -46,6 +46,7 @@ class Plan:
     steps: tuple[Step, ...] = ()  # none: rigid only
     finish: Finish | None = None  # None: rigid only
     bends: Bends | None = None  # None: no reference is given, or rigid only
+    to_given: np.ndarray | None = None  # (2,) px, if all that is known is a shift; None: no reference is given
     reach_of_shifts: int = 0  # px by which samples are shifted at most, if that is all that is known of them
     hidden: bool = False  # by activity: only the motion of whole frames is seen
     kinds: int = 1  # of frames that take turns, which are no movie; see `interleaved.py`
@@ -129,7 +130,7 @@ class Plan:
             located = mapping(lambda part: self._located(_begun(*part)), frames)
             items = mapping(lambda item: self._estimated(self.walk(*item)), with_messages(located, self.walk))
         if not self.steps:
-            yield from items
+            yield from items if self.to_given is None else (self._shifted(item) for item in items)
             return
         filtering = Smoothing(self.width)
         for step in self.steps:
@@ -146,8 +147,7 @@ class Plan:
 
     def walking(self, motion: Motion) -> Motion:
         """Motion of samples if it is but their walk."""
-        shifts = self.walk.alone(motion)
-        return shifts if self.bends is None else replace(rebased(shifts, self.bends.to_given), rows=shifts.rows)
+        return self.walk.alone(motion)
 
     def _located(self, batch: Batch) -> tuple[Batch, Messages]:
         """`batch`, and what its frames show of where they are; samples have shown that before."""
@@ -167,8 +167,6 @@ class Plan:
         shifts = None if self.walk is None else begun.rigid
         motion = self.estimator(self.clearing(batch.frames[new]), ~begun.flagged, seen, shifts)
         motion = replace(motion, unseen=~seen & (self.apart != NEVER))  # then, but whole frames move
-        if self.bends is not None:
-            motion = rebased(motion, self.bends.to_given)
         if self.known.motion is not None:
             motion = completed(motion, self.known.motion, places)
         return replace(batch, motion=motion)
@@ -190,6 +188,12 @@ class Plan:
         mean = motion.flow.mean(axis=(2, 3))
         motion = replace(motion, rigid=motion.rigid + mean, flow=motion.flow - mean[:, :, None, None])
         return replace(batch, motion=motion)
+
+    def _shifted(self, batch: Batch) -> Batch:
+        """The same, if all that is known is a shift."""
+        rigid = batch.motion.rigid + self.to_given
+        rigid[batch.motion.flagged] = 0
+        return replace(batch, motion=replace(batch.motion, rigid=rigid))
 
     def _looked_at(self, numbers: np.ndarray) -> np.ndarray:
         """(n,) bool: which of these frames the network sees."""

@@ -12,7 +12,7 @@ from moco_dl.motion import DOUBTFUL, Equations, Motion, concatenate, take
 from moco_dl.moving import displaced, move_known
 from moco_dl.network import STRIDE
 from moco_dl.plan import NEVER, Plan
-from moco_dl.refinement.anchor import anchored, likeness
+from moco_dl.refinement.anchor import Registration, likeness
 from moco_dl.refinement.bend import Bends, inverse
 from moco_dl.refinement.equations import linearise, share_told
 from moco_dl.refinement.misfit import LEAST, beyond_doubt, measure_usual
@@ -93,9 +93,9 @@ class Preparation:
         constant = 0.0
         if self.given is not None:
             shown = np.where(np.isfinite(template.noise), template.image, np.nan)
-            there = anchored(self.given, shown, fine, plan.estimator, plan.bends.to_given)
+            there = Registration(shown, fine)(self.given.image, self.given.begun, self.given.far)
             alike = likeness(move_known(self.given.image[None], there.bend[None])[0], shown)
-            bends = Bends(plan.bends.to_given, inverse(there.bend), there.error, alike)
+            bends = Bends(inverse(there.bend), there.error, alike)
             plan, constant = replace(plan, reference=self.given.image, bends=bends), -motion.flow.mean(axis=0)
         del template  # to save memory
         equations = self._equations(fine, samples, motion, parts)

@@ -56,7 +56,6 @@ class RigidSurvey(View):
         if not (elsewhere or surely):
             return usual
         walking, begin = self._following(samples, self._walking_fit(samples, first))
-        walking = walking._replace(carried=True)
         if are_apart(begin[some, :, 0, 0], usual.shifts):
             there, *_ = self.build_reference_at(samples.only(some), begin[some], first)
             usual = self._most_alike(samples, (usual, self._clear_fit(samples, some, there)[0]))

@@ -35,7 +35,6 @@ def test_the_displacement_of_a_given_reference_is_found():
     there = Registration(scene, refiner)(3 * given + 100, nothing)
     found = upsample(torch.from_numpy(there.bend)[None], STRIDE, SIZE)[0].numpy()
     assert np.hypot(*(found - true)[INTERIOR]).mean() < 0.05
-    assert there.unlike < Registration(scene, refiner)(3 * given + 100, nothing + 3).unlike
 
 
 @pytest.mark.parametrize("noise", [2.0, 8.0])
@@ -49,6 +48,23 @@ def test_the_error_that_is_expected_of_it(noise):
         np.mean([f(there) for there in found]) for f in (_length, lambda there: there.error.mean())
     )
     assert off == pytest.approx(expected, rel=0.4)
+
+
+@pytest.mark.parametrize("bent", [False, True])
+def test_cells_that_are_active_in_one_of_them(bent):
+    """They are no motion, though the network may see them as such: only what moves all over is."""
+    rng = np.random.default_rng(0)
+    base, *cells = 40 * draw_scene(SIZE, rng, groups=12).astype(np.float32)
+    refiner = Refiner(Template(base + sum(cells[:6]), np.full(SIZE, base.mean(), np.float32)))
+    y, x = np.mgrid[: SIZE[0], : SIZE[1]].astype(np.float32)
+    true = np.stack((0.8 * np.sin(y / 30) + 0.4, 0.8 * np.cos(x / 25) - 0.3)) if bent else np.zeros((2, *SIZE))
+    given = pulled((base + sum(cells[6:]))[None, None], -true)[0, 0]
+    coarse = true[:, ::STRIDE, ::STRIDE].astype(np.float32)
+    wrong = 0.4 * np.sin(np.mgrid[: refiner.grid[0], : refiner.grid[1]])
+    there = Registration(base + sum(cells[:6]), refiner)(given, (0.8 * coarse + wrong).astype(np.float32))
+    found = upsample(torch.from_numpy(there.bend)[None], STRIDE, SIZE)[0].numpy()
+    off = np.hypot(*(found - true)[INTERIOR]).mean()
+    assert off < 0.15 and off < 2 * there.error.mean()
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
@@ -103,6 +119,28 @@ def test_motion_is_as_good_as_without_a_given_reference(known_movie, movie, resu
     assert end_point_error(found - constant, truth) < 1.1 * end_point_error(own, truth)
     assert np.hypot(*constant[INTERIOR]).mean() < 0.3
     np.testing.assert_allclose(fields.reference, given, rtol=1e-6)
+
+
+def test_what_it_shows_otherwise_does_not_scatter_frames(known_movie, movie, result):
+    frames, truth = known_movie
+    given = moco_dl.apply(frames, movie[1]).mean(axis=0)
+    other = draw_scene(SIZE, np.random.default_rng(1))[0]
+    given = given + 1.5 * given.std() * (other - other.mean()) / other.std()
+    found, own = moco_dl.correct(frames, given.astype(np.float32)).fields[:], result.fields[:]
+    scatter = end_point_error(found - np.median(found - truth, axis=0), truth)
+    assert scatter < 1.1 * end_point_error(own, truth)
+
+
+def test_whole_frames_move_as_without_it(known_movie, movie):
+    """But for one shift of all."""
+    frames, truth = known_movie
+    given = moco_dl.apply(frames, movie[1]).mean(axis=0).astype(np.float32)
+    given = np.roll(given, (2, -3), axis=(0, 1))
+    found, own = (moco_dl.correct(frames, image, rigid_only=True).fields.rigid for image in (given, None))
+    apart = found - own
+    np.testing.assert_allclose(apart, apart[:1].repeat(len(apart), axis=0), atol=1e-4)
+    shown = truth[INTERIOR].mean(axis=(2, 3)) - (2, -3)
+    assert np.hypot(*(found - shown).mean(axis=0)) < 0.2
 
 
 @pytest.mark.parametrize("size", [4.0, 10.0])

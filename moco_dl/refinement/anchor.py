@@ -1,31 +1,31 @@
 """How a reference that is given is displaced from what the movie itself shows."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
+from itertools import product
 
 import numpy as np
 
 from moco_dl.blocks import binned
-from moco_dl.device import sent
 from moco_dl.gaussian import means_around
-from moco_dl.infer import Estimator
 from moco_dl.motion import Motion
 from moco_dl.moving import move_known
 from moco_dl.network import STRIDE
-from moco_dl.refinement.basis import eigen
-from moco_dl.refinement.bend import composed, inverse
+from moco_dl.refinement.basis import eigen, times_both
 from moco_dl.refinement.equations import linearise
-from moco_dl.refinement.nearer import GivenReference, continued
 from moco_dl.refinement.refine import Refiner
 
-LOOKS = 4  # of the network, at most
-BETTER = 0.975  # of what is unlike: else noise
-STEPS = 5  # Gauss-Newton steps
-SIZE = 0.3  # px, expected displacement: what the network leaves
-SLIGHT = 0.15  # px, the same of a reference that is hardly bent
-STRONG, MORE = 0.6, 15  # px, and steps, for one that had to be brought near
+STEPS = 30  # Gauss-Newton steps, at most
+SETTLED = 0.01  # px, by which a step moves any place: it is the last
+DETAILS = (0.0, 0.1)  # of a bend's variance that may be of TISSUE's length, and not of twice that
+SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)  # of what the network sees, that may be true
+SIZES = np.geomspace(1e-4, 1e4, 40)  # of what is seen of a bend, over noise, for the mode that is seen best
+FARTHEST = 1.5  # px, size of a bend beside what the network sees
+INDEPENDENT = 0.3  # of modes: cells that differ are seen in several
+SLIGHT = 1e-3  # weight, of the largest, below which an explanation does not count
+LEAST = 1e-7  # of the largest, that a mode's information is taken to be
+TINY = 1e-30  # where nothing is seen
 AROUND = 10.0  # px, sigma of the surroundings that images are compared with
-LEAST_NOISE = 0.01  # of the variance of the movie's frames
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,6 @@ class Anchor:
 
     bend: np.ndarray  # (2, h, w) px, what brings it there
     error: np.ndarray  # (h, w) float32 px that are expected of it
-    unlike: float  # what both images lack of a `likeness` of one then
 
 
 def likeness(one: np.ndarray, other: np.ndarray) -> float:
@@ -53,86 +52,106 @@ def likeness(one: np.ndarray, other: np.ndarray) -> float:
     return float(first @ second / size) if size > 0 else 0.0
 
 
-def anchored(
-    given: GivenReference, image: np.ndarray, refiner: Refiner, estimator: Estimator, begun: np.ndarray
-) -> Anchor:
-    """What brings a reference that is `given` onto the refiner's `image` (H, W), NaN where it shows nothing.
-
-    Roughly it is `begun` (2, h, w) px, from where that was brought near.
-
-    The network, in an `estimator` of motion from what is given, looks again from where that has led to, as long
-    as it then fits better: it sees no farther at once than tissue moves within a movie. If all that fits hardly
-    better than what is displaced as a whole, and bent by steps alone, then that is more likely.
-    """
-    registered, near = Registration(image, refiner), given.nearer
-    found = registered(near, begun)
-    for _ in range(LOOKS):
-        there = inverse(found.bend)
-        moved = move_known(image[None], there[None], device=refiner.device)
-        (more,) = estimator(moved).total()
-        more = continued(more, moved[0], near)
-        farther = registered(near, inverse(composed(there[None], more)[0]))
-        if farther.unlike > BETTER * found.unlike:
-            break
-        found = farther
-    whole = np.broadcast_to(begun.mean(axis=(1, 2), keepdims=True), begun.shape).copy()
-    straight = registered(near, whole, SLIGHT)
-    if found.unlike > BETTER * straight.unlike:
-        found = replace(straight, error=found.error)  # that it is hardly bent is not sure
-    if given.bend is None:
-        return found
-    (bend,) = composed(given.bend[None], found.bend)
-    return registered(given.image, bend, STRONG, MORE)
-
-
 @dataclass(frozen=True)
 class Registration:
     """Gauss-Newton steps that bring an image onto the refiner's own."""
 
-    image: np.ndarray  # (H, W)
+    image: np.ndarray  # (H, W), NaN where it shows nothing
     refiner: Refiner
 
     @cached_property
-    def _modes(self) -> tuple[np.ndarray, np.ndarray]:
-        """How well modes of a displacement are seen (j,), and modes (2 m, j): all but motion of rows."""
+    def _kinds(self) -> tuple[np.ndarray, np.ndarray]:
+        """Which unknowns (2 m,) are the shift's, and which the tissue's. Rows do not move."""
         kinds = self.refiner.basis.kinds()
-        wanted = kinds["shift"] | kinds["tissue"]
-        values, vectors = eigen(self.refiner.matrix.numpy()[np.ix_(wanted, wanted)], self.refiner.device)
-        modes = np.zeros((len(wanted), len(values)))
-        modes[wanted] = vectors
-        return values.clip(0), modes
+        return kinds["shift"], kinds["tissue"]
 
-    def __call__(self, given: np.ndarray, begun: np.ndarray, size: float = SIZE, steps: int = STEPS) -> Anchor:
-        """Of an image `given` (H, W), by `steps` from `begun` (2, h, w), from where `size` px are expected.
+    @cached_property
+    def _shift(self) -> tuple[np.ndarray, np.ndarray]:
+        """Covariance (2, 2) of the shift, and the shifts (2, k) that the tissue's unknowns look like."""
+        shift, tissue = self._kinds
+        matrix = self.refiner.matrix.numpy()[shift]
+        covariance = np.linalg.pinv(matrix[:, shift])
+        return covariance, covariance @ matrix[:, tissue]
+
+    @cached_property
+    def _modes(self) -> tuple[np.ndarray, ...]:
+        """Modes of smooth bends of each of DETAILS (s), whatever the shift is: how much (s, k) they are seen of
+        one of variance one, beside noise of as much; what has them from equations, and from unknowns
+        (s, k, k); and unknowns (k, s k) of each, times how much it is seen."""
+        shift, tissue = self._kinds
+        matrix = self.refiner.matrix.numpy()[tissue]
+        known = matrix[:, tissue] - matrix[:, shift] @ self._shift[1]
+        least = max(LEAST * known.diagonal().max(), TINY)
+        root = np.linalg.cholesky(known + least * np.eye(len(known)))
+        smooth, _ = self.refiner.basis.tissue_shapes()
+        shapes = [(1 - share) * smooth + share * np.eye(len(smooth)) for share in DETAILS]
+        found = [eigen(root.T @ times_both(shape, root), self.refiner.device) for shape in shapes]
+        visible, modes = (np.stack(each) for each in zip(*found, strict=True))
+        from_unknowns = (root @ modes).swapaxes(1, 2)
+        from_told = np.stack([np.linalg.solve(root.T, each).T for each in modes])
+        unknowns = [times_both(shape, each.T) for shape, each in zip(shapes, from_unknowns, strict=True)]
+        return visible.clip(LEAST * visible[:, -1:]), from_told, from_unknowns, np.concatenate(unknowns, axis=1)
+
+    def __call__(self, given: np.ndarray, begun: np.ndarray, far: bool = False) -> Anchor:
+        """Of an image `given` (H, W), from where it is `begun` (2, h, w) px, roughly.
 
         It is looked at as if it were a frame of the movie, in the contrast of the refiner's image. So gradients
-        are those of an image that is nearly free of noise, whatever the other is like, and cells count little
-        that it shows in another brightness.
+        are those of an image that is nearly free of noise, whatever the other is like. But they differ by more
+        than noise, as by cells that are active in one of them. By how much is measured, together with how much
+        of what is begun is true, turned and stretched as a whole or bent, and how far and how finely tissue is
+        bent beside. If it is `far`, it surely is turned and stretched so.
         """
-        refiner, (visible, modes) = self.refiner, self._modes
+        refiner, basis = self.refiner, self.refiner.basis
         (moved,) = move_known(given[None], begun[None], device=refiner.device)
         seen = np.isfinite(moved) & np.isfinite(self.image)
         slope, offset = _contrast(moved[seen], self.image[seen])
         frame = (slope * given + offset).astype(np.float32)[None]
-        turn = affine(begun)
-        rest = turn + refiner.basis.smoothed(begun - turn)
-        shift = rest.mean(axis=(1, 2))
-        rest -= shift[:, None, None]
-        known = refiner.effect(sent(rest, refiner.device)).numpy()
-        motion = Motion(shift[None], rest[None], flagged=np.zeros(1, bool))
-        for _ in range(steps):
-            equations = linearise(frame, motion, refiner)
-            noise = max(float(equations.misfit[0]), LEAST_NOISE)
-            told = (equations.whole[0] - known) @ modes
-            unknowns = modes @ (told / (visible + noise / size**2))
-            shift, _, tissue = refiner.basis.displacement(unknowns[None])
-            motion = replace(motion, rigid=motion.rigid + shift, flow=rest + tissue)
-        bend = motion.total().astype(np.float32)[0]
-        left = modes * np.sqrt(noise / (visible + noise / size**2))
-        variances = [refiner.basis.variance(part @ part.T) for part in np.split(left, 2)]
-        error = np.sqrt(np.pi / 2 * np.mean(variances, axis=0).clip(0)).astype(np.float32)
-        (moved,) = move_known(given[None], bend[None], device=refiner.device)
-        return Anchor(bend, error, 1 - likeness(moved, self.image))
+        whole, turn = begun.mean(axis=(1, 2), keepdims=True), affine(begun)
+        sure, unsure = (turn, [begun - turn]) if far else (whole, [turn - whole, begun - turn])
+        parts = basis.factors(np.stack(unsure))
+        unknowns, matrix = parts.sum(axis=0), refiner.matrix.numpy()
+        bend = sure + basis.total(unknowns)
+        for _ in range(STEPS):
+            rigid = bend.mean(axis=(1, 2), keepdims=True)
+            motion = Motion(rigid[None, :, 0, 0], (bend - rigid)[None], flagged=np.zeros(1, bool))
+            left = linearise(frame, motion, refiner).left[0]
+            unknowns, deviations = self._solved(left + matrix @ unknowns, parts)
+            bend, before = sure + basis.total(unknowns), bend
+            if np.abs(bend - before).max() < SETTLED:
+                break
+        variances = [basis.variance(part @ part.T) for part in np.split(deviations, 2)]
+        return Anchor(bend, np.sqrt(np.pi / 2 * np.mean(variances, axis=0).clip(0)).astype(np.float32))
+
+    def _solved(self, told: np.ndarray, parts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Unknowns (2 m,), and deviations (2 m, k) that add up to their error.
+
+        They are the mean of all that may be, by how likely that makes what is `told` (2 m,). So may `parts`
+        (n, 2 m) of them, or a share of these.
+        """
+        (shift, tissue), (covariance, alike) = self._kinds, self._shift
+        visible, from_told, from_unknowns, modes = self._modes
+        seen = from_told @ (told[tissue] - alike.T @ told[shift])
+        assumed = np.array(list(product(SHARES, repeat=len(parts)))) @ parts[:, tissue]
+        apart = seen[:, None] - assumed @ from_unknowns.swapaxes(1, 2)  # (shapes, shares, k)
+        ratios = SIZES / visible[:, -1:]  # of the variance of what is bent, over that of noise
+        variances = 1 + ratios[:, :, None, None] * visible[:, None, None]
+        noise = np.mean(np.square(apart[:, None]) / variances, axis=3)  # (shapes, sizes, shares) most likely
+        likely = -np.log(variances).sum(axis=3) - visible.shape[1] * np.log(noise.clip(TINY))
+        likely[:, 1:][(ratios[:, :, None] * noise)[:, 1:] > FARTHEST**2] = -np.inf
+        weights = np.exp(INDEPENDENT / 2 * (likely - likely.max()))
+        weights = np.where(weights > SLIGHT, weights, 0) / weights[weights > SLIGHT].sum()
+        shape, size, share = counted = np.nonzero(weights)
+        weights, noise, of_shape = weights[counted], noise[counted], np.eye(len(visible))[shape]
+        visible, least = visible[shape], 1 / ratios[shape, size][:, None]
+        beside = of_shape[:, :, None] * (apart[shape, share] / (visible + least))[:, None]
+        each = assumed[share] + beside.reshape(len(weights), -1) @ modes.T
+        bent = weights @ each
+        chance = np.sqrt((weights * noise * of_shape.T) @ (1 / (visible * (visible + least)))).ravel()
+        deviations = np.concatenate((modes * chance, (np.sqrt(weights)[:, None] * (each - bent)).T), axis=1)
+        unknowns, spread = np.zeros(len(told)), np.zeros((len(told), deviations.shape[1]))
+        unknowns[tissue], unknowns[shift] = bent, covariance @ told[shift] - alike @ bent
+        spread[tissue], spread[shift] = deviations, -alike @ deviations
+        return unknowns, spread
 
 
 def _contrast(one: np.ndarray, other: np.ndarray) -> tuple[float, float]:

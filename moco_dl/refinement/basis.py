@@ -137,10 +137,13 @@ class Basis:
         shift, rows, tissue = self.displacement(values)
         return shift[..., None, None] + rows[..., None] + tissue
 
-    def smoothed(self, displacement: np.ndarray) -> np.ndarray:
-        """What a tissue's displacement can be of one (..., h, w): least squares."""
+    def factors(self, displacement: np.ndarray) -> np.ndarray:
+        """The tissue's unknowns (n, 2 m) of displacements (n, 2, h, w): least squares."""
         _, y, x = self._parts()
-        return (y @ np.linalg.pinv(y) @ displacement @ (x @ np.linalg.pinv(x)).T).astype(np.float32)
+        unknowns = np.zeros((len(displacement), 2, len(self.pairs[0])))
+        found = np.linalg.pinv(y) @ displacement @ np.linalg.pinv(x).T
+        unknowns[:, :, self.rows.stop :] = found.reshape(len(found), 2, -1)
+        return unknowns.reshape(len(found), -1)
 
 
 def _squares(functions: np.ndarray) -> np.ndarray:

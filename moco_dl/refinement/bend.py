@@ -17,10 +17,9 @@ from moco_dl.warp import invert, warp
 class Bends:
     """Between the movie's own reference, onto which frames are brought first, and one that is given."""
 
-    to_given: np.ndarray  # (2, h, w) px from the movie's own, as the network sees it
-    from_given: np.ndarray | None = None  # (2, h, w) px, back; None: not known yet
-    error: np.ndarray | float = 0.0  # (h, w) px, that is expected of this, constant in time
-    likeness: float | None = None  # correlation of the given reference with what the movie shows
+    from_given: np.ndarray  # (2, h, w) px, to the movie's own
+    error: np.ndarray  # (h, w) px, that is expected of this, constant in time
+    likeness: float  # correlation of the given reference with what the movie shows
 
 
 def inverse(bend: np.ndarray) -> np.ndarray:

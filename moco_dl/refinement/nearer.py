@@ -23,9 +23,9 @@ SMALLEST = 60  # px, shorter side of an image that shows enough
 class GivenReference:
     """A reference (H, W) that is given."""
 
-    image: np.ndarray  # as it is
-    nearer: np.ndarray  # as motion is looked for from it
-    bend: np.ndarray | None = None  # (2, h, w) px, that has brought it there; None: it is as it was
+    image: np.ndarray
+    begun: np.ndarray  # (2, h, w) px, from what the movie shows to that, roughly
+    far: bool  # turned, stretched or bent so much that it had to be brought near
 
 
 def sizes(shape: tuple[int, int]) -> list[int]:

@@ -67,20 +67,6 @@ def are_apart(shifts: np.ndarray, others: np.ndarray) -> bool:
     return bool(np.mean(np.abs(shifts - others).max(axis=1) > ELSEWHERE) > SOME)
 
 
-def walk_from(
-    samples: Samples, estimator: Estimator, mapping: Callable, scale: int, *, anyway: bool = False
-) -> Walk | None:
-    """How samples walk about the estimator's reference, if they are dim, or `anyway`.
-
-    For `scale` see `Walk`.
-    """
-    if not anyway and are_clear(samples, estimator, mapping):
-        return None
-    power = mean_power(samples, estimator, mapping)
-    seen = correlation_maps(samples, estimator.expecting(power), mapping)
-    return replace(measure_walk(seen, samples.light(), samples.numbers, mapping, scale), power=power)
-
-
 def mean_power(samples: Samples, estimator: Estimator, mapping: Callable) -> np.ndarray:
     """(RINGS,) of some samples, see `RigidRegistration`."""
     some = samples.glanced(WEIGHED)

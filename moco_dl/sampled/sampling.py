@@ -40,7 +40,6 @@ class RigidFit(NamedTuple):
     walk: Walk | None  # how they walk, if they are dim
     agree: np.ndarray  # (k,) bool: which of these agree with the reference
     power: np.ndarray  # (RINGS,) mean of some, see `RigidRegistration`
-    carried: bool = False  # waves of activity carry some away, although each shows by itself where it is
 
     def agreeing(self, samples: Samples) -> tuple[Samples, np.ndarray]:
         """Those of all `samples` that agree with the reference, and their shifts."""
