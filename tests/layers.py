@@ -211,6 +211,7 @@ ROOMS = {  # every module of a room stands here
         "nearer": {".bend", "blocks", "gaussian", "infer", "moving", "network"},
         "anchor": {
             ".basis",
+            ".bend",
             ".equations",
             ".refine",
             "blocks",

@@ -46,11 +46,12 @@ def turn(degrees):
     return bend.astype(np.float32)
 
 
-def test_what_is_turned_is_brought_near(scene, shipped):
-    bend = turn(9)
+@pytest.mark.parametrize("degrees", [9, 18])
+def test_what_is_turned_is_brought_near(scene, shipped, degrees):
+    bend = turn(degrees)
     given = move_known(scene[None], bend[None])[0]  # NaN at the corners
     found = bend_to(given, scene, looks(given, shipped))
-    inner = np.s_[:, 5:-5, 5:-5]
+    inner = np.s_[:, 10:-10, 10:-10]
     assert np.hypot(*(found - inverse(bend))[inner]).mean() < 1.0 < np.hypot(*bend).mean() / 3
     assert np.nanmean(np.abs(move_known(given[None], found[None])[0] - scene)) < 0.6 * np.nanmean(
         np.abs(given - scene)

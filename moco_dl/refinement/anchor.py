@@ -12,6 +12,7 @@ from moco_dl.motion import Motion
 from moco_dl.moving import move_known
 from moco_dl.network import STRIDE
 from moco_dl.refinement.basis import eigen, times_both
+from moco_dl.refinement.bend import affine
 from moco_dl.refinement.equations import linearise
 from moco_dl.refinement.refine import Refiner
 
@@ -160,11 +161,3 @@ def _contrast(one: np.ndarray, other: np.ndarray) -> tuple[float, float]:
         return 1.0, 0.0
     slope, offset = np.polyfit(one.astype(np.float64), other.astype(np.float64), 1)
     return slope, offset
-
-
-def affine(bend: np.ndarray) -> np.ndarray:
-    """The shift, turn, stretch and shear (2, h, w) float32 that is most like a bend (2, h, w)."""
-    y, x = (np.linspace(-1, 1, n) for n in bend.shape[1:])
-    functions = np.stack(np.broadcast_arrays(1.0, y[:, None], x), axis=-1)
-    factors = np.linalg.lstsq(functions.reshape(-1, 3), bend.reshape(2, -1).T)[0]
-    return np.moveaxis(functions @ factors, -1, 0).astype(np.float32)

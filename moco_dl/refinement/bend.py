@@ -45,3 +45,11 @@ def rebased(motion: Motion, bend: np.ndarray) -> Motion:
     rigid[motion.flagged] = 0
     flow[motion.flagged if motion.unseen is None else motion.flagged | motion.unseen] = 0
     return replace(motion, rigid=rigid, flow=flow, rows=None)
+
+
+def affine(bend: np.ndarray) -> np.ndarray:
+    """The shift, turn, stretch and shear (2, h, w) float32 that is most like a bend (2, h, w)."""
+    y, x = (np.linspace(-1, 1, n) for n in bend.shape[1:])
+    functions = np.stack(np.broadcast_arrays(1.0, y[:, None], x), axis=-1)
+    factors = np.linalg.lstsq(functions.reshape(-1, 3), bend.reshape(2, -1).T)[0]
+    return np.moveaxis(functions @ factors, -1, 0).astype(np.float32)

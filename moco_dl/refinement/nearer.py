@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import reduce
 
 import numpy as np
 
@@ -10,10 +11,11 @@ from moco_dl.gaussian import means_around
 from moco_dl.infer import Estimator
 from moco_dl.moving import move_known
 from moco_dl.network import STRIDE
-from moco_dl.refinement.bend import composed, inverse
+from moco_dl.refinement.bend import affine, composed, inverse
 
 FAR = 4.0  # px of an image that the network is shown: displaced by less, it is seen well at once
-LOOKS = 2  # at each size
+TURNS = 6  # at each size but the finest, to turn and stretch the whole
+LOOKS = 2  # at each size, to bend it
 LESS = 0.8  # of what does not fit: else what is seen is taken for chance
 REACH = 1 / 8  # of a side, sigma of the Gaussian over which a bend is continued to where nothing is seen
 SMALLEST = 60  # px, shorter side of an image that shows enough
@@ -40,19 +42,27 @@ def bend_to(given: np.ndarray, image: np.ndarray, looks: Sequence[Estimator]) ->
     """Bend (2, h, w) px from `image` (H, W), what a movie shows, to one that is `given` (H, W), roughly.
 
     From coarse to fine, by estimators of motion from what is given: what is far in a large image is near in a
-    small one. None if it is near already but for a shift, or if it is not seen for sure.
+    small one. What is turned or stretched much is so as a whole, first: what bends follow by chance adds up.
+    None if it is near already but for a shift, or if it is not seen for sure.
     """
-    found = np.zeros((2, *looks[0].coarse), np.float32)
-    for look in np.repeat(looks, LOOKS):
+
+    def nearer(found: np.ndarray, look: Estimator) -> np.ndarray:
         moved = move_known(image[None], found[None])
         (more,) = look(moved).total()
-        found = composed(found[None], continued(more, moved[0], given))[0]
+        return composed(found[None], continued(more, moved[0], given))[0]
+
+    def unlike(bend: np.ndarray) -> float:
+        return _unlike(given, image, bend, looks[0].binning)
+
+    as_it_is = whole = np.zeros((2, *looks[0].coarse), np.float32)
+    for look in np.repeat(looks[:-1] or looks, TURNS):
+        whole = affine(nearer(whole, look))
+    bends = [reduce(nearer, np.repeat(looks, LOOKS), begun) for begun in (as_it_is, whole)]
+    found = min(bends, key=unlike)
     shift = np.broadcast_to(found.mean(axis=(1, 2), keepdims=True), found.shape)
     if np.hypot(*(found - shift)).max() < FAR:
         return None
-    bends = found, shift, np.zeros_like(found)
-    bent, *others = (_unlike(given, image, bend, looks[0].binning) for bend in bends)
-    return inverse(found) if bent < LESS * min(others) else None
+    return inverse(found) if unlike(found) < LESS * min(map(unlike, (shift, as_it_is))) else None
 
 
 def continued(bend: np.ndarray, *images: np.ndarray) -> np.ndarray:
