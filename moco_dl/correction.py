@@ -175,6 +175,7 @@ def metadata(corrector: Corrector, plan: Plan, **more: object) -> dict:
         "waves_left_out": 0 if clearing.waves is None else len(clearing.waves.frequencies),
         "hidden_by_activity": plan.hidden,
         "haze_left_out_px": None if clearing.haze is None else clearing.haze.width,
+        "noise_shared_by_neighbours": None if clearing.smear is None else clearing.smear.shared,
     }
     if plan.likeness is not None:
         measured["given_reference_correlation"] = plan.likeness

@@ -9,6 +9,7 @@ from moco_dl.sampled.haze import Haze
 from moco_dl.sampled.levels import levelled
 from moco_dl.sampled.samples import less_pattern
 from moco_dl.sampled.scan import straightened
+from moco_dl.sampled.smear import Smear
 from moco_dl.sampled.spikes import without_hot, without_spikes
 from moco_dl.sampled.waves import Waves
 
@@ -25,6 +26,7 @@ class Clearing:
     row_offset: int = 0  # px by which every other row lies to the right, see `scan.py`
     pattern: np.ndarray | None = None  # (H, W) float32 that adds to all frames, see `pattern.py`
     haze: Haze | None = None  # that stays in place
+    smear: Smear | None = None  # of noise over neighbouring pixels
 
     def __call__(self, frames: np.ndarray) -> np.ndarray:
         """Frames (n, H, W) as recorded -> as they are looked at: NaN where nothing is known, see `floats`."""
@@ -38,6 +40,8 @@ class Clearing:
         frames = straightened(frames, self.row_offset)
         if self.haze is not None:
             frames = self.haze(frames)
+        if self.smear is not None:
+            frames = self.smear(frames)
         return less_pattern(frames, self.pattern)
 
     @property
@@ -48,7 +52,8 @@ class Clearing:
     @property
     def floats(self) -> bool:
         """Whether frames become floats."""
-        return self.disturbed or bool(self.edges) or self.added is not None or self.haze is not None
+        filtered = self.haze is not None or self.smear is not None
+        return self.disturbed or bool(self.edges) or self.added is not None or filtered
 
     @property
     def added(self) -> np.ndarray | None:
@@ -58,14 +63,19 @@ class Clearing:
 
     def as_recorded(self, reference: np.ndarray) -> np.ndarray:
         """A reference (H, W), of frames as they are looked at, as it is of frames as recorded."""
+        if self.smear is not None:
+            reference = self.smear.undone(reference)
         return reference if self.haze is None else reference + self.haze.light
 
     def of_given(self, reference: np.ndarray | None) -> tuple["Clearing", np.ndarray | None]:
         """The same for a reference (H, W) that is given, if any; and this, as frames are looked at."""
-        if self.haze is None or reference is None:
-            return self, reference
-        haze = self.haze.of(reference)
-        return replace(self, haze=haze), reference - haze.light
+        if reference is None:
+            return self, None
+        haze = None if self.haze is None else self.haze.of(reference)
+        looked_at = reference if haze is None else reference - haze.light
+        if self.smear is not None:
+            (looked_at,) = self.smear(looked_at[None])
+        return replace(self, haze=haze), looked_at
 
     def hiding(self, more: np.ndarray) -> "Clearing":
         """The same without `more` (H, W) bool, of frames as they are looked at."""

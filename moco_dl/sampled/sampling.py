@@ -19,6 +19,7 @@ from moco_dl.sampled.levels import levels_follow, levels_wander, usual_levels
 from moco_dl.sampled.lines import standing_lines
 from moco_dl.sampled.samples import Samples, draw_samples, sample_runs, without_infinite
 from moco_dl.sampled.scan import checked_offset, measure_row_offset
+from moco_dl.sampled.smear import measure_smear
 from moco_dl.sampled.specks import fixed_specks
 from moco_dl.sampled.spikes import always_hot
 from moco_dl.sampled.surround import dark_surround
@@ -86,6 +87,10 @@ class Sampling:
             drawn = self._cleared(replace(drawn.clearing, row_offset=offset))
         drawn, surrounded = self._unsurrounded(self._undisturbed(drawn, fit), fit)
         drawn, rigid = self._unspecked(drawn, fit)
+        smear = measure_smear(drawn.samples.only(rigid.some), self.factor * rigid.shifts, self.mapping)
+        if smear is not None:
+            drawn = self._cleared(replace(drawn.clearing, smear=smear))
+            rigid = fit(drawn.small)
         if (haze := self._haze(drawn, rigid, fit)) is not None:
             drawn = self._cleared(replace(drawn.clearing, haze=haze))
             rigid = fit(drawn.small)

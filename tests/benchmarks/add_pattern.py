@@ -12,7 +12,8 @@ between the `fibres` of a bundle.
 Rows have light that comes and goes: stripes wander, or some rows of every fourth frame are saturated (`lit`).
 Or `waves` of interference go through the frames, obliquely. Or a scale bar is burnt into all of them (`bar`),
 or every third stretch of ten frames has more light all over, of a stimulus (`flash --behind PHOTONS`), or a
-bright `body` crosses the view. Or uneven light from behind stays in place (`haze --behind PHOTONS`).
+bright `body` crosses the view. Or uneven light from behind stays in place (`haze --behind PHOTONS`). Or frames
+and their noise are blurred by a Gaussian of a sigma of some px (`blur`).
 """
 
 import argparse
@@ -181,13 +182,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "fibres",
         "body",
         "haze",
+        "blur",
     )
     parser.add_argument("--kind", choices=kinds, default="pixels")
     parser.add_argument(
         "--strength",
         type=float,
         default=0.2,
-        help="over the mean brightness; of specks and fibres: share of the light; of rows and rims: px [0.2]",
+        help="over the mean brightness; of specks and fibres: share of light; of rows, rims, blur: px [0.2]",
     )
     parser.add_argument("--offset", type=float, default=400.0, help="counts in the dark [400]")
     parser.add_argument("--counts", type=float, default=40.0, help="of a photon [40]")
@@ -207,6 +209,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "flash": lambda: flashed(frames, options),
         "body": lambda: crossed(frames, options),
         "haze": lambda: hazed(frames, options),
+        "blur": lambda: gaussian_filter(frames.astype(np.float32), (0, options.strength, options.strength)),
     }
     if options.kind in whole:
         added = whole[options.kind]()
