@@ -86,7 +86,6 @@ def evaluation_of(raw: np.ndarray, corrected: np.ndarray, fields: np.ndarray | N
             preview_before=binned(raw, moments, factor),
             preview_after=binned(corrected, moments, factor),
             line=("row", height // 2),
-            line_frames=np.arange(count),
             line_before=raw[:, height // 2],
             line_after=corrected[:, height // 2],
             field_frames=chosen if known else np.zeros(0, int),

@@ -160,7 +160,6 @@ def test_long_movie_of_large_frames_makes_a_small_page(evaluation):
         preview_before=moments,
         preview_after=moments,
         line=("column", 7),
-        line_frames=np.arange(2000) * 50,
         line_before=lines,
         line_after=lines,
         field_frames=np.arange(40),

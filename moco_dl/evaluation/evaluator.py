@@ -128,7 +128,6 @@ class Evaluator:
             preview_before=before.preview_means,
             preview_after=after.preview_means,
             line=(name, self.places[name]),
-            line_frames=self.moments.lines,
             line_before=lines[0],
             line_after=lines[1],
             field_frames=numbers,

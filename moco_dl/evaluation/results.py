@@ -36,7 +36,6 @@ class Excerpts:
     preview_before: np.ndarray  # (k, h, w) float32, binned in time and space, for a short loop
     preview_after: np.ndarray  # (k, h, w)
     line: tuple[str, int]  # of the kymographs: ("row", y) or ("column", x)
-    line_frames: np.ndarray  # (n,) frame numbers of the kymographs' lines
     line_before: np.ndarray  # (n, L) float32, the line of each frame
     line_after: np.ndarray  # (n, L)
     field_frames: np.ndarray  # (m,) frame numbers; empty when no fields are known
