@@ -22,6 +22,14 @@ INNER = (..., slice(MARGIN, -MARGIN), slice(MARGIN, -MARGIN))
 NOWHERE = torch.zeros(2, *SIZE)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def all_places_count():
+    """However bright: what frames tell of motion is linear then."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("moco_dl.refinement.difference.FLASH", math.inf)
+        yield
+
+
 @pytest.fixture(scope="module")
 def scene():
     padded = tuple(n + 2 * MARGIN for n in SIZE)
@@ -31,11 +39,11 @@ def scene():
 @pytest.fixture(scope="module")
 def refiner(scene):
     """Contrast of a bright movie: noise of 2 counts on a mean of 100."""
-    return refiner_of(scene, limit=math.inf)
+    return refiner_of(scene)
 
 
-def refiner_of(scene, **options):
-    return Refiner(Template((100 * scene)[INNER].numpy(), np.full(SIZE, 4.0, np.float32)), **options)
+def refiner_of(scene):
+    return Refiner(Template((100 * scene)[INNER].numpy(), np.full(SIZE, 4.0, np.float32)))
 
 
 def equations(refiner, frame, field, part=NO_PART):
@@ -106,15 +114,16 @@ def test_brightness_is_not_motion_where_edges_are_much_darker(scene):
     y, x = (np.linspace(-1, 1, n) for n in scene.shape)
     view = (scene * 0.1 + torch.from_numpy(1.5 - np.square(y)[:, None] - 0.5 * np.square(x))).float()
     field = torch.full((2, *SIZE), 0.4)
-    refiner = refiner_of(view, limit=math.inf)
+    refiner = refiner_of(view)
     one, dimmed = (equations(refiner, (100 * gain * view)[INNER].contiguous(), field)[0] for gain in (1, 0.3))
     assert (dimmed - one).abs().max() < 0.01 * one.abs().max()
 
 
-def test_a_flashing_cell_hardly_moves(scene, refiner):
+def test_a_flashing_cell_hardly_moves(scene, refiner, monkeypatch):
     flash = scene.clone()
     flash[50:57, 60:67] *= 2
-    limited = refiner_of(scene, limit=5.0)
+    monkeypatch.setattr("moco_dl.refinement.difference.FLASH", 5.0)
+    limited = refiner_of(scene)
     assert size(solve(limited, flash)) < 0.5 * size(solve(refiner, flash))
     truth = tissue_field(0, 0.2)  # px, more than an earlier step leaves
     assert size(solve(limited, seen(scene, truth)) - truth[INNER]) < 0.35 * size(truth[INNER])
@@ -129,7 +138,7 @@ def test_brightness_in_the_pattern_of_activity_is_not_motion(scene):
     cells = gaussian_filter(cells, (0, 1, 1))
     noise = np.full(SIZE, 4.0, np.float32)
     template = Template(image, noise, 20 * cells.sum(axis=0))
-    knowing, naive = (Refiner(made, limit=math.inf) for made in (template, Template(image, noise)))
+    knowing, naive = (Refiner(made) for made in (template, Template(image, noise)))
     frame = torch.from_numpy(image + 30 * cells[0] - 10 * cells[1])
     found, fooled = (
         torch.cat([part.flatten() for part in solution(made, equations(made, frame, NOWHERE)[0])]).abs().mean()
@@ -258,7 +267,7 @@ def test_binned_frames_tell_of_the_same_field(scene):
     scene = torch.from_numpy(gaussian_filter(scene.numpy(), 2.0))  # no detail that binning would lose
     template = Template((100 * scene)[INNER].numpy(), np.full(SIZE, 4.0, np.float32))
     small = Template(*binned(np.stack((template.image, template.noise / 4)), 2))
-    rough = Refiner(small, 2, limit=math.inf)
+    rough = Refiner(small, 2)
     truth = tissue_field(0, 0.5)
     frame = binned((100 * seen(scene, truth))[INNER].numpy()[None], 2)[0]
     told, _ = equations(rough, torch.from_numpy(frame), torch.zeros(2, *frame.shape))
@@ -272,7 +281,7 @@ def test_what_frames_ought_to_tell_does_not_depend_on_the_way_that_tissue_runs(w
     """Of fibres along a diagonal; frames that go along either are not as many if their number is odd."""
     y, x = np.mgrid[: SIZE[0], : SIZE[1]]
     image = (100 + 20 * np.sin((y + way * x) / 3) + 2 * np.sin(x / 5)).astype(np.float32)
-    refiner = Refiner(Template(image, np.full(SIZE, 4.0, np.float32)), limit=math.inf)
+    refiner = Refiner(Template(image, np.full(SIZE, 4.0, np.float32)))
     motion = Motion(
         np.zeros((3, 2), np.float32), np.zeros((3, 2, *refiner.grid), np.float32), np.zeros(3, bool)
     )
@@ -286,7 +295,7 @@ def test_frames_tell_less_of_a_displacement_than_noisy_gradients_promise(scene):
     frames = (image + 2 * np.random.default_rng(1).normal(size=(4, *SIZE))).astype(np.float32)
     promised, share = [], []
     for part in (image, spoilt):
-        refiner = Refiner(Template(part.astype(np.float32), np.full(SIZE, 4.0, np.float32)), limit=math.inf)
+        refiner = Refiner(Template(part.astype(np.float32), np.full(SIZE, 4.0, np.float32)))
         flow = np.zeros((4, 2, *refiner.grid), np.float32)
         still = Motion(np.zeros((4, 2), np.float32), flow, np.zeros(4, bool))
         told, expected = response(frames, still, refiner, np.full(len(frames), NO_PART))

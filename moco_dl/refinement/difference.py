@@ -49,7 +49,7 @@ class CutTemplate:
 class Difference:
     """Differences of frames from one template; all that does not depend on the frame is computed once."""
 
-    def __init__(self, template: Template, binning: int, limit: float):
+    def __init__(self, template: Template, binning: int):
         """See `Refiner`."""
         activity = np.zeros_like(template.noise) if template.activity is None else template.activity
         variance = template.noise + UNLIKE * np.square(activity)
@@ -68,7 +68,7 @@ class Difference:
         self.pixels = self.cut(torch.ones(self.size, dtype=torch.float32)).sum((0, 1))
         self.counted = float(signal.mean())  # of a pixel, on average
         variance = _blurred(self.weight.sum((0, 1)), tuple(table.square() for table in self.around))
-        self.allowed = limit * variance.clamp_min(1e-30).sqrt()
+        self.allowed = FLASH * variance.clamp_min(1e-30).sqrt()
         self.view = self._view(torch.from_numpy(template.image))
         squares = self.view.detail[DETAIL]
         self.strength = float(squares.sum() / (self.counted * self.pixels.sum()))  # mean square over variance

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from moco_dl.device import CPU, frames_at_once
 from moco_dl.refinement.basis import Basis, sandwich
-from moco_dl.refinement.difference import FLASH, Difference
+from moco_dl.refinement.difference import Difference
 from moco_dl.refinement.template import Template
 
 MOST = 0.5  # of what a frame tells of its shift
@@ -27,13 +27,12 @@ class Refiner:
     The 2 m unknowns are those of dy, then those of dx: m factors of products of a function of y and one of x.
     """
 
-    def __init__(self, template: Template, binning: int = 1, limit: float = FLASH, device: torch.device = CPU):
+    def __init__(self, template: Template, binning: int = 1, device: torch.device = CPU):
         """Pixels weigh by how little they vary: those which flash weigh little.
 
         Template and frames may have been averaged over `binning` x `binning` pixels; the unknowns stay px.
-        Places whose brightness differs from the reference's by `limit` standard deviations count half.
         """
-        self.difference = Difference(template, binning, limit)
+        self.difference = Difference(template, binning)
         self.binning, self.cell, self.grid = binning, self.difference.side, self.difference.grid
         self.basis, self.device = Basis(self.grid), device
         information = self.difference.information()
@@ -71,8 +70,8 @@ def refiner_of(template: Template, background: float, binning: int, device: torc
 
     But only if that leaves most of what tissue shows.
     """
-    usual = Refiner(template, binning, device=device)
+    usual = Refiner(template, binning, device)
     if background == template.background:
         return usual
-    other = Refiner(replace(template, background=background), binning, device=device)
+    other = Refiner(replace(template, background=background), binning, device)
     return other if other.shown > MOST * usual.shown else usual
