@@ -49,7 +49,7 @@ class CutTemplate:
 class Difference:
     """Differences of frames from one template; all that does not depend on the frame is computed once."""
 
-    def __init__(self, template: Template, binning: int):
+    def __init__(self, template: Template, binning: int, background: float):
         """See `Refiner`."""
         activity = np.zeros_like(template.noise) if template.activity is None else template.activity
         variance = template.noise + UNLIKE * np.square(activity)
@@ -59,7 +59,7 @@ class Difference:
         self.grid = tuple(-(-n // self.side) for n in self.size)
         self.background, self.around, self.near = (
             [torch.from_numpy(cut_window(n, length / STRIDE)).float() for n in self.grid]
-            for length in (template.background, CELL, PATTERN)
+            for length in (background, CELL, PATTERN)
         )
         self.active = bool(activity.any())
         self.activity = self.cut(torch.from_numpy(activity))

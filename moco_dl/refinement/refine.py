@@ -7,7 +7,6 @@ these is in `prior`, the solution in `track`.
 """
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 import numpy as np
 import torch
@@ -16,7 +15,7 @@ from torch import Tensor
 from moco_dl.device import CPU, frames_at_once
 from moco_dl.refinement.basis import Basis, sandwich
 from moco_dl.refinement.difference import Difference
-from moco_dl.refinement.template import Template
+from moco_dl.refinement.template import BACKGROUND, Template
 
 MOST = 0.5  # of what a frame tells of its shift
 
@@ -27,12 +26,15 @@ class Refiner:
     The 2 m unknowns are those of dy, then those of dx: m factors of products of a function of y and one of x.
     """
 
-    def __init__(self, template: Template, binning: int = 1, device: torch.device = CPU):
+    def __init__(
+        self, template: Template, binning: int = 1, device: torch.device = CPU, background: float = BACKGROUND
+    ):
         """Pixels weigh by how little they vary: those which flash weigh little.
 
         Template and frames may have been averaged over `binning` x `binning` pixels; the unknowns stay px.
+        A local mean is removed from both, of a sigma of `background` px of the movie.
         """
-        self.difference = Difference(template, binning)
+        self.difference = Difference(template, binning, background)
         self.binning, self.cell, self.grid = binning, self.difference.side, self.difference.grid
         self.basis, self.device = Basis(self.grid), device
         information = self.difference.information()
@@ -66,12 +68,12 @@ class Refiner:
 
 
 def refiner_of(template: Template, background: float, binning: int, device: torch.device) -> Refiner:
-    """A refiner that removes a local mean of a sigma of `background` px, not the template's.
+    """A refiner that removes a local mean of a sigma of `background` px, not of the usual one.
 
     But only if that leaves most of what tissue shows.
     """
     usual = Refiner(template, binning, device)
-    if background == template.background:
+    if background == BACKGROUND:
         return usual
-    other = Refiner(replace(template, background=background), binning, device)
+    other = Refiner(template, binning, device, background)
     return other if other.shown > MOST * usual.shown else usual

@@ -37,7 +37,6 @@ class Template:
     # Share of the image's squared gradients, around each pixel, that is signal and not noise; None: all. Where
     # nothing is to be seen, noise in them would make believe that frames tell of no motion there.
     signal: np.ndarray | None = None
-    background: float = BACKGROUND  # px of the movie, sigma of the local mean that is removed from all
 
 
 def build_template(
