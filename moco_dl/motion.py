@@ -58,7 +58,6 @@ class Equations:
     whole: np.ndarray  # (n, 2 m): for all of it
     misfit: np.ndarray  # (n,) float32: mean square difference from the reference, over the expected variance
     brightness: np.ndarray  # (n,) float32, of the reference's detail in each, 0: none
-    shown: np.ndarray  # (n,) float32, mean square of the reference's detail in each, over the expected variance
     soft: np.ndarray  # (n,) share of white noise's variance that moving left in each
     grain: np.ndarray  # (n, bands) of white noise in each, see `graininess`
     # (n, h, w) float32, share of each cell that the frame has no data for, where `whole` tells of the motion so

@@ -15,7 +15,7 @@ from moco_dl.plan import NEVER, Plan
 from moco_dl.refinement.anchor import Registration, likeness
 from moco_dl.refinement.bend import Bends, inverse
 from moco_dl.refinement.equations import linearise, share_told
-from moco_dl.refinement.misfit import LEAST, beyond_doubt, measure_usual
+from moco_dl.refinement.misfit import LEAST, measure_usual
 from moco_dl.refinement.nearer import GivenReference
 from moco_dl.refinement.refine import Refiner, refiner_of
 from moco_dl.refinement.template import BLUR, NO_PART, Template, build_template
@@ -179,7 +179,8 @@ class Preparation:
             template = self._template(samples, placed, trusted, **options)
             rough = refiner_of(template, plan.background, binning, plan.computing)
             equations = self._equations(rough, samples, motion, _parts(samples, trusted))
-            fits = beyond_doubt(measure_usual(equations).misfit(equations), equations) <= DOUBTFUL
+            usual = measure_usual(equations, rough.difference.strength)
+            fits = usual.beyond_doubt(usual.misfit(equations), equations) <= DOUBTFUL
             if last or (fits == trusted).all():
                 break
             trusted = fits
@@ -211,7 +212,7 @@ class Preparation:
     ) -> Step:
         """A step, with filters for a prior that is measured on samples' equations; see `measure_prior`."""
         prior = measure_prior(refiner, equations, samples.runs, trusted, weights)
-        usual = measure_usual(equations)
+        usual = measure_usual(equations, refiner.difference.strength)
         misfit = usual.misfit(equations)
         uneven = bool(np.log(np.maximum(misfit, LEAST)[trusted]).std() > UNEVEN)
         clear = trusted * (clarity(misfit) if uneven else 1.0)

@@ -16,7 +16,7 @@ from moco_dl.tracking.track import Tracking
 
 SIZE = (64, 72)
 RUN = 10
-AS_EXPECTED = Usual(1.0, 0.0, np.ones(BANDS))
+AS_EXPECTED = Usual(1.0, 0.0, np.ones(BANDS), 0.0)
 
 
 def textured_refiner():
@@ -37,9 +37,9 @@ def draw(refiner, frames, *, tissue=0.0, lasting=4.0, rows=0.0, slope=0.0, noise
     return unknowns, unknowns @ matrix + noise**0.5 * errors @ root(matrix).T
 
 
-def equations_of(told, misfit=1.0, *, brightness=1.0, shown=0.0, soft=1.0, grain=1.0):
+def equations_of(told, misfit=1.0, *, brightness=1.0, soft=1.0, grain=1.0):
     """Of frames that tell so much (frames, 2 m); what is not said of them is as expected."""
-    each = (np.broadcast_to(some, len(told)) for some in (misfit, brightness, shown, soft))
+    each = (np.broadcast_to(some, len(told)) for some in (misfit, brightness, soft))
     return Equations(told, told, *each, np.broadcast_to(grain, (len(told), BANDS)))
 
 

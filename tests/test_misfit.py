@@ -45,7 +45,7 @@ def test_what_is_usual_is_told_from_samples(power):
     misfit = 3 * soft**power * rng.lognormal(0, 0.05, 200)
     misfit[::20] *= 8  # corrupt ones
     found = frames_of(misfit, brightness=0.5, soft=soft)
-    usual = measure_usual(found)
+    usual = measure_usual(found, 0.0)
     assert usual.level == pytest.approx(3, rel=0.05) and usual.power == pytest.approx(power, abs=0.05)
     np.testing.assert_allclose(usual.misfit(found), misfit / (usual.level * soft**usual.power))
     np.testing.assert_allclose(usual.doubt(found), 0.5 * usual.misfit(found))
@@ -53,7 +53,7 @@ def test_what_is_usual_is_told_from_samples(power):
 
 def test_without_noise_or_interpolation_misfits_stay_as_they_are():
     for misfit, level in ((0.0, LEAST), (2.0, 2.0)):
-        usual = measure_usual(frames_of(np.full(9, misfit)))
+        usual = measure_usual(frames_of(np.full(9, misfit)), 0.0)
         assert (usual.level, usual.power) == (pytest.approx(level), 0)
 
 
@@ -148,7 +148,7 @@ def test_frames_that_are_noisier_all_over_are_no_other_scene(bright, bands, doub
     misfit, grain, brightness = np.ones(50), np.full((50, 4), 7.0), np.ones(50)
     misfit[0], brightness[0], grain[0, :bands] = 4.8, bright, 28.0
     equations = frames_of(misfit, brightness=brightness, grain=grain)
-    found = measure_usual(equations).doubt(equations)
+    found = measure_usual(equations, 0.0).doubt(equations)
     np.testing.assert_allclose(found, [doubt, *np.ones(49)])
 
 
@@ -164,8 +164,8 @@ def test_light_that_is_added_to_frames_spoils_them_little(known_movie):
 
 
 def test_frames_that_show_the_scene_beyond_doubt_are_not_doubtful_however_little_their_noise():
-    usual = measure_usual(frames_of(np.ones(9)))
-    some = frames_of(np.array([1.0, 5.0, 5.0, 5.0, 30.0]), shown=np.array([0.0, 0.0, 10.0, 30.0, 100.0]))
+    usual = measure_usual(frames_of(np.ones(9)), 10.0)
+    some = frames_of(np.array([1.0, 5.0, 5.0, 5.0, 30.0]), brightness=np.sqrt([0.0, 0.0, 1.0, 3.0, 10.0]))
     np.testing.assert_allclose(usual.doubt(some), [1, 5, 2 * DOUBTFUL, DOUBTFUL, 1.2 * DOUBTFUL])
 
 

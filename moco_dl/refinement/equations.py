@@ -44,8 +44,7 @@ def linearise(
             equations += refiner.effect(rows[..., None].expand_as(flow))
         left[together], seen[together] = equations, equations + refiner.effect(flow)
     soft, grain = softness(motion, refiner.binning), graininess(frames)
-    shown = np.square(brightness) * np.float32(refiner.difference.strength)
-    return Equations(left, seen, misfit, brightness, shown, soft, grain, missing)
+    return Equations(left, seen, misfit, brightness, soft, grain, missing)
 
 
 @torch.inference_mode()

@@ -30,6 +30,7 @@ class Usual:
     level: float  # of frames that are moved by whole pixels
     power: float  # of the variance that white noise would be left with: 1 if noise is white, 0 if smooth
     grain: np.ndarray  # (bands,) of white noise
+    strength: float  # mean square of the reference's detail, over the expected variance
 
     def misfit(self, equations: Equations) -> np.ndarray:
         """(n,) of frames, over that."""
@@ -39,7 +40,16 @@ class Usual:
         """The same, of frames so bright and noisy, as photon noise grows when little light is made up for."""
         bright = equations.brightness
         darker = np.where(bright == 0, 1.0, np.minimum(bright, 1.0))
-        return beyond_doubt(darker * self.misfit(equations) / self._noisier(equations), equations)
+        return self.beyond_doubt(darker * self.misfit(equations) / self._noisier(equations), equations)
+
+    def beyond_doubt(self, misfit: np.ndarray, equations: Equations) -> np.ndarray:
+        """A `misfit` (n,) over the usual, but no more than DOUBTFUL of frames that show the scene beyond doubt.
+
+        In a bright movie, fractions of a pixel make frames far more unlike the reference than noise does.
+        """
+        shown = self.strength * np.square(equations.brightness)
+        differs = equations.misfit / np.maximum(ALIKE * shown, 1e-30)
+        return np.minimum(misfit, DOUBTFUL * np.maximum(differs, 1))
 
     def _noisier(self, equations: Equations) -> np.ndarray:
         """(n,) times as much white noise as usual, at least once, all over frames that show the scene."""
@@ -47,24 +57,15 @@ class Usual:
         return np.where(equations.brightness > SHOWN, times, 1.0)
 
 
-def beyond_doubt(misfit: np.ndarray, equations: Equations) -> np.ndarray:
-    """A `misfit` (n,) over the usual, but no more than DOUBTFUL of frames that show the scene beyond doubt.
-
-    In a bright movie, fractions of a pixel make frames far more unlike the reference than noise does.
-    """
-    differs = equations.misfit / np.maximum(ALIKE * equations.shown, 1e-30)
-    return np.minimum(misfit, DOUBTFUL * np.maximum(differs, 1))
-
-
-def measure_usual(equations: Equations) -> Usual:
-    """From those of samples."""
+def measure_usual(equations: Equations, strength: float) -> Usual:
+    """From those of samples; see `Usual`."""
     log, soft = np.log(np.maximum(equations.misfit, LEAST)), np.log(equations.soft)
     apart = (log - np.median(log)).clip(-FARTHEST, FARTHEST)
     soft_apart = soft - soft.mean()
     unsure = max(CAREFUL * apart.var(), 1e-30)  # where frames hardly differ in it, nothing is told
     power = float(np.clip((apart @ soft_apart) / (soft_apart @ soft_apart + unsure), 0, 1))
     level = max(float(np.exp(np.median(log - power * soft))), LEAST)
-    return Usual(level, power, np.median(equations.grain, axis=0))
+    return Usual(level, power, np.median(equations.grain, axis=0), strength)
 
 
 def graininess(frames: np.ndarray) -> np.ndarray:
