@@ -135,7 +135,7 @@ class Plan:
         filtering = Smoothing(self.width)
         for step in self.steps:
             items = mapping(partial(self._linearised, step, filtering), with_messages(items, filtering))
-            filtering = step.tracking
+            filtering = step.tracker
         batches = mapping(lambda item: self.finish.shown(filtering(*item)), with_messages(items, filtering))
         batches = self.finish.filtered(batches, mapping)
         yield from batches if self.bends is None else mapping(self._onto_given, batches)
@@ -180,7 +180,7 @@ class Plan:
         equations = step.linearised(self.clearing(batch.frames[new]), motion)
         motion = completed(motion, step.motion, places)
         equations = completed(equations, step.equations, places)
-        return step.tracking.told(replace(batch, motion=motion), equations)
+        return step.tracker.told(replace(batch, motion=motion), equations)
 
     def _onto_given(self, batch: Batch) -> Batch:
         """`batch` with motion from the reference that was given."""

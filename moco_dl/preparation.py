@@ -107,7 +107,7 @@ class Preparation:
         share, last = self.mapping(lambda find: find(), both)
         fine.difference.forget_parts()
         filled = self.mapping(
-            lambda some: last.tracker.filled(take(equations, some), take(motion, some), fine),
+            lambda some: last.tracker.filled(take(equations, some), take(motion, some)),
             chunks(np.arange(len(samples))),
         )
         last = replace(last, equations=concatenate(filled), last=True)
@@ -127,12 +127,12 @@ class Preparation:
         weights = rest_weights(last.tracker, last.equations, samples, trusted) if self.given is None else alike
         shares = np.stack([w / w.sum() for w in (alike, weights)])
         told = self._told(last, samples)
-        batches = filter_batches(told, last.tracking, self.mapping)
+        batches = filter_batches(told, last.tracker, self.mapping)
         for which, batch in zip(samples.stretches(), batches, strict=True):
             means = means + np.einsum("mn,nchw->mchw", shares[:, which], batch.motion.flow)
             little = replace(batch.motion, flow=batch.motion.flow.mean(axis=3, keepdims=True))  # to save memory
             found.append(replace(batch, motion=little))
-        errors = last.tracker.errors(last.refiner, last.tracking.excess(told))
+        errors = last.tracker.errors(last.tracker.excess(told))
         middle, rest = means.astype(np.float32)
         if self.given is None:
             rest += middle_shift(np.concatenate([batch.motion.rigid for batch in found]))[:, None, None]
@@ -220,19 +220,19 @@ class Preparation:
         prior = prior if self.smooth is None else prior.with_motion_lasting(self.smooth)
         tracker = Tracker(refiner, prior, usual, uneven=uneven)
         tracker.follow_samples(equations.whole[trusted], clear[trusted])
-        return Step(refiner, tracker, motion, replace(equations, missing=None))
+        return Step(tracker, motion, replace(equations, missing=None))
 
     def _told(self, step: Step, samples: Samples) -> list[Linearised]:
         """What samples tell in a step, a few at a time."""
         stretches = _stretches(samples, step.motion)
         return list(
-            self.mapping(lambda item: step.tracking.told(item[1], take(step.equations, item[0])), stretches)
+            self.mapping(lambda item: step.tracker.told(item[1], take(step.equations, item[0])), stretches)
         )
 
     def _moved(self, step: Step, samples: Samples) -> Motion:
         """Motion of samples after a step."""
         told = self._told(step, samples)
-        return concatenate(batch.motion for batch in filter_batches(told, step.tracking, self.mapping))
+        return concatenate(batch.motion for batch in filter_batches(told, step.tracker, self.mapping))
 
 
 def _stretches(samples: Samples, motion: Motion) -> Iterator[tuple[slice, Batch]]:

@@ -2,7 +2,6 @@
 
 import math
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 
 import numpy as np
 
@@ -10,23 +9,22 @@ from moco_dl.blocks import binned
 from moco_dl.motion import Arrays, Equations, Motion, concatenate, take
 from moco_dl.refinement.equations import linearise
 from moco_dl.refinement.refine import Refiner
-from moco_dl.tracking.track import Tracker, Tracking
+from moco_dl.tracking.track import Tracker
 
 
 @dataclass(frozen=True)
 class Step:
     """A Gauss-Newton step."""
 
-    refiner: Refiner
     tracker: Tracker
     motion: Motion  # of the samples before it
     equations: Equations  # of the samples, at that motion
     last: bool = False  # what frames have no data for is filled then: see `Tracker.filled`
 
-    @cached_property
-    def tracking(self) -> Tracking:
-        """The filter that finds motion."""
-        return Tracking(self.refiner, self.tracker)
+    @property
+    def refiner(self) -> Refiner:
+        """What compares frames with the reference."""
+        return self.tracker.refiner
 
     @property
     def unsure(self) -> float:
@@ -39,7 +37,7 @@ class Step:
             frames = binned(frames, binning)
         equations = linearise(frames, motion, self.refiner)
         if self.last:
-            return self.tracker.filled(equations, motion, self.refiner)
+            return self.tracker.filled(equations, motion)
         return replace(equations, missing=None)
 
 

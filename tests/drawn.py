@@ -12,7 +12,6 @@ from moco_dl.refinement.misfit import BANDS, Usual
 from moco_dl.refinement.refine import Refiner
 from moco_dl.refinement.template import Template
 from moco_dl.stream import Batch, filter_batches
-from moco_dl.tracking.track import Tracking
 
 SIZE = (64, 72)
 RUN = 10
@@ -58,8 +57,7 @@ def batches(equations, size, flagged=(), doubtful=(), misfit=1.0, brightness=1.0
         )
 
 
-def motions(equations, size, refiner, tracker, **marks):
-    tracking = Tracking(refiner, tracker)
-    done = list(filter_batches(starmap(tracking.told, batches(equations, size, **marks)), tracking))
+def motions(equations, size, tracker, **marks):
+    done = list(filter_batches(starmap(tracker.told, batches(equations, size, **marks)), tracker))
     assert [batch.start for batch in done] == list(range(0, len(equations), size))
     return np.concatenate([batch.motion.total() for batch in done])

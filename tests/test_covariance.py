@@ -45,7 +45,7 @@ def noise(refiner, seed=1, **drawn):
 
 
 def error(refiner, prior, unknowns, seen):
-    found = motions(seen, 30, refiner, Tracker(refiner, prior, AS_EXPECTED))
+    found = motions(seen, 30, Tracker(refiner, prior, AS_EXPECTED))
     return np.abs(found - refiner.basis.total(unknowns)).mean()
 
 

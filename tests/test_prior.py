@@ -125,13 +125,11 @@ def test_motion_that_cannot_be_told_from_noise_is_not_ruled_out(refiner):
     assert 0.04 > expected[0] > expected[1] > expected[2] > 0.015
     assert expected[3] < 0.001
     for prior in priors[1:3]:
-        ruled_out = Tracker(refiner, replace(prior, unsure=None), AS_EXPECTED).errors(refiner).length().mean()
-        assert Tracker(refiner, prior, AS_EXPECTED).errors(refiner).length().mean() > 1.02 * ruled_out
+        ruled_out = Tracker(refiner, replace(prior, unsure=None), AS_EXPECTED).errors().length().mean()
+        assert Tracker(refiner, prior, AS_EXPECTED).errors().length().mean() > 1.02 * ruled_out
     surely = replace(priors[0], unsure=None)
     hardly = replace(surely, unsure=1e-9 * surely.tissue)  # does not replace what is expected of the rest
-    errors = [
-        Tracker(refiner, prior, AS_EXPECTED).errors(refiner).length().mean() for prior in (surely, hardly)
-    ]
+    errors = [Tracker(refiner, prior, AS_EXPECTED).errors().length().mean() for prior in (surely, hardly)]
     assert errors[1] == pytest.approx(errors[0], rel=1e-3)
 
 

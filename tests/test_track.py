@@ -12,7 +12,7 @@ from moco_dl.gaussian import gaussian_window
 from moco_dl.motion import Motion
 from moco_dl.refinement.basis import root
 from moco_dl.tracking.prior import Prior
-from moco_dl.tracking.track import DESCENTS, Tracker, Tracking
+from moco_dl.tracking.track import DESCENTS, Tracker
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +46,7 @@ def test_the_motion_is_the_most_probable_one(refiner, prior):
     expected = refiner.basis.total(unknowns.reshape(12, -1))
     tracker = Tracker(refiner, quiet, AS_EXPECTED)
     tracker.in_time.reach = 12
-    np.testing.assert_allclose(motions(equations, 5, refiner, tracker), expected, atol=2e-3)
+    np.testing.assert_allclose(motions(equations, 5, tracker), expected, atol=2e-3)
 
 
 def test_knowing_of_activity_helps(refiner, prior):
@@ -57,7 +57,7 @@ def test_knowing_of_activity_helps(refiner, prior):
     errors = []
     for share in (0.0, 0.9):
         tracker = Tracker(refiner, replace(expected, activity=np.array([share])), AS_EXPECTED)
-        errors.append(np.abs(motions(equations, 8, refiner, tracker) - truth).mean())
+        errors.append(np.abs(motions(equations, 8, tracker) - truth).mean())
     assert errors[1] < 0.99 * errors[0]
 
 
@@ -84,16 +84,14 @@ def test_where_frames_have_no_data_they_tell_of_what_is_most_probable(
     given = seen + refiner.effect(torch.from_numpy(missing[:, None] * flow)).numpy()
     so_far = replace(equations_of(seen), whole=given, missing=missing)
     alone = Tracker(refiner, replace(prior, lasting=(1e-3,)), AS_EXPECTED)
-    filled = alone.filled(so_far, motion, refiner)
+    filled = alone.filled(so_far, motion)
     covariance = np.diag(np.where(tissue, 0, 1.0))
     covariance[~tissue, ~tissue] = prior.other
     covariance[np.ix_(tissue, tissue)] = np.kron(np.eye(2), prior.tissue)
     shown = matrix - lacking
     expected = covariance @ np.linalg.solve(shown @ covariance + 1.3 * np.eye(len(shown)), seen[:3].T)
     wanted = refiner.basis.total(expected.T)
-    before, after = (
-        np.abs(motions(told.whole, 1, refiner, alone)[:3] - wanted).mean() for told in (so_far, filled)
-    )
+    before, after = (np.abs(motions(told.whole, 1, alone)[:3] - wanted).mean() for told in (so_far, filled))
     assert after < error * before and filled.missing is None
     np.testing.assert_array_equal(filled.whole[3], seen[3])
 
@@ -101,9 +99,9 @@ def test_where_frames_have_no_data_they_tell_of_what_is_most_probable(
 def test_batches_make_no_difference(refiner, prior):
     _, equations = draw(refiner, 25, tissue=0.2)
     tracker = Tracker(refiner, prior, AS_EXPECTED)
-    whole = motions(equations, 25, refiner, tracker)
+    whole = motions(equations, 25, tracker)
     for size in (1, 4, 7):
-        np.testing.assert_array_equal(motions(equations, size, refiner, tracker), whole)
+        np.testing.assert_array_equal(motions(equations, size, tracker), whole)
 
 
 def test_noisy_frames_count_less_where_noise_is_uneven(refiner, prior):
@@ -114,20 +112,20 @@ def test_noisy_frames_count_less_where_noise_is_uneven(refiner, prior):
     for uneven in (False, True):
         quiet = replace(prior, lasting=(3.0,), activity=np.zeros(1))
         tracker = Tracker(refiner, quiet, AS_EXPECTED, uneven=uneven)
-        error = motions(equations, 16, refiner, tracker, misfit=misfit) - truth
+        error = motions(equations, 16, tracker, misfit=misfit) - truth
         error -= error.mean(axis=(2, 3), keepdims=True)
         errors.append(np.linalg.norm(error, axis=1).mean(axis=(1, 2)))
-        by_one = motions(equations[:40], 1, refiner, tracker, misfit=misfit[:40])
-        np.testing.assert_array_equal(by_one, motions(equations[:40], 7, refiner, tracker, misfit=misfit[:40]))
+        by_one = motions(equations[:40], 1, tracker, misfit=misfit[:40])
+        np.testing.assert_array_equal(by_one, motions(equations[:40], 7, tracker, misfit=misfit[:40]))
     assert errors[1].mean() < 0.95 * errors[0].mean()
 
 
 def test_flagged_frames_neither_give_nor_take(refiner, prior):
     _, equations = draw(refiner, 20, tissue=0.2)
     tracker = Tracker(refiner, prior, AS_EXPECTED)
-    clean = motions(equations, 5, refiner, tracker, flagged=(8,))
+    clean = motions(equations, 5, tracker, flagged=(8,))
     equations[8] = 1e6
-    np.testing.assert_array_equal(motions(equations, 5, refiner, tracker, flagged=(8,)), clean)
+    np.testing.assert_array_equal(motions(equations, 5, tracker, flagged=(8,)), clean)
     assert not clean[8].any() and clean[7].any()
 
 
@@ -136,14 +134,14 @@ def test_doubtful_frames_do_no_harm_and_move_as_their_neighbours(refiner, prior)
     apart, lengths = [], []
     for seed in range(3):
         _, equations = draw(refiner, 60, tissue=0.2, lasting=8.0, seed=seed)
-        clean = motions(equations, 5, refiner, tracker)
+        clean = motions(equations, 5, tracker)
         equations[some] = 1e4
-        spoilt = motions(equations, 5, refiner, tracker, doubtful=some)
+        spoilt = motions(equations, 5, tracker, doubtful=some)
         assert np.abs(spoilt - clean).max() < 0.5
         apart.append(np.abs(spoilt[some] - clean[some]).mean())
         lengths.append(np.abs(clean[some]).mean())
     assert np.mean(apart) < 0.5 * np.mean(lengths)
-    alone = motions(equations[8:9], 1, refiner, tracker, doubtful=(0,))
+    alone = motions(equations[8:9], 1, tracker, doubtful=(0,))
     assert not alone.any()
 
 
@@ -153,11 +151,11 @@ def test_frames_of_little_light_are_believed_as_far_as_their_noise_allows(refine
     own, others, lengths = [], [], []
     for seed in range(3):
         _, equations = draw(refiner, 60, tissue=0.2, lasting=8.0, seed=seed)
-        clean = motions(equations, 5, refiner, tracker)
+        clean = motions(equations, 5, tracker)
         _, noise = draw(refiner, 60, tissue=0.0, lasting=8.0, seed=seed + 10)
         equations[some] += np.sqrt(8) * noise[some]
-        found = motions(equations, 5, refiner, tracker, doubtful=some, brightness=0.2)
-        ignored = motions(equations, 5, refiner, tracker, doubtful=some)
+        found = motions(equations, 5, tracker, doubtful=some, brightness=0.2)
+        ignored = motions(equations, 5, tracker, doubtful=some)
         rest = np.setdiff1d(np.arange(60), some)
         own.append(np.abs(found[some] - clean[some]).mean() / np.abs(ignored[some] - clean[some]).mean())
         others.append(np.abs(found[rest] - clean[rest]).mean())
@@ -178,15 +176,15 @@ def test_the_stated_error_is_the_true_one(refiner, prior, noise):
     unknowns[:, ~kinds["tissue"]] = np.sqrt(prior.other) * rng.standard_normal((frames, len(prior.other)))
     errors = rng.standard_normal((frames, len(matrix))) @ root(matrix).T
     tracker = Tracker(refiner, quiet, AS_EXPECTED)
-    found = motions(unknowns @ matrix + noise**0.5 * errors, 50, refiner, tracker)
+    found = motions(unknowns @ matrix + noise**0.5 * errors, 50, tracker)
     truth = refiner.basis.total(unknowns)
     error = np.linalg.norm(found - truth, axis=1).mean(axis=0)
-    stated = tracker.errors(refiner).length()
+    stated = tracker.errors().length()
     assert stated.mean() == pytest.approx(error.mean(), rel=0.05)
     np.testing.assert_allclose(stated, error, rtol=0.2)
     shapes = found - truth
     means = shapes.mean(axis=(2, 3), keepdims=True)
-    known = tracker.errors(refiner)
+    known = tracker.errors()
     np.testing.assert_allclose(known.mean[:, 0, 0], np.square(means).mean(axis=0)[:, 0, 0], rtol=0.2)
     for removed in (1.0, 0.5):  # by a filter that takes a share of it off
         left = np.linalg.norm(shapes - (1 - np.sqrt(1 - removed)) * means, axis=1).mean()
@@ -199,12 +197,11 @@ def test_the_stated_error_is_the_true_one_though_tissue_moves_otherwise(refiner,
     quiet = replace(prior, other=np.full_like(prior.other, 1e-9), activity=np.zeros(1))
     tracker, frames = Tracker(refiner, quiet, AS_EXPECTED), 200
     unknowns, equations = draw(refiner, frames, tissue=tissue, lasting=lasting, noise=1.3)
-    found = motions(equations, 50, refiner, tracker)
+    found = motions(equations, 50, tracker)
     truth = refiner.basis.total(unknowns)
     error = np.linalg.norm(found - truth, axis=1).mean()
-    tracking = Tracking(refiner, tracker)
-    excess = tracking.excess(list(starmap(tracking.told, batches(equations, 50))))
-    assert tracker.errors(refiner, excess).length().mean() == pytest.approx(error, rel=0.15)
+    excess = tracker.excess(list(starmap(tracker.told, batches(equations, 50))))
+    assert tracker.errors(excess).length().mean() == pytest.approx(error, rel=0.15)
     assert (tissue, lasting) != (0.2, 1.5) or abs(excess) < 0.2
 
 

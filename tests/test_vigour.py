@@ -141,22 +141,22 @@ def test_calm_frames_gain_and_no_others_lose(refiner):
     tracker, bent = tracker_of(refiner, equations), []
     for vigour in (None, vigour_of(tracker, equations)):
         tracker.follow(vigour)
-        error = motions(equations, 16, refiner, tracker) - truth
+        error = motions(equations, 16, tracker) - truth
         rest = error - error.mean(axis=(2, 3), keepdims=True)  # shifts are each frame's own
         bent.append(np.linalg.norm(rest, axis=1).mean(axis=(1, 2)))
     assert bent[1][~BOUT].mean() < 0.75 * bent[0][~BOUT].mean()
     assert bent[1][BOUT].mean() < 1.02 * bent[0][BOUT].mean()
     true = np.linalg.norm(error, axis=1).mean()
-    assert tracker.errors(refiner).length().mean() == pytest.approx(true, rel=0.2)
+    assert tracker.errors().length().mean() == pytest.approx(true, rel=0.2)
 
 
 def test_batches_make_no_difference(refiner):
     _, equations = moved(refiner, bouts(0.1))
     tracker = tracker_of(refiner, equations)
     tracker.follow(vigour_of(tracker, equations))
-    whole = motions(equations[:90], 90, refiner, tracker)
+    whole = motions(equations[:90], 90, tracker)
     for size in (1, 7):
-        np.testing.assert_array_equal(motions(equations[:90], size, refiner, tracker), whole)
+        np.testing.assert_array_equal(motions(equations[:90], size, tracker), whole)
 
 
 class Known(Vigour):

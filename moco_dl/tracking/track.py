@@ -33,11 +33,15 @@ DESCENTS = 1  # steps to what is most probable where frames have no data
 
 
 class Tracker:
-    """Filters of one movie."""
+    """Finds the most probable motion of frames of one movie, given the equations of those around each.
+
+    Frames that fit the reference far worse than usual do not tell of the others; they are moved as these are.
+    Flagged frames neither give nor take. The result does not depend on how frames are batched.
+    """
 
     def __init__(self, refiner: Refiner, prior: Prior, usual: Usual, *, uneven: bool = False):
         """`usual` is the misfit that frames usually have; `uneven`: they are as noisy as they misfit."""
-        self.prior, self.usual, self.uneven = prior, usual, uneven
+        self.refiner, self.prior, self.usual, self.uneven = refiner, prior, usual, uneven
         self.alone = prior.tissue_alone(refiner)
         factor = root(prior.tissue, refiner.device)
         visible, axes = eigen(matrix_of_combinations(factor, self.alone.matrix) / prior.noise, refiner.device)
@@ -78,7 +82,7 @@ class Tracker:
         found[np.ix_(~alone.wanted, ~alone.wanted)] = others
         return found
 
-    def filled(self, equations: Equations, motion: Motion, refiner: Refiner) -> Equations:
+    def filled(self, equations: Equations, motion: Motion) -> Equations:
         """The same, but where frames have no data, these tell of what is most probable there.
 
         Else they would tell that motion is there what it was taken for so far. It is approached by steepest
@@ -92,11 +96,11 @@ class Tracker:
         missing, filled = equations.missing[some, None], equations.whole.copy()
 
         def effect(displacement: np.ndarray) -> np.ndarray:
-            return refiner.effect(sent(missing * displacement, refiner.device)).numpy()
+            return self.refiner.effect(sent(missing * displacement, self.refiner.device)).numpy()
 
         def solution(told: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
             unknowns = times_each(told.astype(np.float32), inverse)
-            return unknowns, refiner.basis.total(unknowns)
+            return unknowns, self.refiner.basis.total(unknowns)
 
         so_far = motion.flow[some] if motion.rows is None else motion.flow[some] + motion.rows[some, ..., None]
         _, probable = solution(filled[some] - self.prior.common)
@@ -111,12 +115,12 @@ class Tracker:
             left -= length * slope
         return replace(equations, whole=filled, missing=None)
 
-    def errors(self, refiner: Refiner, excess: float = 0.0) -> Errors:
+    def errors(self, excess: float = 0.0) -> Errors:
         """Of a frame's field, far from the ends of the movie.
 
         What is constant in time, the reference's own error, is not in it. `excess` is that of the tissue.
         """
-        basis, covariances = refiner.basis, self._covariances(excess)
+        basis, covariances = self.refiner.basis, self._covariances(excess)
         functions, factors = basis.path()
         place = np.stack([basis.variance(covariance) for covariance in covariances])
         with_mean = basis.total((covariances @ factors[0]).ravel())
@@ -162,38 +166,16 @@ class Tracker:
         found[known] = self.alone.all_unknowns(equations[known] - self.prior.common, tissue[known])
         return found
 
-
-def clarity(misfit: np.ndarray) -> np.ndarray:
-    """(n,) usual standard deviation of noise, over that in frames of so many times the usual misfit (n,)."""
-    return np.maximum(misfit, LEAST_NOISE) ** -0.5
-
-
-def _dots(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """(n, 1) products of rows (n, k)."""
-    return (one * other).sum(axis=1, keepdims=True)
-
-
-class Tracking:
-    """Finds the most probable motion of frames, given the equations of those around each.
-
-    Frames that fit the reference far worse than usual do not tell of the others; they are moved as these are.
-    Flagged frames neither give nor take. The result does not depend on how frames are batched.
-    """
-
-    def __init__(self, refiner: Refiner, tracker: Tracker):
-        self._refiner, self._tracker = refiner, tracker
-
     @property
     def reach(self) -> int:
         """Frames on either side that are needed."""
-        return self._tracker.in_time.lookahead
+        return self.in_time.lookahead
 
     def told(self, batch: Batch, equations: Equations) -> Linearised:
         """What frames tell of each mode, by number."""
-        tracker = self._tracker
-        known = np.flatnonzero(~batch.motion.flagged & tracker.trusts(equations))
-        clear = tracker.clarity(equations)[known, None]
-        told = np.hstack((clear * tracker.in_modes(equations.whole[known]), clear))
+        known = np.flatnonzero(~batch.motion.flagged & self.trusts(equations))
+        clear = self.clarity(equations)[known, None]
+        told = np.hstack((clear * self.in_modes(equations.whole[known]), clear))
         return batch, equations, dict(zip((batch.start + known).tolist(), told, strict=True))
 
     def announce(self, item: Linearised) -> tuple[Batch, Messages]:
@@ -204,32 +186,42 @@ class Tracking:
     def excess(self, items: list[Linearised]) -> float:
         """Share by which motion errs more than is expected, see `risk.py`, in the frames of all items."""
         messages = {number: told for *_, some in items for number, told in some.items()}
-        visible, left, own = self._tracker.visible, [], []
+        left, own = [], []
         for batch, *_ in items:
             told, known, modes, noise = self._modes(batch, messages)
-            shows = told[known, -1:] * visible
+            shows = told[known, -1:] * self.visible
             left.append(told[known, :-1] - shows * modes[known])
             own.append(shows * noise[known])
-        return measure_excess(np.concatenate(left), np.concatenate(own), visible)
+        return measure_excess(np.concatenate(left), np.concatenate(own), self.visible)
 
     def _modes(self, batch: Batch, messages: Messages) -> tuple[np.ndarray, ...]:
         """What frames tell, which of them are known, their modes, and how much of their noise is in these."""
-        reach, visible = self.reach, self._tracker.visible
-        near, there = surroundings(batch.numbers, reach, messages, np.append(np.zeros(len(visible)), 1.0))
-        here = slice(reach, len(near) - reach)
-        return near[here], there[here], *self._tracker.in_time(near[:, :-1], there, near[:, -1])
+        nothing = np.append(np.zeros(len(self.visible)), 1.0)
+        near, there = surroundings(batch.numbers, self.reach, messages, nothing)
+        here = slice(self.reach, len(near) - self.reach)
+        return near[here], there[here], *self.in_time(near[:, :-1], there, near[:, -1])
 
     def __call__(self, item: Linearised, told: Messages) -> Batch:
         """The batch with its most probable motion."""
-        (batch, equations, _), tracker = item, self._tracker
+        batch, equations, _ = item
         motion = batch.motion
         _, known, modes, _ = self._modes(batch, told)
-        unknowns = tracker.unknowns(equations.whole, modes, known)
+        unknowns = self.unknowns(equations.whole, modes, known)
         unknowns[motion.flagged] = 0
-        shift, rows, flow = self._refiner.basis.displacement(unknowns)
+        shift, rows, flow = self.refiner.basis.displacement(unknowns)
         of_rows, of_flow = rows.mean(axis=2), flow.mean(axis=(2, 3))
         rigid = motion.rigid + (shift + of_rows + of_flow)
         rows, flow = rows - of_rows[..., None], flow - of_flow[:, :, None, None]
-        misfit = np.where(motion.flagged, np.nan, tracker.usual.doubt(equations)).astype(np.float32)
+        misfit = np.where(motion.flagged, np.nan, self.usual.doubt(equations)).astype(np.float32)
         found = {"rigid": rigid, "flow": flow, "rows": rows, "misfit": misfit}
         return replace(batch, motion=replace(motion, brightness=equations.brightness, **found))
+
+
+def clarity(misfit: np.ndarray) -> np.ndarray:
+    """(n,) usual standard deviation of noise, over that in frames of so many times the usual misfit (n,)."""
+    return np.maximum(misfit, LEAST_NOISE) ** -0.5
+
+
+def _dots(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """(n, 1) products of rows (n, k)."""
+    return (one * other).sum(axis=1, keepdims=True)
