@@ -24,9 +24,9 @@ def told(rng, breaks=(), sizes=1.0):
     return modes, VISIBLE * modes + np.sqrt(VISIBLE) * noise
 
 
-def parts(told, there=None, sizes=None):
+def parts(told, there=None, sizes=1.0):
     there = np.ones(len(told), bool) if there is None else there
-    sizes = None if sizes is None else np.pad(sizes, Breaks.reach, mode="edge")
+    sizes = np.pad(np.broadcast_to(sizes, len(told)), Breaks.reach, mode="edge")
     return Breaks(PRIOR, VISIBLE).parts(
         np.pad(told, ((Breaks.reach,) * 2, (0, 0))), np.pad(there, Breaks.reach), sizes
     )
@@ -68,7 +68,7 @@ def test_a_break_is_as_sure_as_the_likelihoods_say():
             for shared in (motion, motion * (new[:, None] == new))
         )
         gain += anew - going_on
-    found = Breaks(PRIOR, VISIBLE).gains(some, np.ones(FRAMES, bool), None)
+    found = Breaks(PRIOR, VISIBLE).gains(some, np.ones(FRAMES, bool), np.ones(FRAMES))
     assert gain > SURE
     np.testing.assert_allclose(found[60], gain, rtol=1e-6)
 

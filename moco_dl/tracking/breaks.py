@@ -30,18 +30,18 @@ class Breaks:
         self._whitening = np.linalg.inv(np.linalg.cholesky(prior.noise_between(apart)))
         self._usual = self._explanations(np.ones(2 * SIDE))
 
-    def parts(self, told: np.ndarray, there: np.ndarray, sizes: np.ndarray | None) -> np.ndarray:
+    def parts(self, told: np.ndarray, there: np.ndarray, sizes: np.ndarray) -> np.ndarray:
         """Numbers (n,), increasing, of the parts of the movie between breaks that n frames are in.
 
         From what n + 2 reach of them tell, `told` (n + 2 reach, modes), if they are `there` (n + 2 reach,) and
-        move `sizes` (n + 2 reach,) times as the prior expects; None: as it does.
+        move `sizes` (n + 2 reach,) times as the prior expects.
         """
         gains = self.gains(told, there, sizes)
         clearest = sliding_window_view(gains, 2 * CLOSE + 1).max(axis=1)
         breaks = (gains > SURE)[CLOSE:-CLOSE] & (gains[CLOSE:-CLOSE] == clearest)
         return np.cumsum(breaks[SIDE:-SIDE])
 
-    def gains(self, told: np.ndarray, there: np.ndarray, sizes: np.ndarray | None) -> np.ndarray:
+    def gains(self, told: np.ndarray, there: np.ndarray, sizes: np.ndarray) -> np.ndarray:
         """Log-likelihood (n,) of what n frames tell, if motion begins anew just before each, over that if not.
 
         Minus infinity where not all of them that are looked at are there.
@@ -50,7 +50,7 @@ class Breaks:
         gains = np.full(len(told), -np.inf)
         for start in np.flatnonzero(sliding_window_view(there, 2 * SIDE).all(axis=1)):
             near = slice(start, start + 2 * SIDE)
-            explanations = self._usual if sizes is None else self._explanations(sizes[near])
+            explanations = self._usual if (sizes[near] == 1).all() else self._explanations(sizes[near])
             going_on, anew = (_log_likelihood(told[near], *each) for each in explanations)
             gains[start + SIDE] = anew - going_on
         return gains

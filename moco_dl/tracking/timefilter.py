@@ -58,22 +58,18 @@ class TimeFilter:
         `told` (n + 2 lookahead, modes) is `clear` (n + 2 lookahead,) times what they tell, so that its noise is
         alike. Frames that are not `there` (n + 2 lookahead,) tell nothing, and none do beyond a break.
         """
-        reach, sizes = self.reach, None if (clear == 1).all() else clear  # of motion, over that of noise
+        reach, sizes = self.reach, clear  # of motion, over that of noise
         if self.vigour:
-            sizes = self.vigour.of_frames(told, there, self._visible, clear)
+            sizes = self.vigour.of_frames(told, there, self._visible, clear) * clear[REACH:-REACH]
             told, there, clear = (of_frames[REACH:-REACH] for of_frames in (told, there, clear))
-            sizes = None if (clear == 1).all() and (sizes == 1).all() else sizes * clear
         parts, beyond = self._breaks.parts(told, there, sizes), slice(Breaks.reach, -Breaks.reach)
-        told, there, clear = told[beyond], there[beyond], clear[beyond]
-        sizes = None if sizes is None else sizes[beyond]
+        told, there, clear, sizes = (of_frames[beyond] for of_frames in (told, there, clear, sizes))
         there, parts = (sliding_window_view(of_frames, 2 * reach + 1) for of_frames in (there, parts))
         modes, own = np.zeros((2, len(told) - 2 * reach, told.shape[1]))
         for lags, alike in frames_alike(there & (parts == parts[:, reach, None])):
             around = alike[:, None] + np.array(lags) + reach  # (frames alike, lags)
             noise = self._prior.noise_between(np.abs(lags))
-            usual = np.full(len(alike), sizes is None)
-            if sizes is not None:
-                usual = (sizes[around] == 1).all(axis=1) & (clear[alike + reach] == 1)
+            usual = (sizes[around] == 1).all(axis=1) & (clear[alike + reach] == 1)
             if usual.any():
                 weights = self._usual_weights(lags)
                 modes[alike[usual]] = (weights * told[around[usual]]).sum(axis=1)
