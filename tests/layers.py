@@ -237,7 +237,7 @@ ROOMS = {  # every module of a room stands here
         "durations": set(),
         "prior": {".durations", "motion", "network", "refinement.basis", "refinement.refine"},
         "vigour": {".risk", "refinement.basis"},
-        "outburst": {".risk", ".vigour", "motion", "refinement.basis"},
+        "outburst": {".vigour", "motion"},
         "breaks": {".prior", ".risk"},
         "covariance": {".prior", "motion", "refinement.basis", "refinement.refine"},
         "risk": {".trajectory"},

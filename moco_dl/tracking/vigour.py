@@ -14,6 +14,7 @@ from moco_dl.refinement.basis import times_each
 from moco_dl.tracking.risk import BLIND
 
 LEVELS = 2.0 ** np.arange(-5, 2.1, 0.5)
+USUAL = np.ones(1)  # variance of noise
 CHANGES = 0.01  # probability from a frame to the next that it is drawn anew
 BESIDE = 0.15  # probability that it goes up by one level, and that it goes down by one
 REACH = 8  # frames on either side that tell of a frame's vigour
@@ -44,14 +45,14 @@ class Vigour:
         `told` (n + 2 REACH, modes) with noise of variance `visible` (modes,), `clear` (n + 2 REACH,) times what
         they tell, see `Tracker`; those that are not `there` tell nothing.
         """
-        likely = _log_likelihood(told, visible, clear)
+        likely = log_likelihood(told, visible, clear, LEVELS)
         found = posterior(likely, there, self.shares, by_degrees(len(LEVELS)))
         return np.sqrt((found * np.square(LEVELS)).sum(axis=1))
 
 
 def measure_vigour(told: np.ndarray, visible: np.ndarray, clear: np.ndarray) -> Vigour | None:
     """From what samples tell, (n, modes), `clear` (n,) times; None: it does not vary, or cannot be seen to."""
-    found = _log_likelihood(told, visible, clear)
+    found = log_likelihood(told, visible, clear, LEVELS)
     likelihood, usual, octaves = _relative(found), LEVELS == 1, np.log2(LEVELS)
     shares = np.full(len(LEVELS), 1 / len(LEVELS))
     for _ in range(UPDATES):
@@ -64,18 +65,24 @@ def measure_vigour(told: np.ndarray, visible: np.ndarray, clear: np.ndarray) -> 
     return Vigour(shares) if gain > max(GAIN, SURE / len(told)) and spread > SPREAD else None
 
 
-def _log_likelihood(told: np.ndarray, visible: np.ndarray, clear: np.ndarray) -> np.ndarray:
-    """(n, k) of each level in each frame.
+def log_likelihood(
+    told: np.ndarray, visible: np.ndarray, clear: np.ndarray, levels: np.ndarray, noises: np.ndarray = USUAL
+) -> np.ndarray:
+    """(n, k) of each of the `levels` (k,) in each frame, whichever of `noises` (j,) it has.
 
-    What is told of a mode has variance `visible` times `level^2 clear^2 visible + 1`.
+    What is told of a mode has variance `visible` times `level^2 clear^2 visible + noise`.
     """
     shown = visible > BLIND
     squares = np.square(told[:, shown]) / visible[shown]
-    found = np.empty((len(told), len(LEVELS)))
+    found = np.empty((len(told), len(levels)))
     for each in np.unique(clear):
         alike = clear == each
-        variance = 1 + np.outer(np.square(each * LEVELS), visible[shown])
-        found[alike] = -0.5 * (np.log(variance).sum(axis=1) + times_each(squares[alike], 1 / variance.T))
+        motion = np.outer(np.square(each * levels), visible[shown]).repeat(len(noises), axis=0)
+        variance = motion + np.tile(noises, len(levels))[:, None]
+        likely = -0.5 * (np.log(variance).sum(axis=1) + times_each(squares[alike], 1 / variance.T))
+        likely = likely.reshape(-1, len(levels), len(noises))
+        most = likely.max(axis=2)
+        found[alike] = most + np.log(np.exp(likely - most[..., None]).mean(axis=2))
     return found
 
 
