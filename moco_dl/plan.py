@@ -145,10 +145,6 @@ class Plan:
         steps = tuple(replace(step, motion=_packed(step.motion)) for step in self.steps)
         return replace(self, steps=steps, known=replace(self.known, motion=_packed(self.known.motion)))
 
-    def walking(self, motion: Motion) -> Motion:
-        """Motion of samples if it is but their walk."""
-        return self.walk.alone(motion)
-
     def _located(self, batch: Batch) -> tuple[Batch, Messages]:
         """`batch`, and what its frames show of where they are; samples have shown that before."""
         numbers, known = np.array(batch.numbers), self.walk.samples

@@ -58,10 +58,10 @@ class Preparation:
         seen, motion, width = self._smoothed(samples)
         trusted, step = self._begun(plan, samples, motion)
         if plan.outshone and plan.walk is not None:
-            fewer, other = self._begun(plan, samples, plan.walking(motion))
+            fewer, other = self._begun(plan, samples, plan.walk.alone(motion))
             moves = [each.tracker.prior.tissue.diagonal().mean() for each in (step, other)]
             if moves[1] < FALSE * moves[0]:
-                plan, seen = replace(plan, apart=NEVER), plan.walking(seen)
+                plan, seen = replace(plan, apart=NEVER), plan.walk.alone(seen)
                 trusted, step, motion = fewer, other, other.motion
         steps, rough = [step], step.refiner
         after = self._moved(step, samples)
@@ -165,11 +165,6 @@ class Preparation:
 
     def _begun(self, plan: Plan, samples: Samples, motion: Motion) -> tuple[np.ndarray, Step]:
         """Which samples (n,) are trusted, and the first step, on binned frames that are moved so far."""
-        rough, equations, trusted = self._roughly(plan, samples, motion)
-        return trusted, self._step(rough, samples, motion, equations, trusted)
-
-    def _roughly(self, plan: Plan, samples: Samples, motion: Motion) -> tuple[Refiner, Equations, np.ndarray]:
-        """Refiner for binned frames, the samples' equations, and which samples (n,) are trusted."""
         binning, trusted = plan.binning, np.ones(len(samples), bool)
         small = binned(plan.reference[None], binning)[0]
         move = partial(move_known, stride=STRIDE // binning, device=plan.computing)
@@ -184,7 +179,7 @@ class Preparation:
             if last or (fits == trusted).all():
                 break
             trusted = fits
-        return rough, equations, trusted
+        return trusted, self._step(rough, samples, motion, equations, trusted)
 
     def _template(
         self, samples: Samples, placed: np.ndarray, trusted: np.ndarray, **options: object
