@@ -155,8 +155,9 @@ ROOMS = {  # every module of a room stands here
         "pixelsize": set(),
         "pages": {"errors"},
         "tiff": {".checks", ".pages", ".pixelsize", ".scanimage", ".series", ".turns", "errors"},
-        "hdf5": {".checks", ".hdf5_file", "errors"},
+        "hdf5": {".checks", ".hdf5_file", ".hdf5_sources", "errors"},
         "hdf5_file": set(),
+        "hdf5_sources": {".hdf5_file", "errors"},
     },
     "sampled": {
         "__init__": set(),

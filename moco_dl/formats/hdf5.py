@@ -1,7 +1,5 @@
 """HDF5 movies."""
 
-import os
-import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -12,6 +10,7 @@ import numpy as np
 from moco_dl.errors import NrcorrectError
 from moco_dl.formats.checks import DTYPES, SMALLEST, UNREADABLE, check_movie, closed_on_error
 from moco_dl.formats.hdf5_file import open_hdf5
+from moco_dl.formats.hdf5_sources import shown, sources, text
 
 PREFERRED_KEYS = ("mov", "data")
 LISTED = 6  # datasets in a message
@@ -45,33 +44,14 @@ def _usable(dataset: h5py.Dataset) -> bool:
     return frames > 0 and min(size) >= SMALLEST and dataset.dtype.name in DTYPES
 
 
-def _text(name: str | bytes) -> str:
-    """A name in a file: h5py leaves those that are not UTF-8 as bytes."""
-    return name if isinstance(name, str) else name.decode(errors="surrogateescape")
-
-
-def _shown(name: str) -> str:
-    """As it stands in a message of one line."""
-    return name if name.isprintable() else repr(name)
-
-
 def _sized(datasets: dict[str, h5py.Dataset]) -> list[str]:
-    return [f"{_shown(name)} {item.shape}" for name, item in datasets.items()]
+    return [f"{shown(name)} {item.shape}" for name, item in datasets.items()]
 
 
 def _few(items: list[str]) -> str:
     """The first of many."""
     more = f" and {len(items) - LISTED} more" if len(items) > LISTED else ""
     return ", ".join(items[:LISTED]) + more
-
-
-def _holds(path: Path, key: str) -> bool:
-    """Whether there is such a dataset in such a file."""
-    try:
-        with open_hdf5(path) as file:
-            return isinstance(file.get(key), h5py.Dataset)
-    except (OSError, RuntimeError):
-        return False
 
 
 def _damaged(path: Path, error: Exception) -> NrcorrectError:
@@ -120,13 +100,13 @@ class Hdf5Movie:
             )
         axes = _axes(found)
         shape = tuple(found.shape[axis] for axis in axes) if len(axes) == 3 else found.shape or ()
-        check_movie(f"{self.path}: {_shown(key)}", shape, found.dtype)
+        check_movie(f"{self.path}: {shown(key)}", shape, found.dtype)
         if missing := _missing_filters(found):
             raise NrcorrectError(
-                f"{self.path}: {_shown(key)} is compressed with {', '.join(missing)}, which the HDF5 library"
+                f"{self.path}: {shown(key)} is compressed with {', '.join(missing)}, which the HDF5 library"
                 " lacks; pip install hdf5plugin"
             )
-        self.files |= self._sources(found)
+        self.files |= sources(self.path, found)
         self._data, self._axes, self.dataset = found, axes, key
         self.shape, self.dtype = shape, found.dtype.newbyteorder("=")
         self.frames_apart = found.chunks is None or found.chunks[axes[0]] == 1
@@ -138,51 +118,12 @@ class Hdf5Movie:
         except RuntimeError:
             return None
 
-    def _sources(self, dataset: h5py.Dataset, above: tuple[tuple[Path, int], ...] = ()) -> set[Path]:
-        """Files in which a dataset has its frames, all those through which virtual ones lead to them, too.
-
-        Of files that are not there, a virtual dataset would show zeros. `above`: places of those that led here.
-        """
-        named = {source[1:3] for source in dataset.virtual_sources()} if dataset.is_virtual else set()
-        its_key, lost = _text(dataset.name).strip("/"), []
-        own, folder = Path(dataset.file.filename).resolve(), Path(dataset.file.filename).parent
-        place = own, h5py.h5o.get_info(dataset.id).addr
-        if place in above:  # the library would crash
-            raise NrcorrectError(
-                f"{self.path}: {_shown(its_key)} takes its frames from itself; make it anew from the files that"
-                " have them"
-            )
-        found = {own}  # a link may have led here
-        found |= {Path(name).resolve() for name, *_ in dataset.external or ()}  # bytes of its own, elsewhere
-        for name, key in sorted(named):
-            if "%b" in name:  # as many as there are
-                like = re.compile(re.escape(Path(name).name).replace("%b", "[0-9]+"))
-                beside = (folder / Path(name)).parent
-                found |= {p.resolve() for p in beside.glob("*") if like.fullmatch(p.name)}
-            if "%b" in f"{name} {key}".replace("%%", ""):
-                continue
-            name, key = (each.replace("%%", "%") for each in (name, key))
-            beside = folder / Path(name).name if Path(name).is_absolute() else folder / name
-            places = [Path(os.environ.get("HDF5_VDS_PREFIX", ".")) / name, beside, Path(name)]
-            there = next((each for each in ([own] if name == "." else places) if _holds(each, key)), None)
-            if there is None:
-                lost.append(f"{own.name if name == '.' else name} ({_shown(key)})")
-                continue
-            with open_hdf5(there) as file:
-                found |= {there.resolve()} | self._sources(file[key], (*above, place))
-        if lost:
-            raise NrcorrectError(
-                f"{own if above else self.path}: {_shown(its_key)} has frames in {len(lost)} files that are not"
-                f" there, such as {lost[0]}; put them beside it"
-            )
-        return found
-
     def _datasets(self) -> dict[str, h5py.Dataset]:
         found: dict[str, h5py.Dataset] = {}
 
         def visit(name: str | bytes, item: object) -> None:
             if isinstance(item, h5py.Dataset):
-                found[_text(name)] = item
+                found[text(name)] = item
 
         self._file.visititems(visit)
         return found
@@ -212,13 +153,13 @@ class Hdf5Movie:
 
     def _linked(self) -> dict[str, h5py.Dataset]:
         """What links at the top lead to, wherever that is."""
-        found = {key: self._at(key) for key in map(_text, self._file)}
+        found = {key: self._at(key) for key in map(text, self._file)}
         return {key: item for key, item in found.items() if isinstance(item, h5py.Dataset)}
 
     def _listing(self) -> str:
         """What there is, first what has the axes of a movie."""
-        keys = map(_text, self._file)
-        lost = [f"{_shown(key)} (a link that leads nowhere)" for key in keys if self._at(key) is None]
+        keys = map(text, self._file)
+        lost = [f"{shown(key)} (a link that leads nowhere)" for key in keys if self._at(key) is None]
         found = (self._linked() | self._datasets()).items()
         likely = dict(sorted(found, key=lambda entry: len(_axes(entry[1])) != 3))
         return _few([*_sized(likely), *lost]) or "nothing"
