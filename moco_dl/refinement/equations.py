@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from moco_dl.device import halved, sent
+from moco_dl.device import in_parts, sent
 from moco_dl.motion import Equations, Motion, run_slices, take
 from moco_dl.refinement.misfit import graininess, softness
 from moco_dl.refinement.refine import Refiner
@@ -88,8 +88,9 @@ def _compared(
         moved, known = pulled(images, where, math.ceil(float(np.abs(total[some]).max())))
         return refiner.difference(moved, known, int(parts[some[0]]))
 
-    for together in refiner.gathered(judged, parts[judged]):
-        for some, found in halved(compared, together, device):
+    for part in np.unique(parts[judged]):
+        together = judged[parts[judged] == part]
+        for some, found in in_parts(compared, together, math.prod(refiner.difference.size), device):
             yield some, *found
 
 

@@ -6,13 +6,10 @@ the normal equations for the factors of the functions that the field is made of 
 these is in `prior`, the solution in `track`.
 """
 
-from collections.abc import Iterator
-
-import numpy as np
 import torch
 from torch import Tensor
 
-from moco_dl.device import CPU, frames_at_once
+from moco_dl.device import CPU
 from moco_dl.refinement.basis import Basis, sandwich
 from moco_dl.refinement.difference import Difference
 from moco_dl.refinement.template import BACKGROUND, Template
@@ -42,7 +39,6 @@ class Refiner:
         self.shown = float(information[[0, 2]].sum())
         self.information = information.float().to(device)  # only now: not every accelerator has float64
         self.difference.to(device)
-        self.at_once = frames_at_once(device, template.image.size)
         self._functions = self.basis.y.T.to(device), self.basis.x.to(device)
 
     def _normal_matrix(self, information: Tensor) -> Tensor:
@@ -54,12 +50,6 @@ class Refiner:
         """Right-hand sides (..., 2 m) float64 of the normal equations, from sums over cells (..., 2, h, w)."""
         y, x = self._functions
         return sandwich(y, sums, x).cpu()[(..., *self.basis.pairs)].flatten(-2).double()
-
-    def gathered(self, frames: np.ndarray, parts: np.ndarray) -> Iterator[np.ndarray]:
-        """Frames (n,) by number, no more than should be compared at a time, each time of one of the `parts`."""
-        for part in np.unique(parts):
-            members = frames[parts == part]
-            yield from np.split(members, range(self.at_once, len(members), self.at_once))
 
     def effect(self, field: Tensor) -> Tensor:
         """Right-hand sides (..., 2 m) that stand for displacements (..., 2, h, w) px on the coarse grid."""
