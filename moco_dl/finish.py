@@ -35,7 +35,7 @@ class Finish:
             rows, flow = np.where(lost[:, None, None], 0, rows), np.where(lost[:, None, None, None], 0, flow)
         return replace(batch, motion=replace(motion, rigid=rigid, flow=flow, rows=rows, flagged=lost))
 
-    def filtered(self, batches: Iterator[Batch], mapping: Callable = map) -> Iterator[Batch]:
+    def filtered(self, batches: Iterator[Batch], mapping: Callable) -> Iterator[Batch]:
         """Batches that are `shown`, in the light of one another; some frames late."""
         batches = filter_batches(batches, self.strays)
         if self.trajectory is not None:

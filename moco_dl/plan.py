@@ -36,20 +36,20 @@ class Plan:
 
     reference: np.ndarray  # (H, W) float32
     estimator: Estimator
-    clearing: Clearing = field(default_factory=Clearing)  # of frames
-    walk: Walk | None = None  # how dim frames shift; None: each is found for itself
-    apart: int = 1  # frames, of which the network sees one
+    clearing: Clearing  # of frames
+    walk: Walk | None  # how dim frames shift; None: each is found for itself
+    apart: int  # frames, of which the network sees one
+    binning: int  # pixels a side over which frames are averaged for the first step
+    background: float  # px, see `refiner_of`
+    to_given: np.ndarray | None  # (2,) px, if all that is known is a shift; None: no reference is given
+    kinds: int  # of frames that take turns, which are no movie; see `interleaved.py`
+    reach_of_shifts: int  # px by which samples are shifted at most, if that is all that is known of them
     width: float = 0.0  # frames, sigma of the smoothing of the network's fields in time
     known: KnownSamples = field(default_factory=KnownSamples)
-    binning: int = 1  # pixels a side over which frames are averaged for the first step
-    background: float = BACKGROUND  # px, see `refiner_of`
     steps: tuple[Step, ...] = ()  # none: rigid only
     finish: Finish | None = None  # None: rigid only
     bends: Bends | None = None  # None: no reference is given, or rigid only
-    to_given: np.ndarray | None = None  # (2,) px, if all that is known is a shift; None: no reference is given
-    reach_of_shifts: int = 0  # px by which samples are shifted at most, if that is all that is known of them
     hidden: bool = False  # by activity: only the motion of whole frames is seen
-    kinds: int = 1  # of frames that take turns, which are no movie; see `interleaved.py`
 
     @property
     def computing(self) -> torch.device:

@@ -52,8 +52,7 @@ class Watch:
         shape: tuple[int, int, int],
         reference: np.ndarray,
         stride: int | None,
-        *,
-        left_out: np.ndarray | None = None,
+        left_out: np.ndarray | None,
     ):
         """`reference` (H, W), compared but where it is `left_out` (H, W); `stride` px of the fields' grid, None
         if no fields are known."""

@@ -19,7 +19,7 @@ from moco_dl.sampled.usable import refuse_extremes
 SAMPLED = 200  # frames of a movie whose mean is made a scene
 
 
-def read_scene_images(paths: Sequence[Path], selection: Selection = WHOLE) -> dict[str, np.ndarray]:
+def read_scene_images(paths: Sequence[Path], selection: Selection) -> dict[str, np.ndarray]:
     """Images by the names of their files, with folders where names are alike; see `read_scene_image`."""
     names = [path.name for path in paths]
     return {
