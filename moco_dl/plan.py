@@ -14,7 +14,7 @@ from moco_dl.finish import Finish
 from moco_dl.infer import Estimator
 from moco_dl.motion import Motion, take
 from moco_dl.refinement.bend import Bends, bent, rebased
-from moco_dl.refinement.template import BACKGROUND
+from moco_dl.refinement.refine import BACKGROUND
 from moco_dl.sampled.clearing import Clearing
 from moco_dl.sampled.usable import usable
 from moco_dl.sampled.walk import Walk

@@ -7,7 +7,7 @@ from typing import TypeVar
 import numpy as np
 
 from moco_dl.reference import centred, first_reference
-from moco_dl.refinement.template import BACKGROUND
+from moco_dl.refinement.refine import BACKGROUND
 from moco_dl.sampled.alike import mean_agreement
 from moco_dl.sampled.neighbours import shifts_along
 from moco_dl.sampled.sample_shifts import (

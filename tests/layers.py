@@ -67,7 +67,7 @@ CORE = {
     "rigid": {"agreement"},
     "rigid_survey": {
         "reference",
-        "refinement.template",
+        "refinement.refine",
         "sampled.alike",
         "sampled.neighbours",
         "sampled.sample_shifts",

@@ -12,8 +12,9 @@ from torch import Tensor
 from moco_dl.device import CPU
 from moco_dl.refinement.basis import Basis, sandwich
 from moco_dl.refinement.difference import Difference
-from moco_dl.refinement.template import BACKGROUND, Template
+from moco_dl.refinement.template import Template
 
+BACKGROUND = 14.0  # px, sigma of the local mean that is removed: neuropil and bleaching are not motion
 MOST = 0.5  # of what a frame tells of its shift
 
 

@@ -19,7 +19,6 @@ BLUR = 2.0  # px, sigma of the Gaussian that variances are averaged with
 AROUND = 2.5  # times as wide a Gaussian, within which gradients are signal or noise
 SURE = 5.0  # standard errors by which a variance must exceed that of what is new in each frame: activity
 NO_PART = -1  # of a frame that is in none
-BACKGROUND = 14.0  # px, sigma of the local mean that is removed: neuropil and bleaching are not motion
 PAIRED = 0.25  # least share of the samples that another follows, for the two to be told apart
 
 
