@@ -98,3 +98,25 @@ def test_products_are_rounded_alike_at_each_place_of_a_batch(outputs):
     left, right = torch.randn(outputs[0], 18, generator=rng), torch.randn(16, outputs[1], generator=rng)
     found = sandwich(left, torch.randn(1, 18, 16, generator=rng).repeat(16, 1, 1), right)
     assert all(torch.equal(one, found[0]) for one in found)
+
+
+@GRIDS
+def test_shapes_of_tissue_are_covariances(grid):
+    basis = Basis(grid)
+    count = int(basis.kinds()["tissue"].sum()) // 2
+    sizes = []
+    smooth, falling = basis.tissue_shapes()
+    for shape in (smooth, *map(np.diag, falling)):
+        assert shape.shape == (count, count)
+        assert np.linalg.eigvalsh(shape).min() > -1e-9
+        sizes.append(np.trace(shape))
+    np.testing.assert_array_equal(falling[-1], np.ones(count))
+    assert sizes[1:] == sorted(sizes[1:])
+
+
+def test_smooth_functions_make_the_covariance():
+    functions = smooth_functions(50, 6.0).double()
+    position = torch.arange(50.0, dtype=torch.float64)
+    truth = torch.exp(-0.5 * ((position[:, None] - position) / 6.0).square())
+    assert (functions @ functions.T - truth).abs().max() < 0.02
+    assert functions.shape[1] < 20

@@ -10,7 +10,6 @@ from moco_dl.learning.motion import MotionOptions, draw_field
 from moco_dl.learning.scenes import draw_scene
 from moco_dl.motion import Motion
 from moco_dl.network import STRIDE
-from moco_dl.refinement.basis import smooth_functions
 from moco_dl.refinement.equations import pulled, response
 from moco_dl.refinement.refine import Refiner
 from moco_dl.refinement.template import NO_PART, Template
@@ -241,26 +240,6 @@ def test_the_effect_of_a_field_is_that_of_its_unknowns(refiner):
     field = torch.from_numpy(refiner.basis.total(unknowns.numpy()))
     expected = refiner.matrix @ unknowns
     assert (refiner.effect(field) - expected).abs().max() < 1e-5 * expected.abs().max()
-
-
-def test_shapes_of_tissue_are_covariances(refiner):
-    count = int(refiner.basis.kinds()["tissue"].sum()) // 2
-    sizes = []
-    smooth, falling = refiner.basis.tissue_shapes()
-    for shape in (smooth, *map(np.diag, falling)):
-        assert shape.shape == (count, count)
-        assert np.linalg.eigvalsh(shape).min() > -1e-9
-        sizes.append(np.trace(shape))
-    np.testing.assert_array_equal(falling[-1], np.ones(count))
-    assert sizes[1:] == sorted(sizes[1:])
-
-
-def test_smooth_functions_make_the_covariance():
-    functions = smooth_functions(50, 6.0).double()
-    position = torch.arange(50.0, dtype=torch.float64)
-    truth = torch.exp(-0.5 * ((position[:, None] - position) / 6.0).square())
-    assert (functions @ functions.T - truth).abs().max() < 0.02
-    assert functions.shape[1] < 20
 
 
 def test_binned_frames_tell_of_the_same_field(scene):
