@@ -14,11 +14,12 @@ from moco_dl.network import STRIDE
 from moco_dl.plan import NEVER, Plan
 from moco_dl.refinement.anchor import Registration, likeness
 from moco_dl.refinement.bend import Bends, inverse
-from moco_dl.refinement.equations import linearise, share_told
+from moco_dl.refinement.equations import share_told
 from moco_dl.refinement.misfit import LEAST, measure_usual
 from moco_dl.refinement.nearer import GivenReference
 from moco_dl.refinement.refine import Refiner, refiner_of
-from moco_dl.refinement.template import BLUR, NO_PART, Template, build_template
+from moco_dl.refinement.template import BLUR, Template, build_template
+from moco_dl.refinement.weighed import part_numbers, sample_equations, weighed_equations
 from moco_dl.sampled.samples import Samples, chunks, mean_length, share_beyond
 from moco_dl.step import KnownSamples, Step
 from moco_dl.stream import Batch, filter_batches
@@ -70,7 +71,7 @@ class Preparation:
         again = sheared or mean_length(after, motion) > FAR
         while again:
             before = after
-            equations = self._equations(rough, samples, before, _parts(samples, trusted))
+            equations = sample_equations(rough, samples, before, trusted, self.mapping)
             steps.append(self._step(rough, samples, before, equations, trusted))
             after = self._moved(steps[-1], samples)
             again = len(steps) < STEPS and share_beyond(BEYOND, after, before) > MANY
@@ -89,7 +90,8 @@ class Preparation:
         rough = plan.steps[-1]
         move = partial(move_known, device=plan.computing)
         template = self._template(samples, motion.total(), trusted, reference=plan.reference, move=move)
-        fine, parts = refiner_of(template, plan.background, 1, plan.computing), _parts(samples, trusted)
+        fine = refiner_of(template, plan.background, 1, plan.computing)
+        equations = weighed_equations(fine, samples, motion, trusted, self.mapping)
         constant = 0.0
         if self.given is not None:
             shown = np.where(np.isfinite(template.noise), template.image, np.nan)
@@ -98,10 +100,9 @@ class Preparation:
             bends = Bends(inverse(there.bend), there.error, alike)
             plan, constant = replace(plan, reference=self.given.image, bends=bends), -motion.flow.mean(axis=0)
         del template  # to save memory
-        equations = self._equations(fine, samples, motion, parts)
         weights = rest_weights(rough.tracker, rough.equations, samples, trusted)
         both = (  # neither needs the other
-            partial(share_told, fine, samples, motion, parts),
+            partial(share_told, fine, samples, motion, part_numbers(samples, trusted)),
             partial(self._step, fine, samples, motion, equations, trusted, weights),
         )
         share, last = self.mapping(lambda find: find(), both)
@@ -173,7 +174,7 @@ class Preparation:
             options = {"reference": small, "move": move, "blur": BLUR / binning}
             template = self._template(samples, placed, trusted, **options)
             rough = refiner_of(template, plan.background, binning, plan.computing)
-            equations = self._equations(rough, samples, motion, _parts(samples, trusted))
+            equations = sample_equations(rough, samples, motion, trusted, self.mapping)
             usual = measure_usual(equations, rough.difference.strength)
             fits = usual.beyond_doubt(usual.misfit(equations), equations) <= DOUBTFUL
             if last or (fits == trusted).all():
@@ -187,14 +188,6 @@ class Preparation:
         """Template from the samples that are `trusted` (n,), moved as they are `placed` (n, 2, h, w)."""
         some = replace(samples, motion=placed).only(trusted)
         return build_template(some, mapping=self.mapping, **options)
-
-    def _equations(self, refiner: Refiner, samples: Samples, motion: Motion, parts: np.ndarray) -> Equations:
-        """Equations of samples; those in one of the template's `parts` (n,) are looked at together."""
-        places = [np.flatnonzero(parts == part) for part in np.unique(parts)]
-        found = self.mapping(
-            lambda some: linearise(samples[some], take(motion, some), refiner, parts[some]), places
-        )
-        return take(concatenate(found), np.argsort(np.concatenate(places)))
 
     def _step(
         self,
@@ -235,11 +228,3 @@ def _stretches(samples: Samples, motion: Motion) -> Iterator[tuple[slice, Batch]
     for which in samples.stretches():
         nothing = np.empty((which.stop - which.start, 0, 0))
         yield which, Batch(int(samples.numbers[which.start]), nothing, take(motion, which))
-
-
-def _parts(samples: Samples, trusted: np.ndarray) -> np.ndarray:
-    """(n,) part of the template that each sample is in; NO_PART if it is not trusted."""
-    parts = np.full(len(trusted), NO_PART)
-    for number, part in enumerate(samples.only(trusted).parts()):
-        parts[np.flatnonzero(trusted)[part]] = number
-    return parts

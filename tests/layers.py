@@ -228,6 +228,15 @@ ROOMS = {  # every module of a room stands here
         "difference": {".basis", ".template", "cached", "device", "gaussian", "network", "warp"},
         "refine": {".basis", ".difference", ".template", "device"},
         "equations": {".misfit", ".refine", ".template", "device", "motion", "sampled.samples", "warp"},
+        "weighed": {
+            ".equations",
+            ".refine",
+            ".template",
+            "gaussian",
+            "motion",
+            "network",
+            "sampled.samples",
+        },
     },
     "tracking": {
         "__init__": set(),
@@ -378,6 +387,7 @@ LOAD_TORCH = {
     "fringed",
     "refinement.anchor",
     "refinement.nearer",
+    "refinement.weighed",
     "rigid_survey",
     "tracking.rest",
     "sampled.neighbours",

@@ -76,13 +76,13 @@ class Difference:
         outer = (squares.sum() - inner.sum()) / (squares.numel() - inner.numel())
         self.rimmed = bool(outer > RIMMED * squares.mean())
         self._views = cached(self._against, READY)
-        self.device = CPU
+        self.places, self.device = torch.ones(self.grid), CPU  # how much each counts
 
     def to(self, device: torch.device) -> None:
         """Have frames compared with the reference on this device."""
         self.device = device
         self.view = CutTemplate(**{name: values.to(device) for name, values in vars(self.view).items()})
-        for name in ("weight", "activity", "bright", "allowed", "pixels"):
+        for name in ("weight", "activity", "bright", "allowed", "pixels", "places"):
             setattr(self, name, getattr(self, name).to(device))
         for name in ("background", "around", "near"):
             setattr(self, name, [table.to(device) for table in getattr(self, name)])
@@ -95,9 +95,9 @@ class Difference:
 
     def information(self) -> Tensor:
         """(3, h, w) float64 per px^2: sums over cells of the gradients' weighted products yy, yx, xx."""
-        weight, along_y, along_x = self.view.factors[:3].double()
+        weight, along_y, along_x = self.view.factors[:3].cpu().double()
         products = torch.stack((along_y * along_y, along_y * along_x, along_x * along_x))
-        return (products / weight.clamp_min(1e-300)).sum((1, 2))
+        return (products / weight.clamp_min(1e-300)).sum((1, 2)) * self.places.cpu()
 
     def cut(self, images: Tensor) -> Tensor:
         """Images (..., H, W) -> (..., c, c, h, w): row and column within a cell, row and column of the cell.
@@ -179,7 +179,8 @@ class Difference:
         dark = (gain < DARK) & ((detail < SHOWN * misfit) | (gain <= FAINT))
         least = torch.where(dark, 1.0, CHANCE * (gain < DARK))  # of photon noise
         misfit = misfit.maximum(least / gain)
-        return sums[:, 1:3] * self._trust(sums[:, 0])[:, None], misfit, gain.masked_fill(dark, 0), share
+        trust = self.places * self._trust(sums[:, 0])
+        return sums[:, 1:3] * trust[:, None], misfit, gain.masked_fill(dark, 0), share
 
     def _compared(self, moved: Tensor, known: Tensor, view: CutTemplate) -> tuple[Tensor, ...]:
         """All sums (n, k, h, w), and the others that are returned; of what is `known` (n, c, c, h, w)."""

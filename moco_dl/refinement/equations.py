@@ -23,28 +23,36 @@ STEP = 0.2  # px of the compared images, by which they are displaced to see what
 
 @torch.inference_mode()
 def linearise(
-    frames: np.ndarray, motion: Motion, refiner: Refiner, parts: np.ndarray | None = None
+    frames: np.ndarray,
+    motion: Motion,
+    refiner: Refiner,
+    parts: np.ndarray | None = None,
+    *,
+    squares: bool = False,
 ) -> Equations:
     """Normal equations of frames (n, H, W), at their motion so far; zero for flagged frames.
 
     Frames are averaged over as many pixels as the refiner compares. `parts` (n,) are those of its template that
-    each is in, or NO_PART; None: they are in none.
+    each is in, or NO_PART; None: they are in none. With `squares` of what cells tell.
     """
     parts = np.full(len(frames), NO_PART) if parts is None else parts
     left = np.zeros((len(frames), len(refiner.matrix)))
     seen, (misfit, brightness) = np.zeros_like(left), np.zeros((2, len(left)), np.float32)
     missing = np.zeros((len(left), *refiner.grid), np.float32)
-    for together, sums, squares, bright, share in _compared(frames, motion, refiner, parts):
+    told = np.zeros_like(missing) if squares else None
+    for together, sums, apart, bright, share in _compared(frames, motion, refiner, parts):
         equations = refiner.unknowns(sums)
-        misfit[together], brightness[together] = squares.cpu(), bright.cpu()
+        misfit[together], brightness[together] = apart.cpu(), bright.cpu()
         missing[together] = 1 - share.cpu()
+        if told is not None:
+            told[together] = sums.square().sum(1).cpu()
         flow = sent(motion.flow[together], refiner.device)
         if motion.rows is not None:
             rows = sent(motion.rows[together], refiner.device)
             equations += refiner.effect(rows[..., None].expand_as(flow))
         left[together], seen[together] = equations, equations + refiner.effect(flow)
     soft, grain = softness(motion, refiner.binning), graininess(frames)
-    return Equations(left, seen, misfit, brightness, soft, grain, missing)
+    return Equations(left, seen, misfit, brightness, soft, grain, missing, told)
 
 
 @torch.inference_mode()

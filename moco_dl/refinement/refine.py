@@ -35,12 +35,17 @@ class Refiner:
         self.difference = Difference(template, binning, background)
         self.binning, self.cell, self.grid = binning, self.difference.side, self.difference.grid
         self.basis, self.device = Basis(self.grid), device
+        self.weigh(self.difference.places)
+        self.difference.to(device)
+        self._functions = self.basis.y.T.to(device), self.basis.x.to(device)
+
+    def weigh(self, places: Tensor) -> None:
+        """Have places of the coarse grid count by these weights (h, w)."""
+        self.difference.places = places.to(self.difference.device)
         information = self.difference.information()
         self.matrix = self._normal_matrix(information)
         self.shown = float(information[[0, 2]].sum())
-        self.information = information.float().to(device)  # only now: not every accelerator has float64
-        self.difference.to(device)
-        self._functions = self.basis.y.T.to(device), self.basis.x.to(device)
+        self.information = information.float().to(self.device)  # only now: not every accelerator has float64
 
     def _normal_matrix(self, information: Tensor) -> Tensor:
         """(2 m, 2 m) float64, as rounding could make it indefinite; unknowns of dy, then those of dx."""
