@@ -76,7 +76,8 @@ class Difference:
         outer = (squares.sum() - inner.sum()) / (squares.numel() - inner.numel())
         self.rimmed = bool(outer > RIMMED * squares.mean())
         self._views = cached(self._against, READY)
-        self.places, self.device = torch.ones(self.grid), CPU  # how much each counts
+        self.places = torch.ones(self.grid, dtype=torch.float32)  # how much each counts
+        self.device = CPU
 
     def to(self, device: torch.device) -> None:
         """Have frames compared with the reference on this device."""
