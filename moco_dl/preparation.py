@@ -91,7 +91,6 @@ class Preparation:
         move = partial(move_known, device=plan.computing)
         template = self._template(samples, motion.total(), trusted, reference=plan.reference, move=move)
         fine = refiner_of(template, plan.background, 1, plan.computing)
-        equations = weighed_equations(fine, samples, motion, trusted, self.mapping)
         constant = 0.0
         if self.given is not None:
             shown = np.where(np.isfinite(template.noise), template.image, np.nan)
@@ -100,6 +99,7 @@ class Preparation:
             bends = Bends(inverse(there.bend), there.error, alike)
             plan, constant = replace(plan, reference=self.given.image, bends=bends), -motion.flow.mean(axis=0)
         del template  # to save memory
+        equations = weighed_equations(fine, samples, motion, trusted, self.mapping)
         weights = rest_weights(rough.tracker, rough.equations, samples, trusted)
         both = (  # neither needs the other
             partial(share_told, fine, samples, motion, part_numbers(samples, trusted)),
