@@ -63,8 +63,6 @@ class Equations:
     # (n, h, w) float32, share of each cell that the frame has no data for, where `whole` tells of the motion so
     # far; None: it tells of the most probable motion there.
     missing: np.ndarray | None = None
-    # (n, h, w) float32, squares of what each cell tells of both components; None: not asked for.
-    squares: np.ndarray | None = None
 
 
 def concatenate(parts: Iterable[Arrays]) -> Arrays:

@@ -21,38 +21,39 @@ LEAST_TOLD = 0.25  # that an expected error is corrected for
 STEP = 0.2  # px of the compared images, by which they are displaced to see what they tell of it
 
 
-@torch.inference_mode()
 def linearise(
-    frames: np.ndarray,
-    motion: Motion,
-    refiner: Refiner,
-    parts: np.ndarray | None = None,
-    *,
-    squares: bool = False,
+    frames: np.ndarray, motion: Motion, refiner: Refiner, parts: np.ndarray | None = None
 ) -> Equations:
     """Normal equations of frames (n, H, W), at their motion so far; zero for flagged frames.
 
     Frames are averaged over as many pixels as the refiner compares. `parts` (n,) are those of its template that
-    each is in, or NO_PART; None: they are in none. With `squares` of what cells tell.
+    each is in, or NO_PART; None: they are in none.
     """
+    return with_squares(frames, motion, refiner, parts)[0]
+
+
+@torch.inference_mode()
+def with_squares(
+    frames: np.ndarray, motion: Motion, refiner: Refiner, parts: np.ndarray | None = None
+) -> tuple[Equations, np.ndarray]:
+    """The same; and squares (h, w) float64 of what cells tell of dy and dx, summed over frames."""
     parts = np.full(len(frames), NO_PART) if parts is None else parts
     left = np.zeros((len(frames), len(refiner.matrix)))
     seen, (misfit, brightness) = np.zeros_like(left), np.zeros((2, len(left)), np.float32)
     missing = np.zeros((len(left), *refiner.grid), np.float32)
-    told = np.zeros_like(missing) if squares else None
+    squares = np.zeros(refiner.grid)
     for together, sums, apart, bright, share in _compared(frames, motion, refiner, parts):
         equations = refiner.unknowns(sums)
         misfit[together], brightness[together] = apart.cpu(), bright.cpu()
         missing[together] = 1 - share.cpu()
-        if told is not None:
-            told[together] = sums.square().sum(1).cpu()
+        squares += sums.square().sum(dim=1).cpu().double().sum(dim=0).numpy()
         flow = sent(motion.flow[together], refiner.device)
         if motion.rows is not None:
             rows = sent(motion.rows[together], refiner.device)
             equations += refiner.effect(rows[..., None].expand_as(flow))
         left[together], seen[together] = equations, equations + refiner.effect(flow)
     soft, grain = softness(motion, refiner.binning), graininess(frames)
-    return Equations(left, seen, misfit, brightness, soft, grain, missing, told)
+    return Equations(left, seen, misfit, brightness, soft, grain, missing), squares
 
 
 @torch.inference_mode()
